@@ -1,0 +1,92 @@
+// Builds the Worker into build/: `npm run build`, and the [build] command of wrangler.toml.
+//
+// Arguments go on to worker-build, its own (--out-dir, --dev) before cargo's (--features x). A build
+// whose inputs did not change since the last one is not done again.
+
+import { createHash } from 'node:crypto';
+import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { join, relative, resolve } from 'node:path';
+import { gzipSync } from 'node:zlib';
+import { CARGO_PROGRESS, ROOT, Stop, TTY, alone, isMain, main, run, say, withoutChatter } from './run.mjs';
+import { TO_BUILD, npmBin, setUp, tool, toolEnv } from './setup.mjs';
+
+// Start-up at the edge is paid per byte; what is above this was not meant.
+const GZIPPED_KB_MAX = 250;
+
+const INPUTS = ['src', 'Cargo.toml', 'Cargo.lock', 'package-lock.json', 'scripts/build.mjs'];
+const OUTPUTS = ['index.js', 'index_bg.wasm'];
+
+/** Builds if need be; answers the line that says what there is now. */
+export async function build(args = []) {
+  await setUp(...TO_BUILD);
+  const out = resolve(ROOT, outDir(args));
+  // worker-build's own lock has a gap at its very start; this one has none.
+  return alone('build', async () => {
+    const inputs = digestInputs(args);
+    if (isBuilt(out, inputs)) return `${sizeLine(out)}, up to date`;
+    await workerBuild(out, args);
+    const line = `built ${sizeLine(out)}`;
+    writeFileSync(join(out, '.inputs'), `${inputs} ${digestOutputs(out)}`);
+    return line;
+  });
+}
+
+async function workerBuild(out, args) {
+  const profile = args.some((arg) => /^--(dev|debug|release|profiling|profile(=.*)?)$/.test(arg)) ? [] : ['--release'];
+  const env = toolEnv({
+    ...CARGO_PROGRESS,
+    CARGO_TERM_COLOR: TTY ? 'always' : 'never',
+    // A failure is the compiler's to explain, not worker-build's stack.
+    RUST_BACKTRACE: '0',
+    // Without these worker-build downloads its own.
+    WASM_BINDGEN_BIN: tool('wasm-bindgen'),
+    WASM_OPT_BIN: npmBin('wasm-opt'),
+    ESBUILD_BIN: npmBin('esbuild'),
+  });
+  const done = await run('building the Worker', tool('worker-build'), [...profile, ...args], { env, name: 'build' });
+  if (done.code === 0) return;
+  // What it leaves behind would pass for a running build for five seconds.
+  rmSync(join(out, '.tmp'), { recursive: true, force: true });
+  console.error(withoutChatter(done.output).replace(/^Error: Compiling your crate[^]*/m, ''));
+  throw new Stop(`the Worker does not build: see above (all output in ${done.log})`);
+}
+
+function sizeLine(out) {
+  const wasm = join(out, 'index_bg.wasm');
+  const kb = Math.round(gzipSync(readFileSync(wasm), { level: 9 }).length / 1024);
+  const line = `${relative(ROOT, wasm)}, ${kb} KB gzipped`;
+  if (kb > GZIPPED_KB_MAX) throw new Stop(`${line}: over the limit of ${GZIPPED_KB_MAX} KB, look for a heavy dependency`);
+  return line;
+}
+
+function outDir(args) {
+  const at = args.findIndex((arg) => arg === '--out-dir' || arg === '-d');
+  return at >= 0 ? args[at + 1] : 'build';
+}
+
+function isBuilt(out, inputs) {
+  if (![...OUTPUTS, '.inputs'].every((name) => existsSync(join(out, name)))) return false;
+  return readFileSync(join(out, '.inputs'), 'utf8') === `${inputs} ${digestOutputs(out)}`;
+}
+
+function digestInputs(args) {
+  const hash = createHash('sha256').update(JSON.stringify([args, process.env.RUSTFLAGS ?? '']));
+  for (const file of INPUTS.flatMap(filesIn)) hash.update(`\0${file}\0`).update(readFileSync(join(ROOT, file)));
+  return hash.digest('hex');
+}
+
+// Dates too: whoever calls worker-build directly makes the next build here a real one.
+function digestOutputs(out) {
+  return OUTPUTS.map((name) => statSync(join(out, name)).mtimeMs).join(' ');
+}
+
+function filesIn(path) {
+  if (!statSync(join(ROOT, path)).isDirectory()) return [path];
+  return readdirSync(join(ROOT, path))
+    .sort()
+    .flatMap((name) => filesIn(`${path}/${name}`));
+}
+
+if (isMain(import.meta.url)) {
+  await main(async () => say(await build(process.argv.slice(2))));
+}

@@ -1,0 +1,108 @@
+// The four answers that show what Oncegate does, asked for over HTTP as any client would.
+
+import { randomBytes } from 'node:crypto';
+import { say } from './run.mjs';
+
+const PATH = '/v1/payments';
+const CROWD = 40;
+
+/** Plays them against `address`, with the demo origin at `origin` behind it; are all as promised? */
+export async function play(address, origin) {
+  const shop = { address, origin, key: newKey(), body: { amount: 1200, currency: 'eur' } };
+  const acts = [first, again, otherBody, crowd];
+  let right = true;
+  for (const act of acts) right = (await act(shop)) && right;
+  return right;
+}
+
+/** The command that asks what `post` asks. */
+export function curl(address, key, body, flags = '-i') {
+  return `curl ${flags} ${address}${PATH} -H 'Content-Type: application/json' -H 'Idempotency-Key: ${key}' -d '${JSON.stringify(body)}'`;
+}
+
+export const newKey = () => `demo-${randomBytes(4).toString('hex')}`;
+
+async function first(shop) {
+  title('A payment. It is forwarded to the origin, which charges.', shop);
+  return show(await post(shop), { status: 201, state: 'executed' });
+}
+
+async function again(shop) {
+  title('The same once more, as after a lost answer. The stored reply comes back.', shop);
+  return show(await post(shop), { status: 201, state: 'replayed', replayed: true });
+}
+
+async function otherBody(shop) {
+  const other = { ...shop, body: { ...shop.body, amount: 9900 } };
+  title('The same key for another payment. That is a mistake, and refused.', other);
+  return show(await post(other), { status: 422, code: 'key-reused' });
+}
+
+async function crowd(shop) {
+  const fresh = { ...shop, key: newKey() };
+  say(`\n${CROWD} at once with a fresh key. One is forwarded, the others wait for its answer.`);
+  say(`  $ for i in $(seq ${CROWD}); do ${curl(fresh.address, fresh.key, fresh.body, '-s')} & done; wait`);
+  const before = await charges(shop.origin);
+  const answers = await Promise.all(Array.from({ length: CROWD }, () => post(fresh)));
+  const charged = (await charges(shop.origin)) - before;
+  const created = answers.filter((answer) => answer.status === 201).length;
+  const payments = new Set(answers.map((answer) => answer.text)).size;
+  say(`    ${created} × 201 (${tally(answers.map((answer) => answer.state))}), ${times(charged)} at the origin`);
+  return expect(created === CROWD && charged === 1 && payments === 1, `${CROWD} × 201 with one body, 1 charge`);
+}
+
+const times = (n) => `${n} ${n === 1 ? 'charge' : 'charges'}`;
+
+function title(what, { address, key, body }) {
+  say(`\n${what}`);
+  say(`  $ ${curl(address, key, body)}`);
+}
+
+async function post({ address, key, body }) {
+  const headers = { 'Content-Type': 'application/json', 'Idempotency-Key': key };
+  const response = await fetch(address + PATH, { method: 'POST', headers, body: JSON.stringify(body) });
+  return {
+    status: response.status,
+    state: response.headers.get('Idempotency-Status'),
+    replayed: response.headers.get('Idempotent-Replayed') === 'true',
+    text: await response.text(),
+  };
+}
+
+async function charges(origin) {
+  return (await (await fetch(`${origin}/charges`)).json()).charges;
+}
+
+function show({ status, state, replayed, text }, wanted) {
+  const marks = [state && `Idempotency-Status: ${state}`, replayed && 'Idempotent-Replayed: true'];
+  say(`    ${[status, ...marks.filter(Boolean)].join('   ')}`);
+  const code = parse(text)?.code;
+  say(`    ${code ? short(`${code}: ${parse(text).detail ?? ''}`) : short(text)}`);
+  const right =
+    status === wanted.status &&
+    (!wanted.state || state === wanted.state) &&
+    (!wanted.code || code === wanted.code) &&
+    replayed === Boolean(wanted.replayed);
+  return expect(right, [wanted.status, wanted.state ?? wanted.code].join(' '));
+}
+
+function expect(right, wanted) {
+  if (!right) say(`    WRONG: ${wanted} was expected`);
+  return right;
+}
+
+function tally(values) {
+  const counts = new Map();
+  for (const value of values) counts.set(value, (counts.get(value) ?? 0) + 1);
+  return [...counts].map(([value, count]) => `${count} ${value ?? 'unmarked'}`).join(', ');
+}
+
+function parse(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+}
+
+const short = (text) => (text.trim().length > 110 ? `${text.trim().slice(0, 109)}…` : text.trim());

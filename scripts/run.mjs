@@ -1,0 +1,185 @@
+// How every script here runs a command: quietly, with a sign of life, and with one line when it fails.
+//
+// A command's whole output goes to .tools/logs; what a person sees is one line of progress. A failure
+// is a `Stop`: its message is the one line that says what to do, so no stack trace is ever printed.
+
+import { spawn } from 'node:child_process';
+import { createWriteStream, existsSync, linkSync, mkdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { delimiter, join, relative } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { stripVTControlCharacters } from 'node:util';
+
+export const ROOT = fileURLToPath(new URL('..', import.meta.url)).replace(/[/\\]$/, '');
+export const TOOLS = join(ROOT, '.tools');
+export const TTY = Boolean(process.stdout.isTTY);
+
+// Without a terminal (CI) a line at this pace shows that a long step is alive.
+const HEARTBEAT_MS = 15_000;
+const LOCK_POLL_MS = 300;
+
+/** A failure whose message tells a person what to do. */
+export class Stop extends Error {}
+
+export const say = (line) => console.log(line);
+export const seconds = (since) => `${((performance.now() - since) / 1000).toFixed(1)} s`;
+
+/** Is this module the script that was started? */
+export const isMain = (url) => Boolean(process.argv[1]) && realpathSync(process.argv[1]) === fileURLToPath(url);
+
+/** Runs a script's story; a `Stop` becomes its one line and exit code 1. */
+export async function main(story) {
+  try {
+    await story();
+  } catch (error) {
+    if (!(error instanceof Stop)) throw error;
+    console.error(`oncegate: ${error.message}`);
+    process.exitCode = 1;
+  }
+}
+
+// What is running now, so that nothing outlives a script that is told to end.
+const running = new Set();
+for (const [signal, number] of [['SIGINT', 2], ['SIGTERM', 15], ['SIGHUP', 1]]) {
+  process.once(signal, () => {
+    for (const child of running) child.kill('SIGTERM');
+    // A script with children to end gracefully (start.mjs) listens too and exits by itself.
+    if (process.listenerCount(signal) === 0) process.exit(128 + number);
+  });
+}
+
+/** The environment of a child: rustup's default folder is found even where a login shell did not add it. */
+export function childEnv(extra = {}, firstOnPath = []) {
+  const cargoHome = process.env.CARGO_HOME ?? join(homedir(), '.cargo');
+  const path = [...firstOnPath, process.env.PATH, join(cargoHome, 'bin')].filter(Boolean).join(delimiter);
+  return { ...process.env, PATH: path, ...extra };
+}
+
+/** The standard output of a short command, or null where it is missing or fails. */
+export function ask(command, args) {
+  return new Promise((resolve) => {
+    const child = spawn(command, args, { cwd: ROOT, env: childEnv(), stdio: ['ignore', 'pipe', 'ignore'] });
+    let out = '';
+    child.stdout.on('data', (chunk) => (out += chunk));
+    child.on('error', () => resolve(null));
+    child.on('close', (code) => resolve(code === 0 ? out.trim() : null));
+  });
+}
+
+/**
+ * Runs `command`; shows `label` and its progress while it lasts. Answers { code, output, log }, where
+ * `code` is null if the command does not exist.
+ */
+export function run(label, command, args, { env = childEnv(), announce = false, name = command } = {}) {
+  const log = join(TOOLS, 'logs', `${name}.log`);
+  mkdirSync(join(TOOLS, 'logs'), { recursive: true });
+  const file = createWriteStream(log);
+  const progress = showProgress(label, announce);
+  return new Promise((resolve) => {
+    const child = spawn(command, args, { cwd: ROOT, env, stdio: ['ignore', 'pipe', 'pipe'] });
+    running.add(child);
+    let output = '';
+    const hear = (chunk) => {
+      output += chunk;
+      file.write(chunk);
+      progress.hear(chunk);
+    };
+    child.stdout.setEncoding('utf8').on('data', hear);
+    child.stderr.setEncoding('utf8').on('data', hear);
+    const end = (code) => {
+      running.delete(child);
+      progress.end();
+      file.end(() => resolve({ code, output, log: relative(ROOT, log) }));
+    };
+    child.on('error', () => end(null));
+    child.on('close', (code) => end(code ?? 1));
+  });
+}
+
+/** Cargo draws its bar, with the total, into a pipe as well when it is told to. */
+export const CARGO_PROGRESS = { CARGO_TERM_PROGRESS_WHEN: 'always', CARGO_TERM_PROGRESS_WIDTH: '80' };
+
+const SIGNS = [
+  [/Building\s+\[[^\]]*\]\s+(\d+)\/(\d+)/g, ([, done, all]) => `compiling ${done}/${all} crates`],
+  [/(?:Updating|Downloading|Downloaded) [^\n]*(?:index|crates?)/g, () => 'downloading crates'],
+  [/Optimizing wasm/g, () => 'making it small'],
+  [/Running (?:unittests )?(\S+) \(target/g, ([, file]) => file],
+  [/[✔✖] ([^\n]+?) \(\d/g, ([, name]) => name],
+];
+
+/** One line that is written over again on a terminal; elsewhere a line now and then. */
+function showProgress(label, announce) {
+  const since = performance.now();
+  let doing = '';
+  const line = () => `${label}${doing && `: ${doing}`}, ${Math.round((performance.now() - since) / 1000)} s`;
+  if (announce && !TTY) say(label);
+  const timer = setInterval(() => {
+    if (TTY) process.stdout.write(`\r\x1b[2K${line().slice(0, (process.stdout.columns || 80) - 1)}`);
+    else say(`  ${line()}`);
+  }, TTY ? 250 : HEARTBEAT_MS);
+  return {
+    hear(chunk) {
+      const text = stripVTControlCharacters(chunk);
+      for (const [sign, tell] of SIGNS) for (const found of text.matchAll(sign)) doing = tell(found);
+    },
+    end() {
+      clearInterval(timer);
+      if (TTY) process.stdout.write('\r\x1b[2K');
+      if (announce && TTY) say(`${label}: ${seconds(since)}`);
+    },
+  };
+}
+
+/** What a compiler had to say, without cargo's and worker-build's chatter. */
+export function withoutChatter(output) {
+  const chatter = /^\s*(\[(INFO|WARN)\]|(Compiling|Building|Checking|Fresh|Finished|Running|Blocking|Updating|Locking|Adding|Download(ing|ed))\b)/;
+  const lines = output.split(/\r\n|\r|\n/).filter((line) => !chatter.test(stripVTControlCharacters(line)));
+  const text = lines.join('\n').replace(/\n{3,}/g, '\n\n').trim();
+  return TTY ? text : stripVTControlCharacters(text);
+}
+
+/** Does `work` while no other process of this tree does work of that name. */
+export async function alone(name, work) {
+  const lock = join(TOOLS, `${name}.lock`);
+  const mine = `${lock}.${process.pid}`;
+  mkdirSync(TOOLS, { recursive: true });
+  writeFileSync(mine, String(process.pid));
+  try {
+    // A hard link appears whole or not at all, so a lock always names its holder.
+    for (let told = false; !tryLink(mine, lock); told = true) {
+      const holder = existsSync(lock) ? Number(readFileSync(lock, 'utf8')) : 0;
+      if (holder && !isAlive(holder)) rmSync(lock, { force: true });
+      else {
+        if (holder && !told) say(`waiting for another ${name} (process ${holder})`);
+        await sleep(LOCK_POLL_MS);
+      }
+    }
+    try {
+      return await work();
+    } finally {
+      rmSync(lock, { force: true });
+    }
+  } finally {
+    rmSync(mine, { force: true });
+  }
+}
+
+function tryLink(from, to) {
+  try {
+    linkSync(from, to);
+    return true;
+  } catch (error) {
+    if (error.code === 'EEXIST') return false;
+    throw error;
+  }
+}
+
+function isAlive(pid) {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return error.code === 'EPERM';
+  }
+}

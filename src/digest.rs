@@ -1,0 +1,75 @@
+//! SHA-256 over a list of parts, each preceded by its length: there is no delimiter to inject, so no
+//! two lists of parts give the same input (`["a:b", "c"]` and `["a", "b:c"]` stay apart).
+
+use sha2::{Digest as _, Sha256};
+
+/// Hashes parts one after the other.
+#[derive(Clone)]
+pub struct Parts(Sha256);
+
+impl Parts {
+    /// Starts a digest for one purpose; the label keeps digests of different purposes apart.
+    #[must_use]
+    pub fn of(purpose: &str) -> Self {
+        Self(Sha256::new()).part(purpose)
+    }
+
+    /// Adds a part that is there.
+    #[must_use]
+    pub fn part(mut self, bytes: impl AsRef<[u8]>) -> Self {
+        let bytes = bytes.as_ref();
+        self.0.update([1]);
+        self.0.update((bytes.len() as u64).to_be_bytes());
+        self.0.update(bytes);
+        self
+    }
+
+    /// Adds a part that may be absent; absent differs from empty.
+    #[must_use]
+    pub fn maybe(mut self, bytes: Option<impl AsRef<[u8]>>) -> Self {
+        if let Some(bytes) = bytes {
+            return self.part(bytes);
+        }
+        self.0.update([0]);
+        self
+    }
+
+    /// All 32 bytes.
+    #[must_use]
+    pub fn whole(self) -> [u8; 32] {
+        self.0.finalize().into()
+    }
+
+    /// The first 16 bytes: 128 bits are beyond any chance collision.
+    #[must_use]
+    pub fn half(self) -> [u8; 16] {
+        first_half(self.whole())
+    }
+}
+
+/// The first 16 of 32 bytes.
+#[must_use]
+pub fn first_half(whole: [u8; 32]) -> [u8; 16] {
+    let mut half = [0; 16];
+    for (to, from) in half.iter_mut().zip(whole) {
+        *to = from;
+    }
+    half
+}
+
+/// Lower-case hexadecimal.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// SHA-256 of one byte string.
+#[must_use]
+pub fn sha256(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
+}

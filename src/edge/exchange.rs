@@ -1,0 +1,190 @@
+//! The world of one guarded request: its Ledger, its origin, its clock.
+
+use std::time::Duration;
+
+use js_sys::{Date, Uint8Array};
+use wasm_bindgen::{JsCast as _, JsValue};
+use wasm_bindgen_futures::JsFuture;
+use web_sys::Headers;
+
+use super::body::{Room, message};
+use super::js;
+use super::origin::{self, Answer, Body};
+use crate::ask::{Ask, Told};
+use crate::filter::{Unreachable, World};
+use crate::key::KeyId;
+use crate::outcome::Failure;
+use crate::record::{Millis, Run};
+use crate::wire::{self, Addressed, PREFIX, Prefix, VERSION};
+
+/// One guarded request on its way.
+pub(super) struct Exchange {
+    /// The namespace LEDGER.
+    pub(super) ledger: js::Namespace,
+    /// How many Ledger objects there are.
+    pub(super) shards: u16,
+    /// Where new ones are placed.
+    pub(super) location_hint: Option<String>,
+    /// The service binding ORIGIN, if that is where requests go.
+    pub(super) binding: Option<js::Fetcher>,
+    /// The address to send on to.
+    pub(super) address: String,
+    /// Method of the request.
+    pub(super) method: String,
+    /// Headers of the request as they came.
+    pub(super) headers: Headers,
+    /// Its body; none where it had none.
+    pub(super) body: Option<Uint8Array>,
+    /// The share of the instance's buffer that the body takes.
+    pub(super) room: std::cell::RefCell<Room>,
+    /// Bytes of reply that are kept at most.
+    pub(super) reply_max: u64,
+    /// Sent along, and logged.
+    pub(super) correlation_id: String,
+}
+
+impl World for Exchange {
+    type Heard = Answer;
+    type Body = Uint8Array;
+
+    async fn ask(
+        &self,
+        key: &KeyId,
+        ask: &Ask,
+        heard: Option<&Answer>,
+    ) -> Result<Told<Uint8Array>, Unreachable> {
+        let addressed = Addressed { key: *key, shards: self.shards, ask: ask.clone() };
+        let body = heard.and_then(|heard| match &heard.body {
+            Body::Whole(bytes, _) => Some(bytes),
+            Body::None | Body::Streaming(_) => None,
+        });
+        let told = self.ask_in(&addressed, VERSION, body).await?;
+        // A busy object runs the code of before for minutes after a deploy.
+        match told {
+            Told::UnknownVersion(offered) => match wire::agreed(offered)
+                .filter(|version| *version != VERSION)
+            {
+                Some(version) => self.ask_in(&addressed, version, body).await,
+                None => Err(Unreachable::Lost(format!("the Ledger speaks version {offered} only"))),
+            },
+            told => Ok(told),
+        }
+    }
+
+    async fn forward(&self, run: Run) -> Result<Answer, Failure> {
+        let init = self.request_init(run).map_err(|_| Failure::NeverSent)?;
+        let heard =
+            origin::forward(&self.address, &init, self.binding.as_ref(), self.reply_max).await;
+        // The origin has it; its room is free for replies.
+        drop(self.room.take());
+        heard
+    }
+
+    async fn pause(&self, span: Millis) {
+        worker::Delay::from(Duration::from_millis(span.0)).await;
+    }
+
+    fn now(&self) -> Millis {
+        now()
+    }
+
+    fn log(&self, why: &str) {
+        worker::console_error!("{} {}: {why}", self.method, self.correlation_id);
+    }
+}
+
+impl Exchange {
+    async fn ask_in(
+        &self,
+        addressed: &Addressed,
+        version: u8,
+        body: Option<&Uint8Array>,
+    ) -> Result<Told<Uint8Array>, Unreachable> {
+        let frame = join(&wire::write_ask(addressed, version), body);
+        let answer = self.call(addressed.key, &frame).await.map_err(|error| unreachable(&error))?;
+        read_answer(&answer)
+    }
+
+    /// One call of the key's Ledger. The stub is made anew each time: after an exception it is broken
+    /// (developers.cloudflare.com, durable-objects/best-practices/error-handling).
+    async fn call(&self, key: KeyId, frame: &Uint8Array) -> Result<Uint8Array, JsValue> {
+        let options = match &self.location_hint {
+            Some(hint) => js::object(&[("locationHint", JsValue::from_str(hint))]).into(),
+            None => JsValue::UNDEFINED,
+        };
+        // The name is part of the stored data.
+        let name = format!("shard-{}", key.shard(self.shards));
+        let stub = self.ledger.get_by_name(&name, &options)?;
+        let init = js::object(&[("method", JsValue::from_str("POST")), ("body", frame.into())]);
+        let sent = stub.fetch(&JsValue::from_str("https://ledger/"), &init)?;
+        let response: web_sys::Response = JsFuture::from(sent).await?.unchecked_into();
+        message(response.array_buffer()).await
+    }
+
+    fn request_init(&self, run: Run) -> Result<JsValue, JsValue> {
+        // Copied as a whole: repeated lines, case and bytes beyond ASCII stay as they came.
+        let headers = Headers::new_with_headers(&self.headers)?;
+        headers.set("x-correlation-id", &self.correlation_id)?;
+        headers.set("idempotency-attempt", &run.attempt.to_string())?;
+        Ok(js::object(&[
+            ("method", JsValue::from_str(&self.method)),
+            ("headers", headers.into()),
+            ("body", self.body.as_ref().map_or(JsValue::NULL, JsValue::from)),
+            // A redirect is a reply to keep; following it would send the body twice.
+            ("redirect", JsValue::from_str("manual")),
+        ])
+        .into())
+    }
+}
+
+/// The Worker's clock. It stands still between I/O, which is when nothing needs it.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "whole milliseconds since 1970"
+)]
+pub(super) fn now() -> Millis {
+    Millis(Date::now() as u64)
+}
+
+/// A message: what the codec wrote, and a body that it never saw.
+pub(super) fn join(frame: &[u8], body: Option<&Uint8Array>) -> Uint8Array {
+    let Some(body) = body else { return Uint8Array::from(frame) };
+    let at = u32::try_from(frame.len()).unwrap_or(u32::MAX);
+    let whole = Uint8Array::new_with_length(at + body.byte_length());
+    whole.set(&Uint8Array::from(frame), 0);
+    whole.set(body, at);
+    whole
+}
+
+/// Takes a message apart: version, head, and a view of the body.
+pub(super) fn split(
+    message: &Uint8Array,
+) -> Result<(Prefix, Vec<u8>, Uint8Array), wire::Unreadable> {
+    let length = message.byte_length();
+    let after_prefix = u32::try_from(PREFIX).unwrap_or(u32::MAX).min(length);
+    let prefix = Prefix::read(&message.subarray(0, after_prefix).to_vec())?;
+    let end = after_prefix.saturating_add(prefix.head_bytes);
+    if end > length {
+        return Err(wire::Unreadable("cut short"));
+    }
+    Ok((prefix, message.subarray(after_prefix, end).to_vec(), message.subarray(end, length)))
+}
+
+fn read_answer(message: &Uint8Array) -> Result<Told<Uint8Array>, Unreachable> {
+    let unreadable = |wire::Unreadable(at)| {
+        Unreachable::Lost(format!("the Ledger's answer is unreadable: {at}"))
+    };
+    let (_, head, body) = split(message).map_err(unreadable)?;
+    Ok(wire::read_told(&head).map_err(unreadable)?.with_body(|()| body))
+}
+
+/// `overloaded` is the one thing that the runtime says reliably of a failed call.
+fn unreachable(error: &JsValue) -> Unreachable {
+    let why = js::text(error);
+    if js::get(error, "overloaded").is_truthy() {
+        Unreachable::Overloaded(why)
+    } else {
+        Unreachable::Lost(why)
+    }
+}

@@ -1,0 +1,132 @@
+//! JavaScript calls of the platform. Each is bound with `catch`: a throw that crosses Wasm unannounced
+//! resets the instance and with it every request in flight (the crate's own SQL cursor is bound
+//! without).
+
+use js_sys::{Array, Object, Promise, Reflect, Uint8Array};
+use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
+
+#[wasm_bindgen]
+extern "C" {
+    /// The global `fetch`.
+    #[wasm_bindgen(catch)]
+    pub(crate) fn fetch(input: &JsValue, init: &JsValue) -> Result<Promise, JsValue>;
+
+    #[wasm_bindgen(catch, js_namespace = crypto, js_name = getRandomValues)]
+    pub(crate) fn fill_random(bytes: &mut [u8]) -> Result<(), JsValue>;
+
+    #[wasm_bindgen(catch, js_namespace = ["crypto", "subtle"])]
+    pub(crate) fn digest(algorithm: &str, data: &Uint8Array) -> Result<Promise, JsValue>;
+
+    /// Anything with a `fetch` method: a service binding or an object's stub.
+    pub(crate) type Fetcher;
+    #[wasm_bindgen(method, catch)]
+    pub(crate) fn fetch(
+        this: &Fetcher,
+        input: &JsValue,
+        init: &JsValue,
+    ) -> Result<Promise, JsValue>;
+
+    /// A Durable Object namespace.
+    pub(crate) type Namespace;
+    #[wasm_bindgen(method, catch, js_name = getByName)]
+    pub(crate) fn get_by_name(
+        this: &Namespace,
+        name: &str,
+        options: &JsValue,
+    ) -> Result<Fetcher, JsValue>;
+
+    /// `new Request(…)`, which throws on an address that is none.
+    #[wasm_bindgen(js_name = Request)]
+    pub(crate) type NewRequest;
+    #[wasm_bindgen(catch, constructor, js_class = "Request")]
+    pub(crate) fn new(input: &JsValue, init: &JsValue) -> Result<NewRequest, JsValue>;
+
+    /// `new Response(…)`, which throws on a status outside 200 to 599.
+    #[wasm_bindgen(js_name = Response)]
+    pub(crate) type NewResponse;
+    #[wasm_bindgen(catch, constructor, js_class = "Response")]
+    pub(crate) fn new(body: &JsValue, init: &JsValue) -> Result<NewResponse, JsValue>;
+
+    /// A stream's reader.
+    pub(crate) type Reader;
+    #[wasm_bindgen(method, catch)]
+    pub(crate) fn read(this: &Reader) -> Result<Promise, JsValue>;
+    #[wasm_bindgen(method, catch, js_name = releaseLock)]
+    pub(crate) fn release_lock(this: &Reader) -> Result<(), JsValue>;
+
+    pub(crate) type Readable;
+    #[wasm_bindgen(method, catch, js_name = getReader)]
+    pub(crate) fn get_reader(this: &Readable) -> Result<Reader, JsValue>;
+    #[wasm_bindgen(method, catch, js_name = pipeTo)]
+    pub(crate) fn pipe_to(this: &Readable, to: &JsValue) -> Result<Promise, JsValue>;
+
+    /// Cloudflare's byte-for-byte pipe.
+    pub(crate) type IdentityTransformStream;
+    #[wasm_bindgen(catch, constructor)]
+    pub(crate) fn new() -> Result<IdentityTransformStream, JsValue>;
+    #[wasm_bindgen(method, getter)]
+    pub(crate) fn readable(this: &IdentityTransformStream) -> JsValue;
+    #[wasm_bindgen(method, getter)]
+    pub(crate) fn writable(this: &IdentityTransformStream) -> Writable;
+
+    pub(crate) type Writable;
+    #[wasm_bindgen(method, catch, js_name = getWriter)]
+    pub(crate) fn get_writer(this: &Writable) -> Result<Writer, JsValue>;
+
+    pub(crate) type Writer;
+    #[wasm_bindgen(method, catch)]
+    pub(crate) fn write(this: &Writer, chunk: &JsValue) -> Result<Promise, JsValue>;
+    #[wasm_bindgen(method, catch, js_name = releaseLock)]
+    pub(crate) fn release_lock(this: &Writer) -> Result<(), JsValue>;
+
+    /// An object's storage.
+    #[derive(Clone)]
+    pub(crate) type Storage;
+    #[wasm_bindgen(method, getter)]
+    pub(crate) fn sql(this: &Storage) -> Sql;
+    #[wasm_bindgen(method, catch, js_name = transactionSync)]
+    pub(crate) fn transaction_sync(
+        this: &Storage,
+        work: &mut dyn FnMut() -> Result<(), JsValue>,
+    ) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(method, catch, js_name = getAlarm)]
+    pub(crate) fn get_alarm(this: &Storage) -> Result<Promise, JsValue>;
+    #[wasm_bindgen(method, catch, js_name = setAlarm)]
+    pub(crate) fn set_alarm(this: &Storage, at_ms: f64) -> Result<Promise, JsValue>;
+
+    pub(crate) type Sql;
+    #[wasm_bindgen(method, catch, variadic)]
+    pub(crate) fn exec(this: &Sql, query: &str, bindings: &Array) -> Result<Cursor, JsValue>;
+
+    pub(crate) type Cursor;
+    #[wasm_bindgen(method, catch, js_name = toArray)]
+    pub(crate) fn to_array(this: &Cursor) -> Result<Array, JsValue>;
+}
+
+/// A property, or `undefined` where there is none or reading it throws.
+pub(crate) fn get(of: &JsValue, name: &str) -> JsValue {
+    Reflect::get(of, &JsValue::from_str(name)).unwrap_or(JsValue::UNDEFINED)
+}
+
+/// A plain object of these members.
+pub(crate) fn object(members: &[(&str, JsValue)]) -> Object {
+    let object = Object::new();
+    for (name, value) in members {
+        // Cannot fail on a fresh plain object.
+        let _ = Reflect::set(&object, &JsValue::from_str(name), value);
+    }
+    object
+}
+
+/// What an exception says, for an operator.
+pub(crate) fn text(error: &JsValue) -> String {
+    match get(error, "message").as_string() {
+        Some(message) => message,
+        None => error.as_string().unwrap_or_else(|| "an exception without a message".to_owned()),
+    }
+}
+
+/// Whether a binding is something to call `fetch` on.
+pub(crate) fn is_fetcher(value: &JsValue) -> bool {
+    value.is_object() && get(value, "fetch").is_function()
+}

@@ -1,0 +1,286 @@
+//! The Durable Object: load, step, store, wake. It arbitrates and never calls out.
+//!
+//! Claim, settle and release are each one synchronous block: from reading the row to writing it nothing
+//! is awaited, so no other event can come between (input gates close only around storage operations;
+//! any other await lets others in). The answer leaves after the write is on disk: the runtime's output
+//! gate holds it until then, so a granted claim is durable.
+
+use std::cell::Cell;
+use std::pin::pin;
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_util::future::{Either, select};
+use js_sys::Uint8Array;
+use wasm_bindgen::{JsCast as _, JsValue};
+use wasm_bindgen_futures::JsFuture;
+use worker::{Delay, DurableObject, Env, Request, Response, State, durable_object, wasm_bindgen};
+
+use super::body::message;
+use super::exchange::{join, now, split};
+use super::js;
+use super::parked::Parked;
+use super::store::{Store, Stored};
+use crate::ask::{Ask, CredentialChange, How, Replay, Told};
+use crate::key::KeyId;
+use crate::record::{Change, Completed, Event, Kindred, Millis, Step, Verdict, step};
+use crate::wire::{self, Addressed, VERSION};
+
+/// One shard.
+#[durable_object(alarm)]
+pub struct Ledger {
+    storage: js::Storage,
+    store: Result<Store, String>,
+    parked: Parked,
+    /// When the alarm is set for; unknown until asked after a start.
+    alarm: Cell<Alarm>,
+    /// The next sweep comes no sooner: a pass costs as much as the shard has rows.
+    sweep_from: Cell<Millis>,
+}
+
+#[derive(Clone, Copy)]
+enum Alarm {
+    Unknown,
+    Off,
+    At(Millis),
+}
+
+/// What is answered, with the body beside it.
+type Answer = (Told<()>, Option<Uint8Array>);
+
+impl DurableObject for Ledger {
+    fn new(state: State, _env: Env) -> Self {
+        let storage: js::Storage = js::get(state.as_raw(), "storage").unchecked_into();
+        let store = Store::open(&storage).map_err(|error| js::text(&error));
+        Self {
+            storage,
+            store,
+            parked: Parked::default(),
+            alarm: Cell::new(Alarm::Unknown),
+            sweep_from: Cell::new(Millis(0)),
+        }
+    }
+
+    async fn fetch(&self, request: Request) -> worker::Result<Response> {
+        let question = message(request.inner().array_buffer()).await?;
+        let (version, (told, body)) = self.hear(&question).await;
+        let frame = join(&wire::write_told(&told, version), body.as_ref());
+        let answer: web_sys::Response =
+            js::NewResponse::new(&frame, &JsValue::UNDEFINED)?.unchecked_into();
+        Ok(answer.into())
+    }
+
+    async fn alarm(&self) -> worker::Result<Response> {
+        self.alarm.set(Alarm::Off);
+        self.sweep().await?;
+        Response::empty()
+    }
+}
+
+impl Ledger {
+    async fn hear(&self, question: &Uint8Array) -> (u8, Answer) {
+        let failed = |why: String| (VERSION, (Told::Failed(why), None));
+        let (prefix, head, body) = match split(question) {
+            Ok((prefix, ..)) if !prefix.is_known() => {
+                return (VERSION, (Told::UnknownVersion(VERSION), None));
+            }
+            Ok(parts) => parts,
+            Err(wire::Unreadable(at)) => {
+                return failed(format!("the question is unreadable: {at}"));
+            }
+        };
+        let Addressed { key, ask, .. } = match wire::read_ask(&head) {
+            Ok(addressed) => addressed,
+            Err(wire::Unreadable(at)) => {
+                return failed(format!("the question is unreadable: {at}"));
+            }
+        };
+        match self.answer(key, ask, &body).await {
+            Ok(answer) => (prefix.version, answer),
+            Err(error) => failed(js::text(&error)),
+        }
+    }
+
+    async fn answer(&self, key: KeyId, ask: Ask, body: &Uint8Array) -> Result<Answer, JsValue> {
+        self.know_alarm().await?;
+        let found = self.take(key, ask, body)?;
+        match found {
+            Found::Answer(answer) => Ok(answer),
+            Found::Wait(until) => self.wait(key, until).await,
+        }
+    }
+
+    /// The synchronous block: read, decide, write. No await in here.
+    fn take(&self, key: KeyId, ask: Ask, body: &Uint8Array) -> Result<Found, JsValue> {
+        let store = self.store.as_ref().map_err(|why| JsValue::from_str(why))?;
+        let now = now();
+        let (stored, event) = match ask {
+            Ask::Claim(claim, change) => {
+                let kin = matches!(change, CredentialChange::Refuse).then_some(claim.about.kin);
+                let (stored, kindred) = store.find(key, kin)?;
+                let live = kindred
+                    .into_iter()
+                    .filter_map(|record| record.at(now))
+                    .any(|record| record.is_live());
+                (stored, Event::Claim(claim, if live { Kindred::Live } else { Kindred::None }))
+            }
+            Ask::Settle(lease, reply) => (store.find(key, None)?.0, Event::Settle(lease, reply)),
+            Ask::Release(lease) => (store.find(key, None)?.0, Event::Release(lease)),
+            Ask::Doubt(lease) => (store.find(key, None)?.0, Event::Doubt(lease)),
+            Ask::Look(fingerprint) => (store.find(key, None)?.0, Event::Look(fingerprint)),
+        };
+        let Step { change, verdict } =
+            step(stored.as_ref().map(|stored| stored.record.clone()), event, now);
+        self.write(key, stored.as_ref(), &change, body)?;
+        self.wake(key, &change, body);
+        told(store, verdict, stored.as_ref())
+    }
+
+    fn write(
+        &self,
+        key: KeyId,
+        stored: Option<&Stored>,
+        change: &Change,
+        body: &Uint8Array,
+    ) -> Result<(), JsValue> {
+        let store = self.store.as_ref().map_err(|why| JsValue::from_str(why))?;
+        store.apply(key, stored, change, body)?;
+        match change {
+            Change::Keep | Change::Delete => Ok(()),
+            Change::Insert(record) | Change::Update(record) | Change::Complete(record) => {
+                self.arm(record.gone())
+            }
+        }
+    }
+
+    /// Whatever ends a claim wakes those who wait for it; a grant ends none.
+    fn wake(&self, key: KeyId, change: &Change, body: &Uint8Array) {
+        match change {
+            Change::Keep | Change::Insert(_) => {}
+            Change::Update(_) | Change::Delete => self.parked.wake(key, &None),
+            Change::Complete(record) => {
+                let wake =
+                    completed(record).map(|completed| Rc::new((completed.clone(), body.clone())));
+                self.parked.wake(key, &wake);
+            }
+        }
+    }
+
+    async fn wait(&self, key: KeyId, until: Millis) -> Result<Answer, JsValue> {
+        let Some(woken) = self.parked.park(key) else { return Ok((Told::Crowded, None)) };
+        let patience = Delay::from(Duration::from_millis(until.since(now()).0));
+        let wake = match select(woken, pin!(patience)).await {
+            Either::Left((wake, _)) => wake.ok().flatten(),
+            Either::Right(((), gone)) => {
+                drop(gone);
+                self.parked.forget_gone(key);
+                None
+            }
+        };
+        Ok(match wake {
+            None => (Told::Again, None),
+            Some(settled) => {
+                let (completed, body) = settled.as_ref();
+                (replay(completed, How::Joined), Some(body.clone()))
+            }
+        })
+    }
+
+    /// Asked once after a start: setting an alarm without knowing would move an earlier one.
+    async fn know_alarm(&self) -> Result<(), JsValue> {
+        if matches!(self.alarm.get(), Alarm::Unknown) {
+            let set = JsFuture::from(self.storage.get_alarm()?).await?.as_f64();
+            if matches!(self.alarm.get(), Alarm::Unknown) {
+                self.alarm.set(set.map_or(Alarm::Off, |at| Alarm::At(from_js(at))));
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets the alarm if it is not set for as early. It belongs to the same commit as the row.
+    fn arm(&self, gone: Millis) -> Result<(), JsValue> {
+        let at = gone.max(self.sweep_from.get());
+        if matches!(self.alarm.get(), Alarm::At(set) if set <= at) {
+            return Ok(());
+        }
+        // The call is made here and now; its promise says nothing that the output gate does not.
+        let _ = self.storage.set_alarm(to_js(at))?;
+        self.alarm.set(Alarm::At(at));
+        Ok(())
+    }
+
+    /// One pass over the shard in bounded batches. Between two batches other requests get their turn.
+    async fn sweep(&self) -> Result<(), JsValue> {
+        let store = self.store.as_ref().map_err(|why| JsValue::from_str(why))?;
+        let (mut after, mut rows, mut next) = (None, 0, None);
+        while let Some(batch) = store.sweep(after.as_ref(), now())? {
+            rows += batch.rows;
+            next = [next, batch.next].into_iter().flatten().min();
+            after = Some(batch.last);
+            Delay::from(Duration::ZERO).await;
+        }
+        self.sweep_from.set(now().plus(SWEEP_PAUSE).plus(Millis(rows)));
+        next.map_or(Ok(()), |gone| self.arm(gone))
+    }
+}
+
+/// What a question led to.
+enum Found {
+    Answer(Answer),
+    Wait(Millis),
+}
+
+fn told(store: &Store, verdict: Verdict, stored: Option<&Stored>) -> Result<Found, JsValue> {
+    let told = match verdict {
+        Verdict::Join(until) => return Ok(Found::Wait(until)),
+        Verdict::Replay(completed) => {
+            let body = stored.map(|stored| store.body(stored)).transpose()?.flatten();
+            return Ok(Found::Answer((replay(&completed, How::Replayed), body)));
+        }
+        Verdict::Granted(run) => Told::Granted(run),
+        Verdict::InFlight { retry_after_s } => Told::InFlight { retry_after_s },
+        Verdict::AlreadyExecuted => Told::AlreadyExecuted,
+        Verdict::InDoubt { lease, until } => Told::InDoubt { lease, until },
+        Verdict::Expired => Told::Expired,
+        Verdict::KeyReused => Told::KeyReused,
+        Verdict::CredentialChanged => Told::CredentialChanged,
+        Verdict::Kept(expires) => Told::Kept(expires),
+        Verdict::Stale => Told::Stale,
+        Verdict::Absent => Told::Absent,
+    };
+    Ok(Found::Answer((told, None)))
+}
+
+fn replay(completed: &Completed, how: How) -> Told<()> {
+    Told::Replay(Replay {
+        reply: completed.reply.clone(),
+        expires: completed.expires,
+        how,
+        body: (),
+    })
+}
+
+fn completed(record: &crate::record::Record) -> Option<&Completed> {
+    match &record.state {
+        crate::record::State::Completed(completed) => Some(completed),
+        _ => None,
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "whole milliseconds since 1970"
+)]
+fn from_js(at: f64) -> Millis {
+    Millis(at as u64)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 stay below 2^53")]
+fn to_js(at: Millis) -> f64 {
+    at.0 as f64
+}
+
+/// Between two passes at least, and 1 ms more for each row of the shard: a pass over 10^6 rows, which
+/// costs about half a second of the object's time, comes at most every 17 minutes.
+const SWEEP_PAUSE: Millis = Millis(5_000);

@@ -1,0 +1,17 @@
+//! The only place that knows Cloudflare.
+//!
+//! [`worker`] is the fetch event and builds responses; [`exchange`] is the world of one guarded request
+//! ([`crate::filter::World`]); [`origin`] calls the origin and reads its answer; [`body`] buffers bodies
+//! within the instance's limit; [`ledger`] is the Durable Object, [`store`] its rows, [`parked`] those
+//! who wait in it; [`vars`] reads the configuration; [`js`] are the JavaScript calls, all of which may
+//! throw and say so.
+
+mod body;
+mod exchange;
+mod js;
+mod ledger;
+mod origin;
+mod parked;
+mod store;
+mod vars;
+mod worker;

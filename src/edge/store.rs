@@ -1,0 +1,306 @@
+//! The rows of one Ledger, and all of its SQL.
+//!
+//! `r` has one row per key id: the record as [`crate::wire`] writes it, and the reply's body where that
+//! fits. A claim inserts it, a settle updates it, the sweep deletes it: three rows written over a key's
+//! life. Larger bodies lie in `c`, in pieces of 1 MiB: only rows up to 2 MB are documented to work
+//! (developers.cloudflare.com, durable-objects/platform/limits), and a larger one fails in production
+//! while the local runtime takes it.
+//!
+//! `WITHOUT ROWID` keeps an INSERT at one row written: a rowid table with a BLOB key has a hidden index.
+
+use js_sys::{Array, Uint8Array};
+use wasm_bindgen::prelude::wasm_bindgen;
+use wasm_bindgen::{JsCast as _, JsValue};
+
+use super::js;
+use crate::fingerprint::Kin;
+use crate::key::KeyId;
+use crate::record::{Change, Millis, Record};
+use crate::wire::{self, Unreadable};
+
+/// The database of one shard.
+pub(super) struct Store {
+    storage: js::Storage,
+    sql: js::Sql,
+}
+
+/// A row that was found.
+pub(super) struct Stored {
+    /// What it says.
+    pub(super) record: Record,
+    body: JsValue,
+    pieces: Pieces,
+}
+
+/// Where a large body lies: so many pieces from this id on.
+#[derive(Clone, Copy, Default)]
+struct Pieces {
+    first: f64,
+    count: f64,
+}
+
+/// One batch of a sweep.
+pub(super) struct Batch {
+    /// The last key id that was looked at.
+    pub(super) last: JsValue,
+    /// How many rows were looked at.
+    pub(super) rows: u64,
+    /// When the next of those that stay will go.
+    pub(super) next: Option<Millis>,
+}
+
+#[wasm_bindgen]
+extern "C" {
+    /// A row as the cursor gives it: one property per column.
+    type Row;
+    #[wasm_bindgen(method, getter)]
+    fn own(this: &Row) -> f64;
+    #[wasm_bindgen(method, getter)]
+    fn rec(this: &Row) -> JsValue;
+    #[wasm_bindgen(method, getter)]
+    fn body(this: &Row) -> JsValue;
+    #[wasm_bindgen(method, getter)]
+    fn piece(this: &Row) -> f64;
+    #[wasm_bindgen(method, getter)]
+    fn pieces(this: &Row) -> f64;
+    #[wasm_bindgen(method, getter)]
+    fn last(this: &Row) -> JsValue;
+    #[wasm_bindgen(method, getter, js_name = "rows")]
+    fn count(this: &Row) -> f64;
+    #[wasm_bindgen(method, getter)]
+    fn next(this: &Row) -> JsValue;
+}
+
+impl Store {
+    pub(super) fn open(storage: &js::Storage) -> Result<Self, JsValue> {
+        let store = Self { sql: storage.sql(), storage: storage.clone() };
+        // Costs no row once the tables are there.
+        store.exec(CREATE_ROWS, &[])?;
+        store.exec(CREATE_PIECES, &[])?;
+        Ok(store)
+    }
+
+    /// The key id's row, and, where asked for, those of the same operation under other key ids (the
+    /// key's records in every scope lie side by side, so this is one range of the primary key).
+    pub(super) fn find(
+        &self,
+        key: KeyId,
+        kin: Option<Kin>,
+    ) -> Result<(Option<Stored>, Vec<Record>), JsValue> {
+        let own = blob(&key.0);
+        let rows = match kin {
+            None => self.rows(FIND, &[own])?,
+            Some(kin) => {
+                let [lowest, highest] = range(key);
+                self.rows(FIND_WITH_KIN, &[own, blob(&lowest), blob(&highest), blob(&kin.0)])?
+            }
+        };
+        let (mut stored, mut kindred) = (None, Vec::new());
+        for row in rows {
+            let record = read(&row.rec())?;
+            if row.own() > 0.0 {
+                let pieces = Pieces { first: row.piece(), count: row.pieces() };
+                stored = Some(Stored { record, body: row.body(), pieces });
+            } else {
+                kindred.push(record);
+            }
+        }
+        Ok((stored, kindred))
+    }
+
+    /// Writes what a step decided. Several statements stand or fall together: a throw alone would not
+    /// take back what was written before it.
+    pub(super) fn apply(
+        &self,
+        key: KeyId,
+        stored: Option<&Stored>,
+        change: &Change,
+        body: &Uint8Array,
+    ) -> Result<(), JsValue> {
+        let old = stored.map(|stored| stored.pieces).unwrap_or_default();
+        match change {
+            Change::Keep => Ok(()),
+            Change::Update(record) => self.exec(UPDATE, &[gone(record), rec(record), blob(&key.0)]),
+            Change::Insert(record) if old.count > 0.0 => self.together(|| {
+                self.drop_pieces(old)?;
+                self.insert(key, record)
+            }),
+            Change::Insert(record) => self.insert(key, record),
+            Change::Complete(record) if old.count > 0.0 || body.byte_length() > PIECE => self
+                .together(|| {
+                    self.drop_pieces(old)?;
+                    self.complete(key, record, body)
+                }),
+            Change::Complete(record) => self.complete(key, record, body),
+            Change::Delete => self.together(|| {
+                self.drop_pieces(old)?;
+                self.exec(DELETE, &[blob(&key.0)])
+            }),
+        }
+    }
+
+    /// The stored body of a row; none where the reply has none.
+    pub(super) fn body(&self, stored: &Stored) -> Result<Option<Uint8Array>, JsValue> {
+        let Pieces { first, count } = stored.pieces;
+        if count == 0.0 {
+            let there = !stored.body.is_null() && !stored.body.is_undefined();
+            return Ok(there.then(|| Uint8Array::new(&stored.body)));
+        }
+        let rows = self.rows(READ_PIECES, &[first.into(), (first + count).into()])?;
+        let pieces: Vec<_> = rows.iter().map(|row| Uint8Array::new(&row.body())).collect();
+        let whole = Uint8Array::new_with_length(pieces.iter().map(Uint8Array::byte_length).sum());
+        let mut at = 0;
+        for piece in &pieces {
+            whole.set(piece, at);
+            at += piece.byte_length();
+        }
+        Ok(Some(whole))
+    }
+
+    /// Deletes what is gone among the next rows; `None` after the last one.
+    pub(super) fn sweep(
+        &self,
+        after: Option<&JsValue>,
+        now: Millis,
+    ) -> Result<Option<Batch>, JsValue> {
+        let from = after.cloned().unwrap_or_else(|| blob(&[]));
+        let now = number(now);
+        let Some(seen) = self.rows(SWEEP_NEXT, &[from.clone(), now.clone()])?.pop() else {
+            return Ok(None);
+        };
+        let last = seen.last();
+        if last.is_null() {
+            return Ok(None);
+        }
+        self.together(|| {
+            for row in self.rows(SWEEP_PIECES, &[from.clone(), last.clone(), now.clone()])? {
+                self.drop_pieces(Pieces { first: row.piece(), count: row.pieces() })?;
+            }
+            self.exec(SWEEP_ROWS, &[from.clone(), last.clone(), now.clone()])
+        })?;
+        let next = seen.next().as_f64().map(whole).map(Millis);
+        Ok(Some(Batch { last, rows: whole(seen.count()), next }))
+    }
+
+    fn insert(&self, key: KeyId, record: &Record) -> Result<(), JsValue> {
+        self.exec(INSERT, &[blob(&key.0), blob(&record.about.kin.0), gone(record), rec(record)])
+    }
+
+    fn complete(&self, key: KeyId, record: &Record, body: &Uint8Array) -> Result<(), JsValue> {
+        let pieces = self.add_pieces(body)?;
+        let inline =
+            if pieces.count > 0.0 || body.byte_length() == 0 { JsValue::NULL } else { body.into() };
+        let values = [
+            gone(record),
+            rec(record),
+            inline,
+            pieces.first.into(),
+            pieces.count.into(),
+            blob(&key.0),
+        ];
+        self.exec(COMPLETE, &values)
+    }
+
+    fn add_pieces(&self, body: &Uint8Array) -> Result<Pieces, JsValue> {
+        let length = body.byte_length();
+        if length <= PIECE {
+            return Ok(Pieces::default());
+        }
+        let first = self.rows(NEXT_PIECE, &[])?.pop().map_or(1.0, |row| row.piece());
+        let mut pieces = Pieces { first, count: 0.0 };
+        for at in (0..length).step_by(PIECE as usize) {
+            let piece = body.subarray(at, length.min(at + PIECE));
+            self.exec(ADD_PIECE, &[(first + pieces.count).into(), piece.into()])?;
+            pieces.count += 1.0;
+        }
+        Ok(pieces)
+    }
+
+    fn drop_pieces(&self, pieces: Pieces) -> Result<(), JsValue> {
+        if pieces.count == 0.0 {
+            return Ok(());
+        }
+        self.exec(DROP_PIECES, &[pieces.first.into(), (pieces.first + pieces.count).into()])
+    }
+
+    fn together(&self, work: impl Fn() -> Result<(), JsValue>) -> Result<(), JsValue> {
+        self.storage.transaction_sync(&mut || work()).map(|_| ())
+    }
+
+    fn exec(&self, query: &str, values: &[JsValue]) -> Result<(), JsValue> {
+        self.sql.exec(query, &values.iter().collect::<Array>()).map(|_| ())
+    }
+
+    fn rows(&self, query: &str, values: &[JsValue]) -> Result<Vec<Row>, JsValue> {
+        let rows = self.sql.exec(query, &values.iter().collect::<Array>())?.to_array()?;
+        Ok(rows.iter().map(JsValue::unchecked_into).collect())
+    }
+}
+
+/// Unreadable is an error for that key, and never "absent": that would run it again.
+fn read(rec: &JsValue) -> Result<Record, JsValue> {
+    wire::read_record(&Uint8Array::new(rec).to_vec()).map_err(|Unreadable(at)| {
+        JsValue::from_str(&format!("a stored record is unreadable: {at}"))
+    })
+}
+
+fn range(key: KeyId) -> [[u8; 32]; 2] {
+    [0, u8::MAX].map(|fill| {
+        let mut id = [fill; 32];
+        for (to, from) in id.iter_mut().zip(key.key_half()) {
+            *to = from;
+        }
+        id
+    })
+}
+
+fn blob(bytes: &[u8]) -> JsValue {
+    Uint8Array::from(bytes).into()
+}
+
+fn rec(record: &Record) -> JsValue {
+    blob(&wire::write_record(record))
+}
+
+fn gone(record: &Record) -> JsValue {
+    number(record.gone())
+}
+
+/// Integers cross as JavaScript numbers, exact up to 2^53.
+#[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 stay below 2^53")]
+fn number(at: Millis) -> JsValue {
+    JsValue::from_f64(at.0 as f64)
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts and instants")]
+fn whole(number: f64) -> u64 {
+    number as u64
+}
+
+/// A body up to this lies in its row, whose record takes the rest of the 2 MB; a piece is as large.
+const PIECE: u32 = 1024 * 1024;
+
+const CREATE_ROWS: &str = "CREATE TABLE IF NOT EXISTS r (k BLOB PRIMARY KEY, kin BLOB NOT NULL, \
+    gone INTEGER NOT NULL, piece INTEGER NOT NULL, pieces INTEGER NOT NULL, rec BLOB NOT NULL, body BLOB) \
+    WITHOUT ROWID";
+const CREATE_PIECES: &str =
+    "CREATE TABLE IF NOT EXISTS c (id INTEGER PRIMARY KEY, body BLOB NOT NULL)";
+const FIND: &str = "SELECT 1 AS own, rec, body, piece, pieces FROM r WHERE k = ?";
+const FIND_WITH_KIN: &str = "SELECT k = ?1 AS own, rec, CASE WHEN k = ?1 THEN body END AS body, piece, pieces \
+    FROM r WHERE k >= ?2 AND k <= ?3 AND (k = ?1 OR kin = ?4)";
+const INSERT: &str = "INSERT INTO r (k, kin, gone, piece, pieces, rec) VALUES (?, ?, ?, 0, 0, ?) \
+    ON CONFLICT (k) DO UPDATE SET kin = excluded.kin, gone = excluded.gone, piece = 0, pieces = 0, \
+    rec = excluded.rec, body = NULL";
+const UPDATE: &str = "UPDATE r SET gone = ?, rec = ? WHERE k = ?";
+const COMPLETE: &str =
+    "UPDATE r SET gone = ?, rec = ?, body = ?, piece = ?, pieces = ? WHERE k = ?";
+const DELETE: &str = "DELETE FROM r WHERE k = ?";
+const NEXT_PIECE: &str = "SELECT coalesce(max(id), 0) + 1 AS piece FROM c";
+const ADD_PIECE: &str = "INSERT INTO c (id, body) VALUES (?, ?)";
+const READ_PIECES: &str = "SELECT body FROM c WHERE id >= ? AND id < ? ORDER BY id";
+const DROP_PIECES: &str = "DELETE FROM c WHERE id >= ? AND id < ?";
+const SWEEP_NEXT: &str = "SELECT max(k) AS last, count(*) AS rows, min(CASE WHEN gone > ?2 THEN gone END) AS next \
+    FROM (SELECT k, gone FROM r WHERE k > ?1 ORDER BY k LIMIT 500)";
+const SWEEP_PIECES: &str =
+    "SELECT piece, pieces FROM r WHERE k > ?1 AND k <= ?2 AND gone <= ?3 AND pieces > 0";
+const SWEEP_ROWS: &str = "DELETE FROM r WHERE k > ?1 AND k <= ?2 AND gone <= ?3";

@@ -1,0 +1,75 @@
+//! Reads the vars and keeps what they mean: once per instance, since a new configuration comes with a
+//! new instance.
+
+use std::cell::OnceCell;
+use std::rc::Rc;
+
+use js_sys::JSON;
+use serde_json::Value;
+use wasm_bindgen::JsValue;
+
+use super::js;
+use crate::policy::{Misconfigured, OriginVar, Policy, Vars};
+
+thread_local! {
+    static POLICY: OnceCell<Result<Rc<Policy>, Misconfigured>> = const { OnceCell::new() };
+}
+
+/// The policy of this deployment.
+pub(super) fn policy(env: &JsValue) -> Result<Rc<Policy>, Misconfigured> {
+    POLICY.with(|cell| {
+        cell.get_or_init(|| {
+            let policy = Policy::parse(&read(env)).map(Rc::new);
+            if let Err(Misconfigured { knob, why }) = &policy {
+                worker::console_error!("misconfigured: {knob}: {why}");
+            }
+            policy
+        })
+        .clone()
+    })
+}
+
+/// What is bound as ORIGIN.
+pub(super) fn origin(env: &JsValue) -> OriginVar {
+    let bound = js::get(env, "ORIGIN");
+    if let Some(text) = bound.as_string() {
+        return OriginVar::Text(text);
+    }
+    if js::is_fetcher(&bound) {
+        return OriginVar::Binding;
+    }
+    if bound.is_undefined() || bound.is_null() {
+        return OriginVar::Absent;
+    }
+    OriginVar::Text(String::new())
+}
+
+fn read(env: &JsValue) -> Vars {
+    let mut routes: Vec<_> =
+        value(env, "ROUTES").map(|value| ("ROUTES".to_owned(), value)).into_iter().collect();
+    // ROUTES_2, ROUTES_3 … without a gap: a var holds 5 KB.
+    for number in 2.. {
+        let name = format!("ROUTES_{number}");
+        match value(env, &name) {
+            Some(value) => routes.push((name, value)),
+            None => break,
+        }
+    }
+    Vars {
+        origin: origin(env),
+        shards: value(env, "SHARDS"),
+        location_hint: value(env, "LOCATION_HINT"),
+        routes,
+    }
+}
+
+/// A var as JSON; what JSON cannot say becomes a text that no knob takes.
+fn value(env: &JsValue, name: &str) -> Option<Value> {
+    let value = js::get(env, name);
+    if value.is_undefined() || value.is_null() {
+        return None;
+    }
+    let json = JSON::stringify(&value).ok().and_then(|text| text.as_string());
+    let parsed = json.and_then(|json| serde_json::from_str(&json).ok());
+    Some(parsed.unwrap_or_else(|| Value::String("not JSON".to_owned())))
+}

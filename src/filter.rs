@@ -1,0 +1,364 @@
+//! The story of one guarded request: claim the key, forward, judge the outcome, settle, answer.
+//!
+//! ```text
+//!   claim ──granted──▶ forward ──▶ outcome ──store────▶ settle ──▶ the origin's answer
+//!     │                   │           ├──────release──▶ release ─▶ the origin's answer
+//!     │                   │           └──────in doubt─▶ doubt ───▶ the origin's answer, or 502
+//!     │                   └─ timeout ─▶ doubt ─▶ 504, and read on until the lease ends
+//!     └──anything else──▶ replay, or a problem that says what to do
+//! ```
+//!
+//! The claim is durable before the request leaves; the reply is stored before it is sent. Where the
+//! Ledger cannot be asked nothing is forwarded. The story refuses to guess: what it does not know it
+//! calls a doubt.
+
+use std::pin::pin;
+
+use futures_util::future::{Either, select};
+
+use crate::answer::{Answer, Status};
+use crate::ask::{Ask, CredentialChange, Replay, Told};
+use crate::key::KeyId;
+use crate::outcome::{Failure, Outcome, outcome};
+use crate::problem::{Code, Problem};
+use crate::record::{Claim, Lease, Millis, Run};
+use crate::reply::{Kept, Reply, is_sendable};
+
+/// What the story needs from the world around it.
+#[allow(async_fn_in_trait, reason = "one thread, static dispatch: no Send bound is wanted")]
+pub trait World {
+    /// The origin's answer, its body whole or still streaming.
+    type Heard: Heard;
+    /// A stored body.
+    type Body;
+    /// Asks the Ledger; a settle carries the body of what was heard.
+    async fn ask(
+        &self,
+        key: &KeyId,
+        ask: &Ask,
+        heard: Option<&Self::Heard>,
+    ) -> Result<Told<Self::Body>, Unreachable>;
+    /// Hands the request to the origin, once. Dropping the future aborts the call.
+    async fn forward(&self, run: Run) -> Result<Self::Heard, Failure>;
+    /// Lets time pass.
+    async fn pause(&self, span: Millis);
+    /// The Worker's clock, for measuring spans only: instants are the Ledger's.
+    fn now(&self) -> Millis;
+    /// Tells the operator why something went wrong.
+    fn log(&self, why: &str);
+}
+
+/// What the story wants to know of the origin's answer.
+pub trait Heard {
+    /// Status as it came, sendable or not.
+    fn status(&self) -> u16;
+    /// Whether it carries Retry-After.
+    fn says_when(&self) -> bool;
+    /// What of it is kept.
+    fn reply(&self) -> Reply;
+}
+
+/// The Ledger gave no answer; whether it was asked is unknown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unreachable {
+    /// It has too much to do: asking again makes it worse.
+    Overloaded(String),
+    /// The call failed or took too long.
+    Lost(String),
+}
+
+/// One guarded request, ready to be claimed.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// Its record.
+    pub key: KeyId,
+    /// Its claim.
+    pub claim: Claim,
+    /// What its route says of another credential.
+    pub credential_change: CredentialChange,
+    /// How long the origin may take.
+    pub timeout: Millis,
+}
+
+/// Runs one guarded request to its end. The client is answered through `respond`, once, as soon as its
+/// answer is certain; the rest of the work goes on after that, and without a client too.
+pub async fn filter<W: World>(
+    world: &W,
+    order: &Order,
+    respond: impl FnOnce(Answer<W::Heard, W::Body>),
+) {
+    match claim(world, order).await {
+        Ok(Told::Granted(run)) => execute(world, order, run, respond).await,
+        Ok(told) => respond(duplicate(told)),
+        Err(GaveUp { why, maybe_granted }) => {
+            world.log(&format!("store-unavailable: {why}"));
+            respond(store_unavailable());
+            if maybe_granted {
+                give_back(world, order).await;
+            }
+        }
+    }
+}
+
+/// No claim could be made. If one may have been granted all the same, it must be given back.
+struct GaveUp {
+    why: String,
+    maybe_granted: bool,
+}
+
+/// Claims until there is an answer. The same lease is brought every time, so that a claim whose answer
+/// was lost is granted again instead of being found running.
+async fn claim<W: World>(world: &W, order: &Order) -> Result<Told<W::Body>, GaveUp> {
+    let started = world.now();
+    let mut lost = 0;
+    for _ in 0..CLAIM_ROUNDS {
+        let wait = order.claim.wait.since(world.now().since(started));
+        let ask = Ask::Claim(Claim { wait, ..order.claim.clone() }, order.credential_change);
+        match within(world, wait.plus(CALL_PATIENCE), world.ask(&order.key, &ask, None)).await {
+            Ok(Told::Again) => {}
+            Ok(Told::Failed(why)) => return Err(GaveUp { why, maybe_granted: false }),
+            Ok(told) => return Ok(told),
+            Err(Unreachable::Overloaded(why)) => return Err(GaveUp { why, maybe_granted: true }),
+            Err(Unreachable::Lost(why)) => {
+                lost += 1;
+                if lost >= CLAIM_TRIES {
+                    return Err(GaveUp { why, maybe_granted: true });
+                }
+                world.pause(back_off(lost)).await;
+            }
+        }
+    }
+    Err(GaveUp {
+        why: "the key's claims kept ending without an answer".to_owned(),
+        maybe_granted: true,
+    })
+}
+
+/// Keeps trying to release a claim that may have been granted to a caller who has been refused, so that
+/// its key does not end in doubt for nothing.
+async fn give_back<W: World>(world: &W, order: &Order) {
+    let ask = Ask::Release(order.claim.lease);
+    for round in 1..=GIVE_BACK_TRIES {
+        world.pause(back_off(round + 2)).await;
+        let told = within(world, CALL_PATIENCE, world.ask(&order.key, &ask, None)).await;
+        if matches!(told, Ok(Told::Kept(_))) {
+            return;
+        }
+    }
+}
+
+async fn execute<W: World>(
+    world: &W,
+    order: &Order,
+    run: Run,
+    respond: impl FnOnce(Answer<W::Heard, W::Body>),
+) {
+    let mut call = pin!(world.forward(run));
+    match select(call.as_mut(), pin!(world.pause(order.timeout))).await {
+        Either::Left((heard, _)) => respond(conclude(world, order, heard).await),
+        Either::Right(_) => {
+            // Said to the Ledger first: those who wait hear it now, and whoever comes next finds it.
+            end(world, order, Ask::Doubt(order.claim.lease), None).await;
+            respond(unknown(504, "The origin did not answer in time."));
+            let lease_left = order.claim.terms.lease.since(order.timeout);
+            if let Either::Left((heard, _)) = select(call, pin!(world.pause(lease_left))).await {
+                conclude(world, order, heard).await;
+            }
+        }
+    }
+}
+
+/// Judges what was heard, tells the Ledger, and says what to answer.
+async fn conclude<W: World>(
+    world: &W,
+    order: &Order,
+    heard: Result<W::Heard, Failure>,
+) -> Answer<W::Heard, W::Body> {
+    let lease = order.claim.lease;
+    let heard = match heard {
+        Ok(heard) => heard,
+        Err(Failure::NeverSent) => {
+            end(world, order, Ask::Release(lease), None).await;
+            let detail =
+                "The request was not handed over to the origin. Send it again with the same key.";
+            return Answer::Problem(
+                Problem::new(Code::OriginUnreachable, detail),
+                Some(Status::Released),
+            );
+        }
+        Err(Failure::Unknown) => {
+            end(world, order, Ask::Doubt(lease), None).await;
+            return unknown(
+                502,
+                "The connection to the origin failed before its answer was complete.",
+            );
+        }
+    };
+    match outcome(heard.status(), heard.says_when()) {
+        Outcome::Store => {
+            let ask = Ask::Settle(lease, heard.reply());
+            match end(world, order, ask, Some(&heard)).await {
+                Ended::Kept(expires) => Answer::Heard(heard, Status::Executed, expires),
+                Ended::Stale => superseded(world, order, heard, Status::Unknown).await,
+                // The origin has answered, so its caller hears it; the record goes in doubt.
+                Ended::Lost => Answer::Heard(heard, Status::Unknown, None),
+            }
+        }
+        Outcome::Release => match end(world, order, Ask::Release(lease), None).await {
+            Ended::Kept(_) => Answer::Heard(heard, Status::Released, None),
+            Ended::Stale => superseded(world, order, heard, Status::Released).await,
+            Ended::Lost => Answer::Heard(heard, Status::Unknown, None),
+        },
+        Outcome::InDoubt => {
+            end(world, order, Ask::Doubt(lease), None).await;
+            if is_sendable(heard.status()) {
+                Answer::Heard(heard, Status::Unknown, None)
+            } else {
+                unknown(502, "The origin answered with a status that is not HTTP.")
+            }
+        }
+    }
+}
+
+/// The lease was no longer the record's: its caller is answered as a duplicate. Where there is no
+/// record at all, what the origin said is all there is to say.
+async fn superseded<W: World>(
+    world: &W,
+    order: &Order,
+    heard: W::Heard,
+    status: Status,
+) -> Answer<W::Heard, W::Body> {
+    let ask = Ask::Look(order.claim.about.fingerprint);
+    match within(world, CALL_PATIENCE, world.ask(&order.key, &ask, None)).await {
+        Ok(Told::Absent) => Answer::Heard(heard, status, None),
+        Ok(told) => duplicate(told),
+        Err(_) => unknown(502, "The record of this operation has changed hands."),
+    }
+}
+
+enum Ended {
+    Kept(Option<Millis>),
+    Stale,
+    Lost,
+}
+
+/// Ends the claim, with retries: the origin may have done its work, and this is what remembers it.
+async fn end<W: World>(world: &W, order: &Order, ask: Ask, heard: Option<&W::Heard>) -> Ended {
+    let mut last = String::new();
+    for round in 1..=END_TRIES {
+        match within(world, CALL_PATIENCE, world.ask(&order.key, &ask, heard)).await {
+            Ok(Told::Kept(expires)) => return Ended::Kept(expires),
+            Ok(Told::Stale) => return Ended::Stale,
+            Ok(Told::Failed(why)) | Err(Unreachable::Lost(why) | Unreachable::Overloaded(why)) => {
+                last = why;
+            }
+            Ok(_) => "the Ledger's answer makes no sense".clone_into(&mut last),
+        }
+        world.pause(back_off(round)).await;
+    }
+    world.log(&format!("the claim could not be ended and its key goes in doubt: {last}"));
+    Ended::Lost
+}
+
+/// What a duplicate is answered.
+fn duplicate<H, B>(told: Told<B>) -> Answer<H, B> {
+    let problem = |code, detail: &str| Answer::Problem(Problem::new(code, detail), None);
+    match told {
+        Told::Replay(replay) => match replay.reply.body {
+            Kept::Whole { .. } => Answer::Stored(replay),
+            Kept::StatusOnly => reply_not_stored(&replay),
+        },
+        Told::InFlight { retry_after_s } => {
+            let detail = "The first request under this key is still running. Send it again, unchanged, after Retry-After.";
+            Answer::Problem(Problem::new(Code::InFlight, detail).retry_after(retry_after_s), None)
+        }
+        Told::AlreadyExecuted => problem(
+            Code::AlreadyExecuted,
+            "The operation was executed before, and the strategy of this request is to fail then. Do not send it again.",
+        ),
+        Told::InDoubt { .. } => unknown(409, "An earlier try may or may not have been executed."),
+        Told::Expired => problem(
+            Code::KeyExpired,
+            "The reply to this key is gone and the operation is not executed again. Find out what became of it before using a new key.",
+        ),
+        Told::KeyReused => problem(
+            Code::KeyReused,
+            "This key was used for another request. Use a new key for a new operation, and send retries unchanged.",
+        ),
+        Told::CredentialChanged => problem(
+            Code::CredentialChanged,
+            "The same request was sent under this key with another credential. Retry with the first credential, or find out what became of it before using a new key.",
+        ),
+        Told::Granted(_)
+        | Told::Again
+        | Told::Kept(_)
+        | Told::Stale
+        | Told::Absent
+        | Told::Crowded
+        | Told::Failed(_)
+        | Told::UnknownVersion(_) => store_unavailable(),
+    }
+}
+
+fn reply_not_stored<H, B>(replay: &Replay<B>) -> Answer<H, B> {
+    let status = replay.reply.status;
+    let detail = format!(
+        "The operation was executed and answered with status {status}, but its reply was not kept. Do not send it again; ask the origin for the result."
+    );
+    let problem =
+        Problem { original_status: Some(status), ..Problem::new(Code::ReplyNotStored, detail) };
+    Answer::Problem(problem, None)
+}
+
+fn unknown<H, B>(status: u16, what: &str) -> Answer<H, B> {
+    let detail = format!(
+        "{what} It is not known whether the operation was executed, and it is not sent again by itself. Find out what became of it before using a new key."
+    );
+    Answer::Problem(
+        Problem::new(Code::OutcomeUnknown, detail).with_status(status),
+        Some(Status::Unknown),
+    )
+}
+
+fn store_unavailable<H, B>() -> Answer<H, B> {
+    let detail = "The idempotency store could not be asked, so nothing was forwarded. Send the request again with the same key.";
+    Answer::Problem(Problem::new(Code::StoreUnavailable, detail), None)
+}
+
+/// Bounds a call: a Ledger that does not answer is one that cannot be reached.
+async fn within<W: World, T>(
+    world: &W,
+    span: Millis,
+    call: impl Future<Output = Result<T, Unreachable>>,
+) -> Result<T, Unreachable> {
+    match select(pin!(call), pin!(world.pause(span))).await {
+        Either::Left((told, _)) => told,
+        Either::Right(_) => Err(Unreachable::Lost("no answer in time".to_owned())),
+    }
+}
+
+/// 50 ms, 100 ms, 200 ms …
+fn back_off(round: u32) -> Millis {
+    Millis(25 << round.min(8))
+}
+
+/// The lease of an order, for those who log it.
+impl Order {
+    /// The token that ends this claim.
+    #[must_use]
+    pub fn lease(&self) -> Lease {
+        self.claim.lease
+    }
+}
+
+/// A claim is repeated after a lost answer this often in all: 50 + 100 ms of pauses.
+const CLAIM_TRIES: u32 = 3;
+/// Wakes of one claim at most; each costs a call, and the caller's patience ends them long before.
+const CLAIM_ROUNDS: u32 = 200;
+/// A settle is tried over 50 + 100 + … + 1,600 = 3,150 ms of pauses: well within the 15 s of room
+/// after `timeout`, unless calls hang.
+const END_TRIES: u32 = 6;
+/// After 0.2 + 0.4 + … + 6.4 = 12.6 s of pauses a claim that was never seen is not coming any more.
+const GIVE_BACK_TRIES: u32 = 6;
+/// How long one call of a Ledger may take beyond any waiting.
+const CALL_PATIENCE: Millis = Millis(5_000);

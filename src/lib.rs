@@ -1,0 +1,36 @@
+//! Oncegate: an idempotency filter at the edge. A retried request is executed once and answered from
+//! the record.
+//!
+//! ```text
+//! client ─▶ Worker ──claim──▶ Ledger (a Durable Object per shard: arbitrates, stores, never calls out)
+//!              │ granted
+//!              ├──forward──▶ origin
+//!              └──settle───▶ Ledger      then the client is answered; every retry is replayed
+//! ```
+//!
+//! Reading order: [`filter`] is the story of one request, [`record`] the life of one key, [`outcome`]
+//! what an origin's answer means. [`admission`] says what is guarded, [`key`], [`scope`] and
+//! [`fingerprint`] what makes two requests the same; [`policy`] holds every knob. [`ask`] is the
+//! conversation of Worker and Ledger, [`wire`] its bytes. All of that is pure: no clock, no I/O, no
+//! Cloudflare type. Only `edge` knows the platform.
+
+pub mod admission;
+pub mod answer;
+pub mod ask;
+pub mod digest;
+pub mod filter;
+pub mod fingerprint;
+pub mod key;
+pub mod knob;
+pub mod outcome;
+pub mod policy;
+pub mod problem;
+pub mod record;
+pub mod reply;
+pub mod routes;
+pub mod scope;
+pub mod target;
+pub mod wire;
+
+#[cfg(feature = "edge")]
+mod edge;

@@ -1,0 +1,145 @@
+//! Every refusal, once: code → status, title, whether to try again, and the RFC 9457 document.
+
+/// The code of a refusal; part of the contract, never renamed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Code {
+    /// The route requires a key and none was sent.
+    KeyMissing,
+    /// The key does not follow the grammar.
+    KeyInvalid,
+    /// `X-On-Conflict` names no strategy that the route allows.
+    StrategyInvalid,
+    /// The key was used for another request.
+    KeyReused,
+    /// The first request under this key is still running.
+    InFlight,
+    /// The request was never handed over to the origin.
+    OriginUnreachable,
+    /// The filter's configuration does not parse.
+    Misconfigured,
+    /// The operation has been executed and the strategy says to fail.
+    AlreadyExecuted,
+    /// The same request under the same key came with another credential.
+    CredentialChanged,
+    /// The operation was executed; its reply was too large to keep.
+    ReplyNotStored,
+    /// Nobody knows whether the origin executed the operation.
+    OutcomeUnknown,
+    /// The key's reply is gone; the operation is not executed again.
+    KeyExpired,
+    /// The request body is over the route's limit.
+    RequestTooLarge,
+    /// The Ledger could not be asked; nothing was forwarded.
+    StoreUnavailable,
+}
+
+impl Code {
+    /// The code as clients see it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        self.row().0
+    }
+
+    /// The status that goes with the code; `outcome-unknown` has others for the first caller.
+    #[must_use]
+    pub fn status(self) -> u16 {
+        self.row().1
+    }
+
+    /// A short summary of the kind of problem.
+    #[must_use]
+    pub fn title(self) -> &'static str {
+        self.row().2
+    }
+
+    /// What `Stripe-Should-Retry` says: payment clients obey it.
+    #[must_use]
+    pub fn should_retry(self) -> bool {
+        matches!(self, Self::InFlight | Self::OriginUnreachable | Self::StoreUnavailable)
+    }
+
+    fn row(self) -> (&'static str, u16, &'static str) {
+        match self {
+            Self::KeyMissing => ("key-missing", 400, "Idempotency-Key is missing"),
+            Self::KeyInvalid => ("key-invalid", 400, "Idempotency-Key is invalid"),
+            Self::StrategyInvalid => ("strategy-invalid", 400, "X-On-Conflict is invalid"),
+            Self::KeyReused => ("key-reused", 422, "Idempotency-Key is already used"),
+            Self::InFlight => {
+                ("in-flight", 409, "A request is outstanding for this Idempotency-Key")
+            }
+            Self::OriginUnreachable => ("origin-unreachable", 502, "The origin was not reached"),
+            Self::Misconfigured => ("misconfigured", 500, "The filter is misconfigured"),
+            Self::AlreadyExecuted => ("already-executed", 409, "The operation was executed before"),
+            Self::CredentialChanged => {
+                ("credential-changed", 409, "The credential changed between two tries")
+            }
+            Self::ReplyNotStored => ("reply-not-stored", 409, "The reply was not stored"),
+            Self::OutcomeUnknown => ("outcome-unknown", 409, "The outcome is unknown"),
+            Self::KeyExpired => ("key-expired", 410, "Idempotency-Key has expired"),
+            Self::RequestTooLarge => ("request-too-large", 413, "The request body is too large"),
+            Self::StoreUnavailable => {
+                ("store-unavailable", 503, "The idempotency store is unavailable")
+            }
+        }
+    }
+}
+
+/// A refusal on its way to a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// What kind.
+    pub code: Code,
+    /// Status of the answer.
+    pub status: u16,
+    /// What to do next, for a person.
+    pub detail: String,
+    /// Seconds after which to come again, where coming again helps.
+    pub retry_after_s: Option<u64>,
+    /// Status of the first answer, where only that was kept.
+    pub original_status: Option<u16>,
+}
+
+impl Problem {
+    /// A refusal with the code's own status.
+    #[must_use]
+    pub fn new(code: Code, detail: impl Into<String>) -> Self {
+        let retry_after_s = code.should_retry().then_some(1);
+        Self {
+            code,
+            status: code.status(),
+            detail: detail.into(),
+            retry_after_s,
+            original_status: None,
+        }
+    }
+
+    /// The same with another Retry-After, in seconds.
+    #[must_use]
+    pub fn retry_after(self, seconds: u64) -> Self {
+        Self { retry_after_s: Some(seconds), ..self }
+    }
+
+    /// The same with another status (`outcome-unknown` is 502 or 504 to the first caller).
+    #[must_use]
+    pub fn with_status(self, status: u16) -> Self {
+        Self { status, ..self }
+    }
+
+    /// The problem document (RFC 9457 section 3).
+    #[must_use]
+    pub fn body(&self, correlation_id: &str) -> String {
+        let code = self.code.as_str();
+        let mut document = serde_json::json!({
+            "type": format!("/.well-known/idempotency#{code}"),
+            "title": self.code.title(),
+            "status": self.status,
+            "detail": self.detail,
+            "code": code,
+            "correlation_id": correlation_id,
+        });
+        if let (Some(members), Some(status)) = (document.as_object_mut(), self.original_status) {
+            members.insert("original_status".to_owned(), status.into());
+        }
+        document.to_string()
+    }
+}

@@ -1,0 +1,96 @@
+//! What of a response is kept and replayed: status, end-to-end headers, body bytes exactly.
+//!
+//! Bodies never enter this crate's pure half; they are carried beside a [`Reply`] as bytes.
+
+/// The kept part of a response, without its body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// Status code, 200 to 599.
+    pub status: u16,
+    /// Headers to replay, names in lower case, in the order they came.
+    pub headers: Vec<(String, String)>,
+    /// What is kept of the body.
+    pub body: Kept,
+}
+
+/// Whether the body is there to be replayed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// All of it, so many bytes.
+    Whole {
+        /// Length of the body.
+        bytes: u64,
+    },
+    /// None of it: it was over `reply.max` or an event stream. Duplicates hear so, never run again.
+    StatusOnly,
+}
+
+/// The headers of a response that a replay carries.
+#[must_use]
+pub fn kept_headers(heard: &[(String, String)]) -> Vec<(String, String)> {
+    let connection: Vec<String> = heard
+        .iter()
+        .filter(|(name, _)| name == "connection")
+        .flat_map(|(_, value)| value.split(','))
+        .map(|name| name.trim().to_ascii_lowercase())
+        .collect();
+    heard.iter().filter(|(name, _)| is_kept(name) && !connection.contains(name)).cloned().collect()
+}
+
+fn is_kept(name: &str) -> bool {
+    !NEVER_KEPT.contains(&name)
+        && !NEVER_KEPT_FAMILIES.iter().any(|family| name.starts_with(family))
+        && !is_ours(name)
+}
+
+/// Headers that the filter itself sets and that an origin may not forge.
+#[must_use]
+pub fn is_ours(name: &str) -> bool {
+    name.starts_with("idempotency-") || name.starts_with("idempotent-")
+}
+
+/// 204, 205 and 304 have no body (RFC 9110 sections 15.3.5, 15.3.6 and 15.4.5); the runtime refuses
+/// to build one.
+#[must_use]
+pub fn has_no_body(status: u16) -> bool {
+    matches!(status, 101 | 204 | 205 | 304)
+}
+
+/// Statuses that the runtime can send: it refuses to build others.
+#[must_use]
+pub fn is_sendable(status: u16) -> bool {
+    (200..=599).contains(&status)
+}
+
+/// True for the one Origin that a stored Access-Control-Allow-Origin names, and for `*`.
+#[must_use]
+pub fn allows_origin(stored: &str, origin: Option<&str>) -> bool {
+    stored == "*" || Some(stored) == origin
+}
+
+/// They belong to one exchange (Set-Cookie, Date, Age, timings, limits) or to one hop (RFC 9110
+/// section 7.6.1), or the runtime sets them (Content-Length).
+const NEVER_KEPT: [&str; 19] = [
+    "age",
+    "alt-svc",
+    "connection",
+    "content-length",
+    "date",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authentication-info",
+    "proxy-authorization",
+    "proxy-connection",
+    "ratelimit",
+    "server-timing",
+    "set-cookie",
+    "set-cookie2",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "x-correlation-id",
+];
+
+const NEVER_KEPT_FAMILIES: [&str; 5] =
+    ["cf-", "ratelimit-", "x-ratelimit-", "x-rate-limit-", "rate-limit-"];

@@ -1,0 +1,117 @@
+//! The request target: path and query, in the one spelling in which paths are compared and forwarded.
+//!
+//! RFC 3986 section 6.2.2: dot segments removed and unreserved characters decoded, so that
+//! `/v1/%70ayments` and `/a/../v1/payments` are `/v1/payments`. Reserved escapes (`%2F`) stay as they
+//! came: decoding one would change what the origin is asked. Nothing is ever resolved against a base
+//! address: `//evil.example/x` stays a path.
+
+/// Path (starting with `/`) and raw query (without `?`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The normalised path.
+    pub path: String,
+    /// The query as it came; `Some("")` for a lone `?`.
+    pub query: Option<String>,
+}
+
+/// Scheme, host with port, and target of an absolute URL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// `http` or `https`.
+    pub scheme: String,
+    /// Host and port as written, in lower case.
+    pub host: String,
+    /// What follows.
+    pub target: Target,
+}
+
+impl Address {
+    /// Takes an absolute URL apart as text; `None` if it is not one.
+    #[must_use]
+    pub fn parse(url: &str) -> Option<Self> {
+        let (scheme, rest) = url.split_once("://")?;
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let (host, rest) = rest.split_at_checked(end)?;
+        Some(Self {
+            scheme: scheme.to_ascii_lowercase(),
+            host: host.to_ascii_lowercase(),
+            target: Target::parse(rest),
+        })
+    }
+}
+
+impl Target {
+    fn parse(text: &str) -> Self {
+        let text = text.split_once('#').map_or(text, |(before, _)| before);
+        let (path, query) = match text.split_once('?') {
+            Some((path, query)) => (path, Some(query.to_owned())),
+            None => (text, None),
+        };
+        Self { path: normal_path(path), query }
+    }
+
+    /// Path and query as they are sent on.
+    #[must_use]
+    pub fn as_text(&self) -> String {
+        match &self.query {
+            Some(query) => format!("{}?{query}", self.path),
+            None => self.path.clone(),
+        }
+    }
+}
+
+/// The spelling in which paths are compared. Always starts with `/`.
+#[must_use]
+pub fn normal_path(path: &str) -> String {
+    remove_dot_segments(&decode_unreserved(path))
+}
+
+fn decode_unreserved(path: &str) -> String {
+    let mut rest = path;
+    let mut out = String::with_capacity(path.len());
+    while let Some((before, after)) = rest.split_once('%') {
+        out.push_str(before);
+        match after.split_at_checked(2).and_then(|(digits, tail)| Some((unreserved(digits)?, tail)))
+        {
+            Some((plain, tail)) => {
+                out.push(plain);
+                rest = tail;
+            }
+            None => {
+                out.push('%');
+                rest = after;
+            }
+        }
+    }
+    out.push_str(rest);
+    out
+}
+
+/// RFC 3986 section 2.3: letters, digits, `-`, `.`, `_`, `~`.
+fn unreserved(digits: &str) -> Option<char> {
+    if !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return None;
+    }
+    let c = char::from(u8::from_str_radix(digits, 16).ok()?);
+    (c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_' | '~')).then_some(c)
+}
+
+/// RFC 3986 section 5.2.4, on segments. Empty segments are kept: `//x` is not `/x`.
+fn remove_dot_segments(path: &str) -> String {
+    let mut kept: Vec<&str> = Vec::new();
+    let mut ends_open = false;
+    for segment in path.strip_prefix('/').unwrap_or(path).split('/') {
+        ends_open = matches!(segment, "." | "..");
+        match segment {
+            "." => {}
+            ".." => {
+                kept.pop();
+            }
+            other => kept.push(other),
+        }
+    }
+    if ends_open {
+        kept.push("");
+    }
+    format!("/{}", kept.join("/"))
+}

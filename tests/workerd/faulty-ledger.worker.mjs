@@ -1,0 +1,59 @@
+// A Ledger that misbehaves when it is told to. It stands between the Worker and the real Ledger objects and is
+// otherwise transparent. A behaviour is `WHAT` or `WHAT*N` (for the next N calls only):
+//   pass      hand the call on
+//   throw     fail without handing it on                overload  the same, as the runtime does under load
+//   lose      hand it on, then fail: the answer is lost hang      never answer
+//   garbage   answer 200 with bytes that mean nothing   empty     answer 200 without a body
+//   html      answer 500 with a page
+// Several, separated by commas, follow each other: `pass*1,throw` lets one call through and fails the rest.
+
+let plan = [];
+let calls = 0;
+
+export default {
+  fetch(request) {
+    const told = new URL(request.url).searchParams.get("behaviour");
+    plan = told.split(",").map((step) => {
+      const [what, times] = step.split("*");
+      return { what, times: times ? Number(times) : Infinity };
+    });
+    const counted = calls;
+    calls = 0;
+    return Response.json({ calls: counted });
+  },
+};
+
+export class FaultyLedger {
+  constructor(state, env) {
+    this.real = env.REAL.get(env.REAL.idFromName(state.id.name));
+  }
+
+  async fetch(request) {
+    calls += 1;
+    while (plan.length && plan[0].times === 0) plan.shift();
+    const step = plan[0] ?? { what: "pass" };
+    if (step.times) step.times -= 1;
+    switch (step.what) {
+      case "pass":
+        return this.real.fetch(request);
+      case "throw":
+        throw new Error("the Ledger is out of reach");
+      case "overload":
+        throw Object.assign(new Error("Durable Object is overloaded. Too many requests queued."), { overloaded: true });
+      case "lose":
+        await (await this.real.fetch(request)).arrayBuffer();
+        throw new Error("the answer was lost");
+      case "hang":
+        await new Promise(() => {});
+        break;
+      case "garbage":
+        return new Response(new Uint8Array([255, 254, 0, 1, 2, 3, 250]));
+      case "empty":
+        return new Response(null);
+      case "html":
+        return new Response("<h1>Internal error</h1>", { status: 500, headers: { "Content-Type": "text/html" } });
+      default:
+        throw new Error(`unknown behaviour ${step.what}`);
+    }
+  }
+}

@@ -1,0 +1,250 @@
+// Runs the built Worker on the real runtime: plain `workerd serve` with its own config, real sockets and Ledger
+// objects on a real disk, so that it can be killed, restarted and looked into. Everything is torn down with the
+// test process. Set ONCEGATE_BUILD to test another build, TMPDIR to choose the disk.
+
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { randomUUID } from "node:crypto";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import os from "node:os";
+import path from "node:path";
+import { after, before } from "node:test";
+import { open, request } from "./client.mjs";
+import { startOrigin } from "./origin.mjs";
+
+export { gate, startOrigin } from "./origin.mjs";
+
+const here = import.meta.dirname;
+const root = path.resolve(here, "../..");
+const build = path.resolve(process.env.ONCEGATE_BUILD ?? path.join(root, "build"));
+const workerd = createRequire(createRequire(path.join(root, "package.json")).resolve("wrangler")).resolve("workerd/bin/workerd");
+const wrangler = readFileSync(path.join(root, "wrangler.toml"), "utf8");
+const compatibilityDate = /^compatibility_date\s*=\s*"(.+?)"/m.exec(wrangler)[1];
+const compatibilityFlags = JSON.parse(/^compatibility_flags\s*=\s*(\[.*?\])/ms.exec(wrangler)?.[1].replace(/,\s*\]/, "]") ?? "[]");
+const running = new Set();
+process.on("exit", () => {
+  for (const child of running) child.kill("SIGKILL");
+});
+
+/**
+ * Starts Oncegate.
+ *   origin    an origin of startOrigin(), a URL for ORIGIN, or null for no ORIGIN at all
+ *   binding   true: the origin is a service binding named ORIGIN and not a URL
+ *   routes    the value of ROUTES; left out: no ROUTES
+ *   shards    the value of SHARDS
+ *   vars      more vars, each bound as JSON, as wrangler does
+ *   ledger    "faulty": LEDGER leads through faulty-ledger.worker.mjs, which can be told to misbehave
+ *   objects   true: `evict()` and `abort()` work on the Ledger objects
+ */
+export async function start(options = {}) {
+  const worker = new Worker(options);
+  await worker.restart();
+  return worker;
+}
+
+/** Inside a `describe`: an origin, and an Oncegate in front of it, for all of its tests. */
+export function stage(options = {}) {
+  const on = {};
+  before(async () => {
+    on.origin = await startOrigin();
+    on.worker = await start({ origin: on.origin, ...options });
+  });
+  after(async () => {
+    await on.worker?.stop();
+    on.origin.close();
+  });
+  return on;
+}
+
+class Worker {
+  #output = "";
+  #watchers = new Set();
+  #child = null;
+  #control = null;
+
+  constructor(options) {
+    this.directory = mkdtempSync(path.join(os.tmpdir(), "oncegate-"));
+    this.disk = path.join(this.directory, "disk");
+    mkdirSync(this.disk);
+    this.options = options;
+  }
+
+  /** Starts the runtime (again) on the same disk, with options that may differ from the first ones. */
+  async restart(changed = {}) {
+    if (this.#child) await this.kill();
+    this.options = { ...this.options, ...changed };
+    const config = path.join(this.directory, "config.capnp");
+    writeFileSync(config, capnp(this.options, this.disk));
+    const args = ["serve", "--control-fd=3", "--import-path=/", config];
+    if (this.options.objects) args.splice(1, 0, "--experimental");
+    const child = spawn(workerd, args, { cwd: this.directory, stdio: ["ignore", "pipe", "pipe", "pipe"] });
+    running.add(child);
+    this.#child = child;
+    child.closed = new Promise((resolve) => child.once("exit", () => (running.delete(child), resolve())));
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.setEncoding("utf8").on("data", (text) => {
+        this.#output += text;
+        for (const look of this.#watchers) look();
+      });
+    }
+    const wanted = sockets(this.options).length;
+    const ports = {};
+    await new Promise((resolve, reject) => {
+      let said = "";
+      child.once("exit", (code) => reject(new Error(`workerd ended with ${code}:\n${this.#output}`)));
+      child.stdio[3].setEncoding("utf8").on("data", (text) => {
+        said += text;
+        for (const line of said.split("\n").slice(0, -1)) {
+          const event = JSON.parse(line);
+          if (event.event === "listen") ports[event.socket] = event.port;
+        }
+        if (Object.keys(ports).length === wanted) resolve();
+      });
+    });
+    this.port = ports.http;
+    this.#control = ports.control;
+  }
+
+  /** One request; resolves to the whole response. See client.mjs for what a request can say. */
+  send(spec) {
+    return request(this.port, withDefaults(spec));
+  }
+  /** A request whose parts can be watched and cut short. */
+  open(spec) {
+    return open(this.port, withDefaults(spec));
+  }
+  /** Ends the runtime as a power cut would. */
+  async kill() {
+    this.#child.kill("SIGKILL");
+    await this.#child.closed;
+    this.#child = null;
+  }
+  /** Ends it and removes its disk. */
+  async stop() {
+    if (this.#child) await this.kill();
+    rmSync(this.directory, { recursive: true, force: true });
+  }
+  /** What the Worker and the runtime have printed. */
+  get logs() {
+    return this.#output;
+  }
+  /** Resolves when the logs match. */
+  logged(pattern, ms = 10_000) {
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => reject(new Error(`the log never said ${pattern}:\n${this.#output}`)), ms);
+      const look = () => {
+        if (!pattern.test(this.#output)) return;
+        this.#watchers.delete(look);
+        clearTimeout(timer);
+        resolve();
+      };
+      this.#watchers.add(look);
+      look();
+    });
+  }
+  /** Lets every idle Ledger object go: memory is lost, rows are kept. */
+  evict() {
+    return this.#tell("/evict");
+  }
+  /** Resets every Ledger object in the middle of whatever it does, as a deploy or a move may. */
+  abort() {
+    return this.#tell("/abort");
+  }
+  /** Says how the faulty Ledger behaves from now on; see faulty-ledger.worker.mjs. Resolves to its counts of calls. */
+  ledger(behaviour) {
+    return this.#tell(`/ledger?${new URLSearchParams({ behaviour })}`);
+  }
+  async #tell(order) {
+    const response = await request(this.#control, { path: order });
+    assert.equal(response.status, 200, response.text);
+    return response.json;
+  }
+}
+
+function withDefaults(spec) {
+  const headers = Array.isArray(spec.headers) ? [...spec.headers] : Object.entries(spec.headers ?? {});
+  const bodied = "body" in spec || "chunks" in spec || "length" in spec || !["POST", "PATCH", undefined].includes(spec.method);
+  if (!bodied) headers.push(["Content-Type", "application/json"]);
+  return { ...spec, headers, ...(bodied ? {} : { body: '{"amount":10}' }) };
+}
+
+function sockets({ objects, ledger }) {
+  const list = ['(name = "http", address = "127.0.0.1:0", http = (), service = "oncegate")'];
+  if (objects || ledger) list.push('(name = "control", address = "127.0.0.1:0", http = (), service = "control")');
+  return list;
+}
+
+/** The config of the runtime, in Cap'n Proto's text form. */
+function capnp(options, disk) {
+  const { origin = null, binding = false, routes, shards = 4, vars = {}, ledger, objects } = options;
+  const text = (value) => JSON.stringify(value);
+  const json = (value) => text(JSON.stringify(value));
+  const all = { SHARDS: shards, ...(routes && { ROUTES: routes }), ...vars };
+  if (origin && !binding) all.ORIGIN = origin.url ?? origin;
+
+  const bindings = Object.entries(all).map(([name, value]) =>
+    typeof value === "string" ? `(name = ${text(name)}, text = ${text(value)})` : `(name = ${text(name)}, json = ${json(value)})`,
+  );
+  if (binding) bindings.push('(name = "ORIGIN", service = "origin")');
+  bindings.push(
+    ledger
+      ? '(name = "LEDGER", durableObjectNamespace = (className = "FaultyLedger", serviceName = "control"))'
+      : '(name = "LEDGER", durableObjectNamespace = "Ledger")',
+  );
+  const modules = [`(name = "index.js", esModule = embed ${text(path.join(build, "index.js"))})`];
+  const wasm = path.join(build, "index_bg.wasm");
+  if (existsSync(wasm)) modules.push(`(name = "index_bg.wasm", wasm = embed ${text(wasm)})`);
+  const main = ledger ? "faulty-ledger.worker.mjs" : "objects.worker.mjs";
+
+  return `using Workerd = import "/workerd/workerd.capnp";
+const config :Workerd.Config = (
+  services = [
+    (name = "oncegate", worker = (
+      modules = [${modules.join(", ")}],
+      compatibilityDate = ${text(compatibilityDate)},
+      compatibilityFlags = [${compatibilityFlags.map(text).join(", ")}],
+      bindings = [${bindings.join(",\n        ")}],
+      durableObjectNamespaces = [(className = "Ledger", uniqueKey = "ledger", enableSql = true)],
+      durableObjectStorage = (localDisk = "disk"),
+    )),
+    ${
+      objects || ledger
+        ? `(name = "control", worker = (
+      modules = [(name = ${text(main)}, esModule = embed ${text(path.join(here, main))})],
+      compatibilityDate = ${text(compatibilityDate)},
+      ${
+        ledger
+          ? `bindings = [(name = "REAL", durableObjectNamespace = (className = "Ledger", serviceName = "oncegate"))],
+      durableObjectNamespaces = [(className = "FaultyLedger", uniqueKey = "faulty", enableSql = true)],
+      durableObjectStorage = (inMemory = void),`
+          : 'compatibilityFlags = ["unsafe_module"],'
+      }
+    )),`
+        : ""
+    }
+    ${binding ? `(name = "origin", external = (address = ${text(origin.address)}, http = ())),` : ""}
+    (name = "disk", disk = (path = ${text(disk)}, writable = true)),
+    (name = "internet", network = (allow = ["local"])),
+  ],
+  sockets = [${sockets(options).join(", ")}],
+);
+`;
+}
+
+/** A key that nobody has used. */
+export const freshKey = () => randomUUID();
+
+let paths = 0;
+/** A path that no other test uses. */
+export const freshPath = (prefix = "/v1/payments") => `${prefix}/${++paths}`;
+
+/** Repeats `attempt` until it returns something truthy. */
+export async function until(attempt, { ms = 10_000, every = 50, what = String(attempt) } = {}) {
+  for (const deadline = Date.now() + ms; ; ) {
+    const found = await attempt();
+    if (found) return found;
+    if (Date.now() > deadline) throw new Error(`not within ${ms} ms: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, every));
+  }
+}
