@@ -25,6 +25,7 @@ export async function build(args = []) {
     const inputs = digestInputs(args);
     if (isBuilt(out, inputs)) return `${sizeLine(out)}, up to date`;
     await workerBuild(out, args);
+    stripNames(join(out, 'index_bg.wasm'));
     const line = `built ${sizeLine(out)}`;
     writeFileSync(join(out, '.inputs'), `${inputs} ${digestOutputs(out)}`);
     return line;
@@ -49,6 +50,33 @@ async function workerBuild(out, args) {
   rmSync(join(out, '.tmp'), { recursive: true, force: true });
   console.error(withoutChatter(done.output).replace(/^Error: Compiling your crate[^]*/m, ''));
   throw new Stop(`the Worker does not build: see above (all output in ${done.log})`);
+}
+
+// worker-build keeps the names of functions, a sixth of what is uploaded; a panic names file and line
+// without them. Sections of a Wasm binary: one byte of id, the length as LEB128, the content.
+function stripNames(file) {
+  const wasm = readFileSync(file);
+  const kept = [wasm.subarray(0, 8)];
+  for (let at = 8; at < wasm.length; ) {
+    const start = at;
+    const [length, content] = leb128(wasm, at + 1);
+    at = content + length;
+    if (wasm[start] !== 0 || customName(wasm, content) !== 'name') kept.push(wasm.subarray(start, at));
+  }
+  writeFileSync(file, Buffer.concat(kept));
+}
+
+function customName(wasm, content) {
+  const [length, text] = leb128(wasm, content);
+  return wasm.toString('latin1', text, text + length);
+}
+
+function leb128(bytes, at) {
+  for (let value = 0, scale = 1; ; scale *= 128) {
+    const byte = bytes[at++];
+    value += (byte & 127) * scale;
+    if (byte < 128) return [value, at];
+  }
 }
 
 function sizeLine(out) {

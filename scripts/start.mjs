@@ -12,7 +12,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { stripVTControlCharacters } from 'node:util';
 import { build } from './build.mjs';
 import { curl, newKey, play } from './demo.mjs';
-import { ROOT, Stop, isMain, main, say } from './run.mjs';
+import { ROOT, Stop, isMain, main, say, signalGroup } from './run.mjs';
 import { node, setUp, toolEnv } from './setup.mjs';
 
 const PORT = 8787;
@@ -142,9 +142,6 @@ function endOnSignals(once) {
   };
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, end);
   process.on('exit', killAll);
-  // A signal to npm ends the shell between npm and this script, which hears nothing of it.
-  const parent = process.ppid;
-  if (process.env.npm_lifecycle_event) setInterval(() => process.ppid !== parent && !told && end(), 500).unref();
 }
 
 /** The Worker first, while its origin can still answer it. */
@@ -158,14 +155,7 @@ async function endAll() {
 }
 
 function killAll() {
-  for (const child of children) {
-    if (child.ended) continue;
-    try {
-      process.kill(-child.pid, 'SIGKILL');
-    } catch {
-      // It ended in between.
-    }
-  }
+  for (const child of children) if (!child.ended) signalGroup(child, 'SIGKILL');
 }
 
 async function freePort(from) {

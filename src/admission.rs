@@ -1,16 +1,17 @@
-//! Which requests are guarded: route, key, strategy and patience are settled here, before any body is
-//! read and before any Ledger is called.
+//! Which requests are guarded: route, key, strategy and patience are settled here, before any Ledger is
+//! called, and before any body is read unless the key lies in it.
 
 use std::rc::Rc;
 
-use crate::ask::CredentialChange;
 use crate::digest::hex;
 use crate::fingerprint::Fingerprint;
 use crate::key::{Key, KeyId, KeyInvalid};
-use crate::policy::{Policy, Route};
+use crate::policy::Policy;
 use crate::problem::{Code, Problem};
-use crate::record::{About, Claim, Lease, Millis, OnInDoubt, Strategy};
+use crate::record::{About, Claim, Form, Lease, Millis, OnInDoubt, Strategy};
+use crate::route::{Doubtful, Mode, Route};
 use crate::scope::{Caller, credential};
+use crate::source::{Parts, Source, Value};
 use crate::target::Address;
 
 /// A request without its body.
@@ -30,8 +31,12 @@ pub enum Admission {
     Pass,
     /// A path of the filter's own that nothing answers: 404, never forwarded.
     Hidden,
+    /// It asks for the published policy.
+    Publish,
+    /// Whether it is guarded is told by its body: read it and ask again.
+    Read(Rc<Route>),
     /// It is refused. Nothing is stored, nothing is forwarded.
-    Refuse(Problem),
+    Refuse(Problem, Rc<Route>),
     /// It is guarded.
     Guard(Guarded),
 }
@@ -41,8 +46,12 @@ pub enum Admission {
 pub struct Guarded {
     /// Its rules.
     pub route: Rc<Route>,
+    /// What names its operation.
+    pub key: Key,
     /// Its record.
-    pub key: KeyId,
+    pub id: KeyId,
+    /// The spelling in which the key came.
+    pub form: Form,
     /// The client's correlation id, or one derived from the key id.
     pub correlation_id: String,
     /// What it wants if it is a duplicate.
@@ -54,61 +63,72 @@ pub struct Guarded {
 /// Decides what becomes of a request.
 #[must_use]
 pub fn admit(policy: &Policy, head: &Head<'_>) -> Admission {
-    if is_own(&head.address.target.path) {
+    let path = &head.address.target.path;
+    if is_own(path) {
         return Admission::Hidden;
     }
-    let Some(route) = policy.routes.find(head.method, &head.address.target.path) else {
-        return Admission::Pass;
-    };
-    let key = match (head.header)("idempotency-key").map(|field| Key::parse(&field)) {
-        Some(Ok(key)) => key,
-        Some(Err(KeyInvalid(why))) => {
+    if head.method == "GET" && path == PUBLISHED_AT {
+        return Admission::Publish;
+    }
+    match policy.routes.find(head.method, path) {
+        Some(route) if route.mode != Mode::Off => consider(route, head, None),
+        Some(_) | None => Admission::Pass,
+    }
+}
+
+/// Decides by the rules of one route, with the body once it has been read.
+#[must_use]
+pub fn consider(route: Rc<Route>, head: &Head<'_>, body: Option<&[u8]>) -> Admission {
+    let (key, form) = match find_key(&route, head, body) {
+        Sought::Found(key, form) => (key, form),
+        Sought::NeedsBody => return Admission::Read(route),
+        Sought::Invalid(KeyInvalid(why)) => {
             let detail = format!(
-                "The Idempotency-Key cannot be used: {why}. Send 1 to 255 characters, such as a UUID."
+                "The idempotency key cannot be used: {why}. Send 1 to 255 characters, such as a UUID."
             );
-            return Admission::Refuse(Problem::new(Code::KeyInvalid, detail));
+            return Admission::Refuse(Problem::new(Code::KeyInvalid, detail), route);
         }
-        None if route.key_required => {
-            let detail = "This operation requires an Idempotency-Key header. Send a new one, such as a UUID, with each new operation, and the same one with each retry of it.";
-            return Admission::Refuse(Problem::new(Code::KeyMissing, detail));
+        Sought::Missing if route.key_required => {
+            let detail = "This operation requires an idempotency key. Send a new one, such as a UUID, with each new operation, and the same one with each retry of it.";
+            return Admission::Refuse(Problem::new(Code::KeyMissing, detail), route);
         }
-        None => return Admission::Pass,
+        Sought::Missing => return Admission::Pass,
     };
     match strategy(&route, (head.header)("x-on-conflict").as_deref()) {
-        Ok(strategy) => Admission::Guard(guard(route, &key, strategy, head)),
-        Err(problem) => Admission::Refuse(problem),
+        Ok(strategy) => Admission::Guard(guard(route, key, form, strategy, head)),
+        Err(problem) => Admission::Refuse(problem, route),
     }
 }
 
 impl Guarded {
-    /// The claim of this request, its body known by its SHA-256.
+    /// The claim of this request; `body` is the body's digest by the route's rule.
     #[must_use]
-    pub fn claim(
-        &self,
-        head: &Head<'_>,
-        body: &[u8; 32],
-        lease: Lease,
-    ) -> (Claim, CredentialChange) {
+    pub fn claim(&self, head: &Head<'_>, body: &[u8; 32], lease: Lease) -> Claim {
         let route = &self.route;
-        let fingerprint = Fingerprint::of(head.method, &head.address.target, body, head.header);
+        let target = &head.address.target;
+        let fingerprint =
+            Fingerprint::of(&route.fingerprint, head.method, target, body, head.header);
         let about = About {
             fingerprint,
-            kin: caller(head).kin(&route.name, &fingerprint),
+            kin: caller(route, head).kin(&route.scope, &fingerprint),
             route: route.name.clone(),
             method: head.method.to_owned(),
-            path: head.address.target.path.chars().take(PATH_CHARS_KEPT).collect(),
+            path: target.path.chars().take(PATH_CHARS_KEPT).collect(),
             correlation_id: self.correlation_id.clone(),
             created: Millis(0),
         };
-        let claim = Claim {
+        Claim {
             lease,
             about,
             strategy: self.strategy,
-            on_in_doubt: OnInDoubt::Hold,
+            on_in_doubt: match route.on_in_doubt {
+                Doubtful::Retry => OnInDoubt::Retry,
+                Doubtful::Hold | Doubtful::Probe => OnInDoubt::Hold,
+            },
             terms: route.terms(),
             wait: self.wait,
-        };
-        (claim, CredentialChange::Refuse)
+            form: self.form,
+        }
     }
 }
 
@@ -118,24 +138,59 @@ pub fn correlation_id(head: &Head<'_>, random: Lease) -> String {
     client_correlation_id(head).unwrap_or_else(|| hex(&random.0))
 }
 
-fn guard(route: Rc<Route>, key: &Key, strategy: Strategy, head: &Head<'_>) -> Guarded {
-    let key = KeyId::new(key, caller(head).scope());
+enum Sought {
+    Found(Key, Form),
+    Missing,
+    NeedsBody,
+    Invalid(KeyInvalid),
+}
+
+fn find_key(route: &Route, head: &Head<'_>, body: Option<&[u8]>) -> Sought {
+    let parts = Parts { header: head.header, query: head.address.target.query.as_deref(), body };
+    for source in &route.key_from {
+        match source.value(parts) {
+            Value::Missing => {}
+            Value::NeedsBody => return Sought::NeedsBody,
+            Value::Twice => return Sought::Invalid(KeyInvalid("it is there more than once")),
+            Value::Found(value) => return parsed(source, value),
+        }
+    }
+    Sought::Missing
+}
+
+/// The Idempotency-Key header has a grammar of its own; a value from anywhere else is taken as it is.
+fn parsed(source: &Source, value: String) -> Sought {
+    let (key, form) = if source.header() == Some(KEY_HEADER) {
+        let quoted = value.trim_start().starts_with('"');
+        (Key::parse(&value), if quoted { Form::Quoted } else { Form::Bare })
+    } else {
+        (Key::plain(value), Form::Bare)
+    };
+    key.map_or_else(Sought::Invalid, |key| Sought::Found(key, form))
+}
+
+fn guard(route: Rc<Route>, key: Key, form: Form, strategy: Strategy, head: &Head<'_>) -> Guarded {
+    let id = KeyId::new(&key, caller(&route, head).scope(&route.scope, route.mode));
     let preferred = (head.header)("prefer").and_then(|field| preferred_wait(&field));
     Guarded {
         key,
-        correlation_id: client_correlation_id(head).unwrap_or_else(|| key.correlation_id()),
+        id,
+        form,
+        correlation_id: client_correlation_id(head).unwrap_or_else(|| id.correlation_id()),
         strategy,
         wait: preferred.map_or(route.wait, |wait| wait.min(route.wait)),
         route,
     }
 }
 
-fn caller<'a>(head: &Head<'a>) -> Caller<'a> {
+fn caller<'a>(route: &'a Route, head: &Head<'a>) -> Caller<'a> {
     Caller {
         host: &head.address.host,
         method: head.method,
         path: &head.address.target.path,
-        credential: credential(head.header),
+        route: &route.name,
+        credential: credential(&route.credential, head.header),
+        header: head.header,
     }
 }
 
@@ -157,7 +212,9 @@ fn strategy(route: &Route, asked: Option<&str>) -> Result<Strategy, Problem> {
     })
 }
 
-fn strategy_name(strategy: Strategy) -> &'static str {
+/// A strategy as clients write it.
+#[must_use]
+pub fn strategy_name(strategy: Strategy) -> &'static str {
     match strategy {
         Strategy::ReturnExisting => "RETURN_EXISTING",
         Strategy::Fail => "FAIL",
@@ -185,5 +242,9 @@ fn preferred_wait(field: &str) -> Option<Millis> {
         .map(|seconds| Millis(seconds.saturating_mul(1000)))
 }
 
+/// The header of the IETF draft, in lower case.
+pub const KEY_HEADER: &str = "idempotency-key";
+/// Where the policy is published; problem types are fragments of it.
+pub const PUBLISHED_AT: &str = "/.well-known/idempotency";
 /// Enough to recognise an endpoint in a list; a URL may be 16 KB.
 const PATH_CHARS_KEPT: usize = 512;

@@ -94,6 +94,24 @@ pub fn problem_marks(problem: &Problem, status: Option<Status>, correlation_id: 
     marks
 }
 
+/// What a browser's page needs to read a replay or a problem (Fetch standard, section 3.2): leave for
+/// the request's own Origin, if the route names it.
+#[must_use]
+pub fn cors_marks(allowed: &[String], origin: Option<&str>) -> Marks {
+    let Some(origin) =
+        origin.filter(|origin| allowed.iter().any(|name| name == origin || name == "*"))
+    else {
+        return Vec::new();
+    };
+    vec![
+        ("access-control-allow-origin", origin.to_owned()),
+        ("access-control-expose-headers", EXPOSED.to_owned()),
+    ]
+}
+
+/// The filter's own headers, and those without which its answers are not understood.
+const EXPOSED: &str = "Idempotent-Replayed, Idempotency-Status, Idempotency-Expires, X-Correlation-Id, Retry-After, Location";
+
 /// RFC 3339, whole seconds.
 fn rfc3339(instant: Millis) -> Option<String> {
     let time = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(instant.0))?;

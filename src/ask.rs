@@ -17,6 +17,9 @@ pub enum Ask {
     Doubt(Lease),
     /// Read without claiming.
     Look(Fingerprint),
+    /// Asked of shard 0 by another one on its first use: is this the number of shards? A shard that
+    /// remembers none takes it.
+    Shards,
 }
 
 /// What a route says of the same operation under another credential.
@@ -49,8 +52,8 @@ pub enum Told<B> {
     InDoubt {
         /// The doubtful lease, for whoever resolves it.
         lease: Option<Lease>,
-        /// When that lease is over, on the Ledger's clock.
-        until: Millis,
+        /// For how long that lease has been over; none while it is not.
+        over_for: Option<Millis>,
     },
     /// The reply is gone; the operation is not run again.
     Expired,
@@ -66,6 +69,8 @@ pub enum Told<B> {
     Absent,
     /// Too many are waiting in this Ledger already.
     Crowded,
+    /// This data was first used with another number of shards; nothing was changed.
+    OtherShards(u16),
     /// The Ledger could not do it; nothing was changed. For the operator's log.
     Failed(String),
     /// The Ledger does not speak the version it was asked in; nothing was changed. It offers this one.
@@ -105,7 +110,7 @@ impl<B> Told<B> {
             Self::Again => Told::Again,
             Self::InFlight { retry_after_s } => Told::InFlight { retry_after_s },
             Self::AlreadyExecuted => Told::AlreadyExecuted,
-            Self::InDoubt { lease, until } => Told::InDoubt { lease, until },
+            Self::InDoubt { lease, over_for } => Told::InDoubt { lease, over_for },
             Self::Expired => Told::Expired,
             Self::KeyReused => Told::KeyReused,
             Self::CredentialChanged => Told::CredentialChanged,
@@ -113,6 +118,7 @@ impl<B> Told<B> {
             Self::Stale => Told::Stale,
             Self::Absent => Told::Absent,
             Self::Crowded => Told::Crowded,
+            Self::OtherShards(shards) => Told::OtherShards(shards),
             Self::Failed(why) => Told::Failed(why),
             Self::UnknownVersion(version) => Told::UnknownVersion(version),
         }

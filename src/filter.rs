@@ -13,16 +13,18 @@
 //! calls a doubt.
 
 use std::pin::pin;
+use std::rc::Rc;
 
-use futures_util::future::{Either, select};
+use futures_util::future::{Either, join, select};
 
 use crate::answer::{Answer, Status};
-use crate::ask::{Ask, CredentialChange, Replay, Told};
+use crate::ask::{Ask, Replay, Told};
 use crate::key::KeyId;
-use crate::outcome::{Failure, Outcome, outcome};
+use crate::outcome::{Facts, Failure, Outcome};
 use crate::problem::{Code, Problem};
 use crate::record::{Claim, Lease, Millis, Run};
 use crate::reply::{Kept, Reply, is_sendable};
+use crate::route::{Doubtful, Route};
 
 /// What the story needs from the world around it.
 #[allow(async_fn_in_trait, reason = "one thread, static dispatch: no Send bound is wanted")]
@@ -40,6 +42,8 @@ pub trait World {
     ) -> Result<Told<Self::Body>, Unreachable>;
     /// Hands the request to the origin, once. Dropping the future aborts the call.
     async fn forward(&self, run: Run) -> Result<Self::Heard, Failure>;
+    /// Asks the origin what became of the key (GET of the route's probe path).
+    async fn probe(&self) -> Result<Self::Heard, Failure>;
     /// Lets time pass.
     async fn pause(&self, span: Millis);
     /// The Worker's clock, for measuring spans only: instants are the Ledger's.
@@ -50,10 +54,8 @@ pub trait World {
 
 /// What the story wants to know of the origin's answer.
 pub trait Heard {
-    /// Status as it came, sendable or not.
-    fn status(&self) -> u16;
-    /// Whether it carries Retry-After.
-    fn says_when(&self) -> bool;
+    /// What it is judged by.
+    fn facts(&self) -> Facts;
     /// What of it is kept.
     fn reply(&self) -> Reply;
 }
@@ -74,10 +76,8 @@ pub struct Order {
     pub key: KeyId,
     /// Its claim.
     pub claim: Claim,
-    /// What its route says of another credential.
-    pub credential_change: CredentialChange,
-    /// How long the origin may take.
-    pub timeout: Millis,
+    /// Its rules.
+    pub route: Rc<Route>,
 }
 
 /// Runs one guarded request to its end. The client is answered through `respond`, once, as soon as its
@@ -87,17 +87,30 @@ pub async fn filter<W: World>(
     order: &Order,
     respond: impl FnOnce(Answer<W::Heard, W::Body>),
 ) {
-    match claim(world, order).await {
-        Ok(Told::Granted(run)) => execute(world, order, run, respond).await,
-        Ok(told) => respond(duplicate(told)),
-        Err(GaveUp { why, maybe_granted }) => {
-            world.log(&format!("store-unavailable: {why}"));
-            respond(store_unavailable());
-            if maybe_granted {
-                give_back(world, order).await;
+    let started = world.now();
+    for _ in 0..START_OVERS {
+        match claim(world, order, started).await {
+            Ok(Told::Granted(run)) => return execute(world, order, run, respond).await,
+            Ok(Told::InDoubt { lease: Some(lease), over_for })
+                if order.route.on_in_doubt == Doubtful::Probe =>
+            {
+                match probe(world, order, lease, over_for).await {
+                    Probed::StartOver => {}
+                    Probed::StillInDoubt => break,
+                }
+            }
+            Ok(told) => return respond(duplicate(told)),
+            Err(GaveUp { why, maybe_granted }) => {
+                world.log(&format!("store-unavailable: {why}"));
+                respond(store_unavailable());
+                if maybe_granted {
+                    give_back(world, order).await;
+                }
+                return;
             }
         }
     }
+    respond(unknown(409, STILL_IN_DOUBT));
 }
 
 /// No claim could be made. If one may have been granted all the same, it must be given back.
@@ -108,15 +121,25 @@ struct GaveUp {
 
 /// Claims until there is an answer. The same lease is brought every time, so that a claim whose answer
 /// was lost is granted again instead of being found running.
-async fn claim<W: World>(world: &W, order: &Order) -> Result<Told<W::Body>, GaveUp> {
-    let started = world.now();
+async fn claim<W: World>(
+    world: &W,
+    order: &Order,
+    started: Millis,
+) -> Result<Told<W::Body>, GaveUp> {
     let mut lost = 0;
     for _ in 0..CLAIM_ROUNDS {
         let wait = order.claim.wait.since(world.now().since(started));
-        let ask = Ask::Claim(Claim { wait, ..order.claim.clone() }, order.credential_change);
+        let ask = Ask::Claim(Claim { wait, ..order.claim.clone() }, order.route.credential_change);
         match within(world, wait.plus(CALL_PATIENCE), world.ask(&order.key, &ask, None)).await {
             Ok(Told::Again) => {}
-            Ok(Told::Failed(why)) => return Err(GaveUp { why, maybe_granted: false }),
+            Ok(Told::Failed(why)) => return Err(GaveUp { why, maybe_granted: true }),
+            Ok(Told::OtherShards(first)) => return Err(other_shards(first)),
+            Ok(Told::Crowded) => {
+                return Err(GaveUp {
+                    why: "too many are waiting in this shard".to_owned(),
+                    maybe_granted: false,
+                });
+            }
             Ok(told) => return Ok(told),
             Err(Unreachable::Overloaded(why)) => return Err(GaveUp { why, maybe_granted: true }),
             Err(Unreachable::Lost(why)) => {
@@ -132,6 +155,44 @@ async fn claim<W: World>(world: &W, order: &Order) -> Result<Told<W::Body>, Gave
         why: "the key's claims kept ending without an answer".to_owned(),
         maybe_granted: true,
     })
+}
+
+fn other_shards(first: u16) -> GaveUp {
+    let why = format!(
+        "SHARDS was changed: this data was first used with SHARDS = {first}. Under another number known keys are unknown and would be executed again, so set it back"
+    );
+    GaveUp { why, maybe_granted: false }
+}
+
+enum Probed {
+    /// The record was resolved, or has moved on.
+    StartOver,
+    StillInDoubt,
+}
+
+/// Asks the origin what became of a doubtful claim, and resolves the record under that claim's lease: if
+/// the record has moved on meanwhile, nothing is changed and the duplicate starts over.
+async fn probe<W: World>(
+    world: &W,
+    order: &Order,
+    lease: Lease,
+    over_for: Option<Millis>,
+) -> Probed {
+    let route = &order.route;
+    let heard = match select(pin!(world.probe()), pin!(world.pause(route.timeout))).await {
+        Either::Left((Ok(heard), _)) => heard,
+        Either::Left((Err(_), _)) | Either::Right(_) => return Probed::StillInDoubt,
+    };
+    let patient_enough = over_for.is_some_and(|over_for| over_for >= route.probe_after);
+    let ended = match heard.facts().status {
+        200 => end(world, order, Ask::Settle(lease, heard.reply()), Some(&heard)).await,
+        404 if patient_enough => end(world, order, Ask::Release(lease), None).await,
+        _ => return Probed::StillInDoubt,
+    };
+    match ended {
+        Ended::Kept(_) | Ended::Stale => Probed::StartOver,
+        Ended::Lost => Probed::StillInDoubt,
+    }
 }
 
 /// Keeps trying to release a claim that may have been granted to a caller who has been refused, so that
@@ -154,13 +215,13 @@ async fn execute<W: World>(
     respond: impl FnOnce(Answer<W::Heard, W::Body>),
 ) {
     let mut call = pin!(world.forward(run));
-    match select(call.as_mut(), pin!(world.pause(order.timeout))).await {
+    match select(call.as_mut(), pin!(world.pause(order.route.timeout))).await {
         Either::Left((heard, _)) => respond(conclude(world, order, heard).await),
         Either::Right(_) => {
             // Said to the Ledger first: those who wait hear it now, and whoever comes next finds it.
             end(world, order, Ask::Doubt(order.claim.lease), None).await;
             respond(unknown(504, "The origin did not answer in time."));
-            let lease_left = order.claim.terms.lease.since(order.timeout);
+            let lease_left = order.claim.terms.lease.since(order.route.timeout);
             if let Either::Left((heard, _)) = select(call, pin!(world.pause(lease_left))).await {
                 conclude(world, order, heard).await;
             }
@@ -194,7 +255,8 @@ async fn conclude<W: World>(
             );
         }
     };
-    match outcome(heard.status(), heard.says_when()) {
+    let facts = heard.facts();
+    match order.route.outcome.judge(&facts) {
         Outcome::Store => {
             let ask = Ask::Settle(lease, heard.reply());
             match end(world, order, ask, Some(&heard)).await {
@@ -211,7 +273,7 @@ async fn conclude<W: World>(
         },
         Outcome::InDoubt => {
             end(world, order, Ask::Doubt(lease), None).await;
-            if is_sendable(heard.status()) {
+            if is_sendable(facts.status) {
                 Answer::Heard(heard, Status::Unknown, None)
             } else {
                 unknown(502, "The origin answered with a status that is not HTTP.")
@@ -276,7 +338,7 @@ fn duplicate<H, B>(told: Told<B>) -> Answer<H, B> {
             Code::AlreadyExecuted,
             "The operation was executed before, and the strategy of this request is to fail then. Do not send it again.",
         ),
-        Told::InDoubt { .. } => unknown(409, "An earlier try may or may not have been executed."),
+        Told::InDoubt { .. } => unknown(409, STILL_IN_DOUBT),
         Told::Expired => problem(
             Code::KeyExpired,
             "The reply to this key is gone and the operation is not executed again. Find out what became of it before using a new key.",
@@ -295,6 +357,7 @@ fn duplicate<H, B>(told: Told<B>) -> Answer<H, B> {
         | Told::Stale
         | Told::Absent
         | Told::Crowded
+        | Told::OtherShards(_)
         | Told::Failed(_)
         | Told::UnknownVersion(_) => store_unavailable(),
     }
@@ -342,12 +405,42 @@ fn back_off(round: u32) -> Millis {
     Millis(25 << round.min(8))
 }
 
-/// The lease of an order, for those who log it.
-impl Order {
-    /// The token that ends this claim.
-    #[must_use]
-    pub fn lease(&self) -> Lease {
-        self.claim.lease
+/// What a route in shadow mode would have answered, and what its records learn from the answer that
+/// passed. Nothing is withheld, replayed or added: the request has gone on already.
+pub async fn watch<W: World>(
+    world: &W,
+    order: &Order,
+    passed: impl Future<Output = Result<Facts, Failure>>,
+) -> &'static str {
+    let claim = Claim { wait: Millis(0), ..order.claim.clone() };
+    let ask = Ask::Claim(claim, order.route.credential_change);
+    let (told, passed) =
+        join(within(world, CALL_PATIENCE, world.ask(&order.key, &ask, None)), passed).await;
+    let lease = order.claim.lease;
+    match told {
+        Ok(Told::Granted(_)) => {
+            let ask = match passed.map(|facts| (order.route.outcome.judge(&facts), facts.status)) {
+                Ok((Outcome::Store, status)) => Ask::Settle(
+                    lease,
+                    Reply { status, headers: Vec::new(), body: Kept::StatusOnly },
+                ),
+                Ok((Outcome::Release, _)) | Err(Failure::NeverSent) => Ask::Release(lease),
+                Ok((Outcome::InDoubt, _)) | Err(Failure::Unknown) => Ask::Doubt(lease),
+            };
+            end(world, order, ask, None).await;
+            "executed"
+        }
+        Ok(Told::InFlight { .. }) => "in-flight or joined",
+        Ok(Told::Replay(_)) => "replayed",
+        Ok(Told::OtherShards(first)) => {
+            world.log(&other_shards(first).why);
+            Code::StoreUnavailable.as_str()
+        }
+        Ok(told) => match duplicate::<W::Heard, W::Body>(told) {
+            Answer::Problem(problem, _) => problem.code.as_str(),
+            Answer::Heard(..) | Answer::Stored(_) => "replayed",
+        },
+        Err(_) => Code::StoreUnavailable.as_str(),
     }
 }
 
@@ -360,5 +453,8 @@ const CLAIM_ROUNDS: u32 = 200;
 const END_TRIES: u32 = 6;
 /// After 0.2 + 0.4 + … + 6.4 = 12.6 s of pauses a claim that was never seen is not coming any more.
 const GIVE_BACK_TRIES: u32 = 6;
+/// A probe that resolves a record leads to one more claim; more than two mean that it keeps moving on.
+const START_OVERS: u32 = 4;
+const STILL_IN_DOUBT: &str = "An earlier try may or may not have been executed.";
 /// How long one call of a Ledger may take beyond any waiting.
 const CALL_PATIENCE: Millis = Millis(5_000);

@@ -4,6 +4,7 @@
 //! while the fingerprint tells a retry from another request under the same key.
 
 use crate::digest::Parts;
+use crate::json::{self, Pointer};
 use crate::target::Target;
 
 /// SHA-256 over what makes two requests the same request.
@@ -16,6 +17,30 @@ pub struct Fingerprint(pub [u8; 32]);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kin(pub [u8; 16]);
 
+/// What a route compares.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// Of the body.
+    pub body: BodyRule,
+    /// Whether the raw query counts.
+    pub query: bool,
+    /// Further headers, by lower-case name.
+    pub headers: Vec<String>,
+}
+
+/// What of the body counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BodyRule {
+    /// Every byte.
+    Raw,
+    /// The canonical form of JSON (RFC 8785): members in another order are the same request.
+    Json,
+    /// Nothing.
+    None,
+    /// What these pointers name.
+    Pointers(Vec<Pointer>),
+}
+
 /// Headers that change what a request asks for and are therefore part of "the same request" where
 /// present. Content-Type is compared by media type alone: multipart boundaries differ on every try.
 /// Accept* is left out: the stored representation is replayed as it is.
@@ -23,22 +48,53 @@ pub const FINGERPRINT_HEADERS: [&str; 5] =
     ["content-encoding", "if-match", "if-none-match", "content-range", "x-http-method-override"];
 
 impl Fingerprint {
-    /// `body` is the SHA-256 of the body bytes as sent; `header` looks a header up by lower-case name.
+    /// `body` is the digest of the body by the rule, `header` looks a header up by lower-case name.
     pub fn of(
+        rule: &Rule,
         method: &str,
         target: &Target,
         body: &[u8; 32],
-        header: impl Fn(&str) -> Option<String>,
+        header: &dyn Fn(&str) -> Option<String>,
     ) -> Self {
+        let query = target.query.as_ref().filter(|_| rule.query);
         let parts = Parts::of("fingerprint")
             .part(method)
             .part(&target.path)
-            .maybe(target.query.as_ref())
+            .maybe(query)
             .part(body)
             .maybe(header("content-type").map(|value| media_type(&value)));
-        Self(
-            FINGERPRINT_HEADERS.iter().fold(parts, |parts, name| parts.maybe(header(name))).whole(),
-        )
+        let parts = FINGERPRINT_HEADERS.iter().fold(parts, |parts, name| parts.maybe(header(name)));
+        let parts =
+            rule.headers.iter().fold(parts, |parts, name| parts.part(name).maybe(header(name)));
+        Self(parts.whole())
+    }
+}
+
+impl BodyRule {
+    /// Whether the rule looks into the body, or only at its bytes as they are.
+    #[must_use]
+    pub fn reads(&self) -> bool {
+        matches!(self, Self::Json | Self::Pointers(_))
+    }
+
+    /// The digest of a body by this rule; `None` where its raw bytes are what counts: by the rule, or
+    /// since the body is not JSON or not safely canonical. Then the caller hashes them (SHA-256).
+    #[must_use]
+    pub fn digest(&self, body: &[u8]) -> Option<[u8; 32]> {
+        match self {
+            Self::Raw => None,
+            Self::None => Some(Parts::of("no body").whole()),
+            Self::Json => Some(Parts::of("json").part(json::canonical(body)?).whole()),
+            Self::Pointers(pointers) => {
+                let values = json::selected(body, pointers)?;
+                Some(
+                    values
+                        .iter()
+                        .fold(Parts::of("pointers"), |parts, value| parts.maybe(value.as_ref()))
+                        .whole(),
+                )
+            }
+        }
     }
 }
 

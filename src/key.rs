@@ -4,7 +4,10 @@
 //! (`"8e03978e"`) and the bare form that Stripe's clients send (`8e03978e`). Anything that could be
 //! read in two ways is refused.
 
+use std::convert::Infallible;
+
 use crate::digest::{Parts, first_half, hex, sha256};
+use crate::record::{Form, Run};
 
 /// What the client sent to name an operation, after unescaping: 1 to 255 characters of ASCII.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,10 +29,34 @@ impl Key {
     pub fn parse(field: &str) -> Result<Self, KeyInvalid> {
         let field = field.trim_matches([' ', '\t']);
         let text = if field.starts_with('"') { quoted(field)? } else { bare(field)? };
+        Self::of_length(text)
+    }
+
+    /// Takes the value of any other source: 1 to 255 visible ASCII characters.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong with the value.
+    pub fn plain(value: String) -> Result<Self, KeyInvalid> {
+        if value.bytes().all(|b| b.is_ascii_graphic()) {
+            return Self::of_length(value);
+        }
+        Err(KeyInvalid("the key holds a space, a control character or one that is not ASCII"))
+    }
+
+    fn of_length(text: String) -> Result<Self, KeyInvalid> {
         match text.len() {
             0 => Err(KeyInvalid("the key is empty")),
             1..=KEY_CHARS_MAX => Ok(Self(text)),
             _ => Err(KeyInvalid("the key is longer than 255 characters")),
+        }
+    }
+
+    /// The key as a header value, in one of its two spellings.
+    #[must_use]
+    pub fn spelled(&self, form: Form) -> String {
+        match form {
+            Form::Bare => self.0.clone(),
+            Form::Quoted => format!("\"{}\"", self.0.replace('\\', "\\\\").replace('"', "\\\"")),
         }
     }
 
@@ -41,14 +68,26 @@ impl Key {
 }
 
 fn quoted(field: &str) -> Result<String, KeyInvalid> {
-    match sfv::Parser::new(field).parse::<sfv::Item>() {
-        Ok(item) => match item.bare_item {
-            sfv::BareItem::String(text) => Ok(text.as_str().to_owned()),
-            _ => Err(KeyInvalid("the key is not a structured-field string")),
-        },
-        Err(_) => Err(KeyInvalid(
-            "the key starts with a quote but is not one structured-field string (RFC 8941)",
-        )),
+    let wrong =
+        KeyInvalid("the key starts with a quote but is not one structured-field string (RFC 8941)");
+    let mut text = None;
+    let read = sfv::Parser::new(field).parse_item_with_visitor(Quoted(&mut text));
+    read.ok().and(text).ok_or(wrong)
+}
+
+/// Takes the string of an Item; its parameters are parsed and ignored.
+struct Quoted<'t>(&'t mut Option<String>);
+
+impl<'de> sfv::visitor::ItemVisitor<'de> for Quoted<'_> {
+    type Out = ();
+    type Error = Infallible;
+
+    fn bare_item(
+        self,
+        item: sfv::BareItemFromInput<'de>,
+    ) -> Result<impl sfv::visitor::ParameterVisitor<'de, Out = ()>, Infallible> {
+        *self.0 = item.as_string().map(|string| string.as_str().to_owned());
+        Ok(sfv::visitor::Ignored)
     }
 }
 
@@ -102,6 +141,13 @@ impl KeyId {
     pub fn correlation_id(&self) -> String {
         hex(&Parts::of("correlation").part(self.0).half())
     }
+}
+
+/// The key of a run's own that the origin gets instead of the client's (`forward_key = "derived"`): the
+/// same on every attempt of one run, different per route and per run.
+#[must_use]
+pub fn derived(run: Run, route: &str) -> String {
+    hex(&Parts::of("forwarded key").part(run.id.0).part(route).half())
 }
 
 /// Length of a key in characters (and bytes), as Stripe and most payment APIs have it.

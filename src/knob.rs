@@ -1,10 +1,19 @@
-//! How the values of knobs are written: spans, sizes, names, strategies.
+//! How the values of knobs are written: spans, sizes, names, sources, strategies.
 
 use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::ask::CredentialChange;
+use crate::fingerprint::BodyRule;
+use crate::json::Pointer;
+use crate::outcome::Preset;
+use crate::policy::BODY_MAX;
 use crate::record::{Millis, Strategy};
+use crate::reply::may_keep;
+use crate::route::{Doubtful, ForwardKey, Mode, Sender};
+use crate::scope::{CredentialPart, ScopePart};
+use crate::source::{Source, header_name};
 use crate::target::normal_path;
 
 /// What is allowed instead; completes "is X, but …".
@@ -48,6 +57,20 @@ pub(crate) fn path(value: &Value) -> Result<String, Wrong> {
     }
 }
 
+/// A path with `{key}` in it.
+pub(crate) fn probe(value: &Value) -> Result<Option<String>, Wrong> {
+    match value.as_str() {
+        Some(path)
+            if path.starts_with('/')
+                && path.matches("{key}").count() == 1
+                && !path.contains('#') =>
+        {
+            Ok(Some(path.to_owned()))
+        }
+        _ => Err(must("be a path such as /v1/payments/by-key/{key}")),
+    }
+}
+
 /// A span such as `10s`, `24h`, `7d`, within bounds in milliseconds.
 pub(crate) fn span(value: &Value, least: u64, most: u64) -> Result<Millis, Wrong> {
     let wrong = || {
@@ -63,14 +86,14 @@ pub(crate) fn span(value: &Value, least: u64, most: u64) -> Result<Millis, Wrong
 }
 
 /// A size such as `512KiB`, `8MiB`, or a number of bytes.
-pub(crate) fn size(value: &Value, most: u64) -> Result<u64, Wrong> {
-    let wrong =
-        || must(&format!("be a size such as 512KiB, 8MiB or a number of bytes, at most {most}"));
+pub(crate) fn size(value: &Value) -> Result<u64, Wrong> {
     let bytes = match value {
         Value::String(text) => size_text(text.trim()),
         other => other.as_u64(),
     };
-    bytes.filter(|bytes| *bytes <= most).ok_or_else(wrong)
+    bytes
+        .filter(|bytes| *bytes <= BODY_MAX)
+        .ok_or_else(|| must("be a size such as 512KiB, 8MiB or a number of bytes, at most 32MiB"))
 }
 
 fn size_text(text: &str) -> Option<u64> {
@@ -85,25 +108,163 @@ fn size_text(text: &str) -> Option<u64> {
     number.parse::<u64>().ok()?.checked_mul(unit)
 }
 
-/// One of the three strategies.
-pub(crate) fn strategy(value: &Value) -> Result<Strategy, Wrong> {
-    value.as_str().and_then(strategy_named).ok_or_else(|| must(STRATEGY_NAMES))
+/// Where a key may come from.
+pub(crate) fn sources(value: &Value) -> Result<Vec<Source>, Wrong> {
+    let texts =
+        texts(value).ok_or_else(|| must(r#"be a list such as ["header:Idempotency-Key"]"#))?;
+    texts.into_iter().map(|text| Source::parse(text).map_err(|why| must(&why))).collect()
+}
+
+/// What keeps equal keys apart.
+pub(crate) fn scope(value: &Value) -> Result<Vec<ScopePart>, Wrong> {
+    let part = |text: &str| match text {
+        "host" => Some(ScopePart::Host),
+        "method" => Some(ScopePart::Method),
+        "path" => Some(ScopePart::Path),
+        "credential" => Some(ScopePart::Credential),
+        "route" => Some(ScopePart::Route),
+        other => header_name(other.strip_prefix("header:")?).map(ScopePart::Header),
+    };
+    list(value, part)
+        .ok_or_else(|| must("be a list of host, method, path, credential, route and header:NAME"))
+}
+
+/// Where callers carry who they are.
+pub(crate) fn credential(value: &Value) -> Result<Vec<CredentialPart>, Wrong> {
+    let part = |text: &str| match text.split_once(':')? {
+        ("header", name) => header_name(name).map(CredentialPart::Header),
+        // A cookie's name is a token too (RFC 6265 section 4.1.1), but its case counts.
+        ("cookie", name) => header_name(name).map(|_| CredentialPart::Cookie(name.to_owned())),
+        _ => None,
+    };
+    list(value, part).ok_or_else(|| must("be a list of header:NAME and cookie:NAME"))
+}
+
+/// A list of header names, in lower case.
+pub(crate) fn header_names(value: &Value) -> Result<Vec<String>, Wrong> {
+    list(value, header_name).ok_or_else(|| must("be a list of header names"))
+}
+
+/// Headers that may be kept although they are not by default.
+pub(crate) fn kept_names(value: &Value) -> Result<Vec<String>, Wrong> {
+    let names = header_names(value)?;
+    match names.iter().find(|name| !may_keep(name)) {
+        Some(name) => Err(must(&format!(
+            "leave out {name}: it belongs to one hop, or is set anew on every answer"
+        ))),
+        None => Ok(names),
+    }
+}
+
+/// `raw`, `json`, `none`, or a list of pointers.
+pub(crate) fn body_rule(value: &Value) -> Result<BodyRule, Wrong> {
+    let wrong = || {
+        must(r#"be raw, json, none, or a list of JSON pointers such as ["/amount", "/currency"]"#)
+    };
+    match value.as_str() {
+        Some("raw") => Ok(BodyRule::Raw),
+        Some("json") => Ok(BodyRule::Json),
+        Some("none") => Ok(BodyRule::None),
+        Some(_) => Err(wrong()),
+        None => match list(value, Pointer::parse) {
+            Some(pointers) if !pointers.is_empty() => Ok(BodyRule::Pointers(pointers)),
+            _ => Err(wrong()),
+        },
+    }
+}
+
+/// Single statuses.
+pub(crate) fn status_list(value: &Value) -> Result<Vec<u16>, Wrong> {
+    let status = |value: &Value| {
+        value.as_u64().and_then(|n| u16::try_from(n).ok()).filter(|n| (200..=599).contains(n))
+    };
+    let statuses = value.as_array().and_then(|list| list.iter().map(status).collect());
+    statuses.ok_or_else(|| must("be a list of statuses from 200 to 599, such as [402]"))
+}
+
+/// Browser origins (RFC 6454 section 6.2), or `*`.
+pub(crate) fn cors(value: &Value) -> Result<Vec<String>, Wrong> {
+    let origin = |text: &str| {
+        let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+        let sound = text == "*"
+            || rest.is_some_and(|host| !host.is_empty() && !host.contains(['/', '?', '#', ' ']));
+        sound.then(|| text.to_owned())
+    };
+    list(value, origin).ok_or_else(|| {
+        must(r#"be a list of origins such as ["https://app.example.com"], without a path"#)
+    })
 }
 
 /// A list of strategies; may be empty.
 pub(crate) fn strategies(value: &Value) -> Result<Vec<Strategy>, Wrong> {
-    let named =
-        |texts: Vec<&str>| texts.into_iter().map(strategy_named).collect::<Option<Vec<_>>>();
-    texts(value).and_then(named).ok_or_else(|| must(STRATEGY_NAMES))
+    let named = |text: &str| strategy(&Value::from(text)).ok();
+    list(value, named).ok_or_else(|| must("be a list of return_existing, fail and fail_on_running"))
 }
 
-fn strategy_named(name: &str) -> Option<Strategy> {
-    match name {
-        "return_existing" => Some(Strategy::ReturnExisting),
-        "fail" => Some(Strategy::Fail),
-        "fail_on_running" => Some(Strategy::FailOnRunning),
-        _ => None,
+macro_rules! choice {
+    ($(#[$doc:meta])* $name:ident -> $type:ty { $($text:literal => $value:expr),+ $(,)? }) => {
+        $(#[$doc])*
+        pub(crate) fn $name(value: &Value) -> Result<$type, Wrong> {
+            match value.as_str() {
+                $(Some($text) => Ok($value),)+
+                _ => Err(must(concat!("be one of", $(" ", $text),+))),
+            }
+        }
+    };
+}
+
+choice! {
+    /// One of Conductor's three strategies.
+    strategy -> Strategy {
+        "return_existing" => Strategy::ReturnExisting,
+        "fail" => Strategy::Fail,
+        "fail_on_running" => Strategy::FailOnRunning,
     }
+}
+choice! {
+    /// Whether the route enforces.
+    mode -> Mode { "enforce" => Mode::Enforce, "shadow" => Mode::Shadow, "off" => Mode::Off }
+}
+choice! {
+    /// A webhook sender.
+    sender -> Option<Sender> {
+        "stripe-webhook" => Some(Sender::Stripe),
+        "github-webhook" => Some(Sender::GitHub),
+        "shopify-webhook" => Some(Sender::Shopify),
+        "standard-webhooks" => Some(Sender::Standard),
+        "svix" => Some(Sender::Svix),
+    }
+}
+choice! {
+    /// The same operation under another credential.
+    credential_change -> CredentialChange {
+        "refuse" => CredentialChange::Refuse,
+        "forward" => CredentialChange::Forward,
+    }
+}
+choice! {
+    /// What the origin's answer means.
+    outcome_preset -> Preset {
+        "standard" => Preset::Standard,
+        "strict" => Preset::Strict,
+        "success-only" => Preset::SuccessOnly,
+    }
+}
+choice! {
+    /// What happens to a doubt.
+    doubtful -> Doubtful { "hold" => Doubtful::Hold, "retry" => Doubtful::Retry, "probe" => Doubtful::Probe }
+}
+choice! {
+    /// The key that the origin gets.
+    forward_key -> ForwardKey {
+        "same" => ForwardKey::Same,
+        "derived" => ForwardKey::Derived,
+        "none" => ForwardKey::None,
+    }
+}
+
+fn list<T>(value: &Value, read: impl Fn(&str) -> Option<T>) -> Option<Vec<T>> {
+    texts(value)?.into_iter().map(read).collect()
 }
 
 fn texts(value: &Value) -> Option<Vec<&str>> {
@@ -113,5 +274,3 @@ fn texts(value: &Value) -> Option<Vec<&str>> {
 fn must(what: &str) -> Wrong {
     Wrong(format!("must {what}"))
 }
-
-const STRATEGY_NAMES: &str = "name return_existing, fail or fail_on_running";

@@ -21,21 +21,93 @@ pub enum Outcome {
     InDoubt,
 }
 
-/// The standard table (contract 1.6). `says_when` tells whether the answer carries Retry-After.
-///
-/// 52x and 530 are made by Cloudflare's edge: 521 refused, 523 unreachable, 525 and 526 TLS, 530 DNS
-/// never reached the origin; 520, 522 and 524 may have.
-#[must_use]
-pub fn outcome(status: u16, says_when: bool) -> Outcome {
-    match status {
-        200..=399 | 402 => Outcome::Store,
-        400..=499 => Outcome::Release,
-        503 if says_when => Outcome::Release,
-        521 | 523 | 525 | 526 | 530 => Outcome::Release,
-        502 | 503 | 504 | 520 | 522 | 524 => Outcome::InDoubt,
-        // 500 and its like: an effect may hide behind it, so it is never run again.
-        500..=599 => Outcome::Store,
-        // 1xx, 600 and above: the origin speaks no HTTP that the runtime could pass on.
-        _ => Outcome::InDoubt,
+/// Which of the three schools a route follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Preset {
+    /// Store outcomes, release what did not happen.
+    Standard,
+    /// As Stripe: store whatever came of an execution that began, 4xx included.
+    Strict,
+    /// Store only 2xx; any answer that was heard frees the key otherwise (webhooks, Checkout).
+    SuccessOnly,
+}
+
+/// A route's rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// The table.
+    pub preset: Preset,
+    /// Statuses to store; like the other two lists it wins over the preset.
+    pub store: Vec<u16>,
+    /// Statuses to release.
+    pub release: Vec<u16>,
+    /// Statuses to doubt.
+    pub in_doubt: Vec<u16>,
+}
+
+/// What the judgement looks at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// Status as it came.
+    pub status: u16,
+    /// Whether the answer carries Retry-After.
+    pub says_when: bool,
+    /// The origin's own `Idempotency-Outcome`.
+    pub said: Option<String>,
+}
+
+impl Rule {
+    /// Judges an answer: a status that is none is a doubt; then the origin's own word counts, then the
+    /// route's lists, then the preset.
+    #[must_use]
+    pub fn judge(&self, heard: &Facts) -> Outcome {
+        let status = heard.status;
+        if !(200..=599).contains(&status) {
+            return Outcome::InDoubt;
+        }
+        let said = match heard.said.as_deref().map(str::trim) {
+            Some("store") => Some(Outcome::Store),
+            Some("release") => Some(Outcome::Release),
+            Some("in-doubt") => Some(Outcome::InDoubt),
+            Some(_) | None => None,
+        };
+        let listed = || match status {
+            _ if self.in_doubt.contains(&status) => Some(Outcome::InDoubt),
+            _ if self.store.contains(&status) => Some(Outcome::Store),
+            _ if self.release.contains(&status) => Some(Outcome::Release),
+            _ => None,
+        };
+        said.or_else(listed).unwrap_or_else(|| self.preset.judge(status, heard.says_when))
+    }
+}
+
+impl Preset {
+    /// The table of the contract (1.6), by status from 200 to 599. `says_when` tells whether the answer
+    /// carries Retry-After.
+    ///
+    /// 52x and 530 are made by Cloudflare's edge: 521 refused, 523 unreachable, 525 and 526 TLS, 530
+    /// DNS never reached the origin; 520, 522 and 524 may have.
+    #[must_use]
+    pub fn judge(self, status: u16, says_when: bool) -> Outcome {
+        use Outcome::{InDoubt, Release, Store};
+        let [standard, strict, success_only] = match status {
+            200..=299 => [Store, Store, Store],
+            300..=399 => [Store, Store, Release],
+            401 | 403 | 407 | 408 | 409 | 425 | 429 => [Release, Release, Release],
+            // A decline is an outcome.
+            402 => [Store, Store, Release],
+            400..=499 => [Release, Store, Release],
+            503 if says_when => [Release, Release, Release],
+            521 | 523 | 525 | 526 | 530 => [Release, Release, Release],
+            502 | 503 | 504 | 520 | 522 | 524 => [InDoubt, InDoubt, InDoubt],
+            // 500 and its like: an effect may hide behind it, so it is never run again.
+            500..=599 => [Store, Store, Release],
+            _ => [InDoubt, InDoubt, InDoubt],
+        };
+        match self {
+            Self::Standard => standard,
+            Self::Strict => strict,
+            Self::SuccessOnly => success_only,
+        }
     }
 }

@@ -1,14 +1,16 @@
-//! Every knob once: name, default, meaning, parser. Parsed whole before the first request is served;
-//! a bad value refuses guarded requests from the first one on, naming the knob.
+//! The whole configuration, parsed before the first request is served; a bad value refuses guarded
+//! requests from the first one on, naming the knob.
 //!
-//! Values come from wrangler.toml's `[vars]`: `ORIGIN`, `SHARDS`, `LOCATION_HINT`, and the routes in
-//! `ROUTES`, `ROUTES_2`, … (a var holds 5 KB). A knob's default is text that goes through the same
-//! parser as a configured value, so the table cannot promise what the parser does not take.
+//! It comes from wrangler.toml's `[vars]`: `ORIGIN`, `SHARDS`, `LOCATION_HINT`, and the routes in
+//! `ROUTES`, `ROUTES_2`, … (a var holds 5 KB). The knobs of a route are defined in [`crate::route`].
+
+use std::rc::Rc;
 
 use serde_json::Value;
 
-use crate::knob::{self, Wrong};
-use crate::record::{Millis, Strategy, Terms};
+use crate::knob::Wrong;
+use crate::record::Millis;
+use crate::route::{DAY, Doubtful, ForwardKey, KNOBS, Knob, Mode, Route};
 use crate::routes::Routes;
 use crate::target::Address;
 
@@ -72,136 +74,38 @@ pub struct Misconfigured {
     pub why: String,
 }
 
-/// The rules of one route.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Route {
-    /// Names it in records and logs.
-    pub name: String,
-    /// Methods that it guards, upper case.
-    pub methods: Vec<String>,
-    /// Its path: `{name}` is one segment, `{*rest}` the rest.
-    pub path: String,
-    /// Whether a request without a key is refused.
-    pub key_required: bool,
-    /// What a duplicate gets.
-    pub on_duplicate: Strategy,
-    /// What a client may choose with `X-On-Conflict`.
-    pub client_strategies: Vec<Strategy>,
-    /// How long a duplicate waits for the running one.
-    pub wait: Millis,
-    /// How long the origin may take, to the last body byte.
-    pub timeout: Millis,
-    /// How long a stored reply is kept.
-    pub ttl: Millis,
-    /// How long a record at least stays in doubt.
-    pub doubt_ttl: Millis,
-    /// Bytes of reply body that are kept at most.
-    pub reply_max: u64,
-    /// Bytes of request body that are accepted at most.
-    pub request_max: u64,
-}
-
-/// One knob of a route: its only definition.
-#[derive(Debug)]
-pub struct Knob {
-    /// Dotted name: `key.required`.
-    pub name: &'static str,
-    /// The default as it would be written in TOML (and as JSON, which it is parsed as).
-    pub default: &'static str,
-    /// What it does, in one line.
-    pub doc: &'static str,
-    /// Reads a value into the route.
-    set: fn(&mut Route, &Value) -> Result<(), Wrong>,
-}
-
-/// All knobs of a route, in the order of the README.
-pub static KNOBS: [Knob; 12] = [
-    Knob {
-        name: "name",
-        default: r#""default""#,
-        doc: "Names the route in records and logs; by default `route-1`, `route-2` …",
-        set: |route, value| knob::name(value).map(|name| route.name = name),
-    },
-    Knob {
-        name: "methods",
-        default: r#"["POST", "PATCH"]"#,
-        doc: "Methods it guards. GET, HEAD, OPTIONS and TRACE are never guarded.",
-        set: |route, value| knob::methods(value).map(|methods| route.methods = methods),
-    },
-    Knob {
-        name: "path",
-        default: r#""/{*rest}""#,
-        doc: "Path it guards; `{name}` is one segment, `{*rest}` the rest. The most specific path wins.",
-        set: |route, value| knob::path(value).map(|path| route.path = path),
-    },
-    Knob {
-        name: "key.required",
-        default: "false",
-        doc: "Refuse a request without a key (400); else it passes through unguarded.",
-        set: |route, value| knob::switch(value).map(|required| route.key_required = required),
-    },
-    Knob {
-        name: "on_duplicate",
-        default: r#""return_existing""#,
-        doc: "What a duplicate gets: `return_existing`, `fail`, or `fail_on_running`, which runs a completed operation again.",
-        set: |route, value| knob::strategy(value).map(|strategy| route.on_duplicate = strategy),
-    },
-    Knob {
-        name: "client_strategies",
-        default: r#"["return_existing", "fail"]"#,
-        doc: "What a client may choose with `X-On-Conflict`.",
-        set: |route, value| knob::strategies(value).map(|list| route.client_strategies = list),
-    },
-    Knob {
-        name: "wait",
-        default: r#""10s""#,
-        doc: "How long a duplicate waits for the running one; `0s` never.",
-        set: |route, value| knob::span(value, 0, 10 * MINUTE).map(|span| route.wait = span),
-    },
-    Knob {
-        name: "timeout",
-        default: r#""60s""#,
-        doc: "How long the origin may take, to the last body byte. The lease is this and 15 s.",
-        set: |route, value| knob::span(value, 1, 60 * MINUTE).map(|span| route.timeout = span),
-    },
-    Knob {
-        name: "ttl",
-        default: r#""24h""#,
-        doc: "How long a stored reply is replayed. After it the key is free again.",
-        set: |route, value| knob::span(value, 1, 3660 * DAY).map(|span| route.ttl = span),
-    },
-    Knob {
-        name: "doubt_ttl",
-        default: r#""90d""#,
-        doc: "How long a record stays in doubt; then its key answers 410.",
-        set: |route, value| knob::span(value, 1, 3660 * DAY).map(|span| route.doubt_ttl = span),
-    },
-    Knob {
-        name: "reply.max",
-        default: r#""8MiB""#,
-        doc: "Reply bodies above it reach the first caller but are not kept.",
-        set: |route, value| knob::size(value, BODY_MAX).map(|size| route.reply_max = size),
-    },
-    Knob {
-        name: "request.max",
-        default: r#""8MiB""#,
-        doc: "Request bodies above it are refused (413).",
-        set: |route, value| knob::size(value, BODY_MAX).map(|size| route.request_max = size),
-    },
-];
-
 impl Policy {
     /// Parses all of the configuration.
     ///
     /// # Errors
-    /// The first thing that is wrong, with the knob's path.
-    pub fn parse(vars: &Vars) -> Result<Self, Misconfigured> {
-        Ok(Self {
-            origin: Origin::parse(&vars.origin)?,
-            shards: shards(vars.shards.as_ref())?,
-            location_hint: location_hint(vars.location_hint.as_ref())?,
-            routes: Routes::new(routes(&vars.routes)?)?,
-        })
+    /// Everything that is wrong, each with the knob's path.
+    pub fn parse(vars: &Vars) -> Result<Self, Vec<Misconfigured>> {
+        let mut wrongs = Vec::new();
+        let origin = note(&mut wrongs, Origin::parse(&vars.origin));
+        let shards = note(&mut wrongs, shards(vars.shards.as_ref()));
+        let location_hint = note(&mut wrongs, location_hint(vars.location_hint.as_ref()));
+        let (list, places) = routes(&vars.routes, &mut wrongs);
+        let routes = match Routes::new(list, &places) {
+            Ok(routes) => Some(routes),
+            Err(conflicts) => {
+                wrongs.extend(conflicts);
+                None
+            }
+        };
+        match (origin, shards, location_hint, routes) {
+            (Some(origin), Some(shards), Some(location_hint), Some(routes))
+                if wrongs.is_empty() =>
+            {
+                Ok(Self { origin, shards, location_hint, routes })
+            }
+            _ => Err(wrongs),
+        }
+    }
+
+    /// What is allowed but probably not meant.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<Misconfigured> {
+        self.routes.all().iter().filter_map(forgets_payments).collect()
     }
 }
 
@@ -216,10 +120,11 @@ impl Origin {
             OriginVar::Binding => return Ok(Self::Binding),
             OriginVar::Text(text) => text,
         };
-        let wrong = || Misconfigured {
-            knob: "ORIGIN".to_owned(),
-            why: "must be http://HOST[:PORT] or https://HOST[:PORT], without user and password"
-                .to_owned(),
+        let wrong = || {
+            wrong(
+                "ORIGIN",
+                "must be http://HOST[:PORT] or https://HOST[:PORT], without user and password",
+            )
         };
         // Only scheme, host and port count: what follows is not resolved against, and not kept.
         let Address { scheme, host, .. } = Address::parse(text.trim()).ok_or_else(wrong)?;
@@ -228,45 +133,6 @@ impl Origin {
             && has_sound_port(&host)
             && host.chars().all(|c| c.is_ascii_graphic() && !matches!(c, '@' | '\\'));
         if usable { Ok(Self::Url { base: format!("{scheme}://{host}") }) } else { Err(wrong()) }
-    }
-}
-
-impl Route {
-    /// The route's spans as the Ledger is told them.
-    #[must_use]
-    pub fn terms(&self) -> Terms {
-        Terms {
-            lease: self.timeout.plus(SETTLE_ROOM),
-            ttl: self.ttl,
-            tombstone: Millis(0),
-            doubt_ttl: self.doubt_ttl,
-        }
-    }
-
-    /// A route with every knob at its default.
-    fn with_defaults(position: usize) -> Result<Self, Wrong> {
-        let mut route = Self {
-            name: String::new(),
-            methods: Vec::new(),
-            path: String::new(),
-            key_required: false,
-            on_duplicate: Strategy::ReturnExisting,
-            client_strategies: Vec::new(),
-            wait: Millis(0),
-            timeout: Millis(0),
-            ttl: Millis(0),
-            doubt_ttl: Millis(0),
-            reply_max: 0,
-            request_max: 0,
-        };
-        for knob in &KNOBS {
-            let value = serde_json::from_str(knob.default).map_err(|e| Wrong(e.to_string()))?;
-            (knob.set)(&mut route, &value)?;
-        }
-        if position > 0 {
-            route.name = format!("route-{position}");
-        }
-        Ok(route)
     }
 }
 
@@ -281,63 +147,156 @@ fn has_sound_port(host: &str) -> bool {
     }
 }
 
-fn routes(vars: &[(String, Value)]) -> Result<Vec<Route>, Misconfigured> {
-    let mut routes = Vec::new();
+/// All routes, each with its place in the vars.
+fn routes(vars: &[(String, Value)], wrongs: &mut Vec<Misconfigured>) -> (Vec<Route>, Vec<String>) {
+    let (mut routes, mut places) = (Vec::new(), Vec::new());
     for (var, value) in vars {
-        let parsed;
-        let list = match value {
-            Value::String(text) => {
-                parsed = serde_json::from_str(text)
-                    .map_err(|error| wrong(var, format!("is not JSON: {error}")))?;
-                &parsed
-            }
-            other => other,
-        };
-        let tables = list
-            .as_array()
-            .ok_or_else(|| wrong(var, "must be a list of tables, [[vars.ROUTES]]"))?;
-        for (index, table) in tables.iter().enumerate() {
+        let Some(list) = note(wrongs, tables(var, value)) else { continue };
+        for (index, table) in list.iter().enumerate() {
             let place = format!("{var}[{index}]");
-            routes.push(route(&place, table, routes.len() + 1)?);
+            if let Some(route) = route(&place, table, routes.len() + 1, wrongs) {
+                routes.push(route);
+                places.push(place);
+            }
         }
     }
     if vars.is_empty() {
-        routes.push(Route::with_defaults(0).map_err(|Wrong(why)| wrong("default", why))?);
+        routes.extend(note(wrongs, default_route()));
+        places.push("the default route".to_owned());
     }
-    Ok(routes)
+    (routes, places)
 }
 
-fn route(place: &str, table: &Value, position: usize) -> Result<Route, Misconfigured> {
-    let mut route = Route::with_defaults(position).map_err(|Wrong(why)| wrong("default", why))?;
-    set_all(&mut route, place, "", table)?;
-    Ok(route)
+fn tables(var: &str, value: &Value) -> Result<Vec<Value>, Misconfigured> {
+    let list = match value {
+        Value::String(text) => serde_json::from_str(text)
+            .map_err(|error| wrong(var, format!("is not JSON: {error}")))?,
+        other => other.clone(),
+    };
+    match list {
+        Value::Array(tables) => Ok(tables),
+        _ => Err(wrong(var, "must be a list of tables: [[vars.ROUTES]]")),
+    }
 }
 
-/// Walks a table; a nested table (`key = { required = true }`) is the dotted knob `key.required`.
+fn default_route() -> Result<Route, Misconfigured> {
+    Route::with_defaults().map_err(|Wrong(why)| wrong("default", why))
+}
+
+fn route(
+    place: &str,
+    table: &Value,
+    position: usize,
+    wrongs: &mut Vec<Misconfigured>,
+) -> Option<Route> {
+    let mut route = note(wrongs, default_route())?;
+    route.name = format!("route-{position}");
+    // First, whatever its place in the table: the other knobs override it.
+    if let Some(preset) = table.get("preset") {
+        set(&mut route, "preset", preset, &format!("{place}.preset"), wrongs);
+        if let Some(sender) = route.preset {
+            route.take_habits(sender);
+        }
+    }
+    set_all(&mut route, place, "", table, wrongs);
+    wrongs.extend(
+        contradictions(&route).into_iter().map(|(knob, why)| wrong(format!("{place}.{knob}"), why)),
+    );
+    Some(route)
+}
+
+/// Walks a table; a nested table (`key = { required = true }`) holds the dotted knob `key.required`.
 fn set_all(
     route: &mut Route,
     place: &str,
     prefix: &str,
     table: &Value,
-) -> Result<(), Misconfigured> {
-    let table = table.as_object().ok_or_else(|| wrong(place, "must be a table"))?;
-    for (name, value) in table {
+    wrongs: &mut Vec<Misconfigured>,
+) {
+    let Some(members) = table.as_object() else {
+        wrongs.push(wrong(place, "must be a table"));
+        return;
+    };
+    for (name, value) in members {
         let dotted = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
         let here = format!("{place}.{name}");
-        if let Some(knob) = KNOBS.iter().find(|knob| knob.name == dotted) {
-            (knob.set)(route, value)
-                .map_err(|Wrong(why)| wrong(here, format!("is {value}, but {why}")))?;
-        } else if prefix.is_empty()
-            && KNOBS
-                .iter()
-                .any(|knob| knob.name.split_once('.').is_some_and(|(group, _)| group == dotted))
-        {
-            set_all(route, &here, &dotted, value)?;
+        let is_group = KNOBS
+            .iter()
+            .any(|knob| knob.name.split_once('.').is_some_and(|(group, _)| group == dotted));
+        if is_group {
+            set_all(route, &here, &dotted, value, wrongs);
         } else {
-            return Err(wrong(here, "is not a knob"));
+            set(route, &dotted, value, &here, wrongs);
         }
     }
-    Ok(())
+}
+
+fn set(
+    route: &mut Route,
+    dotted: &str,
+    value: &Value,
+    here: &str,
+    wrongs: &mut Vec<Misconfigured>,
+) {
+    match KNOBS.iter().find(|knob| knob.name == dotted) {
+        None => wrongs.push(wrong(here, format!("is not a knob{}", nearest(dotted)))),
+        Some(knob) => {
+            if let Err(Wrong(why)) = (knob.set)(route, value) {
+                wrongs.push(wrong(here, format!("is {value}, but {why}")));
+            }
+        }
+    }
+}
+
+/// The knob that was probably meant.
+fn nearest(given: &str) -> String {
+    let known =
+        |knob: &'static Knob| [Some(knob.name), knob.name.split_once('.').map(|(group, _)| group)];
+    let closest = KNOBS
+        .iter()
+        .flat_map(known)
+        .flatten()
+        .min_by_key(|name| strsim::damerau_levenshtein(given, name));
+    closest.map(|name| format!("; the nearest one is {name}")).unwrap_or_default()
+}
+
+/// Knobs that are sound each and make no sense together.
+fn contradictions(route: &Route) -> Vec<(&'static str, &'static str)> {
+    let mut found = Vec::new();
+    if route.key_required && route.key_from.is_empty() {
+        found.push(("key.required", "asks for a key, but key.from names no source for one"));
+    }
+    if route.on_in_doubt == Doubtful::Probe && route.probe.is_none() {
+        found.push(("on_in_doubt", "is probe, but probe names no path to ask at"));
+    }
+    if route.on_in_doubt == Doubtful::Retry && route.forward_key == ForwardKey::None {
+        found.push(("on_in_doubt", "is retry, which only an origin that sees the same key can bear, but forward_key is none"));
+    }
+    for (one, other) in [
+        (&route.outcome.store, &route.outcome.release),
+        (&route.outcome.release, &route.outcome.in_doubt),
+        (&route.outcome.in_doubt, &route.outcome.store),
+    ] {
+        if one.iter().any(|status| other.contains(status)) {
+            found.push(("outcome", "names one status in two of its lists"));
+        }
+    }
+    found
+}
+
+/// Payments are retried for days (peers: Adyen 31, Stripe v2 30): a key forgotten sooner charges twice.
+fn forgets_payments(route: &Rc<Route>) -> Option<Misconfigured> {
+    let pays =
+        ["pay", "charge", "order", "refund", "transfer", "checkout", "invoice", "subscription"];
+    let text = format!("{} {}", route.name, route.path).to_ascii_lowercase();
+    let forgets =
+        route.mode == Mode::Enforce && route.ttl < Millis(7 * DAY) && route.tombstone == Millis(0);
+    (forgets && pays.iter().any(|word| text.contains(word))).then(|| {
+        wrong(
+            format!("route {}: ttl", route.name),
+            "a late retry of a payment is executed again once ttl has passed: set ttl to 7d or more, or a tombstone",
+        )
+    })
 }
 
 fn shards(value: Option<&Value>) -> Result<u16, Misconfigured> {
@@ -369,21 +328,20 @@ fn location_hint(value: Option<&Value>) -> Result<Option<String>, Misconfigured>
     }
 }
 
+fn note<T>(wrongs: &mut Vec<Misconfigured>, result: Result<T, Misconfigured>) -> Option<T> {
+    result.map_err(|wrong| wrongs.push(wrong)).ok()
+}
+
 pub(crate) fn wrong(knob: impl Into<String>, why: impl Into<String>) -> Misconfigured {
     Misconfigured { knob: knob.into(), why: why.into() }
 }
 
-/// Time beyond the route's `timeout` for the settle and its retries, and for reading on.
-pub const SETTLE_ROOM: Millis = Millis(15_000);
 /// Ledger objects where SHARDS is not set.
 pub const SHARDS_DEFAULT: u16 = 16;
-/// The most Ledger objects: enough for about 100,000 first-seen requests a second.
+/// The most Ledger objects: at 100 to 250 first-seen keys a second each, 100,000 and more.
 pub const SHARDS_MAX: u16 = 1024;
-/// All that one Worker instance buffers (contract 1.8) bounds what one body may ask for.
+/// All that one Worker instance buffers (contract 1.8) bounds what one body may ask for, in bytes.
 pub const BODY_MAX: u64 = 32 * 1024 * 1024;
 /// Where a Durable Object can be placed (developers.cloudflare.com, durable-objects/reference/data-location).
 pub const LOCATION_HINTS: [&str; 11] =
     ["wnam", "enam", "sam", "weur", "eeur", "apac", "apac-ne", "apac-se", "oc", "afr", "me"];
-
-const MINUTE: u64 = 60_000;
-const DAY: u64 = 24 * 60 * MINUTE;

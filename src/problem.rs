@@ -34,6 +34,48 @@ pub enum Code {
 }
 
 impl Code {
+    /// All of them.
+    pub const ALL: [Self; 14] = [
+        Self::KeyMissing,
+        Self::KeyInvalid,
+        Self::StrategyInvalid,
+        Self::KeyReused,
+        Self::InFlight,
+        Self::OriginUnreachable,
+        Self::Misconfigured,
+        Self::AlreadyExecuted,
+        Self::CredentialChanged,
+        Self::ReplyNotStored,
+        Self::OutcomeUnknown,
+        Self::KeyExpired,
+        Self::RequestTooLarge,
+        Self::StoreUnavailable,
+    ];
+
+    /// What it asks of the client, in a few words.
+    #[must_use]
+    pub fn ask(self) -> &'static str {
+        match self {
+            Self::KeyMissing => "send a key",
+            Self::KeyInvalid => "send a valid key",
+            Self::StrategyInvalid => "choose an allowed strategy, or none",
+            Self::KeyReused => "use a new key for a new operation, and send retries unchanged",
+            Self::InFlight | Self::OriginUnreachable | Self::StoreUnavailable => {
+                "send the same request with the same key after Retry-After"
+            }
+            Self::Misconfigured => "tell the operator",
+            Self::AlreadyExecuted => "do nothing: the operation has been executed",
+            Self::CredentialChanged => "retry with the first credential",
+            Self::ReplyNotStored => {
+                "do not send it again: the operation has been executed; ask for its result"
+            }
+            Self::OutcomeUnknown | Self::KeyExpired => {
+                "find out what became of the operation before using a new key"
+            }
+            Self::RequestTooLarge => "send a smaller body",
+        }
+    }
+
     /// The code as clients see it.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -105,6 +105,17 @@ pub struct Run {
     pub id: Lease,
     /// 1 for the first attempt.
     pub attempt: u32,
+    /// In which spelling its first attempt brought the key: later ones go on in the same.
+    pub form: Form,
+}
+
+/// The two spellings of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// As Stripe's clients send it, or from another source than the Idempotency-Key header.
+    Bare,
+    /// As a structured-field string.
+    Quoted,
 }
 
 /// A granted claim.
@@ -217,6 +228,8 @@ pub struct Claim {
     pub terms: Terms,
     /// How long the caller is willing to wait for a running claim.
     pub wait: Millis,
+    /// The spelling in which the caller brought the key.
+    pub form: Form,
 }
 
 /// What can happen to a record.
@@ -254,8 +267,8 @@ pub enum Verdict {
     InDoubt {
         /// The doubtful lease, for whoever resolves it.
         lease: Option<Lease>,
-        /// When that lease is over.
-        until: Millis,
+        /// For how long that lease has been over; none while it is not.
+        over_for: Option<Millis>,
     },
     /// The reply is gone; the operation is not run again.
     Expired,
@@ -403,7 +416,7 @@ fn on_claim(found: Option<Record>, claim: &Claim, kindred: Kindred, now: Millis)
             Strategy::ReturnExisting => keep(Verdict::Replay(completed)),
             Strategy::Fail => keep(Verdict::AlreadyExecuted),
             Strategy::FailOnRunning => {
-                let run = Run { id: claim.lease, attempt: 1 };
+                let run = Run { id: claim.lease, attempt: 1, form: claim.form };
                 grant(record.about, claim, run, Before::Replied(completed), now)
             }
         },
@@ -413,7 +426,7 @@ fn on_claim(found: Option<Record>, claim: &Claim, kindred: Kindred, now: Millis)
                 let run = Run { attempt: doubt.run.attempt.saturating_add(1), ..doubt.run };
                 grant(record.about, claim, run, Before::Doubted(doubt), now)
             }
-            OnInDoubt::Retry | OnInDoubt::Hold => keep(in_doubt(&doubt)),
+            OnInDoubt::Retry | OnInDoubt::Hold => keep(in_doubt(&doubt, now)),
         },
         State::Expired(_) | State::Closed(_) => keep(Verdict::Expired),
     }
@@ -438,8 +451,9 @@ fn in_flight(running: &Running, now: Millis) -> Verdict {
     Verdict::InFlight { retry_after_s: age_s.min(left_s).max(1) }
 }
 
-fn in_doubt(doubt: &Doubt) -> Verdict {
-    Verdict::InDoubt { lease: doubt.lease, until: doubt.until }
+fn in_doubt(doubt: &Doubt, now: Millis) -> Verdict {
+    let over_for = (now >= doubt.until).then(|| now.since(doubt.until));
+    Verdict::InDoubt { lease: doubt.lease, over_for }
 }
 
 /// A first run: refused where the same operation is live under another credential.
@@ -448,7 +462,7 @@ fn grant_anew(claim: &Claim, kindred: Kindred, now: Millis, before: Before) -> S
         return keep(Verdict::CredentialChanged);
     }
     let about = About { created: now, ..claim.about.clone() };
-    let run = Run { id: claim.lease, attempt: 1 };
+    let run = Run { id: claim.lease, attempt: 1, form: claim.form };
     grant(about, claim, run, before, now)
 }
 
@@ -552,7 +566,7 @@ fn look(found: Option<Record>, fingerprint: Fingerprint, now: Millis) -> Verdict
         Some(record) => match record.state {
             State::Running(running) => in_flight(&running, now),
             State::Completed(completed) => Verdict::Replay(completed),
-            State::InDoubt(doubt) => in_doubt(&doubt),
+            State::InDoubt(doubt) => in_doubt(&doubt, now),
             State::Expired(_) | State::Closed(_) => Verdict::Expired,
         },
     }

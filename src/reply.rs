@@ -25,16 +25,28 @@ pub enum Kept {
     StatusOnly,
 }
 
+/// How a route adjusts what is kept; header names in lower case.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Adjusted {
+    /// Not kept although it would be.
+    pub drop: Vec<String>,
+    /// Kept although it would not be.
+    pub keep: Vec<String>,
+}
+
 /// The headers of a response that a replay carries.
 #[must_use]
-pub fn kept_headers(heard: &[(String, String)]) -> Vec<(String, String)> {
+pub fn kept_headers(heard: &[(String, String)], adjusted: &Adjusted) -> Vec<(String, String)> {
     let connection: Vec<String> = heard
         .iter()
         .filter(|(name, _)| name == "connection")
         .flat_map(|(_, value)| value.split(','))
         .map(|name| name.trim().to_ascii_lowercase())
         .collect();
-    heard.iter().filter(|(name, _)| is_kept(name) && !connection.contains(name)).cloned().collect()
+    let kept = |name: &String| {
+        adjusted.keep.contains(name) || (is_kept(name) && !connection.contains(name))
+    };
+    heard.iter().filter(|(name, _)| kept(name) && !adjusted.drop.contains(name)).cloned().collect()
 }
 
 fn is_kept(name: &str) -> bool {
@@ -66,6 +78,16 @@ pub fn is_sendable(status: u16) -> bool {
 #[must_use]
 pub fn allows_origin(stored: &str, origin: Option<&str>) -> bool {
     stored == "*" || Some(stored) == origin
+}
+
+/// Whether a header may be kept at all: what belongs to one hop, and what the runtime or the filter
+/// sets anew, would be wrong on any replay.
+#[must_use]
+pub fn may_keep(name: &str) -> bool {
+    is_kept(name)
+        || ["age", "alt-svc", "date", "server-timing", "set-cookie"].contains(&name)
+        || NEVER_KEPT_FAMILIES.iter().any(|family| name.starts_with(family))
+        || name == "ratelimit"
 }
 
 /// They belong to one exchange (Set-Cookie, Date, Age, timings, limits) or to one hop (RFC 9110

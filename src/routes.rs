@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use matchit::Router;
+use matchit::{InsertError, Router};
 
-use crate::policy::{Misconfigured, Route, wrong};
+use crate::policy::{Misconfigured, wrong};
+use crate::route::Route;
 
 /// All routes, with one matcher per method.
 #[derive(Debug)]
@@ -15,21 +16,26 @@ pub struct Routes {
 }
 
 impl Routes {
-    /// Builds the matchers.
+    /// Builds the matchers. `places` says for each route where it is configured.
     ///
     /// # Errors
-    /// A path is no pattern, or two routes claim the same method and path.
-    pub fn new(list: Vec<Route>) -> Result<Self, Misconfigured> {
+    /// Paths that are no patterns, and routes of which one can never match since another takes the same
+    /// methods and path.
+    pub fn new(list: Vec<Route>, places: &[String]) -> Result<Self, Vec<Misconfigured>> {
         let mut by_method: BTreeMap<String, Router<usize>> = BTreeMap::new();
-        for (index, route) in list.iter().enumerate() {
+        let mut wrongs = Vec::new();
+        for (index, (route, place)) in list.iter().zip(places).enumerate() {
             for method in &route.methods {
                 let router = by_method.entry(method.clone()).or_default();
-                router.insert(&route.path, index).map_err(|error| {
-                    wrong(
-                        format!("route {}: path", route.name),
-                        format!("{method} {}: {error}", route.path),
-                    )
-                })?;
+                if let Err(error) = router.insert(&route.path, index) {
+                    let why = match error {
+                        InsertError::Conflict { with } => format!(
+                            "is taken: a route for {method} {with} comes first, so this one could never match"
+                        ),
+                        error => format!("is no path pattern: {error}"),
+                    };
+                    wrongs.push(wrong(format!("{place}.path"), why));
+                }
             }
         }
         // A catch-all takes at least one character; "everything below /x/" includes /x/ itself, unless
@@ -40,6 +46,9 @@ impl Routes {
                     let _ = by_method.entry(method.clone()).or_default().insert(parent, index);
                 }
             }
+        }
+        if !wrongs.is_empty() {
+            return Err(wrongs);
         }
         Ok(Self { list: list.into_iter().map(Rc::new).collect(), by_method })
     }

@@ -4,9 +4,37 @@
 
 use crate::digest::Parts;
 use crate::fingerprint::{Fingerprint, Kin};
+use crate::route::Mode;
+use crate::source::cookies;
 
-/// The request's side of the default scope.
-#[derive(Clone, Copy, Debug)]
+/// A part of the scope.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ScopePart {
+    /// Host and port that the client asked for.
+    Host,
+    /// Request method.
+    Method,
+    /// Normalised path.
+    Path,
+    /// What the caller proves itself with.
+    Credential,
+    /// Name of the route.
+    Route,
+    /// A header, by lower-case name.
+    Header(String),
+}
+
+/// Where callers carry who they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CredentialPart {
+    /// A header, by lower-case name.
+    Header(String),
+    /// A cookie.
+    Cookie(String),
+}
+
+/// The request's side of the scope.
+#[derive(Clone, Copy)]
 pub struct Caller<'a> {
     /// Host and port that the client asked for.
     pub host: &'a str,
@@ -14,37 +42,77 @@ pub struct Caller<'a> {
     pub method: &'a str,
     /// Normalised path.
     pub path: &'a str,
-    /// What the caller proves itself with.
+    /// Name of the route.
+    pub route: &'a str,
+    /// Digest of what it proves itself with.
     pub credential: [u8; 16],
+    /// Looks a header up by lower-case name.
+    pub header: &'a dyn Fn(&str) -> Option<String>,
 }
 
 impl Caller<'_> {
-    /// The scope half of the key id.
+    /// The scope half of the key id. Shadow records have key ids of their own, so that switching to
+    /// enforce starts empty.
     #[must_use]
-    pub fn scope(&self) -> [u8; 16] {
-        self.place(Parts::of("scope")).part(self.credential).half()
+    pub fn scope(&self, scope: &[ScopePart], mode: Mode) -> [u8; 16] {
+        let purpose = match mode {
+            Mode::Shadow => "shadow scope",
+            Mode::Enforce | Mode::Off => "scope",
+        };
+        scope.iter().fold(Parts::of(purpose), |parts, part| self.add(parts, part)).half()
     }
 
     /// The operation without who asks for it.
     #[must_use]
-    pub fn kin(&self, route: &str, fingerprint: &Fingerprint) -> Kin {
-        Kin(self.place(Parts::of("kin")).part(route).part(fingerprint.0).half())
+    pub fn kin(&self, scope: &[ScopePart], fingerprint: &Fingerprint) -> Kin {
+        let parts = Parts::of("kin").part(self.route).part(fingerprint.0);
+        let others = scope.iter().filter(|part| **part != ScopePart::Credential);
+        Kin(others.fold(parts, |parts, part| self.add(parts, part)).half())
     }
 
-    fn place(&self, parts: Parts) -> Parts {
-        parts.part(self.host).part(self.method).part(self.path)
+    fn add(&self, parts: Parts, part: &ScopePart) -> Parts {
+        match part {
+            ScopePart::Host => parts.part("host").part(self.host),
+            ScopePart::Method => parts.part("method").part(self.method),
+            ScopePart::Path => parts.part("path").part(self.path),
+            ScopePart::Credential => parts.part("credential").part(self.credential),
+            ScopePart::Route => parts.part("route").part(self.route),
+            ScopePart::Header(name) => parts.part("header").part(name).maybe((self.header)(name)),
+        }
     }
 }
 
-/// Digest of the credential headers; where none of them is present, the whole Cookie header is the
-/// credential. `header` looks a header up by lower-case name.
-pub fn credential(header: impl Fn(&str) -> Option<String>) -> [u8; 16] {
-    let values: Vec<_> = CREDENTIAL_HEADERS.iter().map(|name| header(name)).collect();
-    if values.iter().any(Option::is_some) {
-        return values.into_iter().fold(Parts::of("credential"), Parts::maybe).half();
+/// Digest of the credential; where none of the parts is present, the whole Cookie header is the
+/// credential, its cookies in any order. `header` looks a header up by lower-case name.
+#[must_use]
+pub fn credential(parts: &[CredentialPart], header: &dyn Fn(&str) -> Option<String>) -> [u8; 16] {
+    let cookie_header = header("cookie").unwrap_or_default();
+    let mut sorted = cookies(&cookie_header);
+    let values: Vec<Vec<String>> = parts
+        .iter()
+        .map(|part| match part {
+            CredentialPart::Header(name) => header(name).into_iter().collect(),
+            CredentialPart::Cookie(name) => {
+                let named = sorted.iter().filter(|(n, _)| n == name);
+                named.map(|(_, value)| (*value).to_owned()).collect()
+            }
+        })
+        .collect();
+    if values.iter().any(|values| !values.is_empty()) {
+        return values
+            .iter()
+            .fold(Parts::of("credential"), |parts, values| list(parts, values))
+            .half();
     }
-    Parts::of("cookie").maybe(header("cookie")).half()
+    sorted.sort_unstable();
+    let pairs: Vec<String> =
+        sorted.iter().flat_map(|(name, value)| [(*name).to_owned(), (*value).to_owned()]).collect();
+    // What is no pair at all still tells callers apart.
+    let whole = if pairs.is_empty() { vec![cookie_header] } else { pairs };
+    list(Parts::of("cookie"), &whole).half()
 }
 
-/// Where callers of HTTP APIs carry who they are.
-pub const CREDENTIAL_HEADERS: [&str; 2] = ["authorization", "x-api-key"];
+fn list(parts: Parts, values: &[String]) -> Parts {
+    let parts = parts.part(values.len().to_string());
+    values.iter().fold(parts, Parts::part)
+}

@@ -14,8 +14,8 @@ use crate::ask::{Ask, CredentialChange, How, Replay, Told};
 use crate::fingerprint::{Fingerprint, Kin};
 use crate::key::KeyId;
 use crate::record::{
-    About, Before, Claim, Completed, Doubt, Lease, Millis, OnInDoubt, Record, Run, Running, State,
-    Strategy, Terms,
+    About, Before, Claim, Completed, Doubt, Form, Lease, Millis, OnInDoubt, Record, Run, Running,
+    State, Strategy, Terms,
 };
 use crate::reply::{Kept, Reply};
 
@@ -101,6 +101,7 @@ pub fn write_ask(addressed: &Addressed, version: u8) -> Vec<u8> {
             head.u8(5);
             head.bytes(&fingerprint.0);
         }
+        Ask::Shards => head.u8(6),
     }
     frame(version, &head.0)
 }
@@ -119,6 +120,7 @@ pub fn read_ask(head: &[u8]) -> Result<Addressed, Unreadable> {
         3 => Ask::Release(Lease(reader.array()?)),
         4 => Ask::Doubt(Lease(reader.array()?)),
         5 => Ask::Look(Fingerprint(reader.array()?)),
+        6 => Ask::Shards,
         _ => return Err(Unreadable("question")),
     };
     reader.end()?;
@@ -150,10 +152,10 @@ pub fn write_told<B>(told: &Told<B>, version: u8) -> Vec<u8> {
             });
         }
         Told::AlreadyExecuted => head.u8(5),
-        Told::InDoubt { lease, until } => {
+        Told::InDoubt { lease, over_for } => {
             head.u8(6);
             head.option(lease.as_ref(), |head, lease| head.bytes(&lease.0));
-            head.u64(until.0);
+            head.option(over_for.as_ref(), |head, over_for| head.u64(over_for.0));
         }
         Told::Expired => head.u8(7),
         Told::KeyReused => head.u8(8),
@@ -172,6 +174,10 @@ pub fn write_told<B>(told: &Told<B>, version: u8) -> Vec<u8> {
         Told::UnknownVersion(offered) => {
             head.u8(15);
             head.u8(*offered);
+        }
+        Told::OtherShards(shards) => {
+            head.u8(16);
+            head.u16(*shards);
         }
     }
     frame(version, &head.0)
@@ -200,7 +206,7 @@ pub fn read_told(head: &[u8]) -> Result<Told<()>, Unreadable> {
         5 => Told::AlreadyExecuted,
         6 => Told::InDoubt {
             lease: reader.option(|reader| Ok(Lease(reader.array()?)))?,
-            until: Millis(reader.u64()?),
+            over_for: reader.option(|reader| Ok(Millis(reader.u64()?)))?,
         },
         7 => Told::Expired,
         8 => Told::KeyReused,
@@ -211,6 +217,7 @@ pub fn read_told(head: &[u8]) -> Result<Told<()>, Unreadable> {
         13 => Told::Crowded,
         14 => Told::Failed(reader.text()?),
         15 => Told::UnknownVersion(reader.u8()?),
+        16 => Told::OtherShards(reader.u16()?),
         _ => return Err(Unreadable("answer")),
     };
     reader.end()?;
@@ -307,6 +314,7 @@ fn write_claim(head: &mut Writer, claim: &Claim, change: CredentialChange) {
     });
     write_terms(head, &claim.terms);
     head.u64(claim.wait.0);
+    write_form(head, claim.form);
 }
 
 fn read_claim(reader: &mut Reader<'_>) -> Result<Ask, Unreadable> {
@@ -330,7 +338,8 @@ fn read_claim(reader: &mut Reader<'_>) -> Result<Ask, Unreadable> {
     };
     let terms = read_terms(reader)?;
     let wait = Millis(reader.u64()?);
-    Ok(Ask::Claim(Claim { lease, about, strategy, on_in_doubt, terms, wait }, change))
+    let form = read_form(reader)?;
+    Ok(Ask::Claim(Claim { lease, about, strategy, on_in_doubt, terms, wait, form }, change))
 }
 
 /// All but `created`, which only the Ledger knows.
@@ -373,10 +382,26 @@ fn read_terms(reader: &mut Reader<'_>) -> Result<Terms, Unreadable> {
 fn write_run(to: &mut Writer, run: Run) {
     to.bytes(&run.id.0);
     to.u32(run.attempt);
+    write_form(to, run.form);
+}
+
+fn write_form(to: &mut Writer, form: Form) {
+    to.u8(match form {
+        Form::Bare => 1,
+        Form::Quoted => 2,
+    });
+}
+
+fn read_form(reader: &mut Reader<'_>) -> Result<Form, Unreadable> {
+    match reader.u8()? {
+        1 => Ok(Form::Bare),
+        2 => Ok(Form::Quoted),
+        _ => Err(Unreadable("form")),
+    }
 }
 
 fn read_run(reader: &mut Reader<'_>) -> Result<Run, Unreadable> {
-    Ok(Run { id: Lease(reader.array()?), attempt: reader.u32()? })
+    Ok(Run { id: Lease(reader.array()?), attempt: reader.u32()?, form: read_form(reader)? })
 }
 
 fn write_reply(to: &mut Writer, reply: &Reply) {

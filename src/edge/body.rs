@@ -10,6 +10,7 @@ use wasm_bindgen_futures::JsFuture;
 
 use super::js;
 use crate::digest::sha256;
+use crate::fingerprint::BodyRule;
 use crate::policy::BODY_MAX;
 
 thread_local! {
@@ -116,10 +117,15 @@ fn joined(mut chunks: Vec<Uint8Array>) -> Uint8Array {
     whole
 }
 
-/// SHA-256 of a body. Small ones are copied into Wasm, which beats a promise; large ones are not.
-pub(super) async fn digest(body: &Uint8Array) -> Result<[u8; 32], JsValue> {
-    if body.byte_length() <= COPIED_MAX {
-        return Ok(sha256(&body.to_vec()));
+/// The digest of a body by a route's rule. Only rules that look into a body copy it into Wasm, and
+/// small ones, which beats a promise; large ones are hashed by the runtime.
+pub(super) async fn digest(rule: &BodyRule, body: &Uint8Array) -> Result<[u8; 32], JsValue> {
+    if rule.reads() || body.byte_length() <= COPIED_MAX {
+        let copy = body.to_vec();
+        return Ok(rule.digest(&copy).unwrap_or_else(|| sha256(&copy)));
+    }
+    if let Some(digest) = rule.digest(&[]) {
+        return Ok(digest);
     }
     let digest = JsFuture::from(js::digest("SHA-256", body)?).await?;
     let mut bytes = [0; 32];

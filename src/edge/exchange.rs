@@ -1,5 +1,6 @@
 //! The world of one guarded request: its Ledger, its origin, its clock.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use js_sys::{Date, Uint8Array};
@@ -10,25 +11,30 @@ use web_sys::Headers;
 use super::body::{Room, message};
 use super::js;
 use super::origin::{self, Answer, Body};
+use crate::admission::{Guarded, KEY_HEADER};
 use crate::ask::{Ask, Told};
 use crate::filter::{Unreachable, World};
-use crate::key::KeyId;
+use crate::key::{self, KeyId};
 use crate::outcome::Failure;
+use crate::policy::Policy;
 use crate::record::{Millis, Run};
+use crate::route::ForwardKey;
+use crate::source::Source;
+use crate::target::Address;
 use crate::wire::{self, Addressed, PREFIX, Prefix, VERSION};
 
 /// One guarded request on its way.
 pub(super) struct Exchange {
     /// The namespace LEDGER.
     pub(super) ledger: js::Namespace,
-    /// How many Ledger objects there are.
-    pub(super) shards: u16,
-    /// Where new ones are placed.
-    pub(super) location_hint: Option<String>,
     /// The service binding ORIGIN, if that is where requests go.
     pub(super) binding: Option<js::Fetcher>,
     /// The address to send on to.
     pub(super) address: String,
+    /// The guarded request.
+    pub(super) guarded: Guarded,
+    /// Where it was asked for; a probe goes to the same host.
+    pub(super) asked: Address,
     /// Method of the request.
     pub(super) method: String,
     /// Headers of the request as they came.
@@ -37,10 +43,8 @@ pub(super) struct Exchange {
     pub(super) body: Option<Uint8Array>,
     /// The share of the instance's buffer that the body takes.
     pub(super) room: std::cell::RefCell<Room>,
-    /// Bytes of reply that are kept at most.
-    pub(super) reply_max: u64,
-    /// Sent along, and logged.
-    pub(super) correlation_id: String,
+    /// Where requests go.
+    pub(super) policy: Rc<Policy>,
 }
 
 impl World for Exchange {
@@ -53,7 +57,7 @@ impl World for Exchange {
         ask: &Ask,
         heard: Option<&Answer>,
     ) -> Result<Told<Uint8Array>, Unreachable> {
-        let addressed = Addressed { key: *key, shards: self.shards, ask: ask.clone() };
+        let addressed = Addressed { key: *key, shards: self.policy.shards, ask: ask.clone() };
         let body = heard.and_then(|heard| match &heard.body {
             Body::Whole(bytes, _) => Some(bytes),
             Body::None | Body::Streaming(_) => None,
@@ -74,10 +78,18 @@ impl World for Exchange {
     async fn forward(&self, run: Run) -> Result<Answer, Failure> {
         let init = self.request_init(run).map_err(|_| Failure::NeverSent)?;
         let heard =
-            origin::forward(&self.address, &init, self.binding.as_ref(), self.reply_max).await;
+            origin::forward(&self.address, &init, self.binding.as_ref(), &self.guarded.route).await;
         // The origin has it; its room is free for replies.
         drop(self.room.take());
         heard
+    }
+
+    async fn probe(&self) -> Result<Answer, Failure> {
+        let path = self.guarded.route.probe.as_deref().ok_or(Failure::NeverSent)?;
+        let address =
+            origin::probe_address(&self.policy.origin, &self.asked, path, &self.guarded.key);
+        let init = self.probe_init().map_err(|_| Failure::NeverSent)?;
+        origin::forward(&address, &init, self.binding.as_ref(), &self.guarded.route).await
     }
 
     async fn pause(&self, span: Millis) {
@@ -89,7 +101,11 @@ impl World for Exchange {
     }
 
     fn log(&self, why: &str) {
-        worker::console_error!("{} {}: {why}", self.method, self.correlation_id);
+        worker::console_error!(
+            "{} {}: {why}",
+            self.guarded.route.name,
+            self.guarded.correlation_id
+        );
     }
 }
 
@@ -105,36 +121,76 @@ impl Exchange {
         read_answer(&answer)
     }
 
-    /// One call of the key's Ledger. The stub is made anew each time: after an exception it is broken
-    /// (developers.cloudflare.com, durable-objects/best-practices/error-handling).
     async fn call(&self, key: KeyId, frame: &Uint8Array) -> Result<Uint8Array, JsValue> {
-        let options = match &self.location_hint {
-            Some(hint) => js::object(&[("locationHint", JsValue::from_str(hint))]).into(),
-            None => JsValue::UNDEFINED,
-        };
-        // The name is part of the stored data.
-        let name = format!("shard-{}", key.shard(self.shards));
-        let stub = self.ledger.get_by_name(&name, &options)?;
-        let init = js::object(&[("method", JsValue::from_str("POST")), ("body", frame.into())]);
-        let sent = stub.fetch(&JsValue::from_str("https://ledger/"), &init)?;
-        let response: web_sys::Response = JsFuture::from(sent).await?.unchecked_into();
-        message(response.array_buffer()).await
+        let hint = self.policy.location_hint.as_deref();
+        call(&self.ledger, key.shard(self.policy.shards), hint, frame).await
     }
 
     fn request_init(&self, run: Run) -> Result<JsValue, JsValue> {
         // Copied as a whole: repeated lines, case and bytes beyond ASCII stay as they came.
         let headers = Headers::new_with_headers(&self.headers)?;
-        headers.set("x-correlation-id", &self.correlation_id)?;
+        headers.set("x-correlation-id", &self.guarded.correlation_id)?;
         headers.set("idempotency-attempt", &run.attempt.to_string())?;
-        Ok(js::object(&[
-            ("method", JsValue::from_str(&self.method)),
-            ("headers", headers.into()),
-            ("body", self.body.as_ref().map_or(JsValue::NULL, JsValue::from)),
-            // A redirect is a reply to keep; following it would send the body twice.
-            ("redirect", JsValue::from_str("manual")),
-        ])
-        .into())
+        self.forward_key(&headers, run)?;
+        let body = self.body.as_ref().map_or(JsValue::NULL, JsValue::from);
+        Ok(origin::init(&self.method, &headers, body))
     }
+
+    fn forward_key(&self, headers: &Headers, run: Run) -> Result<(), JsValue> {
+        let Guarded { route, key, form, .. } = &self.guarded;
+        let names =
+            route.key_from.iter().filter_map(Source::header).filter(|name| *name != KEY_HEADER);
+        match route.forward_key {
+            // A later attempt goes on in the spelling of the first.
+            ForwardKey::Same if run.form != *form => {
+                headers.set(KEY_HEADER, &key.spelled(run.form))
+            }
+            ForwardKey::Same => Ok(()),
+            ForwardKey::Derived => {
+                let derived = key::derived(run, &route.name);
+                for name in names.filter(|name| headers.has(name).unwrap_or(false)) {
+                    headers.set(name, &derived)?;
+                }
+                headers.set(KEY_HEADER, &derived)
+            }
+            ForwardKey::None => {
+                for name in names {
+                    headers.delete(name)?;
+                }
+                headers.delete(KEY_HEADER)
+            }
+        }
+    }
+
+    /// The headers of the request, credentials included, without those that speak of its body.
+    fn probe_init(&self) -> Result<JsValue, JsValue> {
+        let headers = Headers::new_with_headers(&self.headers)?;
+        for name in ["content-length", "content-type", "content-encoding", "transfer-encoding"] {
+            headers.delete(name)?;
+        }
+        headers.set("x-correlation-id", &self.guarded.correlation_id)?;
+        Ok(origin::init("GET", &headers, JsValue::NULL))
+    }
+}
+
+/// One call of a Ledger. The stub is made anew each time: after an exception it is broken
+/// (developers.cloudflare.com, durable-objects/best-practices/error-handling).
+pub(super) async fn call(
+    ledger: &js::Namespace,
+    shard: u16,
+    location_hint: Option<&str>,
+    frame: &Uint8Array,
+) -> Result<Uint8Array, JsValue> {
+    let options = match location_hint {
+        Some(hint) => js::object(&[("locationHint", JsValue::from_str(hint))]).into(),
+        None => JsValue::UNDEFINED,
+    };
+    // The name is part of the stored data.
+    let stub = ledger.get_by_name(&format!("shard-{shard}"), &options)?;
+    let init = js::object(&[("method", JsValue::from_str("POST")), ("body", frame.into())]);
+    let sent = stub.fetch(&JsValue::from_str("https://ledger/"), &init)?;
+    let response: web_sys::Response = JsFuture::from(sent).await?.unchecked_into();
+    message(response.array_buffer()).await
 }
 
 /// The Worker's clock. It stands still between I/O, which is when nothing needs it.

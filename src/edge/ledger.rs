@@ -17,7 +17,7 @@ use wasm_bindgen_futures::JsFuture;
 use worker::{Delay, DurableObject, Env, Request, Response, State, durable_object, wasm_bindgen};
 
 use super::body::message;
-use super::exchange::{join, now, split};
+use super::exchange::{call, join, now, split};
 use super::js;
 use super::parked::Parked;
 use super::store::{Store, Stored};
@@ -34,6 +34,10 @@ pub struct Ledger {
     parked: Parked,
     /// When the alarm is set for; unknown until asked after a start.
     alarm: Cell<Alarm>,
+    /// The number of shards that this data was first used with, once known.
+    shards: Cell<Option<u16>>,
+    /// Where shard 0 is asked for it.
+    env: JsValue,
     /// The next sweep comes no sooner: a pass costs as much as the shard has rows.
     sweep_from: Cell<Millis>,
 }
@@ -49,7 +53,7 @@ enum Alarm {
 type Answer = (Told<()>, Option<Uint8Array>);
 
 impl DurableObject for Ledger {
-    fn new(state: State, _env: Env) -> Self {
+    fn new(state: State, env: Env) -> Self {
         let storage: js::Storage = js::get(state.as_raw(), "storage").unchecked_into();
         let store = Store::open(&storage).map_err(|error| js::text(&error));
         Self {
@@ -57,6 +61,8 @@ impl DurableObject for Ledger {
             store,
             parked: Parked::default(),
             alarm: Cell::new(Alarm::Unknown),
+            shards: Cell::new(None),
+            env: env.into(),
             sweep_from: Cell::new(Millis(0)),
         }
     }
@@ -89,24 +95,69 @@ impl Ledger {
                 return failed(format!("the question is unreadable: {at}"));
             }
         };
-        let Addressed { key, ask, .. } = match wire::read_ask(&head) {
+        let addressed = match wire::read_ask(&head) {
             Ok(addressed) => addressed,
             Err(wire::Unreadable(at)) => {
                 return failed(format!("the question is unreadable: {at}"));
             }
         };
-        match self.answer(key, ask, &body).await {
+        match self.answer(addressed, &body).await {
             Ok(answer) => (prefix.version, answer),
             Err(error) => failed(js::text(&error)),
         }
     }
 
-    async fn answer(&self, key: KeyId, ask: Ask, body: &Uint8Array) -> Result<Answer, JsValue> {
+    async fn answer(&self, addressed: Addressed, body: &Uint8Array) -> Result<Answer, JsValue> {
+        let Addressed { key, shards, ask } = addressed;
         self.know_alarm().await?;
-        let found = self.take(key, ask, body)?;
-        match found {
+        if matches!(ask, Ask::Claim(..) | Ask::Shards) {
+            let first = self.first_shards(&ask, key, shards).await?;
+            if first != shards {
+                return Ok((Told::OtherShards(first), None));
+            }
+        }
+        match self.take(key, ask, body)? {
             Found::Answer(answer) => Ok(answer),
             Found::Wait(until) => self.wait(key, until).await,
+        }
+    }
+
+    /// The number of shards that this data was first used with. A shard that has none yet asks shard 0,
+    /// which every number of shards has: under another number a known key would be unknown, and run again.
+    async fn first_shards(&self, ask: &Ask, key: KeyId, shards: u16) -> Result<u16, JsValue> {
+        let store = self.store.as_ref().map_err(|why| JsValue::from_str(why))?;
+        let known = match self.shards.get() {
+            Some(known) => Some(known),
+            None => store.shards()?,
+        };
+        let first = match known {
+            Some(known) => known,
+            None if matches!(ask, Ask::Shards) || key.shard(shards) == 0 => {
+                store.remember_shards(shards)?
+            }
+            None => {
+                let first = self.ask_shard_0(key, shards).await?;
+                if first == shards { store.remember_shards(shards)? } else { first }
+            }
+        };
+        if known.is_some() || first == shards {
+            self.shards.set(Some(first));
+        }
+        Ok(first)
+    }
+
+    async fn ask_shard_0(&self, key: KeyId, shards: u16) -> Result<u16, JsValue> {
+        let frame =
+            join(&wire::write_ask(&Addressed { key, shards, ask: Ask::Shards }, VERSION), None);
+        let ledger: js::Namespace = js::get(&self.env, "LEDGER").unchecked_into();
+        let answer = call(&ledger, 0, None, &frame).await?;
+        let told = split(&answer).and_then(|(_, head, _)| wire::read_told(&head));
+        match told {
+            Ok(Told::Kept(_)) => Ok(shards),
+            Ok(Told::OtherShards(first)) => Ok(first),
+            Ok(_) | Err(_) => {
+                Err(JsValue::from_str("shard 0 does not say how many shards there are"))
+            }
         }
     }
 
@@ -128,6 +179,7 @@ impl Ledger {
             Ask::Release(lease) => (store.find(key, None)?.0, Event::Release(lease)),
             Ask::Doubt(lease) => (store.find(key, None)?.0, Event::Doubt(lease)),
             Ask::Look(fingerprint) => (store.find(key, None)?.0, Event::Look(fingerprint)),
+            Ask::Shards => return Ok(Found::Answer((Told::Kept(None), None))),
         };
         let Step { change, verdict } =
             step(stored.as_ref().map(|stored| stored.record.clone()), event, now);
@@ -240,7 +292,7 @@ fn told(store: &Store, verdict: Verdict, stored: Option<&Stored>) -> Result<Foun
         Verdict::Granted(run) => Told::Granted(run),
         Verdict::InFlight { retry_after_s } => Told::InFlight { retry_after_s },
         Verdict::AlreadyExecuted => Told::AlreadyExecuted,
-        Verdict::InDoubt { lease, until } => Told::InDoubt { lease, until },
+        Verdict::InDoubt { lease, over_for } => Told::InDoubt { lease, over_for },
         Verdict::Expired => Told::Expired,
         Verdict::KeyReused => Told::KeyReused,
         Verdict::CredentialChanged => Told::CredentialChanged,

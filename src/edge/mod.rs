@@ -1,6 +1,6 @@
 //! The only place that knows Cloudflare.
 //!
-//! [`worker`] is the fetch event and builds responses; [`exchange`] is the world of one guarded request
+//! [`worker`] is the fetch event, [`respond`] builds its responses; [`exchange`] is the world of one guarded request
 //! ([`crate::filter::World`]); [`origin`] calls the origin and reads its answer; [`body`] buffers bodies
 //! within the instance's limit; [`ledger`] is the Durable Object, [`store`] its rows, [`parked`] those
 //! who wait in it; [`vars`] reads the configuration; [`js`] are the JavaScript calls, all of which may
@@ -12,6 +12,7 @@ mod js;
 mod ledger;
 mod origin;
 mod parked;
+mod respond;
 mod store;
 mod vars;
 mod worker;

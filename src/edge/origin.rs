@@ -1,5 +1,7 @@
 //! Calls the origin, once per grant, following nothing, and reads its answer as bytes.
 
+use std::rc::Rc;
+
 use js_sys::{Array, Uint8Array};
 use wasm_bindgen::{JsCast as _, JsValue};
 use wasm_bindgen_futures::JsFuture;
@@ -9,9 +11,11 @@ use super::body::{self, Read, Room};
 use super::js;
 use crate::filter::Heard;
 use crate::fingerprint::media_type;
-use crate::outcome::Failure;
+use crate::key::Key;
+use crate::outcome::{Facts, Failure};
 use crate::policy::Origin;
 use crate::reply::{Kept, Reply, has_no_body, is_sendable, kept_headers};
+use crate::route::Route;
 use crate::target::Address;
 
 /// The origin's answer.
@@ -20,6 +24,8 @@ pub(super) struct Answer {
     pub(super) response: web_sys::Response,
     /// Its body.
     pub(super) body: Body,
+    /// The rules for keeping it.
+    route: Rc<Route>,
 }
 
 /// The body of an answer.
@@ -33,12 +39,8 @@ pub(super) enum Body {
 }
 
 impl Heard for Answer {
-    fn status(&self) -> u16 {
-        self.response.status()
-    }
-
-    fn says_when(&self) -> bool {
-        self.response.headers().has("retry-after").unwrap_or(false)
+    fn facts(&self) -> Facts {
+        facts(&self.response)
     }
 
     fn reply(&self) -> Reply {
@@ -47,21 +49,48 @@ impl Heard for Answer {
             Body::Whole(bytes, _) => Kept::Whole { bytes: bytes.byte_length().into() },
             Body::Streaming(_) => Kept::StatusOnly,
         };
-        Reply {
-            status: self.status(),
-            headers: kept_headers(&entries(&self.response.headers())),
-            body,
-        }
+        let headers = kept_headers(&entries(&self.response.headers()), &self.route.reply);
+        Reply { status: self.response.status(), headers, body }
     }
+}
+
+/// What an answer is judged by.
+pub(super) fn facts(response: &web_sys::Response) -> Facts {
+    let headers = response.headers();
+    Facts {
+        status: response.status(),
+        says_when: headers.has("retry-after").unwrap_or(false),
+        said: headers.get("idempotency-outcome").ok().flatten(),
+    }
+}
+
+/// What `fetch` is asked to send. A redirect is a reply to keep: following it would send a body twice.
+pub(super) fn init(method: &str, headers: &Headers, body: JsValue) -> JsValue {
+    js::object(&[
+        ("method", JsValue::from_str(method)),
+        ("headers", headers.into()),
+        ("body", body),
+        ("redirect", JsValue::from_str("manual")),
+    ])
+    .into()
+}
+
+/// The address at which the origin tells what became of a key, which is one path segment or query value.
+pub(super) fn probe_address(origin: &Origin, asked: &Address, path: &str, key: &Key) -> String {
+    let encoded = String::from(js_sys::encode_uri_component(key.as_str()));
+    format!("{}{}", base(origin, asked), path.replace("{key}", &encoded))
 }
 
 /// The address that a request is sent on to.
 pub(super) fn address(origin: &Origin, asked: &Address) -> String {
-    let target = asked.target.as_text();
+    // Appended as text, never resolved: `//evil.example/x` stays a path.
+    format!("{}{}", base(origin, asked), asked.target.as_text())
+}
+
+fn base(origin: &Origin, asked: &Address) -> String {
     match origin {
-        // Appended as text, never resolved: `//evil.example/x` stays a path.
-        Origin::Url { base } => format!("{base}{target}"),
-        Origin::Zone | Origin::Binding => format!("{}://{}{target}", asked.scheme, asked.host),
+        Origin::Url { base } => base.clone(),
+        Origin::Zone | Origin::Binding => format!("{}://{}", asked.scheme, asked.host),
     }
 }
 
@@ -70,7 +99,7 @@ pub(super) async fn forward(
     address: &str,
     init: &JsValue,
     binding: Option<&js::Fetcher>,
-    reply_max: u64,
+    route: &Rc<Route>,
 ) -> Result<Answer, Failure> {
     // Throws here mean that the runtime was never asked to send anything.
     let request =
@@ -85,27 +114,27 @@ pub(super) async fn forward(
     let response = JsFuture::from(sent.map_err(|_| Failure::NeverSent)?)
         .await
         .map_err(|_| Failure::Unknown)?;
-    read(response.unchecked_into(), reply_max).await
+    read(response.unchecked_into(), route).await
 }
 
-async fn read(response: web_sys::Response, reply_max: u64) -> Result<Answer, Failure> {
+async fn read(response: web_sys::Response, route: &Rc<Route>) -> Result<Answer, Failure> {
     let status = response.status();
     if has_no_body(status) || !is_sendable(status) {
-        return Ok(Answer { response, body: Body::None });
+        return Ok(Answer { response, body: Body::None, route: route.clone() });
     }
     let headers = response.headers();
     let of_type = headers.get("content-type").ok().flatten().map(|value| media_type(&value));
     if of_type.as_deref() == Some("text/event-stream") {
-        return Ok(Answer { response, body: Body::Streaming(Vec::new()) });
+        return Ok(Answer { response, body: Body::Streaming(Vec::new()), route: route.clone() });
     }
     let stream = response.body().map(JsValue::from);
-    let body = match body::read(stream, content_length(&headers), reply_max).await {
+    let body = match body::read(stream, content_length(&headers), route.reply_max).await {
         Read::Whole(bytes, room) => Body::Whole(bytes, room),
         Read::TooLarge(chunks) | Read::NoRoom(chunks) => Body::Streaming(chunks),
         // Truncated or reset: the runtime raises it when the body is read to its end.
         Read::Broken(_) => return Err(Failure::Unknown),
     };
-    Ok(Answer { response, body })
+    Ok(Answer { response, body, route: route.clone() })
 }
 
 /// Content-Length in bytes, where it is there and a number.

@@ -77,7 +77,23 @@ impl Store {
         // Costs no row once the tables are there.
         store.exec(CREATE_ROWS, &[])?;
         store.exec(CREATE_PIECES, &[])?;
+        store.exec(CREATE_SHARDS, &[])?;
         Ok(store)
+    }
+
+    /// The number of shards that this data was first used with, if it has been used.
+    pub(super) fn shards(&self) -> Result<Option<u16>, JsValue> {
+        let Some(row) = self.rows(READ_SHARDS, &[])?.pop() else { return Ok(None) };
+        let shards = u16::try_from(whole(row.count())).ok().filter(|shards| *shards > 0);
+        shards
+            .map(Some)
+            .ok_or_else(|| JsValue::from_str("the stored number of shards is unreadable"))
+    }
+
+    /// Keeps the number of shards, unless one is kept already; answers the one that is kept then.
+    pub(super) fn remember_shards(&self, shards: u16) -> Result<u16, JsValue> {
+        self.exec(KEEP_SHARDS, &[JsValue::from(shards)])?;
+        Ok(self.shards()?.unwrap_or(shards))
     }
 
     /// The key id's row, and, where asked for, those of the same operation under other key ids (the
@@ -285,6 +301,10 @@ const CREATE_ROWS: &str = "CREATE TABLE IF NOT EXISTS r (k BLOB PRIMARY KEY, kin
     WITHOUT ROWID";
 const CREATE_PIECES: &str =
     "CREATE TABLE IF NOT EXISTS c (id INTEGER PRIMARY KEY, body BLOB NOT NULL)";
+const CREATE_SHARDS: &str =
+    "CREATE TABLE IF NOT EXISTS s (id INTEGER PRIMARY KEY CHECK (id = 1), shards INTEGER NOT NULL)";
+const READ_SHARDS: &str = "SELECT shards AS rows FROM s";
+const KEEP_SHARDS: &str = "INSERT INTO s (id, shards) VALUES (1, ?) ON CONFLICT DO NOTHING";
 const FIND: &str = "SELECT 1 AS own, rec, body, piece, pieces FROM r WHERE k = ?";
 const FIND_WITH_KIN: &str = "SELECT k = ?1 AS own, rec, CASE WHEN k = ?1 THEN body END AS body, piece, pieces \
     FROM r WHERE k >= ?2 AND k <= ?3 AND (k = ?1 OR kin = ?4)";

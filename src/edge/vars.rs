@@ -12,20 +12,13 @@ use super::js;
 use crate::policy::{Misconfigured, OriginVar, Policy, Vars};
 
 thread_local! {
-    static POLICY: OnceCell<Result<Rc<Policy>, Misconfigured>> = const { OnceCell::new() };
+    static POLICY: OnceCell<Result<Rc<Policy>, Rc<Vec<Misconfigured>>>> = const { OnceCell::new() };
 }
 
 /// The policy of this deployment.
-pub(super) fn policy(env: &JsValue) -> Result<Rc<Policy>, Misconfigured> {
+pub(super) fn policy(env: &JsValue) -> Result<Rc<Policy>, Rc<Vec<Misconfigured>>> {
     POLICY.with(|cell| {
-        cell.get_or_init(|| {
-            let policy = Policy::parse(&read(env)).map(Rc::new);
-            if let Err(Misconfigured { knob, why }) = &policy {
-                worker::console_error!("misconfigured: {knob}: {why}");
-            }
-            policy
-        })
-        .clone()
+        cell.get_or_init(|| Policy::parse(&read(env)).map(Rc::new).map_err(Rc::new)).clone()
     })
 }
 

@@ -2,313 +2,320 @@
 //! [`crate::filter`] inside `wait_until`, so that a client that hangs up loses nothing.
 
 use std::cell::RefCell;
+use std::rc::Rc;
 
 use futures_channel::oneshot;
 use js_sys::Uint8Array;
 use wasm_bindgen::{JsCast as _, JsValue};
 use wasm_bindgen_futures::JsFuture;
-use web_sys::Headers;
 use worker::{Context, Env, event};
 
 use super::body::{self, Read, Room};
 use super::exchange::Exchange;
-use super::origin::{self, Body};
-use super::{js, vars};
-use crate::admission::{self, Admission, Guarded, Head, admit};
-use crate::answer::{self, Answer, Marks, Status};
-use crate::ask::Replay;
-use crate::filter::{Order, filter};
+use super::respond::{self, Client, Response, plain_problem};
+use super::{js, origin, vars};
+use crate::admission::{self, Admission, Guarded, Head, admit, consider};
+use crate::answer::{Answer, Status};
+use crate::filter::{Order, filter, watch};
+use crate::outcome::{Facts, Failure};
 use crate::policy::{Misconfigured, Origin, Policy};
 use crate::problem::{Code, Problem};
+use crate::publish::published;
 use crate::record::Lease;
-use crate::reply::{allows_origin, has_no_body, is_ours};
+use crate::route::{Mode, Route};
 use crate::routes::is_safe;
 use crate::target::Address;
 
-type Response = web_sys::Response;
-
 #[event(fetch)]
 async fn fetch(request: web_sys::Request, env: Env, context: Context) -> worker::Result<Response> {
-    let env = JsValue::from(env);
-    match serve(&request, &env, &context).await {
+    let asked = Asked { env: env.into(), context, request };
+    match asked.serve().await {
         Ok(response) => Ok(response),
         Err(error) => {
-            worker::console_error!("{}: {}", request.method(), js::text(&error));
+            worker::console_error!("{}: {}", asked.request.method(), js::text(&error));
             Ok(plain_problem(502, "Bad Gateway")?)
         }
     }
 }
 
-async fn serve(
-    request: &web_sys::Request,
-    env: &JsValue,
-    context: &Context,
-) -> Result<Response, JsValue> {
-    let method = request.method();
-    let headers = request.headers();
-    let header = |name: &str| headers.get(name).ok().flatten();
-    let Some(address) = Address::parse(&request.url()) else {
-        return plain_problem(400, "Bad Request");
-    };
-    let head = Head { method: &method, address: &address, header: &header };
-    let policy = match vars::policy(env) {
-        Ok(policy) => policy,
-        Err(wrong) => return misconfigured(request, env, &head, &wrong).await,
-    };
-    match admit(&policy, &head) {
-        Admission::Pass => pass(request, &policy.origin, &address, env).await,
-        Admission::Hidden => plain_problem(404, "Not Found"),
-        Admission::Refuse(problem) => refuse(&problem, &admission::correlation_id(&head, lease()?)),
-        Admission::Guard(guarded) => guard(request, &policy, guarded, &head, env, context).await,
+/// A request with its surroundings.
+struct Asked {
+    request: web_sys::Request,
+    env: JsValue,
+    context: Context,
+}
+
+/// What has been read of a request's body.
+enum Body {
+    /// Nothing.
+    Untouched,
+    /// All of it; none where it has none.
+    Whole(Option<Uint8Array>, Room),
+    /// So much, before it turned out to be too much.
+    Begun(Vec<Uint8Array>),
+}
+
+impl Asked {
+    async fn serve(&self) -> Result<Response, JsValue> {
+        let method = self.request.method();
+        let headers = self.request.headers();
+        let header = |name: &str| headers.get(name).ok().flatten();
+        let Some(address) = Address::parse(&self.request.url()) else {
+            return plain_problem(400, "Bad Request");
+        };
+        let head = Head { method: &method, address: &address, header: &header };
+        match vars::policy(&self.env) {
+            Ok(policy) => self.admit(&policy, &head).await,
+            Err(wrongs) => self.misconfigured(&wrongs, &head).await,
+        }
+    }
+
+    async fn admit(&self, policy: &Rc<Policy>, head: &Head<'_>) -> Result<Response, JsValue> {
+        let (admission, body) = match admit(policy, head) {
+            Admission::Read(route) => self.read(route, head).await,
+            admission => (admission, Body::Untouched),
+        };
+        match admission {
+            Admission::Pass => self.pass(&policy.origin, head, body).await,
+            Admission::Hidden => plain_problem(404, "Not Found"),
+            Admission::Publish => respond::json(&published(policy)),
+            Admission::Refuse(problem, route) if route.mode == Mode::Shadow => {
+                log_shadow(&route, problem.code.as_str(), None);
+                self.pass(&policy.origin, head, body).await
+            }
+            Admission::Refuse(problem, route) => refuse(&problem, Some(&route), head),
+            Admission::Guard(guarded) if guarded.route.mode == Mode::Shadow => {
+                self.shadow(policy, guarded, head, body).await
+            }
+            Admission::Guard(guarded) => self.guard(policy, guarded, head, body).await,
+            // The body has been read; asking for it again would be a loop.
+            Admission::Read(_) => Err(JsValue::from_str("a body was asked for twice")),
+        }
+    }
+
+    /// Reads the body to find the key in it.
+    async fn read(&self, route: Rc<Route>, head: &Head<'_>) -> (Admission, Body) {
+        match self.buffer(&route).await {
+            Ok((bytes, room)) => {
+                let copy = bytes.as_ref().map(Uint8Array::to_vec).unwrap_or_default();
+                (consider(route, head, Some(&copy)), Body::Whole(bytes, room))
+            }
+            Err((problem, chunks)) => (Admission::Refuse(problem, route), Body::Begun(chunks)),
+        }
+    }
+
+    /// Hands a request on as it is: body and answer stream, upgrades included.
+    async fn pass(&self, to: &Origin, head: &Head<'_>, body: Body) -> Result<Response, JsValue> {
+        let request = &self.request;
+        let base = match to {
+            Origin::Url { base } => base.clone(),
+            Origin::Zone | Origin::Binding => {
+                format!("{}://{}", head.address.scheme, head.address.host)
+            }
+        };
+        // The path goes on as it came: an unguarded request is not even normalised.
+        let address = JsValue::from_str(&format!("{base}{}", raw_target(&request.url())));
+        let binding = matches!(to, Origin::Binding).then(|| self.binding());
+        let send = |input: &JsValue, init: &JsValue| match &binding {
+            Some(binding) => binding.fetch(input, init),
+            None => js::fetch(input, init),
+        };
+        let carrying = |body: JsValue| origin::init(head.method, &request.headers(), body);
+        let sent = match body {
+            Body::Untouched if matches!(to, Origin::Url { .. }) => send(&address, request),
+            Body::Untouched => send(request, &JsValue::UNDEFINED),
+            Body::Whole(bytes, _) => {
+                send(&address, &carrying(bytes.map_or(JsValue::NULL, JsValue::from)))
+            }
+            Body::Begun(chunks) => {
+                send(&address, &carrying(respond::stream(request.body(), chunks, &self.context)?))
+            }
+        };
+        Ok(JsFuture::from(sent?).await?.unchecked_into())
+    }
+
+    async fn misconfigured(
+        &self,
+        wrongs: &[Misconfigured],
+        head: &Head<'_>,
+    ) -> Result<Response, JsValue> {
+        for wrong in wrongs {
+            worker::console_error!("misconfigured: {}: {}", wrong.knob, wrong.why);
+        }
+        match Origin::parse(&vars::origin(&self.env)) {
+            Ok(origin) if is_safe(head.method) => self.pass(&origin, head, Body::Untouched).await,
+            Ok(_) | Err(_) => {
+                let detail = "The filter's configuration does not parse, so nothing was forwarded. Its operator finds the reason in the log.";
+                refuse(&Problem::new(Code::Misconfigured, detail), None, head)
+            }
+        }
+    }
+
+    async fn guard(
+        &self,
+        policy: &Rc<Policy>,
+        guarded: Guarded,
+        head: &Head<'_>,
+        body: Body,
+    ) -> Result<Response, JsValue> {
+        let client = Client::new(guarded.correlation_id.clone(), Some(&guarded.route), head);
+        let (bytes, room) = match self.whole(body, &guarded.route).await {
+            Ok(whole) => whole,
+            Err((problem, _)) => return client.problem(&problem, None),
+        };
+        let (exchange, order) = self.exchange(policy, guarded, head, bytes, room).await?;
+        let (sender, answer) = oneshot::channel();
+        // Registered before anything is claimed: after a disconnect it would be too late, and only what
+        // is registered lives on, for at most 30 s (developers.cloudflare.com, workers/runtime-apis/context).
+        self.context.wait_until(async move {
+            filter(&exchange, &order, |said| {
+                // Nobody to answer is no reason to stop.
+                let _ = sender.send(said);
+            })
+            .await;
+        });
+        match answer.await {
+            Ok(Answer::Problem(problem, status)) => client.problem(&problem, status),
+            Ok(Answer::Heard(heard, status, expires)) => {
+                client.heard(heard, status, expires, &self.context)
+            }
+            Ok(Answer::Stored(replay)) => client.stored(&replay),
+            Err(oneshot::Canceled) => {
+                let detail = "The filter failed while the request was under way, so it is not known whether it was executed. Send it again with the same key.";
+                let problem = Problem::new(Code::OutcomeUnknown, detail).with_status(502);
+                client.problem(&problem, Some(Status::Unknown))
+            }
+        }
+    }
+
+    /// Forwards as if unguarded, and logs what enforcing would have answered.
+    async fn shadow(
+        &self,
+        policy: &Rc<Policy>,
+        guarded: Guarded,
+        head: &Head<'_>,
+        body: Body,
+    ) -> Result<Response, JsValue> {
+        let (bytes, room) = match self.whole(body, &guarded.route).await {
+            Ok(whole) => whole,
+            Err((problem, chunks)) => {
+                log_shadow(&guarded.route, problem.code.as_str(), Some(&guarded.correlation_id));
+                return self.pass(&policy.origin, head, Body::Begun(chunks)).await;
+            }
+        };
+        let passed_on = Body::Whole(bytes.clone(), Room::default());
+        let (exchange, order) = self.exchange(policy, guarded, head, bytes, room).await?;
+        let (tell, told) = oneshot::channel::<Facts>();
+        self.context.wait_until(async move {
+            let passed = async { told.await.map_err(|oneshot::Canceled| Failure::Unknown) };
+            let would = watch(&exchange, &order, passed).await;
+            log_shadow(&order.route, would, Some(&order.claim.about.correlation_id));
+        });
+        let response = self.pass(&policy.origin, head, passed_on).await?;
+        // Whoever watches may have given up; the answer passes all the same.
+        let _ = tell.send(origin::facts(&response));
+        Ok(response)
+    }
+
+    async fn exchange(
+        &self,
+        policy: &Rc<Policy>,
+        guarded: Guarded,
+        head: &Head<'_>,
+        body: Option<Uint8Array>,
+        room: Room,
+    ) -> Result<(Exchange, Order), JsValue> {
+        let empty = Uint8Array::new_with_length(0);
+        let digest =
+            body::digest(&guarded.route.fingerprint.body, body.as_ref().unwrap_or(&empty)).await?;
+        let claim = guarded.claim(head, &digest, lease()?);
+        let order = Order { key: guarded.id, claim, route: guarded.route.clone() };
+        let exchange = Exchange {
+            ledger: js::get(&self.env, "LEDGER").unchecked_into(),
+            binding: matches!(policy.origin, Origin::Binding).then(|| self.binding()),
+            address: origin::address(&policy.origin, head.address),
+            guarded,
+            asked: head.address.clone(),
+            method: head.method.to_owned(),
+            headers: self.request.headers(),
+            body,
+            room: RefCell::new(room),
+            policy: policy.clone(),
+        };
+        Ok((exchange, order))
+    }
+
+    async fn whole(
+        &self,
+        body: Body,
+        route: &Route,
+    ) -> Result<(Option<Uint8Array>, Room), (Problem, Vec<Uint8Array>)> {
+        match body {
+            Body::Whole(bytes, room) => Ok((bytes, room)),
+            Body::Untouched | Body::Begun(_) => self.buffer(route).await,
+        }
+    }
+
+    /// The request's body in memory; none where it has none. With a refusal comes what was read.
+    async fn buffer(
+        &self,
+        route: &Route,
+    ) -> Result<(Option<Uint8Array>, Room), (Problem, Vec<Uint8Array>)> {
+        let Some(stream) = self.request.body() else { return Ok((None, Room::default())) };
+        let length = origin::content_length(&self.request.headers());
+        let (code, detail, chunks) = match body::read(
+            Some(stream.into()),
+            length,
+            route.request_max,
+        )
+        .await
+        {
+            Read::Whole(bytes, room) => return Ok((Some(bytes), room)),
+            Read::TooLarge(chunks) => {
+                let detail = format!(
+                    "The body is larger than the {} bytes that this operation accepts. Nothing was forwarded.",
+                    route.request_max
+                );
+                (Code::RequestTooLarge, detail, chunks)
+            }
+            Read::NoRoom(chunks) => {
+                let detail = "The filter is buffering as much as it can. Nothing was forwarded; send the request again with the same key.";
+                (Code::StoreUnavailable, detail.to_owned(), chunks)
+            }
+            Read::Broken(why) => {
+                let detail = format!(
+                    "The request's body broke off ({why}). Nothing was forwarded; send the request again with the same key."
+                );
+                (Code::StoreUnavailable, detail, Vec::new())
+            }
+        };
+        Err((Problem::new(code, detail), chunks))
+    }
+
+    fn binding(&self) -> js::Fetcher {
+        js::get(&self.env, "ORIGIN").unchecked_into()
     }
 }
 
-/// Hands a request on as it is: body and answer stream, upgrades included.
-async fn pass(
-    request: &web_sys::Request,
-    origin: &Origin,
-    asked: &Address,
-    env: &JsValue,
-) -> Result<Response, JsValue> {
-    let sent = match origin {
-        Origin::Zone => js::fetch(request, &JsValue::UNDEFINED),
-        Origin::Binding => binding(env).fetch(request, &JsValue::UNDEFINED),
-        Origin::Url { base } => {
-            // The path goes on as it came: an unguarded request is not even normalised.
-            let url = request.url();
-            let target = url
-                .split_once("://")
-                .and_then(|(_, rest)| rest.find('/').and_then(|at| rest.get(at..)));
-            let address = format!("{base}{}", target.unwrap_or(&asked.target.as_text()));
-            js::fetch(&JsValue::from_str(&address), request)
-        }
-    };
-    Ok(JsFuture::from(sent?).await?.unchecked_into())
+fn refuse(problem: &Problem, route: Option<&Route>, head: &Head<'_>) -> Result<Response, JsValue> {
+    Client::new(admission::correlation_id(head, lease()?), route, head).problem(problem, None)
 }
 
-async fn misconfigured(
-    request: &web_sys::Request,
-    env: &JsValue,
-    head: &Head<'_>,
-    wrong: &Misconfigured,
-) -> Result<Response, JsValue> {
-    worker::console_error!("misconfigured: {}: {}", wrong.knob, wrong.why);
-    match Origin::parse(&vars::origin(env)) {
-        Ok(origin) if is_safe(head.method) => pass(request, &origin, head.address, env).await,
-        Ok(_) | Err(_) => {
-            let detail = "The filter's configuration does not parse, so nothing was forwarded. Its operator finds the reason in the log.";
-            refuse(
-                &Problem::new(Code::Misconfigured, detail),
-                &admission::correlation_id(head, lease()?),
-            )
-        }
-    }
+/// Path and query as they came.
+fn raw_target(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.find(['/', '?']).and_then(|at| rest.get(at..)).unwrap_or("/")
 }
 
-async fn guard(
-    request: &web_sys::Request,
-    policy: &Policy,
-    guarded: Guarded,
-    asked: &Head<'_>,
-    env: &JsValue,
-    context: &Context,
-) -> Result<Response, JsValue> {
-    let correlation_id = guarded.correlation_id.clone();
-    let (body, room) = match buffer(request, guarded.route.request_max).await {
-        Ok(buffered) => buffered,
-        Err(problem) => return refuse(&problem, &correlation_id),
-    };
-    let digest =
-        body::digest(&body.clone().unwrap_or_else(|| Uint8Array::new_with_length(0))).await?;
-    let (claim, credential_change) = guarded.claim(asked, &digest, lease()?);
-    let order =
-        Order { key: guarded.key, claim, credential_change, timeout: guarded.route.timeout };
-    let exchange = Exchange {
-        ledger: js::get(env, "LEDGER").unchecked_into(),
-        shards: policy.shards,
-        location_hint: policy.location_hint.clone(),
-        binding: matches!(policy.origin, Origin::Binding).then(|| binding(env)),
-        address: origin::address(&policy.origin, asked.address),
-        method: asked.method.to_owned(),
-        headers: request.headers(),
-        body,
-        room: RefCell::new(room),
-        reply_max: guarded.route.reply_max,
-        correlation_id: correlation_id.clone(),
-    };
-    let (respond, answer) = oneshot::channel();
-    // Registered before anything is claimed: after a disconnect it would be too late, and only what is
-    // registered lives on, for at most 30 s (developers.cloudflare.com, workers/runtime-apis/context).
-    context.wait_until(async move {
-        filter(&exchange, &order, |said| {
-            // Nobody to answer is no reason to stop.
-            let _ = respond.send(said);
-        })
-        .await;
+/// What enforcing would have answered.
+fn log_shadow(route: &Route, would: &str, correlation_id: Option<&str>) {
+    let line = serde_json::json!({
+        "mode": "shadow",
+        "route": route.name,
+        "would": would,
+        "correlation_id": correlation_id,
     });
-    match answer.await {
-        Ok(Answer::Problem(problem, status)) => problem_response(&problem, status, &correlation_id),
-        Ok(Answer::Heard(heard, status, expires)) => {
-            let marks = answer::marks(status, expires, &correlation_id);
-            heard_response(heard, &marks, context)
-        }
-        Ok(Answer::Stored(replay)) => stored_response(&replay, asked, &correlation_id),
-        Err(oneshot::Canceled) => {
-            let detail = "The filter failed while the request was under way, so it is not known whether it was executed. Send it again with the same key.";
-            let problem = Problem::new(Code::OutcomeUnknown, detail).with_status(502);
-            problem_response(&problem, Some(Status::Unknown), &correlation_id)
-        }
-    }
-}
-
-/// The request's body in memory; none where it has none.
-async fn buffer(
-    request: &web_sys::Request,
-    limit: u64,
-) -> Result<(Option<Uint8Array>, Room), Problem> {
-    let Some(stream) = request.body() else { return Ok((None, Room::default())) };
-    let length = origin::content_length(&request.headers());
-    match body::read(Some(stream.into()), length, limit).await {
-        Read::Whole(bytes, room) => Ok((Some(bytes), room)),
-        Read::TooLarge(_) => {
-            let detail = format!(
-                "The body is larger than the {limit} bytes that this operation accepts. Nothing was forwarded."
-            );
-            Err(Problem::new(Code::RequestTooLarge, detail))
-        }
-        Read::NoRoom(_) => {
-            let detail = "The filter is buffering as much as it can. Nothing was forwarded; send the request again with the same key.";
-            Err(Problem::new(Code::StoreUnavailable, detail))
-        }
-        Read::Broken(_) => {
-            let detail = "The request's body broke off. Nothing was forwarded; send the request again with the same key.";
-            Err(Problem::new(Code::StoreUnavailable, detail))
-        }
-    }
-}
-
-fn heard_response(
-    heard: origin::Answer,
-    marks: &Marks,
-    context: &Context,
-) -> Result<Response, JsValue> {
-    let from = &heard.response;
-    let headers = Headers::new_with_headers(&from.headers())?;
-    let forged: Vec<_> = names(&headers).into_iter().filter(|name| is_ours(name)).collect();
-    for name in forged {
-        headers.delete(&name)?;
-    }
-    let body = match heard.body {
-        Body::None => JsValue::NULL,
-        Body::Whole(bytes, _) => bytes.into(),
-        Body::Streaming(chunks) => stream(from, chunks, context)?,
-    };
-    response(from.status(), &headers, &body, marks)
-}
-
-/// The rest of a body that was too large to buffer, what was read of it first.
-fn stream(from: &Response, chunks: Vec<Uint8Array>, context: &Context) -> Result<JsValue, JsValue> {
-    let Some(rest) = from.body() else { return Ok(JsValue::NULL) };
-    if chunks.is_empty() {
-        return Ok(rest.into());
-    }
-    let pipe = js::IdentityTransformStream::new()?;
-    let readable = pipe.readable();
-    context.wait_until(async move {
-        // A break on either side reaches the other one as an aborted stream.
-        if let Err(error) = pump(chunks, rest.unchecked_ref(), &pipe.writable()).await {
-            worker::console_log!("a streamed reply broke off: {}", js::text(&error));
-        }
-    });
-    Ok(readable)
-}
-
-async fn pump(
-    chunks: Vec<Uint8Array>,
-    rest: &js::Readable,
-    to: &js::Writable,
-) -> Result<(), JsValue> {
-    let writer = to.get_writer()?;
-    for chunk in chunks {
-        JsFuture::from(writer.write(&chunk)?).await?;
-    }
-    writer.release_lock()?;
-    JsFuture::from(rest.pipe_to(to)?).await?;
-    Ok(())
-}
-
-fn stored_response(
-    replay: &Replay<Uint8Array>,
-    head: &Head<'_>,
-    correlation_id: &str,
-) -> Result<Response, JsValue> {
-    let headers = Headers::new()?;
-    let origin = (head.header)("origin");
-    for (name, value) in &replay.reply.headers {
-        // A grant to one browser origin is not one to another.
-        if name != "access-control-allow-origin" || allows_origin(value, origin.as_deref()) {
-            headers.append(name, value)?;
-        }
-    }
-    let status = replay.reply.status;
-    let mut marks = answer::marks(replay.how.into(), Some(replay.expires), correlation_id);
-    if status >= 500 {
-        // Payment clients would go on retrying a 500 that never changes.
-        marks.push(("stripe-should-retry", "false".to_owned()));
-    }
-    let body = if has_no_body(status) { JsValue::NULL } else { (&replay.body).into() };
-    response(status, &headers, &body, &marks)
-}
-
-fn refuse(problem: &Problem, correlation_id: &str) -> Result<Response, JsValue> {
-    problem_response(problem, None, correlation_id)
-}
-
-fn problem_response(
-    problem: &Problem,
-    status: Option<Status>,
-    correlation_id: &str,
-) -> Result<Response, JsValue> {
-    let marks = answer::problem_marks(problem, status, correlation_id);
-    let body = JsValue::from_str(&problem.body(correlation_id));
-    response(problem.status, &Headers::new()?, &body, &marks)
-}
-
-/// A problem that is not of the filter's own kinds (RFC 9457 section 4.2.1).
-fn plain_problem(status: u16, title: &str) -> Result<Response, JsValue> {
-    let body = format!(r#"{{"type":"about:blank","title":"{title}","status":{status}}}"#);
-    let marks = vec![
-        ("content-type", "application/problem+json".to_owned()),
-        ("cache-control", "no-store".to_owned()),
-    ];
-    response(status, &Headers::new()?, &JsValue::from_str(&body), &marks)
-}
-
-/// Builds a response whose body goes out as it is: whatever Content-Encoding says has been done.
-fn response(
-    status: u16,
-    headers: &Headers,
-    body: &JsValue,
-    marks: &Marks,
-) -> Result<Response, JsValue> {
-    for (name, value) in marks {
-        headers.set(name, value)?;
-    }
-    let init = js::object(&[
-        ("status", JsValue::from(status)),
-        ("headers", headers.into()),
-        ("encodeBody", JsValue::from_str("manual")),
-    ]);
-    Ok(js::NewResponse::new(body, &init)?.unchecked_into())
-}
-
-fn names(headers: &Headers) -> Vec<String> {
-    let Ok(Some(entries)) = js_sys::try_iter(&headers.keys()) else { return Vec::new() };
-    entries.flatten().filter_map(|name| name.as_string()).collect()
-}
-
-fn binding(env: &JsValue) -> js::Fetcher {
-    js::get(env, "ORIGIN").unchecked_into()
+    worker::console_log!("{line}");
 }
 
 /// A fresh token: 128 random bits.

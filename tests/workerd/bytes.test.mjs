@@ -18,11 +18,12 @@ const ENCODED = {
   zstd: zlib.zstdCompressSync?.(text) ?? Buffer.from("28b52ffd04581900006869207468657265", "hex"),
 };
 
-describe("the bytes", { concurrency: 2 }, () => {
+describe("the bytes", { concurrency: 2, timeout: 60_000 }, () => {
   const post = { methods: ["POST"] };
   const routes = [
     { ...post, name: "small", path: "/small/{*rest}", reply: { max: "1KiB" }, request: { max: "1KiB" } },
     { ...post, name: "plain", path: "/plain/{*rest}", reply: { max: 2000 }, request: { max: 2000 } },
+    { ...post, name: "hasty", path: "/hasty/{*rest}", reply: { max: "1KiB" }, timeout: "1s" },
     { ...post, name: "usual", path: "/{*rest}" },
   ];
   const on = stage({ routes });
@@ -167,6 +168,17 @@ describe("the bytes", { concurrency: 2 }, () => {
       assert.equal(it.count(), 1);
     });
   }
+  for (const [what, type, size] of [["a download", "application/zip", 2 * KiB], ["an event stream", "text/event-stream", 10]]) {
+    test(`${what} that has begun in time may last longer than the timeout`, async () => {
+      const late = new Promise((resolve) => setTimeout(resolve, 2_500));
+      const it = operation({ status: 201, headers: [["Content-Type", type]], parts: ["s".repeat(size), late, "the end"] }, "/hasty");
+      const first = await it.send();
+      assert.equal(first.status, 201);
+      assert.equal(first.text, `${"s".repeat(size)}the end`);
+      isProblem(await it.send(), "reply-not-stored");
+      assert.equal(it.count(), 1);
+    });
+  }
   test("a reply that is too large to keep and is cut off is cut off for the first caller too, and never run again", async () => {
     const it = operation({ status: 201, length: 5 * KiB, body: "x".repeat(3 * KiB) }, "/small");
     await assert.rejects(it.send(), /cut off|before the response was whole/);
@@ -201,5 +213,26 @@ describe("the memory", () => {
     }
     assert.ok(all.filter(({ count }) => count() === 1).length >= 3, "32 MiB hold four of these");
     isExecuted(await on.worker.send({ ...early.it, body }));
+  });
+
+  test("more than 32 MiB of replies at once reach their first callers whole, and none is run again", async () => {
+    const body = randomBytes(7 * MiB);
+    const { opened, open } = gate();
+    const path = freshPath();
+    on.origin.on(path, async () => (await opened, { status: 201, body }));
+    const operations = Array.from({ length: 8 }, () => ({ path, key: freshKey() }));
+    const sending = operations.map((operation) => on.worker.send(operation));
+    await on.origin.reached(path, 8);
+    open();
+    for (const first of await Promise.all(sending)) {
+      assert.equal(first.status, 201);
+      assert.ok(first.body.equals(body));
+    }
+    for (const operation of operations) {
+      const duplicate = await on.worker.send(operation);
+      if (duplicate.status === 201) assert.ok(duplicate.body.equals(body));
+      else isProblem(duplicate, "reply-not-stored");
+    }
+    assert.equal(on.origin.count(path), 8);
   });
 });

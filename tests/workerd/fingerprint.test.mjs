@@ -8,7 +8,7 @@ import { freshKey, freshPath, stage } from "./harness.mjs";
 const JSON_TYPE = ["Content-Type", "application/json"];
 const body = '{"amount":10}';
 
-describe("the fingerprint", { concurrency: 8 }, () => {
+describe("the fingerprint", { concurrency: 8, timeout: 60_000 }, () => {
   const on = stage();
 
   async function pair(one, other) {

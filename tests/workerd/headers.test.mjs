@@ -7,7 +7,7 @@ import { freshKey, freshPath, gate, stage } from "./harness.mjs";
 
 const JSON_TYPE = ["Content-Type", "application/json"];
 
-describe("the headers", { concurrency: 16 }, () => {
+describe("the headers", { concurrency: 16, timeout: 60_000 }, () => {
   const on = stage({ routes: [{ name: "usual", methods: ["POST"], path: "/{*rest}", ttl: "90m" }] });
 
   function operation(answer) {
@@ -173,7 +173,7 @@ describe("the headers", { concurrency: 16 }, () => {
   });
 });
 
-describe("every problem", { concurrency: 16 }, () => {
+describe("every problem", { concurrency: 16, timeout: 60_000 }, () => {
   const routes = [
     { name: "strict", methods: ["POST"], path: "/strict", key: { required: true } },
     { name: "hasty", methods: ["POST"], path: "/hasty/{*rest}", timeout: "1s", wait: "0s" },

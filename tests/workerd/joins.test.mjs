@@ -5,7 +5,7 @@ import { describe, test } from "node:test";
 import { isExecuted, isJoined, isProblem, isReleased, isReplay, isUnknown } from "./expect.mjs";
 import { freshKey, freshPath, gate, stage } from "./harness.mjs";
 
-describe("duplicates of a running key", { concurrency: 16 }, () => {
+describe("duplicates of a running key", { concurrency: 16, timeout: 60_000 }, () => {
   const post = { methods: ["POST"] };
   const routes = [
     { ...post, name: "second", path: "/second/{*rest}", wait: "1s" },

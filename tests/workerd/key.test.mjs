@@ -6,7 +6,7 @@ import { describe, test } from "node:test";
 import { isExecuted, isProblem, isReplay } from "./expect.mjs";
 import { freshKey, freshPath, stage, start, startOrigin } from "./harness.mjs";
 
-describe("the key", { concurrency: 8 }, () => {
+describe("the key", { concurrency: 8, timeout: 60_000 }, () => {
   const routes = [
     { name: "strict", methods: ["POST"], path: "/strict/{*rest}", key: { required: true } },
     { name: "usual", methods: ["POST"], path: "/{*rest}" },
@@ -40,6 +40,7 @@ describe("the key", { concurrency: 8 }, () => {
     const key = freshKey();
     await sameKey(`"${key}"`, `"${key}";v=1`);
     await sameKey(`"${key}";expires=60;by="me, myself"`, key);
+    await sameKey(`"${key}"; v=1;  w`, key);
   });
   test("an escaped quote and an escaped backslash are part of a quoted key", async () => {
     await sameKey(String.raw`"a\"b\\c"`, String.raw`"a\"b\\c";v=1`);

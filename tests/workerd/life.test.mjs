@@ -8,7 +8,7 @@ import { freshKey, freshPath, gate, stage, until } from "./harness.mjs";
 const STRATEGIES = ["return_existing", "fail", "fail_on_running"];
 const choose = (strategy) => ({ "X-On-Conflict": strategy.toUpperCase() });
 
-describe("the life of a key", { concurrency: 16 }, () => {
+describe("the life of a key", { concurrency: 16, timeout: 60_000 }, () => {
   const post = { methods: ["POST"] };
   const routes = [
     ...STRATEGIES.map((on_duplicate) => ({ ...post, name: on_duplicate, path: `/${on_duplicate}/{*rest}`, on_duplicate, wait: "0s" })),

@@ -15,7 +15,7 @@ const STORE = [
 const RELEASE = [401, 403, 407, 408, 409, 425, 429, 400, 404, 405, 406, 410, 411, 412, 413, 415, 418, 421, 422, 423, 424, 426, 428, 431, 451, 499, 521, 523, 525, 526, 530];
 const IN_DOUBT = [502, 503, 504, 520, 522, 524];
 
-describe("the origin's answer", { concurrency: 16 }, () => {
+describe("the origin's answer", { concurrency: 16, timeout: 60_000 }, () => {
   const routes = [
     { name: "hasty", methods: ["POST"], path: "/hasty/{*rest}", timeout: "1s" },
     { name: "usual", methods: ["POST"], path: "/{*rest}" },
@@ -122,6 +122,15 @@ describe("the origin's answer", { concurrency: 16 }, () => {
       assert.equal(it.count(), 1);
     });
   }
+  test("duplicates that wait when the timeout passes are told that the outcome is unknown", async () => {
+    const it = operation({ silent: true }, "/hasty");
+    const first = it.send();
+    await on.origin.reached(it.path);
+    const waiting = [it.send(), it.send()];
+    isProblem(await first, "outcome-unknown", 504);
+    for (const duplicate of waiting) isProblem(await duplicate, "outcome-unknown");
+    assert.equal(it.count(), 1);
+  });
   test("an answer that is slow, but whole within the timeout, is an answer", async () => {
     const { opened, open } = gate();
     const it = operation({ status: 201, parts: ["pa", opened, "id"] }, "/hasty");

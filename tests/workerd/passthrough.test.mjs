@@ -13,7 +13,7 @@ import { freshKey, freshPath, gate, stage, start, startOrigin } from "./harness.
 const MiB = 1024 * 1024;
 const OURS = ["Idempotency-Status", "Idempotent-Replayed", "Idempotency-Expires", "X-Correlation-Id"];
 
-describe("what is not guarded", { concurrency: 8 }, () => {
+describe("what is not guarded", { concurrency: 8, timeout: 60_000 }, () => {
   const routes = [
     { name: "greedy", methods: ["GET", "HEAD", "OPTIONS", "TRACE", "POST"], path: "/greedy/{*rest}", key: { required: true } },
     { name: "payments", methods: ["POST"], path: "/v1/payments/{*rest}" },
@@ -104,7 +104,7 @@ describe("what is not guarded", { concurrency: 8 }, () => {
       }
       return { body: text };
     });
-    const exchange = on.worker.open({ path, headers: [["Transfer-Encoding", "chunked"]] });
+    const exchange = on.worker.open({ path, headers: [["Transfer-Encoding", "chunked"]], body: undefined });
     exchange.send(framed("the start"));
     await got.opened;
     exchange.send(Buffer.concat([framed(" and the end"), Buffer.from("0\r\n\r\n")]));
@@ -127,7 +127,7 @@ describe("what is not guarded", { concurrency: 8 }, () => {
   });
 });
 
-describe("where a request goes", { concurrency: 8 }, () => {
+describe("where a request goes", { concurrency: 8, timeout: 60_000 }, () => {
   const on = stage();
   const guarded = (path, key = freshKey()) => on.worker.send({ path, key });
 
@@ -160,34 +160,40 @@ describe("where a request goes", { concurrency: 8 }, () => {
   });
   test("a query is not touched, guarded or not", async () => {
     const path = freshPath();
-    for (const query of ["?", "?a=%70&&b=../x&c=%2f%2F", "?q='\"<>|^`{}", "?a?b/c"]) {
+    for (const query of ["?", "?a=%70&&b=../x&c=%2f%2F", "?q='~!$()*,;:@[]", "?a?b/c"]) {
       const count = on.origin.count(path);
       assert.equal((await on.worker.send({ path: path + query, key: freshKey() })).status, 201);
       assert.equal(on.origin.count(path), count + 1);
     }
     assert.equal(on.origin.executions(path)[1].url, `${path}?a=%70&&b=../x&c=%2f%2F`);
   });
+});
+
+describe("the filter's own paths", { concurrency: 8, timeout: 60_000 }, () => {
+  const on = stage();
   for (const path of [
     "/.oncegate", "/.oncegate/", "/.oncegate/x", "/.oncegate?x", "/%2eoncegate/x", "/.%6fncegate/x", "/%2Eoncegat%65", "/a/../.oncegate/x",
-    "/a/%2e%2e/.oncegate/x", "/./.oncegate/x", "/.oncegate/../.oncegate/x", "/.oncegate\\x", "\\.oncegate\\x".replace("\\", "/"), "/a\\..\\.oncegate/x",
+    "/a/%2e%2e/.oncegate/x", "/./.oncegate/x", "/.oncegate/../.oncegate/x", "/.oncegate\\x", "/a\\..\\.oncegate/x",
   ]) {
     test(`${path} is never forwarded`, async () => {
+      const tag = freshKey();
+      const tagged = `${path}${path.includes("?") ? "&" : "?"}${tag}`;
       for (const spec of [{ method: "GET" }, { method: "PUT" }, { method: "POST" }, { method: "POST", key: freshKey() }]) {
-        assert.equal((await on.worker.send({ ...spec, path })).status, 404);
+        assert.equal((await on.worker.send({ ...spec, path: tagged })).status, 404);
       }
-      assert.equal(on.origin.all().filter((e) => /oncegate/i.test(e.url)).length, 0);
+      assert.deepEqual(on.origin.all().filter((e) => e.url.includes(tag)), []);
     });
   }
-  test("/.oncegate-like paths of the origin are its own", async () => {
-    for (const path of ["/.oncegates/y", "/y/.oncegate", "/oncegate"]) {
-      // Counted under another spelling, so that the tests above may look for any leak.
-      on.origin.on(path, { status: 201 });
+  test("paths that only look like them are the origin's", async () => {
+    for (const path of ["/own/.oncegate", "/y.oncegate/x", "/OnceGate"]) {
+      assert.equal((await on.worker.send({ method: "GET", path })).status, 201);
+      isExecuted(await on.worker.send({ path, key: freshKey() }));
+      assert.equal(on.origin.count(path), 2);
     }
-    assert.equal((await on.worker.send({ method: "GET", path: "/oncegate".replace("once", "Once") })).status, 201);
   });
 });
 
-describe("the origin", { concurrency: 4 }, () => {
+describe("the origin", { concurrency: 4, timeout: 60_000 }, () => {
   async function through(options, check) {
     const origin = await startOrigin();
     const worker = await start(typeof options === "function" ? options(origin) : { origin, ...options });

@@ -1,0 +1,220 @@
+//! JSON bodies: members that a pointer names (RFC 6901), and the canonical form (RFC 8785).
+//!
+//! Two readers may read one text differently: duplicate members (which one counts?), numbers that no
+//! double holds, lone surrogates. Where that can happen this file says `None` rather than guess, and
+//! its callers fall back to the raw bytes.
+
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+use serde_json::{Map, Number, Value};
+
+/// A JSON pointer (RFC 6901), taken apart and unescaped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pointer(Vec<String>);
+
+impl Pointer {
+    /// Parses `/a/b~1c`; `None` if it is no pointer, or the empty one (which names the whole body).
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let tokens = text.strip_prefix('/')?.split('/').map(unescaped);
+        tokens.collect::<Option<_>>().map(Self)
+    }
+
+    /// The text of a string member, or of an integer as it is written; `None` for anything else, for
+    /// a body that is not JSON, and where a member on the way is there twice.
+    #[must_use]
+    pub fn text(&self, json: &[u8]) -> Option<String> {
+        let mut at: &RawValue = serde_json::from_slice(json).ok()?;
+        for token in &self.0 {
+            at = match at.get().as_bytes().first()? {
+                b'{' => member(at.get(), token)?,
+                b'[' => {
+                    let items: Vec<&RawValue> = serde_json::from_str(at.get()).ok()?;
+                    *items.get(index(token)?)?
+                }
+                _ => return None,
+            };
+        }
+        let digits = at.get().strip_prefix('-').unwrap_or(at.get());
+        if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) {
+            return Some(at.get().to_owned());
+        }
+        serde_json::from_str(at.get()).ok()
+    }
+
+    fn escaped(token: &str) -> String {
+        token.replace('~', "~0").replace('/', "~1")
+    }
+
+    fn find<'v>(&self, value: &'v Value) -> Option<&'v Value> {
+        self.0.iter().try_fold(value, |value, token| match value {
+            Value::Object(members) => members.get(token),
+            Value::Array(items) => items.get(index(token)?),
+            _ => None,
+        })
+    }
+}
+
+impl fmt::Display for Pointer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|token| write!(f, "/{}", Self::escaped(token)))
+    }
+}
+
+/// The canonical bytes of a body; `None` where it is not JSON or not safely canonical.
+#[must_use]
+pub fn canonical(json: &[u8]) -> Option<Vec<u8>> {
+    serde_json_canonicalizer::to_vec(&strict(json)?).ok()
+}
+
+/// The canonical bytes of what each pointer names (`None` where it names nothing); `None` altogether
+/// where the body is not JSON or not safely canonical.
+#[must_use]
+pub fn selected(json: &[u8], pointers: &[Pointer]) -> Option<Vec<Option<Vec<u8>>>> {
+    let body = strict(json)?;
+    pointers
+        .iter()
+        .map(|pointer| match pointer.find(&body) {
+            None => Some(None),
+            Some(value) => serde_json_canonicalizer::to_vec(value).ok().map(Some),
+        })
+        .collect()
+}
+
+fn unescaped(token: &str) -> Option<String> {
+    let sound = token.split('~').skip(1).all(|rest| rest.starts_with(['0', '1']));
+    sound.then(|| token.replace("~1", "/").replace("~0", "~"))
+}
+
+/// RFC 6901 section 4: digits without a leading zero.
+fn index(token: &str) -> Option<usize> {
+    let canonical = token == "0" || !token.starts_with('0');
+    (canonical && token.bytes().all(|b| b.is_ascii_digit())).then(|| token.parse().ok())?
+}
+
+fn strict(json: &[u8]) -> Option<Value> {
+    numbers_are_safe(json)
+        .then(|| serde_json::from_slice::<Strict>(json).ok())?
+        .map(|strict| strict.0)
+}
+
+/// Whether every number means the same to every reader: an integer up to 2^53, or a decimal of at most
+/// 15 significant digits (IEEE 754: those survive the way through a double).
+fn numbers_are_safe(json: &[u8]) -> bool {
+    let mut rest = json.iter().copied().peekable();
+    while let Some(byte) = rest.next() {
+        match byte {
+            b'"' => loop {
+                match rest.next() {
+                    Some(b'\\') => drop(rest.next()),
+                    Some(b'"') | None => break,
+                    Some(_) => {}
+                }
+            },
+            b'-' | b'0'..=b'9' => {
+                let mut number = String::from(char::from(byte));
+                while let Some(more) = rest.next_if(|b| b.is_ascii_digit() || b"+-.eE".contains(b))
+                {
+                    number.push(char::from(more));
+                }
+                if !is_safe_number(&number) {
+                    return false;
+                }
+            }
+            _ => {}
+        }
+    }
+    true
+}
+
+fn is_safe_number(text: &str) -> bool {
+    if let Ok(integer) = text.parse::<i64>() {
+        return integer.unsigned_abs() <= INTEGER_MAX;
+    }
+    let mantissa = text.split(['e', 'E']).next().unwrap_or_default();
+    let digits = mantissa.bytes().filter(u8::is_ascii_digit).skip_while(|b| *b == b'0');
+    let zero = mantissa.bytes().all(|b| !matches!(b, b'1'..=b'9'));
+    digits.count() <= 15
+        && text.parse::<f64>().is_ok_and(|value| zero || (1e-300..1e300).contains(&value.abs()))
+}
+
+/// The one member of that name, unread.
+fn member<'a>(object: &'a str, name: &str) -> Option<&'a RawValue> {
+    struct Named<'n>(&'n str);
+    impl<'de> Visitor<'de> for Named<'_> {
+        type Value = Option<&'de RawValue>;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut found = None;
+            while let Some((name, value)) = map.next_entry::<String, &RawValue>()? {
+                if name == self.0 && found.replace(value).is_some() {
+                    return Err(A::Error::custom("a member is there twice"));
+                }
+            }
+            Ok(found)
+        }
+    }
+    serde_json::Deserializer::from_str(object).deserialize_map(Named(name)).ok()?
+}
+
+/// A value in which no member is there twice.
+struct Strict(Value);
+
+impl<'de> Deserialize<'de> for Strict {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(StrictVisitor).map(Self)
+    }
+}
+
+struct StrictVisitor;
+
+impl<'de> Visitor<'de> for StrictVisitor {
+    type Value = Value;
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::Number(value.into()))
+    }
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::Number(value.into()))
+    }
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
+        Number::from_f64(value).map(Value::Number).ok_or_else(|| E::custom("not a finite number"))
+    }
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::String(value.to_owned()))
+    }
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(Value::String(value))
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
+        let mut items = Vec::new();
+        while let Some(Strict(item)) = seq.next_element()? {
+            items.push(item);
+        }
+        Ok(Value::Array(items))
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        let mut members = Map::new();
+        while let Some((name, Strict(value))) = map.next_entry::<String, Strict>()? {
+            if members.insert(name, value).is_some() {
+                return Err(A::Error::custom("a member is there twice"));
+            }
+        }
+        Ok(Value::Object(members))
+    }
+}
+
+/// 2^53: up to here every integer is a double.
+const INTEGER_MAX: u64 = 1 << 53;

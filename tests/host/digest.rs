@@ -1,0 +1,300 @@
+//! `digest`, `scope`, `fingerprint`: what is the same request, and whose.
+//!
+//! The literal digests were computed apart from this code, as SHA-256 over `01`, the length of the part
+//! in 8 bytes, the part; `00` for a part that is absent. They are stored data.
+
+use oncegate::digest::{Parts, hex, sha256};
+use oncegate::fingerprint::{BodyRule, Fingerprint, media_type};
+use oncegate::json::Pointer;
+use oncegate::route::{Mode, Route};
+use oncegate::scope::{Caller, ScopePart, credential};
+use oncegate::target::Target;
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+
+use crate::make::{cases, headers, route};
+
+const AUTHORIZED: (&str, &str) = ("authorization", "Bearer secret");
+
+fn credential_of(lines: &[(&str, &str)]) -> [u8; 16] {
+    credential(&route().credential, &headers(lines))
+}
+
+/// The halves of the default scope and the kin of a caller, whose default is the first.
+fn caller<'a>(header: &'a dyn Fn(&str) -> Option<String>) -> Caller<'a> {
+    Caller {
+        host: "api.example.com",
+        method: "POST",
+        path: "/v1/payments",
+        route: "charge",
+        credential: credential_of(&[AUTHORIZED]),
+        header,
+    }
+}
+
+fn scope(caller: Caller<'_>) -> String {
+    hex(&caller.scope(&route().scope, Mode::Enforce))
+}
+
+fn fingerprint_of(
+    route: &Route,
+    method: &str,
+    path: &str,
+    query: Option<&str>,
+    body: &[u8],
+    lines: &[(&str, &str)],
+) -> String {
+    let target = Target { path: path.to_owned(), query: query.map(str::to_owned) };
+    let body = route.fingerprint.body.digest(body).unwrap_or_else(|| sha256(body));
+    hex(&Fingerprint::of(&route.fingerprint, method, &target, &body, &headers(lines)).0)
+}
+
+fn fingerprint(query: Option<&str>, body: &[u8], lines: &[(&str, &str)]) -> String {
+    fingerprint_of(&route(), "POST", "/v1/payments", query, body, lines)
+}
+
+#[test]
+fn digests_never_change() {
+    let parts = Parts::of("purpose").part("a").maybe(None::<&str>).maybe(Some(""));
+    let expected = "88fcbd820ea25fdec4a93b23fe424f3f8789a82cc59763a73410bbda935dcf8b";
+    assert_eq!(hex(&parts.clone().whole()), expected);
+    assert_eq!(hex(&parts.half()), &expected[..32]);
+
+    let both = [AUTHORIZED, ("x-api-key", "k1")];
+    for (lines, expected) in [
+        (&both[..1], "21c86ebb7db82cf091a16effdae10b29"),
+        (&both[..], "36416edf425921f7faa7cfe9175bdc4f"),
+        (&[], "0e687bb37198f2c916b0260a3aae481a"),
+        (&[("cookie", "b=2; a=1")], "990b01b6b5d794f5a6e7ffe43241625d"),
+    ] {
+        assert_eq!(hex(&credential_of(lines)), expected, "{lines:?}");
+    }
+}
+
+#[test]
+fn scope_kin_and_fingerprint_never_change() {
+    let none = headers(&[]);
+    let caller = caller(&none);
+    assert_eq!(scope(caller), "f6b68cbc6771917dfb6b75b99ddd2779");
+    let shadow = caller.scope(&route().scope, Mode::Shadow);
+    assert_eq!(hex(&shadow), "b3a32d991718b0d2ceba33351395e738");
+
+    let json = [("content-type", "application/json; charset=utf-8")];
+    let whole = fingerprint(Some("a=1&b"), br#"{"amount":10}"#, &json);
+    assert_eq!(whole, "132c7b7c45958523bc20acd24a687fbe9cce71e7b273ab65bc6e30b142114f53");
+    let bare = fingerprint(None, b"", &[]);
+    assert_eq!(bare, "9630a1988e8032cd967f1ea48033d3e7103b78d3eab4722d9887e35ce1817a71");
+
+    let mut route = route();
+    route.fingerprint.headers = vec!["x-tenant".to_owned(), "x-b".to_owned()];
+    let more = [("x-tenant", "t1")];
+    let more = fingerprint_of(&route, "POST", "/v1/payments", None, b"", &more);
+    assert_eq!(more, "c9179fd03da4f0926a42c9877684a8ab1cdcd46d829a7d04d265511b0c3d154f");
+
+    let target = Target { path: "/v1/payments".to_owned(), query: Some("a=1&b".to_owned()) };
+    let body = sha256(br#"{"amount":10}"#);
+    let whole = Fingerprint::of(&route.fingerprint, "POST", &target, &body, &headers(&json));
+    assert_ne!(hex(&whole.0), more, "further headers count where they are absent, too");
+    let whole =
+        Fingerprint::of(&self::route().fingerprint, "POST", &target, &body, &headers(&json));
+    assert_eq!(hex(&caller.kin(&route.scope, &whole).0), "cde014a14e5beaddfdaff7716f976bd4");
+}
+
+#[test]
+fn the_digest_of_a_body_never_changes() {
+    let pointers = ["/amount", "/currency"].map(|text| Pointer::parse(text).unwrap());
+    for (rule, body, expected) in [
+        (BodyRule::None, "x", "ca536bb01cac81185404121764ededc0d263d5c0faef96954ec153288ead0cfd"),
+        (
+            BodyRule::Json,
+            r#"{ "b": 2.0, "a": 1 }"#,
+            "d1c1fedf24f3742cc73bb4b22db62a1a7d0110f06b87a4c6a410657945344b5b",
+        ),
+        (
+            BodyRule::Pointers(pointers.to_vec()),
+            r#"{"amount":10}"#,
+            "cb4c0e82381e65429c97bc6bf32741af8a2fcc8a241831631f48da7f6e7ca173",
+        ),
+    ] {
+        assert_eq!(rule.digest(body.as_bytes()).map(|digest| hex(&digest)).unwrap(), expected);
+    }
+    assert_eq!(BodyRule::Raw.digest(b"x"), None, "its bytes are hashed as they are");
+    assert_eq!(BodyRule::Json.digest(b"{"), None, "what is no JSON counts byte by byte");
+}
+
+#[test]
+fn each_part_of_the_default_scope_keeps_equal_keys_apart() {
+    let none = headers(&[]);
+    let one = caller(&none);
+    let others = [
+        Caller { host: "api.example.com:8443", ..one },
+        Caller { method: "PATCH", ..one },
+        Caller { path: "/v1/payments/", ..one },
+        Caller { credential: credential_of(&[]), ..one },
+        // What one part loses the next one gains.
+        Caller { host: "api.example.comP", method: "OST", ..one },
+        Caller { method: "POST/", path: "v1/payments", ..one },
+    ];
+    let mut scopes: Vec<_> = others.into_iter().map(scope).collect();
+    scopes.push(scope(one));
+    scopes.sort();
+    scopes.dedup();
+    assert_eq!(scopes.len(), others.len() + 1);
+    assert_eq!(scope(Caller { route: "refund", ..one }), scope(one), "a route is none of it");
+}
+
+#[test]
+fn a_scope_holds_what_the_route_says_and_nothing_else() {
+    let acme = headers(&[("x-tenant", "acme")]);
+    let one = caller(&acme);
+    let by = |parts: &[ScopePart], caller: Caller<'_>| caller.scope(parts, Mode::Enforce);
+    let tenant = [ScopePart::Header("x-tenant".to_owned())];
+    let elsewhere = Caller { host: "h", method: "PUT", path: "/", credential: [0; 16], ..one };
+    assert_eq!(by(&tenant, one), by(&tenant, elsewhere));
+    for other in [&[("x-tenant", "bolt")][..], &[("x-tenant", "")], &[], &[("x-other", "acme")]] {
+        let header = headers(other);
+        assert_ne!(by(&tenant, one), by(&tenant, Caller { header: &header, ..one }), "{other:?}");
+    }
+    let route = [ScopePart::Route];
+    assert_ne!(by(&route, one), by(&route, Caller { route: "refund", ..one }));
+    assert_ne!(by(&[ScopePart::Host], one), by(&[ScopePart::Host, ScopePart::Method], one));
+}
+
+#[test]
+fn kin_is_everything_but_who_asks() {
+    let none = headers(&[]);
+    let one = caller(&none);
+    let [this, that] = [1, 2].map(|number| Fingerprint([number; 32]));
+    let kin = |caller: Caller<'_>, fingerprint| caller.kin(&route().scope, fingerprint);
+    assert_eq!(kin(one, &this), kin(Caller { credential: [0; 16], ..one }, &this));
+    for (other, fingerprint) in [
+        (Caller { host: "h", ..one }, &this),
+        (Caller { method: "PATCH", ..one }, &this),
+        (Caller { path: "/", ..one }, &this),
+        (Caller { route: "refund", ..one }, &this),
+        (one, &that),
+    ] {
+        assert_ne!(kin(one, &this), kin(other, fingerprint));
+    }
+}
+
+/// Same row, same caller; other row, other caller.
+#[test]
+fn a_credential_is_every_header_that_carries_one_or_else_the_cookies() {
+    let callers: &[&[&[(&str, &str)]]] = &[
+        &[&[], &[("accept", "*/*")], &[("cookie", "")]],
+        &[&[AUTHORIZED], &[AUTHORIZED, ("cookie", "s=1")], &[AUTHORIZED, ("cookie", "s=2")]],
+        &[&[("authorization", "Bearer secret2")]],
+        &[&[("authorization", "bearer secret")]],
+        &[&[("authorization", "")]],
+        &[&[("x-api-key", "Bearer secret")]],
+        &[&[("x-api-key", "")]],
+        &[&[AUTHORIZED, ("x-api-key", "k")]],
+        &[&[AUTHORIZED, ("x-api-key", "")]],
+        &[&[("cookie", "s=1; t=2")], &[("cookie", "t=2;s=1")], &[("cookie", "s=1, t=2")]],
+        &[&[("cookie", "s=1")]],
+        &[&[("cookie", "s=2; t=1")]],
+        &[&[("cookie", "s=1; s=1")]],
+        &[&[("cookie", "s=")]],
+        &[&[("cookie", "s=1=t")]],
+        &[&[("cookie", "nameless")]],
+        &[&[("cookie", "Bearer secret")]],
+    ];
+    for (at, same) in callers.iter().enumerate() {
+        for lines in *same {
+            for (other_at, others) in callers.iter().enumerate() {
+                let equal = credential_of(lines) == credential_of(others[0]);
+                assert_eq!(equal, at == other_at, "{lines:?} and {:?}", others[0]);
+            }
+        }
+    }
+}
+
+#[test]
+#[ignore = "what of a Cookie header is no pair is left out as soon as one pair is there"]
+fn nothing_of_a_cookie_header_is_left_out_of_the_credential() {
+    for [one, other] in [
+        ["lang=en; 0123", "lang=en; 4567"],
+        ["session=abc,def", "session=abc,xyz"],
+        ["lang=en", "lang=en; 0123"],
+    ] {
+        let of = |cookies| credential_of(&[("cookie", cookies)]);
+        assert_ne!(of(one), of(other), "{one} and {other} are two callers");
+    }
+}
+
+#[test]
+fn each_part_of_a_request_makes_it_another_one() {
+    let of = |method, path, query, body: &str, lines: &[(&str, &str)]| {
+        fingerprint_of(&route(), method, path, query, body.as_bytes(), lines)
+    };
+    let json = ("content-type", "application/json");
+    let mut all = vec![
+        of("POST", "/v1/payments", Some("a=1"), "{}", &[json]),
+        of("PATCH", "/v1/payments", Some("a=1"), "{}", &[json]),
+        of("POST", "/v1/refunds", Some("a=1"), "{}", &[json]),
+        of("POST", "/v1/payments", Some("a=2"), "{}", &[json]),
+        of("POST", "/v1/payments", Some(""), "{}", &[json]),
+        of("POST", "/v1/payments", None, "{}", &[json]),
+        of("POST", "/v1/paymentsa=1", None, "{}", &[json]),
+        of("POST", "/v1/payments", Some("a=1"), "{} ", &[json]),
+        of("POST", "/v1/payments", Some("a=1"), "", &[json]),
+        of("POST", "/v1/payments", Some("a=1"), "{}", &[]),
+        of("POST", "/v1/payments", Some("a=1"), "{}", &[("content-type", "")]),
+        of("POST", "/v1/payments", Some("a=1"), "{}", &[("content-type", "text/plain")]),
+    ];
+    let names = [
+        "content-encoding",
+        "if-match",
+        "if-none-match",
+        "content-range",
+        "x-http-method-override",
+    ];
+    for name in names {
+        for value in ["", "x", "y"] {
+            all.push(of("POST", "/v1/payments", Some("a=1"), "{}", &[json, (name, value)]));
+        }
+    }
+    let count = all.len();
+    all.sort();
+    all.dedup();
+    assert_eq!(all.len(), count);
+}
+
+#[test]
+fn what_differs_on_every_try_does_not_make_it_another_one() {
+    let json = fingerprint(None, b"{}", &[("content-type", "application/json")]);
+    for lines in [
+        &[("content-type", "application/json;charset=utf-8")][..],
+        &[("content-type", " Application/JSON ; a=b; c")],
+        &[("content-type", "application/json"), ("accept", "text/html"), AUTHORIZED],
+        &[("content-type", "application/json"), ("idempotency-key", "k"), ("date", "now")],
+    ] {
+        assert_eq!(fingerprint(None, b"{}", lines), json, "{lines:?}");
+    }
+    assert_eq!(media_type("multipart/form-data; boundary=x"), "multipart/form-data");
+}
+
+proptest! {
+    #![proptest_config(cases(1000))]
+
+    /// No delimiter can be injected: other parts, other digest, wherever the cuts are.
+    #[test]
+    fn two_lists_of_parts_have_one_digest_only_if_they_are_one_list(
+        lists in [vec(option::of(vec(0..3_u8, 0..4)), 0..4), vec(option::of(vec(0..3_u8, 0..4)), 0..4)],
+    ) {
+        let digest = |list: &Vec<Option<Vec<u8>>>| {
+            list.iter().fold(Parts::of("p"), |parts, part| parts.maybe(part.as_ref())).whole()
+        };
+        let [one, other] = &lists;
+        prop_assert_eq!(digest(one) == digest(other), one == other);
+    }
+
+    #[test]
+    fn a_text_cut_elsewhere_has_another_digest(text in "[ -~]{2,12}", cuts in [0..12_usize, 0..12_usize]) {
+        let [one, other] = cuts.map(|cut| cut % text.len());
+        let digest = |cut| Parts::of("p").part(&text[..cut]).part(&text[cut..]).half();
+        prop_assert_eq!(digest(one) == digest(other), one == other);
+    }
+}

@@ -1,0 +1,25 @@
+//! Host tests: the core without Cloudflare, in seconds: `cargo test --no-default-features`.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "a test that panics fails, and that is its job"
+)]
+#![allow(clippy::too_many_lines, reason = "a table is as long as it has rows")]
+
+// What tests are made of.
+mod arbitrary; // any value of the core's types
+mod make; // one value of each, built in one place
+
+// One module per subject.
+mod digest; // digests, scope, fingerprint: what is the same request, and whose
+mod key; // header, key, key id, shard
+mod outcome; // what the origin said
+mod problem; // refusals, and the headers of answers
+mod record; // the life of one key
+mod reply; // what is kept
+mod target; // paths and addresses
+mod wire; // the codec
+mod wire_pins; // its bytes

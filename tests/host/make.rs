@@ -1,0 +1,181 @@
+//! The one place where test values are built whole: everyone else says what differs
+//! (`Claim { strategy: Strategy::Fail, ..claim(2) }`), so that a new field is added here alone.
+
+use std::rc::Rc;
+
+use oncegate::ask::{Ask, How, Replay};
+use oncegate::filter::Order;
+use oncegate::fingerprint::{Fingerprint, Kin};
+use oncegate::key::{Key, KeyId};
+use oncegate::policy::{OriginVar, Vars};
+use oncegate::record::{
+    About, Before, Claim, Completed, Doubt, Form, Lease, Millis, OnInDoubt, Record, Run, Running,
+    State, Strategy, Terms,
+};
+use oncegate::reply::{Kept, Reply};
+use oncegate::route::Route;
+use oncegate::target::Address;
+use oncegate::wire::Addressed;
+use proptest::test_runner::Config;
+
+/// Seconds.
+pub(crate) const fn s(seconds: u64) -> Millis {
+    Millis(seconds * 1000)
+}
+
+/// Days.
+pub(crate) const fn days(days: u64) -> Millis {
+    s(days * 24 * 60 * 60)
+}
+
+pub(crate) fn ms_before(instant: Millis) -> Millis {
+    Millis(instant.0 - 1)
+}
+
+pub(crate) fn ms_after(instant: Millis) -> Millis {
+    Millis(instant.0 + 1)
+}
+
+/// A token that is recognised in a failure: its number, sixteen times.
+pub(crate) fn lease(number: u8) -> Lease {
+    Lease([number; 16])
+}
+
+pub(crate) fn fingerprint(number: u8) -> Fingerprint {
+    Fingerprint([number; 32])
+}
+
+pub(crate) fn kin(number: u8) -> Kin {
+    Kin([number; 16])
+}
+
+pub(crate) fn about() -> About {
+    About {
+        fingerprint: fingerprint(0xf1),
+        kin: kin(0xc1),
+        route: "charge".to_owned(),
+        method: "POST".to_owned(),
+        path: "/v1/payments".to_owned(),
+        correlation_id: "c-1".to_owned(),
+        created: Millis(0),
+    }
+}
+
+/// `timeout` 60 s and 15 s to settle; the contract's other defaults.
+pub(crate) fn terms() -> Terms {
+    Terms { lease: s(75), ttl: days(1), tombstone: Millis(0), doubt_ttl: days(90) }
+}
+
+pub(crate) fn run(id: Lease, attempt: u32) -> Run {
+    Run { id, attempt, form: Form::Bare }
+}
+
+pub(crate) fn reply(status: u16, body_bytes: u64) -> Reply {
+    Reply {
+        status,
+        headers: vec![("content-type".to_owned(), "application/json".to_owned())],
+        body: Kept::Whole { bytes: body_bytes },
+    }
+}
+
+/// Granted to `lease` at `since`, as a first run.
+pub(crate) fn running(lease: Lease, since: Millis) -> Running {
+    let terms = terms();
+    Running {
+        lease,
+        run: run(lease, 1),
+        since,
+        until: since.plus(terms.lease),
+        terms,
+        before: Before::Nothing,
+    }
+}
+
+/// Settled by `lease` at `settled`, without a tombstone.
+pub(crate) fn completed(lease: Lease, settled: Millis) -> Completed {
+    let expires = settled.plus(terms().ttl);
+    let run = run(lease, 1);
+    Completed { lease, run, reply: reply(201, 4), settled, expires, gone: expires }
+}
+
+/// In doubt since `lease` ran out at `until`.
+pub(crate) fn doubt(lease: Lease, until: Millis) -> Doubt {
+    let terms = terms();
+    let closes = until.plus(terms.doubt_ttl);
+    Doubt {
+        lease: Some(lease),
+        run: run(lease, 1),
+        until,
+        terms,
+        closes,
+        gone: closes.plus(days(90)),
+        earlier: false,
+        base: None,
+    }
+}
+
+pub(crate) fn record(state: State) -> Record {
+    Record { about: about(), state }
+}
+
+/// A duplicate that matches [`about`], with the contract's default rules.
+pub(crate) fn claim(lease: Lease) -> Claim {
+    Claim {
+        lease,
+        about: about(),
+        strategy: Strategy::ReturnExisting,
+        on_in_doubt: OnInDoubt::Hold,
+        terms: terms(),
+        wait: s(10),
+        form: Form::Bare,
+    }
+}
+
+pub(crate) fn key(text: &str) -> Key {
+    Key::parse(text).unwrap()
+}
+
+pub(crate) fn key_id(text: &str) -> KeyId {
+    KeyId::new(&key(text), [0x5c; 16])
+}
+
+pub(crate) fn order(key: &str, claim: Claim) -> Order {
+    Order { key: key_id(key), claim, route: Rc::new(route()) }
+}
+
+/// The route that is there without configuration.
+pub(crate) fn route() -> Route {
+    Route::with_defaults().unwrap()
+}
+
+pub(crate) fn addressed(ask: Ask) -> Addressed {
+    Addressed { key: key_id("8e03978e"), shards: 16, ask }
+}
+
+pub(crate) fn replay<B>(body: B) -> Replay<B> {
+    let completed = completed(lease(1), s(1000));
+    Replay { reply: completed.reply, expires: completed.expires, how: How::Replayed, body }
+}
+
+/// Nothing configured.
+pub(crate) fn vars() -> Vars {
+    Vars { origin: OriginVar::Absent, shards: None, location_hint: None, routes: Vec::new() }
+}
+
+pub(crate) fn address(url: &str) -> Address {
+    Address::parse(url).unwrap()
+}
+
+/// Headers by lower-case name, as the core looks them up.
+pub(crate) fn headers(lines: &[(&str, &str)]) -> impl Fn(&str) -> Option<String> {
+    let lines: Vec<(String, String)> =
+        lines.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    move |name| lines.iter().find(|(n, _)| n == name).map(|(_, value)| value.clone())
+}
+
+/// So many random cases (or `PROPTEST_CASES`). A failure prints its smallest case, which then becomes a
+/// test by name; no file of seeds is kept.
+pub(crate) fn cases(cases: u32) -> Config {
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(cases);
+    Config { failure_persistence: None, ..Config::with_cases(cases) }
+}

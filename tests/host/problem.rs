@@ -1,0 +1,157 @@
+//! `problem` and `answer`: every refusal as a client sees it, and the headers of every answer.
+
+use std::collections::BTreeMap;
+
+use oncegate::answer::{Status, cors_marks, marks, problem_marks};
+use oncegate::problem::{Code, Problem};
+use oncegate::record::Millis;
+use serde_json::{Value, json};
+
+/// code, status, whether to come again
+const CODES: [(Code, &str, u16, bool); 14] = [
+    (Code::KeyMissing, "key-missing", 400, false),
+    (Code::KeyInvalid, "key-invalid", 400, false),
+    (Code::StrategyInvalid, "strategy-invalid", 400, false),
+    (Code::KeyReused, "key-reused", 422, false),
+    (Code::InFlight, "in-flight", 409, true),
+    (Code::OriginUnreachable, "origin-unreachable", 502, true),
+    (Code::Misconfigured, "misconfigured", 500, false),
+    (Code::AlreadyExecuted, "already-executed", 409, false),
+    (Code::CredentialChanged, "credential-changed", 409, false),
+    (Code::ReplyNotStored, "reply-not-stored", 409, false),
+    (Code::OutcomeUnknown, "outcome-unknown", 409, false),
+    (Code::KeyExpired, "key-expired", 410, false),
+    (Code::RequestTooLarge, "request-too-large", 413, false),
+    (Code::StoreUnavailable, "store-unavailable", 503, true),
+];
+
+#[test]
+fn every_code_has_its_status_and_says_whether_to_come_again() {
+    assert_eq!(CODES.map(|(code, ..)| code), Code::ALL);
+    for (code, name, status, retry) in CODES {
+        assert_eq!((code.as_str(), code.status(), code.should_retry()), (name, status, retry));
+        assert!(!code.title().is_empty() && !code.ask().is_empty(), "{name}");
+        let problem = Problem::new(code, "");
+        assert_eq!(problem.status, status, "{name}");
+        assert_eq!(problem.retry_after_s.is_some(), retry, "{name}");
+    }
+}
+
+#[test]
+fn a_problem_document_has_these_members_and_no_others() {
+    for (code, name, status, _) in CODES {
+        let problem = Problem::new(code, "Do this, \"now\".\n");
+        let document: Value = serde_json::from_str(&problem.body("c-1")).unwrap();
+        let expected = json!({
+            "type": format!("/.well-known/idempotency#{name}"),
+            "title": code.title(),
+            "status": status,
+            "detail": "Do this, \"now\".\n",
+            "code": name,
+            "correlation_id": "c-1",
+        });
+        assert_eq!(document, expected);
+    }
+}
+
+#[test]
+fn a_reply_that_was_not_stored_is_reported_with_its_status() {
+    let problem =
+        Problem { original_status: Some(201), ..Problem::new(Code::ReplyNotStored, "Ask it.") };
+    let document: Value = serde_json::from_str(&problem.body("c-1")).unwrap();
+    assert_eq!(document["original_status"], 201);
+    assert_eq!(document["status"], 409);
+}
+
+#[test]
+fn an_unknown_outcome_is_502_or_504_to_the_first_caller() {
+    for status in [409, 502, 504] {
+        let problem = Problem::new(Code::OutcomeUnknown, "").with_status(status);
+        let document: Value = serde_json::from_str(&problem.body("c-1")).unwrap();
+        assert_eq!((problem.status, &document["status"]), (status, &json!(status)));
+    }
+}
+
+#[test]
+fn a_problem_is_never_cached_and_payment_clients_are_told_whether_to_retry() {
+    for (code, name, _, retry) in CODES {
+        let marks: BTreeMap<_, _> =
+            problem_marks(&Problem::new(code, ""), None, "c-1").into_iter().collect();
+        assert_eq!(marks["content-type"], "application/problem+json", "{name}");
+        assert_eq!(marks["cache-control"], "no-store", "{name}");
+        assert_eq!(marks["stripe-should-retry"], retry.to_string(), "{name}");
+        assert_eq!(marks["x-correlation-id"], "c-1", "{name}");
+        assert_eq!(marks.contains_key("retry-after"), retry, "{name}");
+        assert!(!marks.contains_key("idempotent-replayed"), "{name}");
+        assert!(!marks.contains_key("idempotency-status"), "{name}");
+    }
+    let problem = Problem::new(Code::InFlight, "").retry_after(37);
+    let marks: BTreeMap<_, _> =
+        problem_marks(&problem, Some(Status::Unknown), "c-1").into_iter().collect();
+    assert_eq!((&*marks["retry-after"], &*marks["idempotency-status"]), ("37", "unknown"));
+}
+
+#[test]
+fn an_answer_says_what_became_of_the_operation() {
+    let at = Some(Millis(1_700_000_000_999));
+    let rows = [
+        // status, as it is said, whether it is a replay
+        (Status::Executed, "executed", false),
+        (Status::Replayed, "replayed", true),
+        (Status::Joined, "joined", true),
+        (Status::Released, "released", false),
+        (Status::Unknown, "unknown", false),
+    ];
+    for (status, said, replayed) in rows {
+        for expires in [None, at] {
+            let marks: BTreeMap<_, _> = marks(status, expires, "c-1").into_iter().collect();
+            assert_eq!(marks["idempotency-status"], said);
+            assert_eq!(marks["x-correlation-id"], "c-1");
+            let replay = marks.get("idempotent-replayed").map(String::as_str);
+            assert_eq!(replay, replayed.then_some("true"), "{said}");
+            let until = marks.get("idempotency-expires").map(String::as_str);
+            assert_eq!(until, expires.map(|_| "2023-11-14T22:13:20Z"), "{said}");
+        }
+    }
+}
+
+#[test]
+fn a_time_that_has_no_name_is_left_out() {
+    for (ms, expected) in [
+        (0, Some("1970-01-01T00:00:00Z")),
+        (253_402_300_799_999, Some("9999-12-31T23:59:59Z")),
+        (253_402_300_800_000, None),
+        (u64::MAX, None),
+    ] {
+        let marks: BTreeMap<_, _> =
+            marks(Status::Executed, Some(Millis(ms)), "c").into_iter().collect();
+        assert_eq!(marks.get("idempotency-expires").map(String::as_str), expected, "{ms}");
+    }
+}
+
+#[test]
+fn only_browser_origins_that_the_route_names_may_read_an_answer() {
+    let app = "https://app.example.com";
+    let named = [app.to_owned()];
+    let any = ["*".to_owned()];
+    for (allowed, asking, granted) in [
+        (&named[..], Some(app), Some(app)),
+        (&named, Some("https://evil.example"), None),
+        (&named, Some("https://app.example.com:8443"), None),
+        (&named, None, None),
+        (&[], Some(app), None),
+        (&any, Some(app), Some(app)),
+        (&any, None, None),
+    ] {
+        let marks: BTreeMap<_, _> = cors_marks(allowed, asking).into_iter().collect();
+        let allow = marks.get("access-control-allow-origin").map(String::as_str);
+        assert_eq!(allow, granted, "{asking:?} of {allowed:?}");
+        assert_eq!(marks.contains_key("access-control-expose-headers"), granted.is_some());
+    }
+    let marks: BTreeMap<_, _> = cors_marks(&named, Some(app)).into_iter().collect();
+    for name in
+        ["Idempotent-Replayed", "Idempotency-Status", "Idempotency-Expires", "X-Correlation-Id"]
+    {
+        assert!(marks["access-control-expose-headers"].contains(name), "{name}");
+    }
+}

@@ -1,0 +1,255 @@
+//! The engine of [`super::tables`]: meets a record with every event, one millisecond before, at and after
+//! each of its deadlines, and holds the step to the one row of its table that speaks of the case.
+//!
+//! The engine decides nothing. It knows what the words of a row stand for; which word stands where is
+//! written in the tables.
+
+use oncegate::record::{
+    About, Before, Change, Claim, Completed, Doubt, Event, Kindred, Lease, Millis, OnInDoubt,
+    Record, Run, Running, State, Strategy, Verdict, step,
+};
+
+use crate::make::{self, about, ms_after, ms_before, s};
+
+/// The lease that the record bears; of a completed one, the lease that settled it.
+pub(super) const OWN: Lease = Lease([1; 16]);
+/// The lease of what a running claim or a doubt stands upon.
+pub(super) const OLD: Lease = Lease([2; 16]);
+/// A lease that the record has never seen.
+const NEW: Lease = Lease([3; 16]);
+
+/// A record, its deadlines by name, and what the words of its table mean.
+pub(super) struct Subject {
+    pub(super) record: Option<Record>,
+    pub(super) deadlines: Vec<(&'static str, Millis)>,
+    /// `reply`: what it replays or stands upon.
+    pub(super) reply: Option<Completed>,
+    /// `doubt`: as what it reads once its lease is over.
+    pub(super) doubt: Option<Doubt>,
+    /// `earlier doubt`: what a retry stands upon.
+    pub(super) earlier: Option<Doubt>,
+    pub(super) run: Run,
+}
+
+/// One event and the words that rows match it by.
+struct Case {
+    event: Event,
+    lease: Lease,
+    words: Vec<&'static str>,
+}
+
+struct Row<'a> {
+    text: &'a str,
+    when: (Option<Millis>, Option<Millis>),
+    event: Vec<&'a str>,
+    verdict: &'a str,
+    change: &'a str,
+}
+
+impl Subject {
+    /// Every cell of the record against its table: `when | event | verdict | change`.
+    ///
+    /// `a..b` is the time from deadline `a` on, before deadline `b`. An event is a list of words that
+    /// all have to hold: `a/b` is one of them, `!a` all but that one; what is not said may be anything.
+    pub(super) fn meets(&self, table: &str) {
+        let rows: Vec<Row> = table.trim().lines().map(|line| self.row(line)).collect();
+        let mut used = vec![false; rows.len()];
+        for now in self.instants() {
+            for case in every_event() {
+                let place = format!("at {} ms: {}", now.0, case.words.join(" "));
+                let matching: Vec<_> =
+                    (0..rows.len()).filter(|at| rows[*at].speaks_of(now, &case)).collect();
+                let [at] = matching.as_slice() else {
+                    let texts: Vec<_> = matching.iter().map(|at| rows[*at].text).collect();
+                    panic!("{place}: not one row but {texts:#?}");
+                };
+                used[*at] = true;
+                let step = step(self.record.clone(), case.event.clone(), now);
+                let place = format!("{place}\n  by the row {}", rows[*at].text);
+                self.holds(rows[*at].verdict, &step.verdict, &case, now, &place);
+                assert_eq!(step.change, self.change(rows[*at].change, &case, now), "{place}");
+            }
+        }
+        for (row, used) in rows.iter().zip(used) {
+            assert!(used, "no case for the row {}", row.text);
+        }
+    }
+
+    fn instants(&self) -> Vec<Millis> {
+        let mut instants = vec![START];
+        for (_, deadline) in &self.deadlines {
+            instants.extend([ms_before(*deadline), *deadline, ms_after(*deadline)]);
+        }
+        instants
+    }
+
+    fn row<'a>(&self, text: &'a str) -> Row<'a> {
+        let columns: Vec<_> = text.split('|').map(str::trim).collect();
+        let [when, event, verdict, change] = columns[..] else {
+            panic!("not four columns: {text}")
+        };
+        let (from, to) = when.split_once("..").unwrap_or_else(|| panic!("no span: {text}"));
+        let when = (self.deadline(from), self.deadline(to));
+        Row { text, when, event: event.split_whitespace().collect(), verdict, change }
+    }
+
+    fn deadline(&self, name: &str) -> Option<Millis> {
+        let found = self.deadlines.iter().find(|(known, _)| *known == name);
+        assert!(name.is_empty() || found.is_some(), "no deadline {name}");
+        found.map(|(_, at)| *at)
+    }
+
+    fn holds(&self, word: &str, verdict: &Verdict, case: &Case, now: Millis, place: &str) {
+        let expected = match word {
+            // Their numbers have tables of their own.
+            "join" => return assert!(matches!(verdict, Verdict::Join(_)), "{place}: {verdict:?}"),
+            "in flight" => {
+                return assert!(
+                    matches!(verdict, Verdict::InFlight { .. }),
+                    "{place}: {verdict:?}"
+                );
+            }
+            "granted: first" => Verdict::Granted(make::run(case.lease, 1)),
+            "granted: the same" => Verdict::Granted(self.run),
+            "granted: next attempt" => Verdict::Granted(self.next_attempt()),
+            "replay" => Verdict::Replay(self.reply.clone().unwrap()),
+            "executed" => Verdict::AlreadyExecuted,
+            "in doubt" => {
+                let doubt = self.doubt.as_ref().unwrap();
+                let over_for = (now >= doubt.until).then(|| now.since(doubt.until));
+                Verdict::InDoubt { lease: doubt.lease, over_for }
+            }
+            "expired" => Verdict::Expired,
+            "key reused" => Verdict::KeyReused,
+            "credential changed" => Verdict::CredentialChanged,
+            "kept" => Verdict::Kept(None),
+            "kept for ttl" => Verdict::Kept(Some(now.plus(make::terms().ttl))),
+            "kept as it was" => Verdict::Kept(Some(self.reply.as_ref().unwrap().expires)),
+            "stale" => Verdict::Stale,
+            "absent" => Verdict::Absent,
+            _ => panic!("no verdict is called {word}"),
+        };
+        assert_eq!(verdict, &expected, "{place}");
+    }
+
+    fn change(&self, word: &str, case: &Case, now: Millis) -> Change {
+        let about = || self.record.as_ref().unwrap().about.clone();
+        let made_now = || About { created: now, ..case.about() };
+        let reply = || self.reply.clone().unwrap();
+        let doubt = || self.doubt.clone().unwrap();
+        let first = make::run(case.lease, 1);
+        let update = |about, state| Change::Update(Record { about, state });
+        let running =
+            |run, before| State::Running(Running { run, before, ..make::running(case.lease, now) });
+        match word {
+            "nothing" => Change::Keep,
+            "insert running" => {
+                Change::Insert(Record { about: made_now(), state: running(first, Before::Nothing) })
+            }
+            "running over reply" => update(about(), running(first, Before::Replied(reply()))),
+            "running over tombstone" => {
+                update(made_now(), running(first, Before::Replied(reply())))
+            }
+            "running over doubt" => {
+                update(about(), running(self.next_attempt(), Before::Doubted(doubt())))
+            }
+            "the new reply" => {
+                let Event::Settle(_, reply) = &case.event else {
+                    panic!("only a settle brings one")
+                };
+                let new = Completed {
+                    run: self.run,
+                    reply: reply.clone(),
+                    ..make::completed(case.lease, now)
+                };
+                Change::Complete(Record { about: about(), state: State::Completed(new) })
+            }
+            "the old reply" => update(about(), State::Completed(reply())),
+            "doubt" => update(about(), State::InDoubt(doubt())),
+            "earlier doubt" => update(about(), State::InDoubt(self.earlier.clone().unwrap())),
+            "doubt of nobody" => update(about(), State::InDoubt(Doubt { lease: None, ..doubt() })),
+            "delete" => Change::Delete,
+            _ => panic!("no change is called {word}"),
+        }
+    }
+
+    fn next_attempt(&self) -> Run {
+        Run { attempt: self.run.attempt + 1, ..self.run }
+    }
+}
+
+impl Row<'_> {
+    fn speaks_of(&self, now: Millis, case: &Case) -> bool {
+        let (from, to) = self.when;
+        let in_time = from.is_none_or(|from| from <= now) && to.is_none_or(|to| now < to);
+        in_time
+            && self.event.iter().all(|pattern| match pattern.strip_prefix('!') {
+                Some(word) => !case.words.contains(&word),
+                None => pattern.split('/').any(|word| case.words.contains(&word)),
+            })
+    }
+}
+
+impl Case {
+    fn about(&self) -> About {
+        let Event::Claim(claim, _) = &self.event else { panic!("only a claim brings one") };
+        claim.about.clone()
+    }
+}
+
+/// Each kind of event with each lease; a claim with each of its wishes too.
+fn every_event() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (whose, lease) in [("own", OWN), ("old", OLD), ("new", NEW)] {
+        let reply = make::reply(202, 9);
+        for (word, event) in [
+            ("settle", Event::Settle(lease, reply)),
+            ("release", Event::Release(lease)),
+            ("doubt", Event::Doubt(lease)),
+        ] {
+            cases.push(Case { event, lease, words: vec![word, whose] });
+        }
+        cases.extend(every_claim(whose, lease));
+    }
+    for (word, number) in FINGERPRINTS {
+        let event = Event::Look(make::fingerprint(number));
+        cases.push(Case { event, lease: NEW, words: vec!["look", word] });
+    }
+    cases
+}
+
+fn every_claim(whose: &'static str, lease: Lease) -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (fingerprint, number) in FINGERPRINTS {
+        for (strategy, wish) in [
+            ("existing", Strategy::ReturnExisting),
+            ("fail", Strategy::Fail),
+            ("rerun", Strategy::FailOnRunning),
+        ] {
+            for (doubts, on_in_doubt) in [("hold", OnInDoubt::Hold), ("retry", OnInDoubt::Retry)] {
+                for (waits, wait) in [("waits", s(10)), ("hurries", Millis(0))] {
+                    for (kin, kindred) in [("alone", Kindred::None), ("kindred", Kindred::Live)] {
+                        let fingerprinted =
+                            About { fingerprint: make::fingerprint(number), ..about() };
+                        let claim = Claim {
+                            about: fingerprinted,
+                            strategy: wish,
+                            on_in_doubt,
+                            wait,
+                            ..make::claim(lease)
+                        };
+                        let event = Event::Claim(claim, kindred);
+                        let words = vec!["claim", whose, fingerprint, strategy, doubts, waits, kin];
+                        cases.push(Case { event, lease, words });
+                    }
+                }
+            }
+        }
+    }
+    cases
+}
+
+const FINGERPRINTS: [(&str, u8); 2] = [("same", 0xf1), ("other", 0xf2)];
+
+/// When the subjects' own claim was granted, or their settle made.
+pub(super) const START: Millis = s(1000);

@@ -1,0 +1,164 @@
+//! The numbers that a step gives: how long to wait, when to come again, when things end.
+
+use oncegate::record::{
+    Before, Change, Claim, Completed, Doubt, Event, Kindred, Millis, Record, Running, State,
+    Strategy, Terms, Verdict, step,
+};
+
+use crate::make::{self, days, lease, s};
+
+const OWN: u8 = 1;
+const SINCE: Millis = s(1000);
+
+fn running_for(lease_span: Millis) -> Record {
+    let until = SINCE.plus(lease_span);
+    make::record(State::Running(Running { until, ..make::running(lease(OWN), SINCE) }))
+}
+
+/// When the claim is so old, out of so much lease: Retry-After in seconds.
+#[test]
+fn retry_after_is_the_age_of_the_claim_and_never_past_its_lease() {
+    let rows = [
+        // age ms, lease ms, seconds
+        (0, 75_000, 1),
+        (1, 75_000, 1),
+        (1_000, 75_000, 1),
+        (1_001, 75_000, 2),
+        (2_000, 75_000, 2),
+        (10_000, 75_000, 10),
+        (37_000, 75_000, 37),
+        // Half of the lease is over: from here on its end comes first.
+        (37_500, 75_000, 37),
+        (37_501, 75_000, 37),
+        (38_001, 75_000, 36),
+        (70_000, 75_000, 5),
+        (73_000, 75_000, 2),
+        (73_001, 75_000, 1),
+        // Less than a second is left: no smaller number can be said.
+        (74_001, 75_000, 1),
+        (74_999, 75_000, 1),
+        (0, 1, 1),
+    ];
+    for (age, span, expected) in rows {
+        let now = SINCE.plus(Millis(age));
+        let record = running_for(Millis(span));
+        let fingerprint = record.about.fingerprint;
+        let hasty = Claim { wait: Millis(0), ..make::claim(lease(9)) };
+        let failing = Claim { strategy: Strategy::Fail, ..make::claim(lease(9)) };
+        for event in [
+            Event::Look(fingerprint),
+            Event::Claim(hasty, Kindred::None),
+            Event::Claim(failing, Kindred::None),
+        ] {
+            let verdict = step(Some(record.clone()), event, now).verdict;
+            let expected = Verdict::InFlight { retry_after_s: expected };
+            assert_eq!(verdict, expected, "{age} ms into a lease of {span} ms");
+        }
+    }
+}
+
+/// A clock that went back is no reason for nonsense.
+#[test]
+fn a_claim_from_the_future_says_to_come_again_in_a_second() {
+    let record = running_for(s(75));
+    let fingerprint = record.about.fingerprint;
+    let verdict = step(Some(record), Event::Look(fingerprint), s(500)).verdict;
+    assert_eq!(verdict, Verdict::InFlight { retry_after_s: 1 });
+}
+
+#[test]
+fn a_join_lasts_as_long_as_it_likes_but_not_beyond_the_lease() {
+    let rows = [
+        // age ms, wait ms, joins until this age
+        (0, 1, 1),
+        (0, 10_000, 10_000),
+        (60_000, 10_000, 70_000),
+        (65_000, 10_000, 75_000),
+        (65_001, 10_000, 75_000),
+        (74_999, 10_000, 75_000),
+        (0, u64::MAX, 75_000),
+    ];
+    for (age, wait, until) in rows {
+        let claim = Claim { wait: Millis(wait), ..make::claim(lease(9)) };
+        let event = Event::Claim(claim, Kindred::None);
+        let verdict = step(Some(running_for(s(75))), event, SINCE.plus(Millis(age))).verdict;
+        assert_eq!(verdict, Verdict::Join(SINCE.plus(Millis(until))), "{wait} ms at {age} ms");
+    }
+}
+
+#[test]
+fn a_grant_lasts_for_the_lease_of_its_own_terms_and_is_made_now() {
+    let terms = Terms { lease: Millis(7), ..make::terms() };
+    let claim = Claim { terms, ..make::claim(lease(2)) };
+    let Change::Insert(record) = step(None, Event::Claim(claim, Kindred::None), s(5)).change else {
+        panic!("a first claim is granted");
+    };
+    assert_eq!(record.about.created, s(5));
+    let State::Running(running) = record.state else { panic!("a granted claim runs") };
+    assert_eq!((running.since, running.until, running.terms), (s(5), Millis(5_007), terms));
+}
+
+#[test]
+fn a_late_settle_is_kept_for_the_ttl_and_tombstone_of_its_claim() {
+    let terms = Terms { ttl: s(40), tombstone: s(20), ..make::terms() };
+    let doubt = Doubt { terms, ..make::doubt(lease(OWN), SINCE) };
+    let stored = Some(make::record(State::InDoubt(doubt)));
+    let step = step(stored, Event::Settle(lease(OWN), make::reply(200, 0)), s(2000));
+    assert_eq!(step.verdict, Verdict::Kept(Some(s(2040))));
+    let Change::Complete(Record { state: State::Completed(completed), .. }) = step.change else {
+        panic!("a late settle counts");
+    };
+    let Completed { settled, expires, gone, .. } = completed;
+    assert_eq!((settled, expires, gone), (s(2000), s(2040), s(2060)));
+}
+
+#[test]
+fn a_doubt_lasts_its_ttl_from_the_end_of_the_lease_and_then_answers_410_for_90_days_or_more() {
+    let at = |doubt_ttl, tombstone, before| {
+        let terms = Terms { doubt_ttl, tombstone, ..make::terms() };
+        let running = Running { terms, before, ..make::running(lease(OWN), SINCE) };
+        let record = make::record(State::Running(running));
+        let gone = record.gone();
+        let Some(Record { state: State::InDoubt(doubt), .. }) = record.at(s(1075)) else {
+            panic!("a lapsed lease is a doubt");
+        };
+        assert_eq!(doubt.gone, gone, "the sweep compares what the record reads as");
+        (doubt.closes, doubt.gone)
+    };
+    let end = |span: Millis| s(1075).plus(span);
+    let day = s(24 * 60 * 60);
+    assert_eq!(at(days(90), Millis(0), Before::Nothing), (end(days(90)), end(days(180))));
+    assert_eq!(at(day, Millis(0), Before::Nothing), (end(day), end(days(91))));
+    assert_eq!(at(day, days(365), Before::Nothing), (end(day), end(days(366))));
+    // A retry whose route now has a shorter `doubt_ttl` does not shorten the doubt that it found.
+    let earlier = Before::Doubted(make::doubt(lease(2), s(900)));
+    let closes = s(900).plus(days(90));
+    assert_eq!(at(day, Millis(0), earlier), (closes, closes.plus(days(90))));
+}
+
+#[test]
+fn attempts_count_up_and_stop_at_the_largest_number() {
+    for (attempt, next) in [(1, 2), (2, 3), (u32::MAX, u32::MAX)] {
+        let doubt = Doubt { run: make::run(lease(OWN), attempt), ..make::doubt(lease(OWN), SINCE) };
+        let claim =
+            Claim { on_in_doubt: oncegate::record::OnInDoubt::Retry, ..make::claim(lease(9)) };
+        let stored = Some(make::record(State::InDoubt(doubt)));
+        let verdict = step(stored, Event::Claim(claim, Kindred::None), SINCE).verdict;
+        assert_eq!(verdict, Verdict::Granted(make::run(lease(OWN), next)));
+    }
+}
+
+#[test]
+fn only_what_ran_runs_or_may_have_run_is_live_to_another_credential() {
+    let completed = make::completed(lease(OWN), SINCE);
+    let doubt = make::doubt(lease(OWN), SINCE);
+    for (state, live) in [
+        (State::Running(make::running(lease(OWN), SINCE)), true),
+        (State::Completed(completed.clone()), true),
+        (State::InDoubt(doubt.clone()), true),
+        (State::Expired(completed), false),
+        (State::Closed(doubt), false),
+    ] {
+        assert_eq!(make::record(state.clone()).is_live(), live, "{state:?}");
+    }
+}

@@ -1,0 +1,300 @@
+//! What holds over any sequence of events, whatever the clock does: the life of one key, lived at random.
+
+use oncegate::record::{
+    About, Change, Claim, Event, Kindred, Lease, Millis, OnInDoubt, Record, State, Step, Terms,
+    Verdict, step,
+};
+use oncegate::wire;
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use crate::arbitrary;
+use crate::make::{self, cases, days, s};
+
+/// One event of a life and what came of it.
+struct Moment {
+    now: Millis,
+    event: Event,
+    /// What was stored, as it read at this moment.
+    found: Option<Record>,
+    /// What is stored now, as it reads at this moment.
+    left: Option<Record>,
+    step: Step,
+}
+
+impl Moment {
+    fn claim(&self) -> Option<&Claim> {
+        match &self.event {
+            Event::Claim(claim, _) => Some(claim),
+            _ => None,
+        }
+    }
+
+    fn is_granted(&self) -> bool {
+        matches!(self.step.verdict, Verdict::Granted(_))
+    }
+
+    fn is_kept(&self) -> bool {
+        matches!(self.step.verdict, Verdict::Kept(_))
+    }
+
+    /// The lease that an event other than a claim names.
+    fn ends(&self) -> Option<Lease> {
+        match &self.event {
+            Event::Settle(lease, _) | Event::Release(lease) | Event::Doubt(lease) => Some(*lease),
+            Event::Claim(..) | Event::Look(_) => None,
+        }
+    }
+}
+
+/// What happens next: time passes, then an event comes.
+type Happening = (Millis, Event);
+
+/// Lives through it all; what is stored goes through its bytes each time.
+fn live(life: Vec<Happening>, mut watch: impl FnMut(&Moment)) {
+    let mut now = s(1000);
+    let mut stored: Option<Record> = None;
+    for (span, event) in life {
+        now = now.plus(span);
+        let found = stored.clone().and_then(|record| record.at(now));
+        let step = step(stored.clone(), event.clone(), now);
+        stored = match &step.change {
+            Change::Keep => stored,
+            Change::Delete => None,
+            Change::Insert(record) | Change::Update(record) | Change::Complete(record) => {
+                Some(wire::read_record(&wire::write_record(record)).unwrap())
+            }
+        };
+        if let Some(record) = &stored {
+            let reads = record.clone().at(now).is_some();
+            assert!(!reads || now < record.gone(), "the sweep would take what still answers");
+        }
+        let left = stored.clone().and_then(|record| record.at(now));
+        watch(&Moment { now, event, found, left, step });
+    }
+}
+
+fn life() -> impl Strategy<Value = Vec<Happening>> {
+    vec((span(), event()), 1..40)
+}
+
+/// Around the lease, the `ttl`, the tombstone and the `doubt_ttl` of [`terms`], or none at all.
+fn span() -> impl Strategy<Value = Millis> {
+    let deadline = prop_oneof![Just(s(10)), Just(s(60)), Just(s(30)), Just(s(100)), Just(days(90))];
+    let near = (deadline, 0..3_u64).prop_map(|(span, off)| Millis(span.0 - 1 + off));
+    prop_oneof![6 => Just(Millis(0)), 4 => (0..12_000_u64).prop_map(Millis), 2 => near]
+}
+
+fn terms() -> impl Strategy<Value = Terms> {
+    prop_oneof![Just(Millis(0)), Just(s(30))].prop_map(|tombstone| Terms {
+        lease: s(10),
+        ttl: s(60),
+        tombstone,
+        doubt_ttl: s(100),
+    })
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let rarely = |likely: u8, rare: u8| prop_oneof![7 => Just(likely), 1 => Just(rare)];
+    let about = rarely(0xf1, 0xf2)
+        .prop_map(|number| About { fingerprint: make::fingerprint(number), ..make::about() });
+    let wishes = (arbitrary::strategy(), arbitrary::on_in_doubt(), 0..20_000_u64);
+    let claim = (arbitrary::lease(), about, wishes, terms(), rarely(0, 1)).prop_map(
+        |(lease, about, (strategy, on_in_doubt, wait), terms, kindred)| {
+            let wait = Millis(wait);
+            let claim = Claim { about, strategy, on_in_doubt, terms, wait, ..make::claim(lease) };
+            Event::Claim(claim, if kindred == 0 { Kindred::None } else { Kindred::Live })
+        },
+    );
+    let reply = (200..600_u16, 0..9_u64).prop_map(|(status, bytes)| make::reply(status, bytes));
+    prop_oneof![
+        5 => claim,
+        2 => (arbitrary::lease(), reply).prop_map(|(lease, reply)| Event::Settle(lease, reply)),
+        2 => arbitrary::lease().prop_map(Event::Release),
+        1 => arbitrary::lease().prop_map(Event::Doubt),
+        1 => rarely(0xf1, 0xf2).prop_map(|number| Event::Look(make::fingerprint(number))),
+    ]
+}
+
+/// The lease whose holder may end the claim or has ended it.
+fn owner(record: Option<&Record>) -> Option<Lease> {
+    match &record?.state {
+        State::Running(running) => Some(running.lease),
+        State::Completed(completed) => Some(completed.lease),
+        State::InDoubt(doubt) => doubt.lease,
+        State::Expired(_) | State::Closed(_) => None,
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(300))]
+
+    #[test]
+    fn two_leases_are_never_live_at_once(life in life()) {
+        let mut alive: Vec<(Lease, Millis)> = Vec::new();
+        live(life, |moment| {
+            alive.retain(|(_, until)| moment.now < *until);
+            if moment.is_kept() && !matches!(moment.event, Event::Doubt(_)) {
+                alive.retain(|(lease, _)| Some(*lease) != moment.ends());
+            }
+            if let (true, Some(claim)) = (moment.is_granted(), moment.claim()) {
+                if moment.step.change == Change::Keep {
+                    assert_eq!(alive.iter().map(|(lease, _)| *lease).collect::<Vec<_>>(), [claim.lease]);
+                } else {
+                    assert_eq!(alive, [], "granted {:?}", claim.lease);
+                    alive.push((claim.lease, moment.now.plus(claim.terms.lease)));
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn a_lease_that_is_not_the_records_own_changes_nothing(life in life()) {
+        live(life, |moment| {
+            if moment.ends().is_some_and(|lease| owner(moment.found.as_ref()) != Some(lease)) {
+                assert_eq!(moment.step, Step { change: Change::Keep, verdict: Verdict::Stale });
+            }
+        });
+    }
+
+    #[test]
+    fn a_settle_is_kept_for_its_whole_ttl_and_means_the_same_when_it_is_repeated(life in life()) {
+        live(life, |moment| {
+            let (Event::Settle(lease, reply), Verdict::Kept(expires)) =
+                (&moment.event, &moment.step.verdict) else { return };
+            let Some(Record { state: State::Completed(completed), .. }) = &moment.left else {
+                panic!("a settle leaves a reply");
+            };
+            assert_eq!(Some(completed.expires), *expires);
+            assert_eq!(&completed.lease, lease);
+            if moment.step.change != Change::Keep {
+                assert_eq!(completed.expires, moment.now.plus(s(60)));
+                assert_eq!(&completed.reply, reply);
+            }
+            let again = step(moment.left.clone(), moment.event.clone(), moment.now);
+            assert_eq!(again, Step { change: Change::Keep, verdict: Verdict::Kept(*expires) });
+        });
+    }
+
+    #[test]
+    fn a_release_puts_back_what_its_claim_found(life in life()) {
+        // One upon the other: a retry over a doubt, over a rerun.
+        let mut before: Vec<Option<Record>> = Vec::new();
+        live(life, |moment| {
+            match &moment.event {
+                Event::Claim(..) if moment.is_granted() && moment.step.change != Change::Keep => {
+                    before.push(moment.found.clone());
+                }
+                Event::Release(_) if moment.is_kept() => {
+                    let found = before.pop().flatten().and_then(|record| record.at(moment.now));
+                    let now = moment.left.as_ref();
+                    match (moment.found.as_ref().map(|record| &record.state), &found) {
+                        // An earlier attempt's doubt stays, whoever doubted last.
+                        (Some(State::InDoubt(doubt)), _) if doubt.earlier => {
+                            let left = now.map(|record| &record.state);
+                            assert!(matches!(left, Some(State::InDoubt(left)) if left.lease.is_none()));
+                        }
+                        // What of a tombstone comes back has a test of its own, below.
+                        (_, Some(Record { state: State::Expired(_), .. })) => {}
+                        _ => assert_eq!(now, found.as_ref()),
+                    }
+                }
+                _ => {}
+            }
+        });
+    }
+
+    #[test]
+    fn retry_after_is_at_least_a_second_and_ends_with_the_lease(life in life()) {
+        live(life, |moment| {
+            let until = match &moment.found {
+                Some(Record { state: State::Running(running), .. }) => running.until,
+                _ => Millis(0),
+            };
+            match moment.step.verdict {
+                Verdict::InFlight { retry_after_s: 1 } => assert!(moment.now < until),
+                Verdict::InFlight { retry_after_s } => {
+                    assert!(retry_after_s > 1 && moment.now.plus(s(retry_after_s)) <= until);
+                }
+                Verdict::Join(end) => assert!(moment.now < end && end <= until),
+                _ => {}
+            }
+        });
+    }
+
+    #[test]
+    fn a_doubt_is_never_run_again_where_it_is_held(life in life()) {
+        live(life, |moment| {
+            let doubtful = moment.found.as_ref().is_some_and(|record| {
+                matches!(record.state, State::InDoubt(_) | State::Closed(_))
+            });
+            let held = moment.claim().is_some_and(|claim| claim.on_in_doubt == OnInDoubt::Hold);
+            assert!(!(doubtful && held && moment.is_granted()));
+        });
+    }
+
+    #[test]
+    fn nothing_is_replayed_once_it_has_expired_nor_to_another_request(life in life()) {
+        live(life, |moment| {
+            let Verdict::Replay(completed) = &moment.step.verdict else { return };
+            assert!(moment.now < completed.expires);
+            let asked = match &moment.event {
+                Event::Claim(claim, _) => claim.about.fingerprint,
+                Event::Look(fingerprint) => *fingerprint,
+                _ => panic!("nobody asked for a replay"),
+            };
+            assert_eq!(moment.found.as_ref().map(|record| record.about.fingerprint), Some(asked));
+        });
+    }
+
+    #[test]
+    fn a_look_and_a_refusal_change_nothing(life in life()) {
+        live(life, |moment| {
+            if !moment.is_granted() && !moment.is_kept() {
+                assert_eq!(moment.step.change, Change::Keep);
+            }
+            if matches!(moment.event, Event::Look(_)) {
+                assert!(!moment.is_granted() && !moment.is_kept());
+            }
+        });
+    }
+
+    #[test]
+    fn a_running_claim_is_never_forgotten_before_its_doubt_has_closed(life in life()) {
+        live(life, |moment| {
+            if let Some(Record { state: State::Running(running), .. }) = &moment.left {
+                let closed = running.until.plus(running.terms.doubt_ttl);
+                assert!(moment.left.as_ref().map(Record::gone) >= Some(closed.plus(days(90))));
+            }
+        });
+    }
+
+    #[test]
+    fn reading_a_record_twice_reads_the_same(record in arbitrary::record(), spans in [arbitrary::millis(), arbitrary::millis()]) {
+        let [first, more] = spans;
+        let then = first.plus(more);
+        prop_assert_eq!(record.clone().at(first).and_then(|read| read.at(then)), record.at(then));
+    }
+
+    #[test]
+    fn a_step_never_fails_whatever_is_stored_and_whatever_the_clock_says(
+        record in proptest::option::of(arbitrary::record()),
+        addressed in arbitrary::addressed(),
+        kindred in any::<bool>(),
+        now in arbitrary::millis(),
+    ) {
+        use oncegate::ask::Ask;
+        let event = match addressed.ask {
+            Ask::Claim(claim, _) => {
+                Event::Claim(claim, if kindred { Kindred::Live } else { Kindred::None })
+            }
+            Ask::Settle(lease, reply) => Event::Settle(lease, reply),
+            Ask::Release(lease) => Event::Release(lease),
+            Ask::Doubt(lease) => Event::Doubt(lease),
+            Ask::Look(fingerprint) => Event::Look(fingerprint),
+            Ask::Shards => return Ok(()),
+        };
+        let _ = record.as_ref().map(Record::gone);
+        let _ = step(record, event, now);
+    }
+}

@@ -1,0 +1,346 @@
+//! Every transition, one row per case; the words are explained in [`super::cells`].
+//!
+//! `rerun` is the strategy `fail_on_running`. A claim that comes with `own` is the same claim again, or
+//! a copy of it that was on its way for long.
+
+use oncegate::record::{Before, Completed, Doubt, Millis, Running, State};
+
+use super::cells::{OLD, OWN, START, Subject};
+use crate::make::{self, days, lease, s};
+
+#[test]
+fn where_there_is_no_record() {
+    subject(None).meets(
+        "
+        .. | claim alone                  | granted: first     | insert running
+        .. | claim kindred                | credential changed | nothing
+        .. | settle/release/doubt         | stale              | nothing
+        .. | look                         | absent             | nothing
+        ",
+    );
+}
+
+#[test]
+fn where_one_is_running() {
+    let running = make::running(OWN, START);
+    let doubt = make::doubt(OWN, running.until);
+    Subject {
+        doubt: Some(doubt.clone()),
+        deadlines: doubt_deadlines(&doubt),
+        ..subject(Some(State::Running(running)))
+    }
+    .meets(
+        "
+        ..until       | claim own                          | granted: the same     | nothing
+        ..until       | claim !own other                   | key reused            | nothing
+        ..until       | claim !own same existing waits     | join                  | nothing
+        ..until       | claim !own same existing hurries   | in flight             | nothing
+        ..until       | claim !own same fail/rerun         | in flight             | nothing
+        ..until       | settle own                         | kept for ttl          | the new reply
+        ..until       | release own                        | kept                  | delete
+        ..until       | doubt own                          | kept                  | doubt
+        ..until       | settle/release/doubt !own          | stale                 | nothing
+        ..until       | look same                          | in flight             | nothing
+        ..until       | look other                         | key reused            | nothing
+        until..closes | claim other                        | key reused            | nothing
+        until..closes | claim same hold                    | in doubt              | nothing
+        until..closes | claim same retry                   | granted: next attempt | running over doubt
+        until..closes | settle own                         | kept for ttl          | the new reply
+        until..closes | release own                        | kept                  | delete
+        until..closes | doubt own                          | kept                  | nothing
+        until..closes | settle/release/doubt !own          | stale                 | nothing
+        until..closes | look same                          | in doubt              | nothing
+        until..closes | look other                         | key reused            | nothing
+        closes..gone  | claim/look same                    | expired               | nothing
+        closes..gone  | claim/look other                   | key reused            | nothing
+        closes..gone  | settle/release/doubt               | stale                 | nothing
+        gone..        | claim alone                        | granted: first        | insert running
+        gone..        | claim kindred                      | credential changed    | nothing
+        gone..        | settle/release/doubt               | stale                 | nothing
+        gone..        | look                               | absent                | nothing
+        ",
+    );
+}
+
+#[test]
+fn where_one_is_running_over_a_completed_one() {
+    let before = make::completed(OLD, Millis(0));
+    let running =
+        Running { before: Before::Replied(before.clone()), ..make::running(OWN, s(86_390)) };
+    let doubt = Doubt { base: Some(before.clone()), ..make::doubt(OWN, running.until) };
+    let old_reply = [("old reply expires", before.expires)];
+    Subject {
+        reply: Some(before),
+        doubt: Some(doubt.clone()),
+        deadlines: [doubt_deadlines(&doubt), old_reply.to_vec()].concat(),
+        ..subject(Some(State::Running(running)))
+    }
+    .meets(
+        "
+        ..until       | claim own                          | granted: the same     | nothing
+        ..until       | claim !own other                   | key reused            | nothing
+        ..until       | claim !own same existing waits     | join                  | nothing
+        ..until       | claim !own same existing hurries   | in flight             | nothing
+        ..until       | claim !own same fail/rerun         | in flight             | nothing
+        ..until       | settle own                         | kept for ttl          | the new reply
+        ..until       | release own                        | kept                  | the old reply
+        ..until       | doubt own                          | kept                  | doubt
+        ..until       | settle/release/doubt !own          | stale                 | nothing
+        ..until       | look same                          | in flight             | nothing
+        ..until       | look other                         | key reused            | nothing
+        until..closes | claim other                        | key reused            | nothing
+        until..closes | claim same hold                    | in doubt              | nothing
+        until..closes | claim same retry                   | granted: next attempt | running over doubt
+        until..closes | settle own                         | kept for ttl          | the new reply
+        until..closes | release own                        | kept                  | the old reply
+        until..closes | doubt own                          | kept                  | nothing
+        until..closes | settle/release/doubt !own          | stale                 | nothing
+        until..closes | look same                          | in doubt              | nothing
+        until..closes | look other                         | key reused            | nothing
+        closes..gone  | claim/look same                    | expired               | nothing
+        closes..gone  | claim/look other                   | key reused            | nothing
+        closes..gone  | settle/release/doubt               | stale                 | nothing
+        gone..        | claim alone                        | granted: first        | insert running
+        gone..        | claim kindred                      | credential changed    | nothing
+        gone..        | settle/release/doubt               | stale                 | nothing
+        gone..        | look                               | absent                | nothing
+        ",
+    );
+}
+
+#[test]
+fn where_a_retry_is_running_over_a_doubt() {
+    let earlier = make::doubt(OLD, s(500));
+    let run = make::run(OLD, 2);
+    let running =
+        Running { run, before: Before::Doubted(earlier.clone()), ..make::running(OWN, START) };
+    let doubt = Doubt { run, earlier: true, ..make::doubt(OWN, running.until) };
+    Subject {
+        earlier: Some(earlier),
+        doubt: Some(doubt.clone()),
+        run,
+        deadlines: doubt_deadlines(&doubt),
+        ..subject(Some(State::Running(running)))
+    }
+    .meets(
+        "
+        ..until       | claim own                          | granted: the same     | nothing
+        ..until       | claim !own other                   | key reused            | nothing
+        ..until       | claim !own same existing waits     | join                  | nothing
+        ..until       | claim !own same existing hurries   | in flight             | nothing
+        ..until       | claim !own same fail/rerun         | in flight             | nothing
+        ..until       | settle own                         | kept for ttl          | the new reply
+        ..until       | release own                        | kept                  | earlier doubt
+        ..until       | doubt own                          | kept                  | doubt
+        ..until       | settle/release/doubt !own          | stale                 | nothing
+        ..until       | look same                          | in flight             | nothing
+        ..until       | look other                         | key reused            | nothing
+        until..closes | claim other                        | key reused            | nothing
+        until..closes | claim same hold                    | in doubt              | nothing
+        until..closes | claim same retry                   | granted: next attempt | running over doubt
+        until..closes | settle own                         | kept for ttl          | the new reply
+        until..closes | release own                        | kept                  | doubt of nobody
+        until..closes | doubt own                          | kept                  | nothing
+        until..closes | settle/release/doubt !own          | stale                 | nothing
+        until..closes | look same                          | in doubt              | nothing
+        until..closes | look other                         | key reused            | nothing
+        closes..gone  | claim/look same                    | expired               | nothing
+        closes..gone  | claim/look other                   | key reused            | nothing
+        closes..gone  | settle/release/doubt               | stale                 | nothing
+        gone..        | claim alone                        | granted: first        | insert running
+        gone..        | claim kindred                      | credential changed    | nothing
+        gone..        | settle/release/doubt               | stale                 | nothing
+        gone..        | look                               | absent                | nothing
+        ",
+    );
+}
+
+#[test]
+fn where_one_has_completed() {
+    let completed = make::completed(OWN, START);
+    Subject {
+        reply: Some(completed.clone()),
+        deadlines: vec![("expires", completed.expires)],
+        ..subject(Some(State::Completed(completed)))
+    }
+    .meets(
+        "
+        ..expires | claim other             | key reused         | nothing
+        ..expires | claim same existing     | replay             | nothing
+        ..expires | claim same fail         | executed           | nothing
+        ..expires | claim same rerun        | granted: first     | running over reply
+        ..expires | settle own              | kept as it was     | nothing
+        ..expires | settle !own             | stale              | nothing
+        ..expires | release/doubt           | stale              | nothing
+        ..expires | look same               | replay             | nothing
+        ..expires | look other              | key reused         | nothing
+        expires.. | claim alone             | granted: first     | insert running
+        expires.. | claim kindred           | credential changed | nothing
+        expires.. | settle/release/doubt    | stale              | nothing
+        expires.. | look                    | absent             | nothing
+        ",
+    );
+}
+
+/// A tombstone stands only for what would otherwise run again: the strategies that never do so meet it.
+const TOMBSTONE: &str = "
+        expires..gone | claim rerun kindred          | credential changed | nothing
+        expires..gone | claim rerun alone same       | granted: first     | running over tombstone
+        expires..gone | claim rerun alone other      | granted: first     | insert running
+        expires..gone | claim existing/fail same     | expired            | nothing
+        expires..gone | claim existing/fail other    | key reused         | nothing
+        expires..gone | settle/release/doubt         | stale              | nothing
+        expires..gone | look same                    | expired            | nothing
+        expires..gone | look other                   | key reused         | nothing
+        gone..        | claim alone                  | granted: first     | insert running
+        gone..        | claim kindred                | credential changed | nothing
+        gone..        | settle/release/doubt         | stale              | nothing
+        gone..        | look                         | absent             | nothing
+";
+
+#[test]
+fn where_one_has_completed_and_leaves_a_tombstone() {
+    let completed = with_tombstone();
+    let deadlines = vec![("expires", completed.expires), ("gone", completed.gone)];
+    let table = "
+        ..expires     | claim other                  | key reused         | nothing
+        ..expires     | claim same existing          | replay             | nothing
+        ..expires     | claim same fail              | executed           | nothing
+        ..expires     | claim same rerun             | granted: first     | running over reply
+        ..expires     | settle own                   | kept as it was     | nothing
+        ..expires     | settle !own                  | stale              | nothing
+        ..expires     | release/doubt                | stale              | nothing
+        ..expires     | look same                    | replay             | nothing
+        ..expires     | look other                   | key reused         | nothing
+    ";
+    // Read as Expired and stored as that, it would be the same: nothing hangs on who wrote it.
+    for state in [State::Completed(completed.clone()), State::Expired(completed.clone())] {
+        Subject {
+            reply: Some(completed.clone()),
+            deadlines: deadlines.clone(),
+            ..subject(Some(state))
+        }
+        .meets(&[table.trim_end(), TOMBSTONE].concat());
+    }
+}
+
+/// What every doubt has in common, whatever a release of it leaves.
+const DOUBT: &str = "
+        ..until       | claim same                   | in doubt              | nothing
+        until..closes | claim same hold              | in doubt              | nothing
+        until..closes | claim same retry             | granted: next attempt | running over doubt
+        ..closes      | claim other                  | key reused            | nothing
+        ..closes      | look same                    | in doubt              | nothing
+        ..closes      | look other                   | key reused            | nothing
+        ..closes      | settle/release/doubt !own    | stale                 | nothing
+        closes..gone  | claim/look same              | expired               | nothing
+        closes..gone  | claim/look other             | key reused            | nothing
+        closes..gone  | settle/release/doubt         | stale                 | nothing
+        gone..        | claim alone                  | granted: first        | insert running
+        gone..        | claim kindred                | credential changed    | nothing
+        gone..        | settle/release/doubt         | stale                 | nothing
+        gone..        | look                         | absent                | nothing
+";
+
+#[test]
+fn where_one_is_in_doubt() {
+    doubtful(&make::doubt(OWN, s(1075))).meets(&with(
+        DOUBT,
+        "
+        ..closes | settle own  | kept for ttl | the new reply
+        ..closes | release own | kept         | delete
+        ..closes | doubt own   | kept         | nothing
+        ",
+    ));
+}
+
+#[test]
+fn where_one_is_in_doubt_after_an_earlier_attempt_was() {
+    let doubt = Doubt { run: make::run(OLD, 2), earlier: true, ..make::doubt(OWN, s(1075)) };
+    doubtful(&doubt).meets(&with(
+        DOUBT,
+        "
+        ..closes | settle own  | kept for ttl | the new reply
+        ..closes | release own | kept         | doubt of nobody
+        ..closes | doubt own   | kept         | nothing
+        ",
+    ));
+}
+
+#[test]
+fn where_one_is_in_doubt_and_its_latest_attempt_was_released() {
+    let doubt = Doubt {
+        lease: None,
+        run: make::run(OLD, 2),
+        earlier: true,
+        ..make::doubt(lease(0), s(1075))
+    };
+    doubtful(&doubt).meets(&with(
+        DOUBT,
+        "
+        ..closes | settle/release/doubt own | stale | nothing
+        ",
+    ));
+}
+
+#[test]
+fn where_one_is_in_doubt_over_a_completed_one() {
+    let base = Completed { gone: days(400), ..make::completed(OLD, s(10)) };
+    let doubt = Doubt { base: Some(base.clone()), ..make::doubt(OWN, s(1075)) };
+    Subject { reply: Some(base), ..doubtful(&doubt) }.meets(&with(
+        DOUBT,
+        "
+        ..closes | settle own  | kept for ttl | the new reply
+        ..closes | release own | kept         | the old reply
+        ..closes | doubt own   | kept         | nothing
+        ",
+    ));
+}
+
+#[test]
+fn a_doubt_that_was_stored_as_closed_is_the_same_doubt() {
+    let doubt = make::doubt(OWN, s(1075));
+    let closed = make::record(State::Closed(doubt.clone()));
+    Subject { record: Some(closed), ..doubtful(&doubt) }.meets(&with(
+        DOUBT,
+        "
+        ..closes | settle own  | kept for ttl | the new reply
+        ..closes | release own | kept         | delete
+        ..closes | doubt own   | kept         | nothing
+        ",
+    ));
+}
+
+fn subject(state: Option<State>) -> Subject {
+    Subject {
+        record: state.map(make::record),
+        deadlines: Vec::new(),
+        reply: None,
+        doubt: None,
+        earlier: None,
+        run: make::run(OWN, 1),
+    }
+}
+
+fn doubtful(doubt: &Doubt) -> Subject {
+    Subject {
+        doubt: Some(doubt.clone()),
+        run: doubt.run,
+        deadlines: doubt_deadlines(doubt),
+        ..subject(Some(State::InDoubt(doubt.clone())))
+    }
+}
+
+fn doubt_deadlines(doubt: &Doubt) -> Vec<(&'static str, Millis)> {
+    vec![("until", doubt.until), ("closes", doubt.closes), ("gone", doubt.gone)]
+}
+
+/// For the next seven days.
+fn with_tombstone() -> Completed {
+    let completed = make::completed(OWN, START);
+    Completed { gone: completed.expires.plus(days(7)), ..completed }
+}
+
+fn with(table: &str, rows: &str) -> String {
+    format!("{}{}", table.trim_end(), rows.trim_end())
+}
