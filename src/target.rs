@@ -63,7 +63,9 @@ impl Target {
 /// The spelling in which paths are compared. Always starts with `/`.
 #[must_use]
 pub fn normal_path(path: &str) -> String {
-    remove_dot_segments(&decode_unreserved(path))
+    // The runtime's URL parser sends a backslash on as a slash (WHATWG URL, special schemes), so it
+    // must count as one before anything is matched.
+    remove_dot_segments(&decode_unreserved(path).replace('\\', "/"))
 }
 
 fn decode_unreserved(path: &str) -> String {

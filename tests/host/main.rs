@@ -17,6 +17,7 @@ mod make; // one value of each, built in one place
 mod digest; // digests, scope, fingerprint: what is the same request, and whose
 mod key; // header, key, key id, shard
 mod outcome; // what the origin said
+mod policy; // knobs, vars, matching
 mod problem; // refusals, and the headers of answers
 mod record; // the life of one key
 mod reply; // what is kept

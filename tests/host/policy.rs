@@ -1,0 +1,5 @@
+//! `policy`, `route`, `routes`: every knob, every way to get one wrong, and which route guards what.
+
+mod knobs;
+mod matching;
+mod vars;
