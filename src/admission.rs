@@ -10,7 +10,7 @@ use crate::policy::Policy;
 use crate::problem::{Code, Problem};
 use crate::record::{About, Claim, Form, Lease, Millis, OnInDoubt, Strategy};
 use crate::route::{Doubtful, Mode, Route};
-use crate::scope::{Caller, credential};
+use crate::scope::{Caller, Undecodable, credential};
 use crate::source::{Parts, Source, Value};
 use crate::target::Address;
 
@@ -54,6 +54,8 @@ pub struct Guarded {
     pub form: Form,
     /// The client's correlation id, or one derived from the key id.
     pub correlation_id: String,
+    /// Digest of what the caller proves itself with.
+    credential: [u8; 16],
     /// What it wants if it is a duplicate.
     pub strategy: Strategy,
     /// How long it is willing to wait for a running claim.
@@ -94,8 +96,15 @@ pub fn consider(route: Rc<Route>, head: &Head<'_>, body: Option<&[u8]>) -> Admis
         }
         Sought::Missing => return Admission::Pass,
     };
+    let credential = match credential(&route.credential, head.header) {
+        Ok(credential) => credential,
+        Err(Undecodable) => {
+            let detail = "The credential holds bytes that are not UTF-8, so that callers could not be told apart. Encode it.";
+            return Admission::Refuse(Problem::new(Code::KeyInvalid, detail), route);
+        }
+    };
     match strategy(&route, (head.header)("x-on-conflict").as_deref()) {
-        Ok(strategy) => Admission::Guard(guard(route, key, form, strategy, head)),
+        Ok(strategy) => Admission::Guard(guard(route, key, form, strategy, credential, head)),
         Err(problem) => Admission::Refuse(problem, route),
     }
 }
@@ -110,7 +119,7 @@ impl Guarded {
             Fingerprint::of(&route.fingerprint, head.method, target, body, head.header);
         let about = About {
             fingerprint,
-            kin: caller(route, head).kin(&route.scope, &fingerprint),
+            kin: caller(route, head, self.credential).kin(&route.scope, &fingerprint),
             route: route.name.clone(),
             method: head.method.to_owned(),
             path: target.path.chars().take(PATH_CHARS_KEPT).collect(),
@@ -169,27 +178,36 @@ fn parsed(source: &Source, value: String) -> Sought {
     key.map_or_else(Sought::Invalid, |key| Sought::Found(key, form))
 }
 
-fn guard(route: Rc<Route>, key: Key, form: Form, strategy: Strategy, head: &Head<'_>) -> Guarded {
-    let id = KeyId::new(&key, caller(&route, head).scope(&route.scope, route.mode));
+fn guard(
+    route: Rc<Route>,
+    key: Key,
+    form: Form,
+    strategy: Strategy,
+    credential: [u8; 16],
+    head: &Head<'_>,
+) -> Guarded {
+    let scope = caller(&route, head, credential).scope(&route.scope, route.mode);
+    let id = KeyId::new(&key, scope);
     let preferred = (head.header)("prefer").and_then(|field| preferred_wait(&field));
     Guarded {
         key,
         id,
         form,
         correlation_id: client_correlation_id(head).unwrap_or_else(|| id.correlation_id()),
+        credential,
         strategy,
         wait: preferred.map_or(route.wait, |wait| wait.min(route.wait)),
         route,
     }
 }
 
-fn caller<'a>(route: &'a Route, head: &Head<'a>) -> Caller<'a> {
+fn caller<'a>(route: &'a Route, head: &Head<'a>, credential: [u8; 16]) -> Caller<'a> {
     Caller {
         host: &head.address.host,
         method: head.method,
         path: &head.address.target.path,
         route: &route.name,
-        credential: credential(&route.credential, head.header),
+        credential,
         header: head.header,
     }
 }
@@ -223,7 +241,8 @@ pub fn strategy_name(strategy: Strategy) -> &'static str {
 }
 
 /// The filter's own paths; `/.oncegateway` is not one of them.
-fn is_own(path: &str) -> bool {
+#[must_use]
+pub fn is_own(path: &str) -> bool {
     path.strip_prefix("/.oncegate").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 

@@ -40,7 +40,7 @@ pub trait World {
         ask: &Ask,
         heard: Option<&Self::Heard>,
     ) -> Result<Told<Self::Body>, Unreachable>;
-    /// Hands the request to the origin, once. Dropping the future aborts the call.
+    /// Hands the request to the origin, once.
     async fn forward(&self, run: Run) -> Result<Self::Heard, Failure>;
     /// Asks the origin what became of the key (GET of the route's probe path).
     async fn probe(&self) -> Result<Self::Heard, Failure>;
@@ -84,17 +84,22 @@ pub struct Order {
 /// answer is certain; the rest of the work goes on after that, and without a client too.
 pub async fn filter<W: World>(
     world: &W,
-    order: &Order,
+    mut order: Order,
     respond: impl FnOnce(Answer<W::Heard, W::Body>),
 ) {
     let started = world.now();
     for _ in 0..START_OVERS {
-        match claim(world, order, started).await {
-            Ok(Told::Granted(run)) => return execute(world, order, run, respond).await,
+        match claim(world, &order, started).await {
+            Ok(Told::Granted(run)) => return execute(world, &order, run, respond).await,
+            // The lease lapsed before its grant was heard of: nothing has been sent under it.
+            Ok(Told::InDoubt { lease: Some(lease), .. }) if lease == order.claim.lease => {
+                end(world, &order, Ask::Release(lease), None).await;
+                order.claim.lease = lease.next();
+            }
             Ok(Told::InDoubt { lease: Some(lease), over_for })
                 if order.route.on_in_doubt == Doubtful::Probe =>
             {
-                match probe(world, order, lease, over_for).await {
+                match probe(world, &order, lease, over_for).await {
                     Probed::StartOver => {}
                     Probed::StillInDoubt => break,
                 }
@@ -104,7 +109,7 @@ pub async fn filter<W: World>(
                 world.log(&format!("store-unavailable: {why}"));
                 respond(store_unavailable());
                 if maybe_granted {
-                    give_back(world, order).await;
+                    give_back(world, &order).await;
                 }
                 return;
             }
@@ -127,11 +132,20 @@ async fn claim<W: World>(
     started: Millis,
 ) -> Result<Told<W::Body>, GaveUp> {
     let mut lost = 0;
+    let mut first_lost = None;
     for _ in 0..CLAIM_ROUNDS {
+        let asked = world.now();
         let wait = order.claim.wait.since(world.now().since(started));
         let ask = Ask::Claim(Claim { wait, ..order.claim.clone() }, order.route.credential_change);
         match within(world, wait.plus(CALL_PATIENCE), world.ask(&order.key, &ask, None)).await {
             Ok(Told::Again) => {}
+            // The lease may be as old as the first lost call; the origin needs most of it.
+            Ok(Told::Granted(_))
+                if first_lost.is_some_and(|first| world.now().since(first) > GRANT_AGE_MAX) =>
+            {
+                let why = "the grant came too late to be used".to_owned();
+                return Err(GaveUp { why, maybe_granted: true });
+            }
             Ok(Told::Failed(why)) => return Err(GaveUp { why, maybe_granted: true }),
             Ok(Told::OtherShards(first)) => return Err(other_shards(first)),
             Ok(Told::Crowded) => {
@@ -141,9 +155,13 @@ async fn claim<W: World>(
                 });
             }
             Ok(told) => return Ok(told),
-            Err(Unreachable::Overloaded(why)) => return Err(GaveUp { why, maybe_granted: true }),
+            // It was never delivered, so only an earlier call can have been granted.
+            Err(Unreachable::Overloaded(why)) => {
+                return Err(GaveUp { why, maybe_granted: lost > 0 });
+            }
             Err(Unreachable::Lost(why)) => {
                 lost += 1;
+                first_lost = first_lost.or(Some(asked));
                 if lost >= CLAIM_TRIES {
                     return Err(GaveUp { why, maybe_granted: true });
                 }
@@ -218,9 +236,14 @@ async fn execute<W: World>(
     match select(call.as_mut(), pin!(world.pause(order.route.timeout))).await {
         Either::Left((heard, _)) => respond(conclude(world, order, heard).await),
         Either::Right(_) => {
-            // Said to the Ledger first: those who wait hear it now, and whoever comes next finds it.
-            end(world, order, Ask::Doubt(order.claim.lease), None).await;
+            // Said to the Ledger first: those who wait hear it now, and whoever comes next finds it. But
+            // the caller does not wait for a Ledger that hangs: the lease's end says the same.
+            let doubt = Ask::Doubt(order.claim.lease);
+            let told = within(world, FIRST_TRY, world.ask(&order.key, &doubt, None)).await;
             respond(unknown(504, "The origin did not answer in time."));
+            if told.is_err() {
+                end(world, order, doubt, None).await;
+            }
             let lease_left = order.claim.terms.lease.since(order.route.timeout);
             if let Either::Left((heard, _)) = select(call, pin!(world.pause(lease_left))).await {
                 conclude(world, order, heard).await;
@@ -260,7 +283,10 @@ async fn conclude<W: World>(
         Outcome::Store => {
             let ask = Ask::Settle(lease, heard.reply());
             match end(world, order, ask, Some(&heard)).await {
-                Ended::Kept(expires) => Answer::Heard(heard, Status::Executed, expires),
+                Ended::Kept(expires) => {
+                    let stored = matches!(heard.reply().body, Kept::Whole { .. });
+                    Answer::Heard(heard, Status::Executed, expires.filter(|_| stored))
+                }
                 Ended::Stale => superseded(world, order, heard, Status::Unknown).await,
                 // The origin has answered, so its caller hears it; the record goes in doubt.
                 Ended::Lost => Answer::Heard(heard, Status::Unknown, None),
@@ -292,9 +318,15 @@ async fn superseded<W: World>(
 ) -> Answer<W::Heard, W::Body> {
     let ask = Ask::Look(order.claim.about.fingerprint);
     match within(world, CALL_PATIENCE, world.ask(&order.key, &ask, None)).await {
-        Ok(Told::Absent) => Answer::Heard(heard, status, None),
-        Ok(told) => duplicate(told),
-        Err(_) => unknown(502, "The record of this operation has changed hands."),
+        Ok(
+            told @ (Told::Replay(_)
+            | Told::InFlight { .. }
+            | Told::InDoubt { .. }
+            | Told::Expired
+            | Told::KeyReused),
+        ) => duplicate(told),
+        // Nothing is known of the record; what the origin said is.
+        Ok(_) | Err(_) => Answer::Heard(heard, status, None),
     }
 }
 
@@ -456,5 +488,9 @@ const GIVE_BACK_TRIES: u32 = 6;
 /// A probe that resolves a record leads to one more claim; more than two mean that it keeps moving on.
 const START_OVERS: u32 = 4;
 const STILL_IN_DOUBT: &str = "An earlier try may or may not have been executed.";
+/// A grant older than this leaves the origin less than its `timeout` within the lease's 15 s of room.
+const GRANT_AGE_MAX: Millis = Millis(10_000);
+/// How long the answer of a timeout waits for the Ledger.
+const FIRST_TRY: Millis = Millis(2_000);
 /// How long one call of a Ledger may take beyond any waiting.
 const CALL_PATIENCE: Millis = Millis(5_000);

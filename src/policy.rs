@@ -150,7 +150,13 @@ fn has_sound_port(host: &str) -> bool {
 /// All routes, each with its place in the vars.
 fn routes(vars: &[(String, Value)], wrongs: &mut Vec<Misconfigured>) -> (Vec<Route>, Vec<String>) {
     let (mut routes, mut places) = (Vec::new(), Vec::new());
-    for (var, value) in vars {
+    for (position, (var, value)) in (1..).zip(vars) {
+        // A gap would leave what comes after it unguarded.
+        let expected =
+            if position == 1 { "ROUTES".to_owned() } else { format!("ROUTES_{position}") };
+        if *var != expected {
+            wrongs.push(wrong(var, format!("comes where {expected} is expected: routes go on in ROUTES, ROUTES_2, ROUTES_3 … without a gap")));
+        }
         let Some(list) = note(wrongs, tables(var, value)) else { continue };
         for (index, table) in list.iter().enumerate() {
             let place = format!("{var}[{index}]");

@@ -17,8 +17,9 @@
 //! only under the record's own lease; a record in doubt is never granted again unless its policy says
 //! `retry`, and then only once the doubtful lease is over.
 
+use crate::digest::Parts;
 use crate::fingerprint::{Fingerprint, Kin};
-use crate::reply::{Kept, Reply};
+use crate::reply::Reply;
 
 /// Milliseconds: an instant on the Ledger's clock (since the Unix epoch), or a span.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,6 +42,14 @@ impl Millis {
 /// Random token of one claim. It fences: once granted, only its holder can settle or release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Lease(pub [u8; 16]);
+
+impl Lease {
+    /// Another token, as unguessable as this one, for when this one may not be used again.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(Parts::of("next lease").part(self.0).half())
+    }
+}
 
 /// What does not change over a record's life; what an operator searches by.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -347,10 +356,14 @@ impl Record {
         }
     }
 
-    /// Whether it stands for an operation that ran, runs or may have run, and whose answer is still due.
+    /// Whether it stands for an operation that ran, runs or may have run, so that the same operation
+    /// under another credential would be a second one.
     #[must_use]
     pub fn is_live(&self) -> bool {
-        matches!(self.state, State::Running(_) | State::Completed(_) | State::InDoubt(_))
+        match self.state {
+            State::Running(_) | State::Completed(_) | State::InDoubt(_) | State::Closed(_) => true,
+            State::Expired(_) => false,
+        }
     }
 }
 
@@ -411,6 +424,12 @@ fn on_claim(found: Option<Record>, claim: &Claim, kindred: Kindred, now: Millis)
             grant_anew(claim, kindred, now, before)
         }
         _ if !same => keep(Verdict::KeyReused),
+        // A late copy of a claim that has ended: its caller is served, or gone. Granting it again would
+        // put a lease that nobody holds over a settled reply.
+        State::Completed(completed) if completed.lease == claim.lease => {
+            keep(Verdict::Replay(completed))
+        }
+        State::InDoubt(doubt) if doubt.lease == Some(claim.lease) => keep(in_doubt(&doubt, now)),
         State::Running(running) => keep(wait_or_refuse(&running, claim, now)),
         State::Completed(completed) => match claim.strategy {
             Strategy::ReturnExisting => keep(Verdict::Replay(completed)),
@@ -574,14 +593,6 @@ fn look(found: Option<Record>, fingerprint: Fingerprint, now: Millis) -> Verdict
 
 fn keep(verdict: Verdict) -> Step {
     Step { change: Change::Keep, verdict }
-}
-
-impl Completed {
-    /// Whether its body is there to be replayed.
-    #[must_use]
-    pub fn is_whole(&self) -> bool {
-        matches!(self.reply.body, Kept::Whole { .. })
-    }
 }
 
 /// How long a closed doubt goes on to answer 410 at the least: 90 days. Nobody ever learnt whether the

@@ -82,10 +82,20 @@ impl Caller<'_> {
     }
 }
 
+/// A credential with bytes that the runtime could not decode: two of them may read the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Undecodable;
+
 /// Digest of the credential; where none of the parts is present, the whole Cookie header is the
-/// credential, its cookies in any order. `header` looks a header up by lower-case name.
-#[must_use]
-pub fn credential(parts: &[CredentialPart], header: &dyn Fn(&str) -> Option<String>) -> [u8; 16] {
+/// credential, its cookies in any order. A blank part is absent: a proxy that empties a header must not
+/// make all callers one. `header` looks a header up by lower-case name.
+///
+/// # Errors
+/// The credential holds what the runtime puts in place of bytes that are not UTF-8.
+pub fn credential(
+    parts: &[CredentialPart],
+    header: &dyn Fn(&str) -> Option<String>,
+) -> Result<[u8; 16], Undecodable> {
     let cookie_header = header("cookie").unwrap_or_default();
     let mut sorted = cookies(&cookie_header);
     let values: Vec<Vec<String>> = parts
@@ -97,19 +107,27 @@ pub fn credential(parts: &[CredentialPart], header: &dyn Fn(&str) -> Option<Stri
                 named.map(|(_, value)| (*value).to_owned()).collect()
             }
         })
+        .map(|values: Vec<String>| values.into_iter().filter(|v| !v.trim().is_empty()).collect())
         .collect();
     if values.iter().any(|values| !values.is_empty()) {
-        return values
+        decodable(values.iter().flatten())?;
+        return Ok(values
             .iter()
             .fold(Parts::of("credential"), |parts, values| list(parts, values))
-            .half();
+            .half());
     }
+    decodable([&cookie_header])?;
     sorted.sort_unstable();
     let pairs: Vec<String> =
         sorted.iter().flat_map(|(name, value)| [(*name).to_owned(), (*value).to_owned()]).collect();
     // What is no pair at all still tells callers apart.
     let whole = if pairs.is_empty() { vec![cookie_header] } else { pairs };
-    list(Parts::of("cookie"), &whole).half()
+    Ok(list(Parts::of("cookie"), &whole).half())
+}
+
+fn decodable<'v>(values: impl IntoIterator<Item = &'v String>) -> Result<(), Undecodable> {
+    let broken = values.into_iter().any(|value| value.contains(char::REPLACEMENT_CHARACTER));
+    if broken { Err(Undecodable) } else { Ok(()) }
 }
 
 fn list(parts: Parts, values: &[String]) -> Parts {

@@ -1,48 +1,123 @@
 //! Buffers bodies, within limits: so much per body, and 32 MiB in all per instance (an isolate has
 //! 128 MB, developers.cloudflare.com, workers/platform/limits). Bytes stay in JavaScript memory: they
 //! are hashed, stored and sent on without entering Wasm.
+//!
+//! A request is admitted only while there is room; once its claim is granted the reply always finds
+//! room, so that a full buffer refuses new work and never loses an outcome.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 
 use js_sys::{ArrayBuffer, Uint8Array};
 use wasm_bindgen::{JsCast as _, JsValue};
 use wasm_bindgen_futures::JsFuture;
 
+use super::exchange::now;
 use super::js;
 use crate::digest::sha256;
 use crate::fingerprint::BodyRule;
 use crate::policy::BODY_MAX;
+use crate::record::Millis;
 
 thread_local! {
-    static BUFFERED: Cell<u64> = const { Cell::new(0) };
+    static SHARES: RefCell<Vec<Rc<Share>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// A share of the instance's buffer; given back when dropped.
-#[derive(Debug, Default)]
-pub(super) struct Room(u64);
+/// What one body takes of the buffer.
+struct Share {
+    bytes: Cell<u64>,
+    chunks: RefCell<Vec<Uint8Array>>,
+    lapses: Cell<Millis>,
+}
+
+/// A body in the instance's buffer; given back when dropped.
+///
+/// When a client hangs up at the wrong moment the runtime drops the request's context, and the future
+/// that owns this is never polled nor dropped again. So every share has a time at which it lapses, and
+/// whoever needs room takes back what has lapsed.
+pub(super) struct Room(Rc<Share>);
 
 impl Room {
-    /// Takes so many bytes more; false, and nothing taken, if they are not there.
-    pub(super) fn grow(&mut self, bytes: u64) -> bool {
-        let fits = BUFFERED.get().saturating_add(bytes) <= BODY_MAX;
-        if fits {
-            BUFFERED.set(BUFFERED.get() + bytes);
-            self.0 += bytes;
-        }
-        fits
+    /// An empty share that lapses when nothing has been added for a while.
+    fn new() -> Self {
+        let share = Rc::new(Share {
+            bytes: Cell::new(0),
+            chunks: RefCell::default(),
+            lapses: Cell::new(now().plus(READ_IDLE)),
+        });
+        SHARES.with_borrow_mut(|shares| shares.push(share.clone()));
+        Self(share)
+    }
+
+    /// Keeps what is there for so long, instead of the time for reading it.
+    pub(super) fn keep_for(&self, span: Millis) {
+        self.0.lapses.set(now().plus(span));
+    }
+
+    /// All bytes.
+    pub(super) fn bytes(&self) -> Uint8Array {
+        let whole = joined(self.0.chunks.take());
+        self.0.chunks.replace(vec![whole.clone()]);
+        whole
+    }
+
+    fn add(&self, chunk: Uint8Array) {
+        self.0.bytes.set(self.0.bytes.get() + u64::from(chunk.byte_length()));
+        self.0.chunks.borrow_mut().push(chunk);
+        self.0.lapses.set(now().plus(READ_IDLE));
+    }
+
+    fn take(&self) -> Vec<Uint8Array> {
+        self.0.bytes.set(0);
+        self.0.chunks.take()
+    }
+
+    fn has_lapsed(&self) -> bool {
+        SHARES.with_borrow(|shares| !shares.iter().any(|share| Rc::ptr_eq(share, &self.0)))
     }
 }
 
 impl Drop for Room {
     fn drop(&mut self) {
-        BUFFERED.set(BUFFERED.get().saturating_sub(self.0));
+        SHARES.with_borrow_mut(|shares| shares.retain(|share| !Rc::ptr_eq(share, &self.0)));
     }
+}
+
+/// Whether so many bytes more fit, lapsed shares being taken back if they are in the way.
+fn fits(bytes: u64) -> bool {
+    SHARES.with_borrow_mut(|shares| {
+        let free = |shares: &Vec<Rc<Share>>| {
+            BODY_MAX.saturating_sub(shares.iter().map(|share| share.bytes.get()).sum()) >= bytes
+        };
+        if free(shares) {
+            return true;
+        }
+        let now = now();
+        shares.retain(|share| {
+            let lapsed = share.lapses.get() < now;
+            if lapsed {
+                share.bytes.set(0);
+                share.chunks.borrow_mut().clear();
+            }
+            !lapsed
+        });
+        free(shares)
+    })
+}
+
+/// Whose body it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Of {
+    /// A request's: refused where there is no room.
+    Request,
+    /// The reply to a granted claim: always let in, so that later requests are not.
+    Reply,
 }
 
 /// What came of reading a body.
 pub(super) enum Read {
     /// All of it.
-    Whole(Uint8Array, Room),
+    Whole(Room),
     /// More than the limit: what was read so far; the stream, unlocked, has the rest.
     TooLarge(Vec<Uint8Array>),
     /// The instance's buffer is full.
@@ -52,63 +127,66 @@ pub(super) enum Read {
 }
 
 /// Reads a stream to its end, but not beyond `limit` bytes. `length` is what Content-Length says.
-pub(super) async fn read(stream: Option<JsValue>, length: Option<u64>, limit: u64) -> Read {
-    let mut room = Room::default();
-    let Some(stream) = stream else {
-        return Read::Whole(Uint8Array::new_with_length(0), room);
-    };
-    match length {
-        Some(length) if length > limit => return Read::TooLarge(Vec::new()),
-        Some(length) if !room.grow(length) => return Read::NoRoom(Vec::new()),
-        _ => {}
+pub(super) async fn read(stream: JsValue, length: Option<u64>, limit: u64, of: Of) -> Read {
+    if length.is_some_and(|length| length > limit) {
+        return Read::TooLarge(Vec::new());
     }
-    match chunks(&stream.unchecked_into(), length, limit, &mut room).await {
-        Ok(Chunks::Ended(chunks)) => Read::Whole(joined(chunks), room),
-        Ok(Chunks::Over(chunks)) => Read::TooLarge(chunks),
-        Ok(Chunks::NoRoom(chunks)) => Read::NoRoom(chunks),
+    let room = Room::new();
+    match read_into(&room, &stream.unchecked_into(), length, limit, of).await {
+        Ok(Stopped::AtEnd) => Read::Whole(room),
+        Ok(Stopped::OverLimit) => Read::TooLarge(room.take()),
+        Ok(Stopped::NoRoom) => Read::NoRoom(room.take()),
+        Ok(Stopped::TooSlow) => Read::Broken("it took too long".to_owned()),
         Err(error) => Read::Broken(js::text(&error)),
     }
 }
 
-enum Chunks {
-    Ended(Vec<Uint8Array>),
-    Over(Vec<Uint8Array>),
-    NoRoom(Vec<Uint8Array>),
+enum Stopped {
+    AtEnd,
+    OverLimit,
+    NoRoom,
+    TooSlow,
 }
 
-async fn chunks(
+async fn read_into(
+    room: &Room,
     stream: &js::Readable,
     length: Option<u64>,
     limit: u64,
-    room: &mut Room,
-) -> Result<Chunks, JsValue> {
+    of: Of,
+) -> Result<Stopped, JsValue> {
+    // Only bytes that have come take room: a length is a promise, and anyone can make it.
+    if of == Of::Request && !fits(length.unwrap_or(1)) {
+        return Ok(Stopped::NoRoom);
+    }
     let reader = stream.get_reader()?;
-    let mut chunks = Vec::new();
-    let mut total = 0_u64;
+    let mut total = 0;
     loop {
         let step = JsFuture::from(reader.read()?).await?;
+        if room.has_lapsed() {
+            return Ok(Stopped::TooSlow);
+        }
         if js::get(&step, "done").is_truthy() {
-            return Ok(Chunks::Ended(chunks));
+            return Ok(Stopped::AtEnd);
         }
         let chunk: Uint8Array = js::get(&step, "value").unchecked_into();
         let bytes = u64::from(chunk.byte_length());
         total += bytes;
-        chunks.push(chunk);
-        // A declared length has its room already; the runtime ends a body that exceeds it.
-        let has_room = length.is_some_and(|length| total <= length) || room.grow(bytes);
+        let has_room = of == Of::Reply || fits(bytes);
+        room.add(chunk);
         if total > limit || !has_room {
             reader.release_lock()?;
-            return Ok(if total > limit { Chunks::Over(chunks) } else { Chunks::NoRoom(chunks) });
+            return Ok(if total > limit { Stopped::OverLimit } else { Stopped::NoRoom });
         }
     }
 }
 
-fn joined(mut chunks: Vec<Uint8Array>) -> Uint8Array {
+/// One array of several; the one itself where there is one.
+pub(super) fn joined(mut chunks: Vec<Uint8Array>) -> Uint8Array {
     if chunks.len() == 1 {
         return chunks.remove(0);
     }
-    let total = chunks.iter().map(Uint8Array::byte_length).sum();
-    let whole = Uint8Array::new_with_length(total);
+    let whole = Uint8Array::new_with_length(chunks.iter().map(Uint8Array::byte_length).sum());
     let mut at = 0;
     for chunk in &chunks {
         whole.set(chunk, at);
@@ -147,3 +225,5 @@ pub(super) async fn message(
 
 /// Above this, hashing by the runtime is cheaper than copying (measured: between 1 and 2 KB).
 const COPIED_MAX: u32 = 2048;
+/// A body of which nothing comes for so long may lose its room to others.
+const READ_IDLE: Millis = Millis(15_000);

@@ -1,5 +1,6 @@
 //! The world of one guarded request: its Ledger, its origin, its clock.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -39,10 +40,8 @@ pub(super) struct Exchange {
     pub(super) method: String,
     /// Headers of the request as they came.
     pub(super) headers: Headers,
-    /// Its body; none where it had none.
-    pub(super) body: Option<Uint8Array>,
-    /// The share of the instance's buffer that the body takes.
-    pub(super) room: std::cell::RefCell<Room>,
+    /// Its body, until the origin has it; none where it had none.
+    pub(super) body: RefCell<Option<Room>>,
     /// Where requests go.
     pub(super) policy: Rc<Policy>,
 }
@@ -59,9 +58,10 @@ impl World for Exchange {
     ) -> Result<Told<Uint8Array>, Unreachable> {
         let addressed = Addressed { key: *key, shards: self.policy.shards, ask: ask.clone() };
         let body = heard.and_then(|heard| match &heard.body {
-            Body::Whole(bytes, _) => Some(bytes),
+            Body::Whole(room) => Some(room.bytes()),
             Body::None | Body::Streaming(_) => None,
         });
+        let body = body.as_ref();
         let told = self.ask_in(&addressed, VERSION, body).await?;
         // A busy object runs the code of before for minutes after a deploy.
         match told {
@@ -77,11 +77,10 @@ impl World for Exchange {
 
     async fn forward(&self, run: Run) -> Result<Answer, Failure> {
         let init = self.request_init(run).map_err(|_| Failure::NeverSent)?;
-        let heard =
-            origin::forward(&self.address, &init, self.binding.as_ref(), &self.guarded.route).await;
-        // The origin has it; its room is free for replies.
-        drop(self.room.take());
-        heard
+        // Not held while the origin works: only the runtime needs the bytes then, and a future whose
+        // context dies would hold them for ever.
+        let free = || drop(self.body.take());
+        origin::forward(&self.address, init, self.binding.as_ref(), &self.guarded.route, free).await
     }
 
     async fn probe(&self) -> Result<Answer, Failure> {
@@ -89,7 +88,7 @@ impl World for Exchange {
         let address =
             origin::probe_address(&self.policy.origin, &self.asked, path, &self.guarded.key);
         let init = self.probe_init().map_err(|_| Failure::NeverSent)?;
-        origin::forward(&address, &init, self.binding.as_ref(), &self.guarded.route).await
+        origin::forward(&address, init, self.binding.as_ref(), &self.guarded.route, || {}).await
     }
 
     async fn pause(&self, span: Millis) {
@@ -132,7 +131,7 @@ impl Exchange {
         headers.set("x-correlation-id", &self.guarded.correlation_id)?;
         headers.set("idempotency-attempt", &run.attempt.to_string())?;
         self.forward_key(&headers, run)?;
-        let body = self.body.as_ref().map_or(JsValue::NULL, JsValue::from);
+        let body = self.body.borrow().as_ref().map_or(JsValue::NULL, |room| room.bytes().into());
         Ok(origin::init(&self.method, &headers, body))
     }
 

@@ -108,6 +108,12 @@ pub(crate) fn get(of: &JsValue, name: &str) -> JsValue {
     Reflect::get(of, &JsValue::from_str(name)).unwrap_or(JsValue::UNDEFINED)
 }
 
+/// The names of an object's own members.
+pub(crate) fn keys(of: &JsValue) -> Vec<String> {
+    let names = Reflect::own_keys(of).unwrap_or_else(|_| Array::new());
+    names.iter().filter_map(|name| name.as_string()).collect()
+}
+
 /// A plain object of these members.
 pub(crate) fn object(members: &[(&str, JsValue)]) -> Object {
     let object = Object::new();

@@ -5,7 +5,8 @@
 //! any other await lets others in). The answer leaves after the write is on disk: the runtime's output
 //! gate holds it until then, so a granted claim is durable.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::VecDeque;
 use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
@@ -23,15 +24,19 @@ use super::parked::Parked;
 use super::store::{Store, Stored};
 use crate::ask::{Ask, CredentialChange, How, Replay, Told};
 use crate::key::KeyId;
-use crate::record::{Change, Completed, Event, Kindred, Millis, Step, Verdict, step};
+use crate::record::{
+    Change, Completed, Event, Kindred, Lease, Millis, Record, State as Stage, Step, Verdict, step,
+};
 use crate::wire::{self, Addressed, VERSION};
 
 /// One shard.
 #[durable_object(alarm)]
 pub struct Ledger {
     storage: js::Storage,
-    store: Result<Store, String>,
+    store: OnceCell<Store>,
     parked: Parked,
+    /// Leases that were released a moment ago, and when.
+    released: RefCell<VecDeque<(Lease, Millis)>>,
     /// When the alarm is set for; unknown until asked after a start.
     alarm: Cell<Alarm>,
     /// The number of shards that this data was first used with, once known.
@@ -55,11 +60,11 @@ type Answer = (Told<()>, Option<Uint8Array>);
 impl DurableObject for Ledger {
     fn new(state: State, env: Env) -> Self {
         let storage: js::Storage = js::get(state.as_raw(), "storage").unchecked_into();
-        let store = Store::open(&storage).map_err(|error| js::text(&error));
         Self {
             storage,
-            store,
+            store: OnceCell::new(),
             parked: Parked::default(),
+            released: RefCell::default(),
             alarm: Cell::new(Alarm::Unknown),
             shards: Cell::new(None),
             env: env.into(),
@@ -125,7 +130,7 @@ impl Ledger {
     /// The number of shards that this data was first used with. A shard that has none yet asks shard 0,
     /// which every number of shards has: under another number a known key would be unknown, and run again.
     async fn first_shards(&self, ask: &Ask, key: KeyId, shards: u16) -> Result<u16, JsValue> {
-        let store = self.store.as_ref().map_err(|why| JsValue::from_str(why))?;
+        let store = self.store()?;
         let known = match self.shards.get() {
             Some(known) => Some(known),
             None => store.shards()?,
@@ -161,48 +166,69 @@ impl Ledger {
         }
     }
 
+    /// The database; opened on first use, and again where that failed.
+    fn store(&self) -> Result<&Store, JsValue> {
+        if self.store.get().is_none() {
+            // Nobody else can have set it since: nothing was awaited.
+            let _ = self.store.set(Store::open(&self.storage)?);
+        }
+        self.store.get().ok_or_else(|| JsValue::from_str("the database is not open"))
+    }
+
     /// The synchronous block: read, decide, write. No await in here.
     fn take(&self, key: KeyId, ask: Ask, body: &Uint8Array) -> Result<Found, JsValue> {
-        let store = self.store.as_ref().map_err(|why| JsValue::from_str(why))?;
+        let store = self.store()?;
         let now = now();
         let (stored, event) = match ask {
+            // A copy of a claim that was on its way while its lease was given back: granting it would
+            // leave the key to nobody.
+            Ask::Claim(claim, _) if self.was_released(claim.lease, now) => {
+                return Ok(Found::Answer((Told::Stale, None)));
+            }
             Ask::Claim(claim, change) => {
                 let kin = matches!(change, CredentialChange::Refuse).then_some(claim.about.kin);
-                let (stored, kindred) = store.find(key, kin)?;
+                let (stored, kindred) = store.find_with_body(key, kin)?;
                 let live = kindred
                     .into_iter()
                     .filter_map(|record| record.at(now))
                     .any(|record| record.is_live());
                 (stored, Event::Claim(claim, if live { Kindred::Live } else { Kindred::None }))
             }
-            Ask::Settle(lease, reply) => (store.find(key, None)?.0, Event::Settle(lease, reply)),
-            Ask::Release(lease) => (store.find(key, None)?.0, Event::Release(lease)),
-            Ask::Doubt(lease) => (store.find(key, None)?.0, Event::Doubt(lease)),
-            Ask::Look(fingerprint) => (store.find(key, None)?.0, Event::Look(fingerprint)),
+            Ask::Settle(lease, reply) => (store.find(key)?, Event::Settle(lease, reply)),
+            Ask::Release(lease) => {
+                self.remember_released(lease, now);
+                (store.find(key)?, Event::Release(lease))
+            }
+            Ask::Doubt(lease) => (store.find(key)?, Event::Doubt(lease)),
+            Ask::Look(fingerprint) => {
+                (store.find_with_body(key, None)?.0, Event::Look(fingerprint))
+            }
             Ask::Shards => return Ok(Found::Answer((Told::Kept(None), None))),
         };
         let Step { change, verdict } =
             step(stored.as_ref().map(|stored| stored.record.clone()), event, now);
-        self.write(key, stored.as_ref(), &change, body)?;
+        store.apply(key, stored.as_ref(), &change, body)?;
         self.wake(key, &change, body);
+        if let Change::Insert(record) | Change::Update(record) | Change::Complete(record) = &change
+        {
+            self.arm(record.gone());
+        }
         told(store, verdict, stored.as_ref())
     }
 
-    fn write(
-        &self,
-        key: KeyId,
-        stored: Option<&Stored>,
-        change: &Change,
-        body: &Uint8Array,
-    ) -> Result<(), JsValue> {
-        let store = self.store.as_ref().map_err(|why| JsValue::from_str(why))?;
-        store.apply(key, stored, change, body)?;
-        match change {
-            Change::Keep | Change::Delete => Ok(()),
-            Change::Insert(record) | Change::Update(record) | Change::Complete(record) => {
-                self.arm(record.gone())
-            }
+    fn remember_released(&self, lease: Lease, now: Millis) {
+        let mut released = self.released.borrow_mut();
+        released.push_back((lease, now));
+        while released.len() > RELEASED_MAX
+            || released.front().is_some_and(|(_, at)| now.since(*at) > DELIVERY_MAX)
+        {
+            released.pop_front();
         }
+    }
+
+    fn was_released(&self, lease: Lease, now: Millis) -> bool {
+        let released = self.released.borrow();
+        released.iter().any(|(known, at)| *known == lease && now.since(*at) <= DELIVERY_MAX)
     }
 
     /// Whatever ends a claim wakes those who wait for it; a grant ends none.
@@ -249,21 +275,25 @@ impl Ledger {
         Ok(())
     }
 
-    /// Sets the alarm if it is not set for as early. It belongs to the same commit as the row.
-    fn arm(&self, gone: Millis) -> Result<(), JsValue> {
+    /// Sets the alarm if it is not set for as early. It belongs to the same commit as the row. A failure
+    /// is no reason to refuse: the row is right, and the next one tries again.
+    fn arm(&self, gone: Millis) {
         let at = gone.max(self.sweep_from.get());
         if matches!(self.alarm.get(), Alarm::At(set) if set <= at) {
-            return Ok(());
+            return;
         }
         // The call is made here and now; its promise says nothing that the output gate does not.
-        let _ = self.storage.set_alarm(to_js(at))?;
-        self.alarm.set(Alarm::At(at));
-        Ok(())
+        match self.storage.set_alarm(to_js(at)) {
+            Ok(_) => self.alarm.set(Alarm::At(at)),
+            Err(error) => {
+                worker::console_error!("the sweep could not be scheduled: {}", js::text(&error));
+            }
+        }
     }
 
     /// One pass over the shard in bounded batches. Between two batches other requests get their turn.
     async fn sweep(&self) -> Result<(), JsValue> {
-        let store = self.store.as_ref().map_err(|why| JsValue::from_str(why))?;
+        let store = self.store()?;
         let (mut after, mut rows, mut next) = (None, 0, None);
         while let Some(batch) = store.sweep(after.as_ref(), now())? {
             rows += batch.rows;
@@ -272,7 +302,10 @@ impl Ledger {
             Delay::from(Duration::ZERO).await;
         }
         self.sweep_from.set(now().plus(SWEEP_PAUSE).plus(Millis(rows)));
-        next.map_or(Ok(()), |gone| self.arm(gone))
+        if let Some(gone) = next {
+            self.arm(gone);
+        }
+        Ok(())
     }
 }
 
@@ -286,7 +319,8 @@ fn told(store: &Store, verdict: Verdict, stored: Option<&Stored>) -> Result<Foun
     let told = match verdict {
         Verdict::Join(until) => return Ok(Found::Wait(until)),
         Verdict::Replay(completed) => {
-            let body = stored.map(|stored| store.body(stored)).transpose()?.flatten();
+            let body =
+                stored.map(|stored| store.body(stored, &completed.reply)).transpose()?.flatten();
             return Ok(Found::Answer((replay(&completed, How::Replayed), body)));
         }
         Verdict::Granted(run) => Told::Granted(run),
@@ -312,9 +346,9 @@ fn replay(completed: &Completed, how: How) -> Told<()> {
     })
 }
 
-fn completed(record: &crate::record::Record) -> Option<&Completed> {
+fn completed(record: &Record) -> Option<&Completed> {
     match &record.state {
-        crate::record::State::Completed(completed) => Some(completed),
+        Stage::Completed(completed) => Some(completed),
         _ => None,
     }
 }
@@ -333,6 +367,11 @@ fn to_js(at: Millis) -> f64 {
     at.0 as f64
 }
 
+/// For how long a call may still be delivered after its caller has given it up: the runtime starts no
+/// retry later than 10 s after the first (durable-objects/best-practices/automatic-retries).
+const DELIVERY_MAX: Millis = Millis(60_000);
+/// At 500 releases a second, which is what a shard can write, 20 s of them.
+const RELEASED_MAX: usize = 10_000;
 /// Between two passes at least, and 1 ms more for each row of the shard: a pass over 10^6 rows, which
 /// costs about half a second of the object's time, comes at most every 17 minutes.
 const SWEEP_PAUSE: Millis = Millis(5_000);

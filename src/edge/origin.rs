@@ -7,7 +7,7 @@ use wasm_bindgen::{JsCast as _, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::Headers;
 
-use super::body::{self, Read, Room};
+use super::body::{self, Of, Read, Room};
 use super::js;
 use crate::filter::Heard;
 use crate::fingerprint::media_type;
@@ -33,7 +33,7 @@ pub(super) enum Body {
     /// None, by its status.
     None,
     /// All of it, in the instance's buffer.
-    Whole(Uint8Array, #[expect(dead_code, reason = "held while the bytes are")] Room),
+    Whole(Room),
     /// What has been read, and the stream that has the rest.
     Streaming(Vec<Uint8Array>),
 }
@@ -46,7 +46,7 @@ impl Heard for Answer {
     fn reply(&self) -> Reply {
         let body = match &self.body {
             Body::None => Kept::Whole { bytes: 0 },
-            Body::Whole(bytes, _) => Kept::Whole { bytes: bytes.byte_length().into() },
+            Body::Whole(room) => Kept::Whole { bytes: room.bytes().byte_length().into() },
             Body::Streaming(_) => Kept::StatusOnly,
         };
         let headers = kept_headers(&entries(&self.response.headers()), &self.route.reply);
@@ -94,27 +94,36 @@ fn base(origin: &Origin, asked: &Address) -> String {
     }
 }
 
-/// Sends a request on. `binding` is the service binding ORIGIN, if that is where it goes.
+/// Sends a request on, and reads the answer. `binding` is the service binding ORIGIN, if that is where
+/// it goes; `free` is called once the origin has answered.
 pub(super) async fn forward(
+    address: &str,
+    init: JsValue,
+    binding: Option<&js::Fetcher>,
+    route: &Rc<Route>,
+    free: impl FnOnce(),
+) -> Result<Answer, Failure> {
+    let sent = send(address, &init, binding).map_err(|_| Failure::NeverSent)?;
+    drop(init);
+    let response = JsFuture::from(sent).await;
+    free();
+    read(response.map_err(|_| Failure::Unknown)?.unchecked_into(), route).await
+}
+
+/// A throw in here means that the runtime was never asked to send anything.
+fn send(
     address: &str,
     init: &JsValue,
     binding: Option<&js::Fetcher>,
-    route: &Rc<Route>,
-) -> Result<Answer, Failure> {
-    // Throws here mean that the runtime was never asked to send anything.
-    let request =
-        js::NewRequest::new(&JsValue::from_str(address), init).map_err(|_| Failure::NeverSent)?;
+) -> Result<js_sys::Promise, JsValue> {
+    let request = js::NewRequest::new(&JsValue::from_str(address), init)?;
     // `encodeResponseBody` counts in the init of `fetch` only (lost when a Request is wrapped again):
     // with it gzip and br bodies are handed over as they came.
     let as_it_comes = js::object(&[("encodeResponseBody", JsValue::from_str("manual"))]);
-    let sent = match binding {
+    match binding {
         Some(binding) => binding.fetch(&request, &as_it_comes),
         None => js::fetch(&request, &as_it_comes),
-    };
-    let response = JsFuture::from(sent.map_err(|_| Failure::NeverSent)?)
-        .await
-        .map_err(|_| Failure::Unknown)?;
-    read(response.unchecked_into(), route).await
+    }
 }
 
 async fn read(response: web_sys::Response, route: &Rc<Route>) -> Result<Answer, Failure> {
@@ -127,9 +136,15 @@ async fn read(response: web_sys::Response, route: &Rc<Route>) -> Result<Answer, 
     if of_type.as_deref() == Some("text/event-stream") {
         return Ok(Answer { response, body: Body::Streaming(Vec::new()), route: route.clone() });
     }
-    let stream = response.body().map(JsValue::from);
-    let body = match body::read(stream, content_length(&headers), route.reply_max).await {
-        Read::Whole(bytes, room) => Body::Whole(bytes, room),
+    let Some(stream) = response.body() else {
+        return Ok(Answer { response, body: Body::None, route: route.clone() });
+    };
+    let length = content_length(&headers);
+    let body = match body::read(stream.into(), length, route.reply_max, Of::Reply).await {
+        Read::Whole(room) => {
+            room.keep_for(route.terms().lease);
+            Body::Whole(room)
+        }
         Read::TooLarge(chunks) | Read::NoRoom(chunks) => Body::Streaming(chunks),
         // Truncated or reset: the runtime raises it when the body is read to its end.
         Read::Broken(_) => return Err(Failure::Unknown),

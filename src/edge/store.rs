@@ -12,10 +12,12 @@ use js_sys::{Array, Uint8Array};
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast as _, JsValue};
 
+use super::body::joined;
 use super::js;
 use crate::fingerprint::Kin;
 use crate::key::KeyId;
 use crate::record::{Change, Millis, Record};
+use crate::reply::{Kept, Reply};
 use crate::wire::{self, Unreadable};
 
 /// The database of one shard.
@@ -96,16 +98,21 @@ impl Store {
         Ok(self.shards()?.unwrap_or(shards))
     }
 
-    /// The key id's row, and, where asked for, those of the same operation under other key ids (the
-    /// key's records in every scope lie side by side, so this is one range of the primary key).
-    pub(super) fn find(
+    /// The key id's row, without a body that lies in it.
+    pub(super) fn find(&self, key: KeyId) -> Result<Option<Stored>, JsValue> {
+        self.rows(FIND, &[blob(&key.0)])?.pop().map(|row| Stored::read(&row)).transpose()
+    }
+
+    /// The key id's row with its body, and, where asked for, those of the same operation under other key
+    /// ids (the key's records in every scope lie side by side, so this is one range of the primary key).
+    pub(super) fn find_with_body(
         &self,
         key: KeyId,
         kin: Option<Kin>,
     ) -> Result<(Option<Stored>, Vec<Record>), JsValue> {
         let own = blob(&key.0);
         let rows = match kin {
-            None => self.rows(FIND, &[own])?,
+            None => self.rows(FIND_WITH_BODY, &[own])?,
             Some(kin) => {
                 let [lowest, highest] = range(key);
                 self.rows(FIND_WITH_KIN, &[own, blob(&lowest), blob(&highest), blob(&kin.0)])?
@@ -113,12 +120,10 @@ impl Store {
         };
         let (mut stored, mut kindred) = (None, Vec::new());
         for row in rows {
-            let record = read(&row.rec())?;
             if row.own() > 0.0 {
-                let pieces = Pieces { first: row.piece(), count: row.pieces() };
-                stored = Some(Stored { record, body: row.body(), pieces });
+                stored = Some(Stored::read(&row)?);
             } else {
-                kindred.push(record);
+                kindred.push(read(&row.rec())?);
             }
         }
         Ok((stored, kindred))
@@ -155,22 +160,27 @@ impl Store {
         }
     }
 
-    /// The stored body of a row; none where the reply has none.
-    pub(super) fn body(&self, stored: &Stored) -> Result<Option<Uint8Array>, JsValue> {
+    /// The stored body of a reply, which must be as long as its record says: a piece that is missing is
+    /// an error, never a shorter reply.
+    pub(super) fn body(
+        &self,
+        stored: &Stored,
+        reply: &Reply,
+    ) -> Result<Option<Uint8Array>, JsValue> {
+        let Kept::Whole { bytes } = reply.body else { return Ok(None) };
         let Pieces { first, count } = stored.pieces;
-        if count == 0.0 {
-            let there = !stored.body.is_null() && !stored.body.is_undefined();
-            return Ok(there.then(|| Uint8Array::new(&stored.body)));
+        let pieces: Vec<Uint8Array> = if count > 0.0 {
+            let rows = self.rows(READ_PIECES, &[first.into(), (first + count).into()])?;
+            rows.iter().map(|row| Uint8Array::new(&row.body())).collect()
+        } else if stored.body.is_object() {
+            vec![Uint8Array::new(&stored.body)]
+        } else {
+            Vec::new()
+        };
+        if pieces.iter().map(|piece| u64::from(piece.byte_length())).sum::<u64>() != bytes {
+            return Err(JsValue::from_str("a stored body is not as long as its record says"));
         }
-        let rows = self.rows(READ_PIECES, &[first.into(), (first + count).into()])?;
-        let pieces: Vec<_> = rows.iter().map(|row| Uint8Array::new(&row.body())).collect();
-        let whole = Uint8Array::new_with_length(pieces.iter().map(Uint8Array::byte_length).sum());
-        let mut at = 0;
-        for piece in &pieces {
-            whole.set(piece, at);
-            at += piece.byte_length();
-        }
-        Ok(Some(whole))
+        Ok(Some(joined(pieces)))
     }
 
     /// Deletes what is gone among the next rows; `None` after the last one.
@@ -253,6 +263,13 @@ impl Store {
     }
 }
 
+impl Stored {
+    fn read(row: &Row) -> Result<Self, JsValue> {
+        let pieces = Pieces { first: row.piece(), count: row.pieces() };
+        Ok(Self { record: read(&row.rec())?, body: row.body(), pieces })
+    }
+}
+
 /// Unreadable is an error for that key, and never "absent": that would run it again.
 fn read(rec: &JsValue) -> Result<Record, JsValue> {
     wire::read_record(&Uint8Array::new(rec).to_vec()).map_err(|Unreadable(at)| {
@@ -305,7 +322,8 @@ const CREATE_SHARDS: &str =
     "CREATE TABLE IF NOT EXISTS s (id INTEGER PRIMARY KEY CHECK (id = 1), shards INTEGER NOT NULL)";
 const READ_SHARDS: &str = "SELECT shards AS rows FROM s";
 const KEEP_SHARDS: &str = "INSERT INTO s (id, shards) VALUES (1, ?) ON CONFLICT DO NOTHING";
-const FIND: &str = "SELECT 1 AS own, rec, body, piece, pieces FROM r WHERE k = ?";
+const FIND: &str = "SELECT rec, piece, pieces FROM r WHERE k = ?";
+const FIND_WITH_BODY: &str = "SELECT 1 AS own, rec, body, piece, pieces FROM r WHERE k = ?";
 const FIND_WITH_KIN: &str = "SELECT k = ?1 AS own, rec, CASE WHEN k = ?1 THEN body END AS body, piece, pieces \
     FROM r WHERE k >= ?2 AND k <= ?3 AND (k = ?1 OR kin = ?4)";
 const INSERT: &str = "INSERT INTO r (k, kin, gone, piece, pieces, rec) VALUES (?, ?, ?, 0, 0, ?) \

@@ -38,16 +38,13 @@ pub(super) fn origin(env: &JsValue) -> OriginVar {
 }
 
 fn read(env: &JsValue) -> Vars {
-    let mut routes: Vec<_> =
-        value(env, "ROUTES").map(|value| ("ROUTES".to_owned(), value)).into_iter().collect();
-    // ROUTES_2, ROUTES_3 … without a gap: a var holds 5 KB.
-    for number in 2.. {
-        let name = format!("ROUTES_{number}");
-        match value(env, &name) {
-            Some(value) => routes.push((name, value)),
-            None => break,
-        }
-    }
+    let mut routes: Vec<(String, Value)> = js::keys(env)
+        .into_iter()
+        .filter(|name| name.starts_with("ROUTES"))
+        .filter_map(|name| value(env, &name).map(|value| (name, value)))
+        .collect();
+    // ROUTES_10 comes after ROUTES_9.
+    routes.sort_by_key(|(name, _)| (name.len(), name.clone()));
     Vars {
         origin: origin(env),
         shards: value(env, "SHARDS"),

@@ -10,7 +10,7 @@ use wasm_bindgen::{JsCast as _, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use worker::{Context, Env, event};
 
-use super::body::{self, Read, Room};
+use super::body::{self, Of, Read, Room};
 use super::exchange::Exchange;
 use super::respond::{self, Client, Response, plain_problem};
 use super::{js, origin, vars};
@@ -50,7 +50,7 @@ enum Body {
     /// Nothing.
     Untouched,
     /// All of it; none where it has none.
-    Whole(Option<Uint8Array>, Room),
+    Whole(Option<Room>),
     /// So much, before it turned out to be too much.
     Begun(Vec<Uint8Array>),
 }
@@ -96,9 +96,9 @@ impl Asked {
     /// Reads the body to find the key in it.
     async fn read(&self, route: Rc<Route>, head: &Head<'_>) -> (Admission, Body) {
         match self.buffer(&route).await {
-            Ok((bytes, room)) => {
-                let copy = bytes.as_ref().map(Uint8Array::to_vec).unwrap_or_default();
-                (consider(route, head, Some(&copy)), Body::Whole(bytes, room))
+            Ok(body) => {
+                let copy = body.as_ref().map(|room| room.bytes().to_vec()).unwrap_or_default();
+                (consider(route, head, Some(&copy)), Body::Whole(body))
             }
             Err((problem, chunks)) => (Admission::Refuse(problem, route), Body::Begun(chunks)),
         }
@@ -124,8 +124,8 @@ impl Asked {
         let sent = match body {
             Body::Untouched if matches!(to, Origin::Url { .. }) => send(&address, request),
             Body::Untouched => send(request, &JsValue::UNDEFINED),
-            Body::Whole(bytes, _) => {
-                send(&address, &carrying(bytes.map_or(JsValue::NULL, JsValue::from)))
+            Body::Whole(body) => {
+                send(&address, &carrying(body.map_or(JsValue::NULL, |room| room.bytes().into())))
             }
             Body::Begun(chunks) => {
                 send(&address, &carrying(respond::stream(request.body(), chunks, &self.context)?))
@@ -141,6 +141,9 @@ impl Asked {
     ) -> Result<Response, JsValue> {
         for wrong in wrongs {
             worker::console_error!("misconfigured: {}: {}", wrong.knob, wrong.why);
+        }
+        if admission::is_own(&head.address.target.path) {
+            return plain_problem(404, "Not Found");
         }
         match Origin::parse(&vars::origin(&self.env)) {
             Ok(origin) if is_safe(head.method) => self.pass(&origin, head, Body::Untouched).await,
@@ -159,16 +162,17 @@ impl Asked {
         body: Body,
     ) -> Result<Response, JsValue> {
         let client = Client::new(guarded.correlation_id.clone(), Some(&guarded.route), head);
-        let (bytes, room) = match self.whole(body, &guarded.route).await {
-            Ok(whole) => whole,
+        let body = match self.whole(body, &guarded.route).await {
+            Ok(body) => body,
             Err((problem, _)) => return client.problem(&problem, None),
         };
-        let (exchange, order) = self.exchange(policy, guarded, head, bytes, room).await?;
+        let digest = digest(body.as_ref(), &guarded.route).await?;
+        let (exchange, order) = self.exchange(policy, guarded, head, &digest, body)?;
         let (sender, answer) = oneshot::channel();
         // Registered before anything is claimed: after a disconnect it would be too late, and only what
         // is registered lives on, for at most 30 s (developers.cloudflare.com, workers/runtime-apis/context).
         self.context.wait_until(async move {
-            filter(&exchange, &order, |said| {
+            filter(&exchange, order, |said| {
                 // Nobody to answer is no reason to stop.
                 let _ = sender.send(said);
             })
@@ -196,39 +200,36 @@ impl Asked {
         head: &Head<'_>,
         body: Body,
     ) -> Result<Response, JsValue> {
-        let (bytes, room) = match self.whole(body, &guarded.route).await {
-            Ok(whole) => whole,
+        let body = match self.whole(body, &guarded.route).await {
+            Ok(body) => body,
             Err((problem, chunks)) => {
                 log_shadow(&guarded.route, problem.code.as_str(), Some(&guarded.correlation_id));
                 return self.pass(&policy.origin, head, Body::Begun(chunks)).await;
             }
         };
-        let passed_on = Body::Whole(bytes.clone(), Room::default());
-        let (exchange, order) = self.exchange(policy, guarded, head, bytes, room).await?;
+        let digest = digest(body.as_ref(), &guarded.route).await?;
+        let (exchange, order) = self.exchange(policy, guarded, head, &digest, None)?;
         let (tell, told) = oneshot::channel::<Facts>();
         self.context.wait_until(async move {
             let passed = async { told.await.map_err(|oneshot::Canceled| Failure::Unknown) };
             let would = watch(&exchange, &order, passed).await;
             log_shadow(&order.route, would, Some(&order.claim.about.correlation_id));
         });
-        let response = self.pass(&policy.origin, head, passed_on).await?;
+        let response = self.pass(&policy.origin, head, Body::Whole(body)).await?;
         // Whoever watches may have given up; the answer passes all the same.
         let _ = tell.send(origin::facts(&response));
         Ok(response)
     }
 
-    async fn exchange(
+    fn exchange(
         &self,
         policy: &Rc<Policy>,
         guarded: Guarded,
         head: &Head<'_>,
-        body: Option<Uint8Array>,
-        room: Room,
+        digest: &[u8; 32],
+        body: Option<Room>,
     ) -> Result<(Exchange, Order), JsValue> {
-        let empty = Uint8Array::new_with_length(0);
-        let digest =
-            body::digest(&guarded.route.fingerprint.body, body.as_ref().unwrap_or(&empty)).await?;
-        let claim = guarded.claim(head, &digest, lease()?);
+        let claim = guarded.claim(head, digest, lease()?);
         let order = Order { key: guarded.id, claim, route: guarded.route.clone() };
         let exchange = Exchange {
             ledger: js::get(&self.env, "LEDGER").unchecked_into(),
@@ -238,8 +239,7 @@ impl Asked {
             asked: head.address.clone(),
             method: head.method.to_owned(),
             headers: self.request.headers(),
-            body,
-            room: RefCell::new(room),
+            body: RefCell::new(body),
             policy: policy.clone(),
         };
         Ok((exchange, order))
@@ -249,28 +249,26 @@ impl Asked {
         &self,
         body: Body,
         route: &Route,
-    ) -> Result<(Option<Uint8Array>, Room), (Problem, Vec<Uint8Array>)> {
+    ) -> Result<Option<Room>, (Problem, Vec<Uint8Array>)> {
         match body {
-            Body::Whole(bytes, room) => Ok((bytes, room)),
+            Body::Whole(body) => Ok(body),
             Body::Untouched | Body::Begun(_) => self.buffer(route).await,
         }
     }
 
     /// The request's body in memory; none where it has none. With a refusal comes what was read.
-    async fn buffer(
-        &self,
-        route: &Route,
-    ) -> Result<(Option<Uint8Array>, Room), (Problem, Vec<Uint8Array>)> {
-        let Some(stream) = self.request.body() else { return Ok((None, Room::default())) };
+    async fn buffer(&self, route: &Route) -> Result<Option<Room>, (Problem, Vec<Uint8Array>)> {
+        let Some(stream) = self.request.body() else { return Ok(None) };
         let length = origin::content_length(&self.request.headers());
         let (code, detail, chunks) = match body::read(
-            Some(stream.into()),
+            stream.into(),
             length,
             route.request_max,
+            Of::Request,
         )
         .await
         {
-            Read::Whole(bytes, room) => return Ok((Some(bytes), room)),
+            Read::Whole(room) => return Ok(Some(room)),
             Read::TooLarge(chunks) => {
                 let detail = format!(
                     "The body is larger than the {} bytes that this operation accepts. Nothing was forwarded.",
@@ -305,6 +303,16 @@ fn refuse(problem: &Problem, route: Option<&Route>, head: &Head<'_>) -> Result<R
 fn raw_target(url: &str) -> &str {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     rest.find(['/', '?']).and_then(|at| rest.get(at..)).unwrap_or("/")
+}
+
+/// The digest of a body by the route's rule. From here on the body is kept for as long as its request
+/// may last.
+async fn digest(body: Option<&Room>, route: &Route) -> Result<[u8; 32], JsValue> {
+    let bytes = body.map_or_else(|| Uint8Array::new_with_length(0), Room::bytes);
+    if let Some(room) = body {
+        room.keep_for(route.wait.plus(route.terms().lease));
+    }
+    body::digest(&route.fingerprint.body, &bytes).await
 }
 
 /// What enforcing would have answered.

@@ -70,9 +70,8 @@ fn expected(status: u16, says_when: bool) -> &'static str {
         WithRetryAfter => says_when,
         WithoutRetryAfter => !says_when,
     };
-    let rows = TABLE
-        .iter()
-        .filter(|(from, to, when, _)| (*from..=*to).contains(&status) && speaks(*when));
+    let rows =
+        TABLE.iter().filter(|(from, to, when, _)| (*from..=*to).contains(&status) && speaks(*when));
     let rows: Vec<_> = rows.map(|(.., letters)| *letters).collect();
     let [letters] = rows[..] else { panic!("{} rows for {status}", rows.len()) };
     letters

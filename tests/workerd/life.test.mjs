@@ -1,6 +1,7 @@
 // Contract 1.5: what a duplicate gets, by the state of the record and the strategy, and how a record ends.
 
 import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
 import { describe, test } from "node:test";
 import { isExecuted, isProblem, isReleased, isReplay, isUnknown } from "./expect.mjs";
 import { freshKey, freshPath, gate, stage, until } from "./harness.mjs";
@@ -169,16 +170,22 @@ describe("the life of a key", { concurrency: 16, timeout: 60_000 }, () => {
     isReplay(await waiter, await second, /^(joined|replayed)$/);
     assert.equal(it.count(), 2);
   });
-  test("where running again is released, the old reply is back", async () => {
-    const it = operation("/any");
-    it.answers((_, n) => (n === 2 ? { status: 429, body: "slow down" } : { status: 201, body: `run ${n}` }));
-    const first = await it.send();
-    isReleased(await it.send({ headers: choose("fail_on_running") }), 429);
-    const replay = await it.send();
-    isReplay(replay, first);
-    assert.equal(replay.get("Idempotency-Expires"), first.get("Idempotency-Expires"));
-    assert.equal(it.count(), 2);
-  });
+  for (const size of [10, 3 * 1024 * 1024]) {
+    test(`where running again is released, the old reply of ${size} bytes is back`, async () => {
+      const it = operation("/any");
+      it.answers((_, n) => (n === 2 ? { status: 429, body: "slow down" } : { status: 201, body: randomBytes(size) }));
+      const first = await it.send();
+      assert.equal(first.body.length, size);
+      isReleased(await it.send({ headers: choose("fail_on_running") }), 429);
+      const replay = await it.send();
+      isReplay(replay, first);
+      assert.equal(replay.get("Idempotency-Expires"), first.get("Idempotency-Expires"));
+      assert.equal(it.count(), 2);
+      const third = await it.send({ headers: choose("fail_on_running") });
+      isExecuted(third);
+      isReplay(await it.send(), third);
+    });
+  }
   test("where running again has an unknown outcome, the key is in doubt", async () => {
     const it = operation("/any");
     it.answers((_, n) => ({ status: n === 2 ? 504 : 201, body: `run ${n}` }));

@@ -61,7 +61,9 @@ fn the_most_specific_path_wins_whatever_the_order() {
 #[test]
 fn a_catch_all_takes_its_parent_unless_that_has_a_route_of_its_own() {
     let policy = parse(paths(&["/a/{*rest}"])).unwrap();
-    for (path, guarded) in [("/a/", true), ("/a/b", true), ("/a/b/", true), ("/a", false), ("/", false)] {
+    for (path, guarded) in
+        [("/a/", true), ("/a/b", true), ("/a/b/", true), ("/a", false), ("/", false)]
+    {
         assert_eq!(found(&policy, "POST", path).is_some(), guarded, "{path}");
     }
     let policy = parse(paths(&["/a/{*rest}", "/a/"])).unwrap();
@@ -127,7 +129,10 @@ fn a_route_that_can_never_match_is_refused() {
     ] {
         let wrongs = parse(routes.clone()).unwrap_err();
         let places: Vec<_> = wrongs.iter().map(|wrong| wrong.knob.as_str()).collect();
-        assert!(!places.is_empty() && places.iter().all(|place| *place == "ROUTES[1].path"), "{routes}: {wrongs:?}");
+        assert!(
+            !places.is_empty() && places.iter().all(|place| *place == "ROUTES[1].path"),
+            "{routes}: {wrongs:?}"
+        );
     }
 }
 

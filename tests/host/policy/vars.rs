@@ -148,7 +148,10 @@ fn routes_are_a_list_of_tables_or_its_json_text_and_go_on_in_further_vars() {
 #[test]
 fn what_is_wrong_in_a_further_var_is_named_there() {
     for (vars, place) in [
-        (routes(&[("ROUTES", json!([])), ("ROUTES_2", json!([{ "path": "/a" }, { "ttl": 1 }]))]), "ROUTES_2[1].ttl"),
+        (
+            routes(&[("ROUTES", json!([])), ("ROUTES_2", json!([{ "path": "/a" }, { "ttl": 1 }]))]),
+            "ROUTES_2[1].ttl",
+        ),
         (routes(&[("ROUTES", json!("{"))]), "ROUTES"),
         (routes(&[("ROUTES", json!("[{}"))]), "ROUTES"),
         (routes(&[("ROUTES", json!("not JSON"))]), "ROUTES"),

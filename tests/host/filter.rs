@@ -1,0 +1,68 @@
+//! `filter`: the story of one request, told in a world whose every move is chosen.
+
+mod crashes;
+mod doubts;
+mod faults;
+mod life;
+mod origin;
+mod schedules;
+
+use std::rc::Rc;
+
+use oncegate::filter::Order;
+use oncegate::key::KeyId;
+use oncegate::record::{Claim, Millis, OnInDoubt, Strategy};
+use oncegate::route::{Doubtful, Route};
+
+use crate::make;
+use crate::world::{Choice, Heard, Scripted, Story, World, heard};
+
+/// The key of every test that needs one only.
+fn the_key() -> KeyId {
+    make::key_id("k")
+}
+
+/// A try of the same request, with a lease of its own.
+fn request(lease: u8) -> Order {
+    by(&make::route(), lease)
+}
+
+/// The same under the rules of a route.
+fn by(route: &Route, lease: u8) -> Order {
+    let claim = Claim {
+        strategy: route.on_duplicate,
+        on_in_doubt: match route.on_in_doubt {
+            Doubtful::Retry => OnInDoubt::Retry,
+            Doubtful::Hold | Doubtful::Probe => OnInDoubt::Hold,
+        },
+        terms: route.terms(),
+        wait: route.wait,
+        ..make::claim(make::lease(lease))
+    };
+    Order { route: Rc::new(route.clone()), ..make::order("k", claim) }
+}
+
+fn with_strategy(strategy: Strategy, lease: u8) -> Order {
+    by(&Route { on_duplicate: strategy, ..make::route() }, lease)
+}
+
+/// The origin answers after so long.
+fn after(span: Millis, heard: Heard) -> Scripted {
+    (span, Ok(heard))
+}
+
+/// A call of the origin that takes a second.
+fn slow() -> Scripted {
+    after(make::s(1), heard(201, "paid 1"))
+}
+
+/// A request that is at the origin, which will say nothing before the driver says so.
+fn at_the_origin(world: &mut World, order: Order) -> Story {
+    let story = world.send(order);
+    while !world.is_forwarding(story) {
+        assert!(world.step(), "it never reaches the origin");
+    }
+    let call = world.forwarding(story);
+    world.take(Choice::Arrive(call));
+    story
+}
