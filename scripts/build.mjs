@@ -8,6 +8,7 @@ import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync 
 import { join, relative, resolve } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { CARGO_PROGRESS, ROOT, Stop, TTY, alone, isMain, main, run, say, withoutChatter } from './run.mjs';
+import { check } from './check.mjs';
 import { TO_BUILD, npmBin, setUp, tool, toolEnv } from './setup.mjs';
 
 // Start-up at the edge is paid per byte; what is above this was not meant.
@@ -19,6 +20,8 @@ const OUTPUTS = ['index.js', 'index_bg.wasm'];
 /** Builds if need be; answers the line that says what there is now. */
 export async function build(args = []) {
   await setUp(...TO_BUILD);
+  const sound = await check();
+  if (sound.includes(': warning: ')) say(sound);
   const out = resolve(ROOT, outDir(args));
   // worker-build's own lock has a gap at its very start; this one has none.
   return alone('build', async () => {

@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
     clippy::string_slice,
@@ -12,9 +13,11 @@
 // What tests are made of.
 mod arbitrary; // any value of the core's types
 mod make; // one value of each, built in one place
+mod world; // requests, a Ledger and an origin that move when they are told to
 
 // One module per subject.
 mod digest; // digests, scope, fingerprint: what is the same request, and whose
+mod filter; // the story of one request
 mod key; // header, key, key id, shard
 mod outcome; // what the origin said
 mod policy; // knobs, vars, matching

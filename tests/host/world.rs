@@ -20,7 +20,7 @@ use std::task::{Context, Poll, Waker};
 
 use futures_channel::oneshot::{self, Receiver};
 use oncegate::ask::Ask;
-use oncegate::filter::{Order, filter};
+use oncegate::filter::{Heard as _, Order, World as _, filter, watch};
 use oncegate::key::KeyId;
 use oncegate::outcome::Failure;
 use oncegate::record::{Millis, Run};
@@ -29,7 +29,7 @@ use self::calls::{Shared, What};
 use self::ledger::Ledger;
 use self::seat::Seat;
 pub(crate) use self::seat::{Heard, heard};
-use crate::make::s;
+use crate::make::{self, s};
 
 /// Something that may happen next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,6 +113,22 @@ impl World {
         self.workers.push(worker);
         self.poll(story);
         story
+    }
+
+    /// A request comes in on a route in shadow mode; the log says what it would have been answered.
+    pub(crate) fn shadow(&mut self, order: Order) {
+        let story = Story(self.workers.len());
+        let seat = Seat::new(story, order.key, &self.shared);
+        let run = async move {
+            let passed = async {
+                let run = make::run(order.claim.lease, 1);
+                seat.forward(run).await.map(|heard| heard.facts())
+            };
+            let would = watch(&seat, &order, passed).await;
+            seat.log(would);
+        };
+        self.workers.push(Worker { story: Some(Box::pin(run)), client: None, answer: None });
+        self.poll(story);
     }
 
     /// What the origin does with the next requests, in turn; then it says 201 at once.
@@ -246,6 +262,10 @@ impl World {
     pub(crate) fn forwarding(&self, story: Story) -> Call {
         let forward = |what: &What| matches!(what, What::Forward(..));
         self.open(story, forward).expect("it is not at the origin")
+    }
+
+    pub(crate) fn is_asking(&self, story: Story) -> bool {
+        self.open(story, |what| matches!(what, What::Ask(_))).is_some()
     }
 
     pub(crate) fn is_forwarding(&self, story: Story) -> bool {

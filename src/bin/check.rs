@@ -1,0 +1,124 @@
+//! `npm run check`: reads wrangler.toml as the Worker will, without starting anything.
+//!
+//! Prints every error with the knob's path, and what is allowed but probably not meant as a warning.
+//! Exit code 1 if there is an error, 2 if the file cannot be read.
+
+use std::process::ExitCode;
+
+use oncegate::policy::{Misconfigured, OriginVar, Policy, Vars};
+use serde_json::Value;
+
+fn main() -> ExitCode {
+    let path = std::env::args().nth(1).unwrap_or_else(|| "wrangler.toml".to_owned());
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) => return unreadable(&path, &error.to_string()),
+    };
+    let config = match toml::from_str::<Value>(&text) {
+        Ok(config) => config,
+        Err(error) => return unreadable(&path, &error.to_string()),
+    };
+    let mut errors = 0;
+    for (place, environment) in environments(&config) {
+        let (wrongs, warnings) = check(&environment);
+        for Misconfigured { knob, why } in &wrongs {
+            println!("{path}: error: {place}{knob}: {why}");
+        }
+        for Misconfigured { knob, why } in &warnings {
+            println!("{path}: warning: {place}{knob}: {why}");
+        }
+        errors += wrongs.len();
+    }
+    if errors > 0 {
+        return ExitCode::from(1);
+    }
+    println!("{path}: sound");
+    ExitCode::SUCCESS
+}
+
+fn unreadable(path: &str, why: &str) -> ExitCode {
+    println!("{path}: error: cannot be read: {}", why.trim());
+    ExitCode::from(2)
+}
+
+/// The deployment as it is, and each of `[env.NAME]`: vars and bindings are not inherited by those
+/// (developers.cloudflare.com, workers/wrangler/environments).
+fn environments(config: &Value) -> Vec<(String, Value)> {
+    let mut all = vec![(String::new(), config.clone())];
+    if let Some(named) = config.get("env").and_then(Value::as_object) {
+        all.extend(named.iter().map(|(name, part)| (format!("env.{name}: "), part.clone())));
+    }
+    all
+}
+
+fn check(config: &Value) -> (Vec<Misconfigured>, Vec<Misconfigured>) {
+    let vars = config.get("vars").cloned().unwrap_or_else(|| Value::Object(serde_json::Map::new()));
+    let mut wrongs = too_large(&vars);
+    wrongs.extend(bindings(config));
+    match Policy::parse(&read(&vars, binds_origin(config))) {
+        Ok(policy) => (wrongs, policy.warnings()),
+        Err(more) => {
+            wrongs.extend(more);
+            (wrongs, Vec::new())
+        }
+    }
+}
+
+/// The same reading as the Worker's, of what wrangler would hand to it.
+fn read(vars: &Value, binds_origin: bool) -> Vars {
+    let origin = match vars.get("ORIGIN") {
+        _ if binds_origin => OriginVar::Binding,
+        None => OriginVar::Absent,
+        Some(value) => OriginVar::Text(value.as_str().unwrap_or_default().to_owned()),
+    };
+    let members = vars.as_object().into_iter().flatten();
+    let mut routes: Vec<(String, Value)> = members
+        .filter(|(name, _)| name.starts_with("ROUTES"))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
+    routes.sort_by_key(|(name, _)| (name.len(), name.clone()));
+    Vars {
+        origin,
+        shards: vars.get("SHARDS").cloned(),
+        location_hint: vars.get("LOCATION_HINT").cloned(),
+        routes,
+    }
+}
+
+fn binds_origin(config: &Value) -> bool {
+    let services = config.get("services").and_then(Value::as_array);
+    services.into_iter().flatten().any(|service| service.get("binding") == Some(&"ORIGIN".into()))
+}
+
+/// A var holds 5 KB (developers.cloudflare.com, workers/platform/limits).
+fn too_large(vars: &Value) -> Vec<Misconfigured> {
+    let members = vars.as_object().into_iter().flatten();
+    members
+        .map(|(name, value)| (name, value.as_str().map_or(value.to_string().len(), str::len)))
+        .filter(|(_, bytes)| *bytes > VAR_BYTES_MAX)
+        .map(|(name, bytes)| {
+            let why = format!("holds {bytes} bytes of the {VAR_BYTES_MAX} that a var may: move routes to ROUTES_2, ROUTES_3 …");
+            Misconfigured { knob: name.clone(), why }
+        })
+        .collect()
+}
+
+fn bindings(config: &Value) -> Vec<Misconfigured> {
+    let objects = config.pointer("/durable_objects/bindings").and_then(Value::as_array);
+    let bound = objects.into_iter().flatten().any(|object| {
+        object.get("name") == Some(&"LEDGER".into())
+            && object.get("class_name") == Some(&"Ledger".into())
+    });
+    let mut wrongs = Vec::new();
+    if !bound {
+        let why = "is not bound: [[durable_objects.bindings]] must hold name = \"LEDGER\", class_name = \"Ledger\"";
+        wrongs.push(Misconfigured { knob: "LEDGER".to_owned(), why: why.to_owned() });
+    }
+    if binds_origin(config) && config.pointer("/vars/ORIGIN").is_some() {
+        let why = "is both a var and a service binding: keep one";
+        wrongs.push(Misconfigured { knob: "ORIGIN".to_owned(), why: why.to_owned() });
+    }
+    wrongs
+}
+
+const VAR_BYTES_MAX: usize = 5 * 1024;

@@ -1,0 +1,202 @@
+//! Nobody knows whether the origin executed it: `hold`, `retry`, `probe`.
+
+use oncegate::key::KeyId;
+use oncegate::outcome::Failure;
+use oncegate::record::Millis;
+use oncegate::route::{Doubtful, Route};
+
+use super::{after, by, request, slow, the_key};
+use crate::make::{self, days, lease, ms_before, s};
+use crate::world::{Choice, Scripted, Story, World, heard};
+
+fn route(on_in_doubt: Doubtful) -> Route {
+    Route { on_in_doubt, ..make::route() }
+}
+
+/// A world in which the first request was executed (or not) and its answer was lost.
+fn doubtful() -> World {
+    let mut world = World::new();
+    world.origin([(s(1), Err(Failure::Unknown))]);
+    world.send(request(1));
+    world.run();
+    assert_eq!(world.record(the_key()), "in doubt");
+    world
+}
+
+fn ask(world: &mut World, route: &Route, lease: u8) -> Story {
+    let story = world.send(by(route, lease));
+    world.run();
+    story
+}
+
+#[test]
+fn a_held_doubt_is_never_forwarded_and_answers_410_when_it_is_closed() {
+    let mut world = doubtful();
+    let hold = route(Doubtful::Hold);
+    let closes = s(1075).plus(days(90));
+    for (lease, at, said) in [
+        (2, s(1075), "409 outcome-unknown"),
+        (3, s(1075).plus(days(2)), "409 outcome-unknown"),
+        (4, ms_before(closes), "409 outcome-unknown"),
+        (5, closes, "410 key-expired"),
+        (6, closes.plus(days(89)), "410 key-expired"),
+    ] {
+        let pause = at.since(world.now());
+        world.run_for(pause);
+        world.take(Choice::Sweep);
+        let story = ask(&mut world, &hold, lease);
+        assert_eq!(world.said(story), said, "at {}", at.0);
+    }
+    assert_eq!(world.executed().len(), 1);
+}
+
+#[test]
+fn a_retried_doubt_is_forwarded_again_once_its_lease_is_over_as_the_next_attempt() {
+    let mut world = doubtful();
+    let retry = route(Doubtful::Retry);
+    let pause = ms_before(s(1075)).since(world.now());
+    world.run_for(pause);
+    let early = ask(&mut world, &retry, 2);
+    assert_eq!(world.said(early), "409 outcome-unknown");
+    world.run_for(Millis(1));
+    world.origin([slow()]);
+    let later = world.send(by(&retry, 3));
+    world.run_for(Millis(0));
+    let joins = world.send(by(&retry, 4));
+    world.run();
+    assert_eq!(world.said(later), r#"201 executed "paid 1""#);
+    assert_eq!(world.said(joins), r#"201 joined "paid 1""#);
+    let runs: Vec<_> = world.executed().iter().map(|executed| executed.run).collect();
+    assert_eq!(runs, [make::run(lease(1), 1), make::run(lease(1), 2)]);
+}
+
+#[test]
+fn a_retry_that_is_released_puts_the_doubt_back() {
+    let mut world = doubtful();
+    world.run_for(s(75));
+    world.origin([after(s(0), heard(429, "busy"))]);
+    let retried = ask(&mut world, &route(Doubtful::Retry), 2);
+    assert_eq!(world.said(retried), r#"429 released "busy""#);
+    assert_eq!(world.record(the_key()), "in doubt");
+    let held = ask(&mut world, &route(Doubtful::Hold), 3);
+    assert_eq!(world.said(held), "409 outcome-unknown");
+}
+
+fn probing() -> Route {
+    let probe = Some("/v1/payments/by-key/{key}".to_owned());
+    Route { probe, ..route(Doubtful::Probe) }
+}
+
+#[test]
+fn a_probe_resolves_a_doubt_by_what_the_origin_says() {
+    let rows: &[(Scripted, u64, &str, &str)] = &[
+        // what the probe hears, how long after the lease's end, what the duplicate hears, what is stored
+        (after(s(0), heard(200, "found")), 0, r#"200 replayed "found""#, "completed"),
+        (after(s(0), heard(200, "found")), 60, r#"200 replayed "found""#, "completed"),
+        (after(s(0), heard(404, "")), 60, r#"201 executed "paid 2""#, "completed"),
+        (after(s(0), heard(404, "")), 3600, r#"201 executed "paid 2""#, "completed"),
+        // Too early: it may still be on its way.
+        (after(s(0), heard(404, "")), 59, "409 outcome-unknown", "in doubt"),
+        (after(s(0), heard(404, "")), 0, "409 outcome-unknown", "in doubt"),
+        // Anything else says nothing.
+        (after(s(0), heard(201, "found")), 3600, "409 outcome-unknown", "in doubt"),
+        (after(s(0), heard(204, "")), 3600, "409 outcome-unknown", "in doubt"),
+        (after(s(0), heard(302, "")), 3600, "409 outcome-unknown", "in doubt"),
+        (after(s(0), heard(401, "")), 3600, "409 outcome-unknown", "in doubt"),
+        (after(s(0), heard(410, "")), 3600, "409 outcome-unknown", "in doubt"),
+        (after(s(0), heard(500, "")), 3600, "409 outcome-unknown", "in doubt"),
+        ((s(0), Err(Failure::Unknown)), 3600, "409 outcome-unknown", "in doubt"),
+        ((s(0), Err(Failure::NeverSent)), 3600, "409 outcome-unknown", "in doubt"),
+        (after(s(61), heard(200, "late")), 3600, "409 outcome-unknown", "in doubt"),
+    ];
+    for (probe, seconds, said, stored) in rows {
+        let mut world = doubtful();
+        let pause = s(1075 + seconds).since(world.now());
+        world.run_for(pause);
+        world.probes([probe.clone()]);
+        let duplicate = ask(&mut world, &probing(), 2);
+        assert_eq!(&world.said(duplicate), said, "{probe:?} after {seconds} s");
+        assert_eq!(&world.record(the_key()), stored, "{probe:?} after {seconds} s");
+    }
+}
+
+#[test]
+fn a_probe_may_find_the_answer_while_the_lease_still_lasts() {
+    let mut world = doubtful();
+    world.probes([after(s(0), heard(404, "")), after(s(0), heard(200, "found"))]);
+    let early = ask(&mut world, &probing(), 2);
+    assert_eq!(world.said(early), "409 outcome-unknown");
+    let found = ask(&mut world, &probing(), 3);
+    assert_eq!(world.said(found), r#"200 replayed "found""#);
+}
+
+#[test]
+fn of_two_probes_that_both_hear_404_one_forwards_and_the_other_waits() {
+    let mut world = doubtful();
+    world.run_for(s(200));
+    let not_found = || after(s(1), heard(404, ""));
+    world.probes([not_found(), not_found()]);
+    world.origin([after(s(2), heard(201, "paid once"))]);
+    let [one, other] = [2, 3].map(|lease| world.send(by(&probing(), lease)));
+    world.run();
+    let mut said = [world.said(one), world.said(other)];
+    said.sort();
+    assert_eq!(said, [r#"201 executed "paid once""#, r#"201 joined "paid once""#]);
+    assert_eq!(world.executed().len(), 2);
+}
+
+/// The slower probe asked before the record moved on; its 404 is about another run.
+#[test]
+fn a_probe_that_comes_late_releases_nothing_of_the_next_run() {
+    let mut world = doubtful();
+    world.run_for(s(200));
+    world.probes([after(s(1), heard(404, "")), after(s(5), heard(404, ""))]);
+    world.origin([(s(1), Err(Failure::Unknown))]);
+    let fast = world.send(by(&probing(), 2));
+    let slow = world.send(by(&probing(), 3));
+    world.run();
+    assert_eq!(world.said(fast), "502 outcome-unknown");
+    assert_eq!(world.said(slow), "409 outcome-unknown");
+    assert_eq!(world.record(the_key()), "in doubt");
+    assert_eq!(world.executed().len(), 2);
+}
+
+#[test]
+fn a_doubtful_request_that_settles_late_is_no_doubt_any_more() {
+    let mut world = World::new();
+    world.origin([after(s(70), heard(201, "late"))]);
+    world.send(request(1));
+    world.run_for(s(65));
+    let in_doubt = world.send(by(&route(Doubtful::Retry), 2));
+    world.run_for(Millis(0));
+    assert_eq!(world.said(in_doubt), "409 outcome-unknown");
+    world.run();
+    let after = ask(&mut world, &route(Doubtful::Retry), 3);
+    assert_eq!(world.said(after), r#"201 replayed "late""#);
+}
+
+#[test]
+fn what_shadow_mode_would_have_answered_and_what_it_learns() {
+    let mut world = World::new();
+    let other = KeyId::new(&make::key("other"), [0; 16]);
+    let said = |world: &mut World, scripted: Scripted, order| {
+        world.origin([scripted]);
+        let before = world.log().len();
+        world.shadow(order);
+        world.run();
+        world.log()[before..].join("; ")
+    };
+    let quick = |status| after(s(0), heard(status, ""));
+    assert_eq!(said(&mut world, quick(201), request(1)), "executed");
+    assert_eq!(said(&mut world, quick(201), request(2)), "replayed");
+    assert_eq!(world.record(the_key()), "completed");
+    let on_other = |lease| oncegate::filter::Order { key: other, ..request(lease) };
+    assert_eq!(said(&mut world, quick(404), on_other(3)), "executed");
+    assert_eq!(world.record(other), "nothing");
+    assert_eq!(said(&mut world, (s(0), Err(Failure::Unknown)), on_other(4)), "executed");
+    assert_eq!(said(&mut world, quick(200), on_other(5)), "outcome-unknown");
+    assert_eq!(world.record(other), "in doubt");
+    world.ledger(|ledger| ledger.broken = Some("disk full".to_owned()));
+    assert_eq!(said(&mut world, quick(200), on_other(6)), "store-unavailable");
+    assert_eq!(world.executed().len(), 6, "everything is forwarded");
+}

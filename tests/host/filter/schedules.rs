@@ -1,0 +1,106 @@
+//! Whatever happens next: requests, faults and time in any order, then a good day to the end.
+
+use oncegate::record::Strategy as OnDuplicate;
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::{at_the_origin, request, the_key, with_strategy};
+use crate::make::{cases, s};
+use crate::world::{Choice, Story, World};
+
+/// Takes one of the choices there are, for each number; then lets everything end.
+fn live(world: &mut World, picks: &[u16], stories: &mut Vec<Story>, orders: u8) {
+    for pick in picks {
+        let choices = world.choices();
+        let wanted = usize::from(*pick) % (choices.len() + 1);
+        match choices.get(wanted) {
+            Some(choice) => world.take(*choice),
+            None if stories.len() < usize::from(orders) => {
+                let lease = u8::try_from(stories.len()).unwrap() + 1;
+                stories.push(world.send(request(lease)));
+            }
+            None => {}
+        }
+    }
+    world.run();
+}
+
+proptest! {
+    #![proptest_config(cases(300))]
+
+    /// The standard table and `hold`: nothing but a release frees the key, and nothing here releases
+    /// what has been executed.
+    #[test]
+    fn the_origin_executes_a_key_once_whatever_happens(picks in vec(any::<u16>(), 0..80)) {
+        let mut world = World::new();
+        let mut stories = Vec::new();
+        live(&mut world, &picks, &mut stories, 4);
+        let stayed: Vec<_> = stories.iter().filter(|story| world.is_over(**story)).collect();
+        prop_assert_eq!(stayed.len(), stories.len(), "nobody waits for ever");
+        prop_assert!(world.executed().len() <= 1);
+        for story in &stories {
+            let said = world.said(*story);
+            // Whoever hears a body hears the one.
+            prop_assert!(!said.contains("paid") || said.ends_with(r#""paid 1""#), "{}", said);
+        }
+        // Much later, one more: it is told what is known, or is the first.
+        world.run_for(s(1000));
+        let last = world.send(request(9));
+        world.run();
+        prop_assert!(world.executed().len() <= 1);
+        let said = world.said(last);
+        let known = [r#"201 replayed "paid 1""#, "409 outcome-unknown", r#"201 executed "paid 1""#];
+        prop_assert!(known.contains(&said.as_str()), "{}", said);
+        prop_assert!(["completed", "in doubt"].contains(&world.record(the_key())));
+    }
+
+    /// An answer that says so is stored: every later one is the same.
+    #[test]
+    fn what_a_client_has_seen_is_what_every_retry_gets(picks in vec(any::<u16>(), 0..60)) {
+        let mut world = World::new();
+        let mut stories = Vec::new();
+        live(&mut world, &picks, &mut stories, 3);
+        let seen = stories.iter().any(|story| {
+            let said = world.said(*story);
+            ["executed", "replayed", "joined"].iter().any(|word| said.contains(word))
+        });
+        let retry = world.send(request(9));
+        world.run();
+        if seen {
+            prop_assert_eq!(world.said(retry), r#"201 replayed "paid 1""#);
+        }
+    }
+}
+
+#[test]
+fn the_choices_of_a_world_are_all_that_can_happen_in_it() {
+    let mut world = World::new();
+    let first = at_the_origin(&mut world, request(1));
+    let call = world.forwarding(first);
+    let choices = world.choices();
+    for choice in [
+        Choice::Answer(call),
+        Choice::Lose(call),
+        Choice::Crash(first),
+        Choice::Leave(first),
+        Choice::Pass,
+        Choice::Reset,
+        Choice::Sweep,
+    ] {
+        assert!(choices.contains(&choice), "{choice:?}");
+    }
+    world.take(Choice::Crash(first));
+    assert_eq!(world.choices(), [Choice::Leave(first), Choice::Reset, Choice::Sweep]);
+}
+
+#[test]
+fn a_fail_on_running_duplicate_runs_again_only_what_has_completed() {
+    let mut world = World::new();
+    at_the_origin(&mut world, request(1));
+    let early = world.send(with_strategy(OnDuplicate::FailOnRunning, 2));
+    world.run();
+    let late = world.send(with_strategy(OnDuplicate::FailOnRunning, 3));
+    world.run();
+    assert!(world.said(early).starts_with("409 in-flight"));
+    assert_eq!(world.said(late), r#"201 executed "paid 2""#);
+}
