@@ -69,7 +69,10 @@ fn a_path_has_one_spelling() {
         ("/\u{0}", "/\u{0}"),
         ("/a b", "/a b"),
         ("/A", "/A"),
-        (r"/a\..\b", r"/a\..\b"),
+        // The runtime makes slashes of them.
+        (r"/a\..\b", "/b"),
+        (r"\v1\payments", "/v1/payments"),
+        ("/a%5Cb", "/a%5Cb"),
     ];
     for (path, expected) in rows {
         assert_eq!(normal_path(path), expected, "{path:?}");

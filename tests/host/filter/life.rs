@@ -75,6 +75,7 @@ fn a_tombstone_answers_410_and_not_a_second_charge() {
 #[test]
 fn duplicates_of_a_running_request_wait_for_its_reply() {
     let mut world = World::new();
+    world.origin([slow()]);
     let first = at_the_origin(&mut world, request(1));
     let duplicates: Vec<_> = (2..42).map(|lease| world.send(request(lease))).collect();
     world.run_for(Millis(0));

@@ -157,7 +157,7 @@ fn only_what_ran_runs_or_may_have_run_is_live_to_another_credential() {
         (State::Completed(completed.clone()), true),
         (State::InDoubt(doubt.clone()), true),
         (State::Expired(completed), false),
-        (State::Closed(doubt), false),
+        (State::Closed(doubt), true),
     ] {
         assert_eq!(make::record(state.clone()).is_live(), live, "{state:?}");
     }

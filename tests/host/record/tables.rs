@@ -43,8 +43,9 @@ fn where_one_is_running() {
         ..until       | look same                          | in flight             | nothing
         ..until       | look other                         | key reused            | nothing
         until..closes | claim other                        | key reused            | nothing
-        until..closes | claim same hold                    | in doubt              | nothing
-        until..closes | claim same retry                   | granted: next attempt | running over doubt
+        until..closes | claim own same                     | in doubt              | nothing
+        until..closes | claim !own same hold               | in doubt              | nothing
+        until..closes | claim !own same retry              | granted: next attempt | running over doubt
         until..closes | settle own                         | kept for ttl          | the new reply
         until..closes | release own                        | kept                  | delete
         until..closes | doubt own                          | kept                  | nothing
@@ -89,8 +90,9 @@ fn where_one_is_running_over_a_completed_one() {
         ..until       | look same                          | in flight             | nothing
         ..until       | look other                         | key reused            | nothing
         until..closes | claim other                        | key reused            | nothing
-        until..closes | claim same hold                    | in doubt              | nothing
-        until..closes | claim same retry                   | granted: next attempt | running over doubt
+        until..closes | claim own same                     | in doubt              | nothing
+        until..closes | claim !own same hold               | in doubt              | nothing
+        until..closes | claim !own same retry              | granted: next attempt | running over doubt
         until..closes | settle own                         | kept for ttl          | the new reply
         until..closes | release own                        | kept                  | the old reply
         until..closes | doubt own                          | kept                  | nothing
@@ -136,8 +138,9 @@ fn where_a_retry_is_running_over_a_doubt() {
         ..until       | look same                          | in flight             | nothing
         ..until       | look other                         | key reused            | nothing
         until..closes | claim other                        | key reused            | nothing
-        until..closes | claim same hold                    | in doubt              | nothing
-        until..closes | claim same retry                   | granted: next attempt | running over doubt
+        until..closes | claim own same                     | in doubt              | nothing
+        until..closes | claim !own same hold               | in doubt              | nothing
+        until..closes | claim !own same retry              | granted: next attempt | running over doubt
         until..closes | settle own                         | kept for ttl          | the new reply
         until..closes | release own                        | kept                  | doubt of nobody
         until..closes | doubt own                          | kept                  | nothing
@@ -166,9 +169,10 @@ fn where_one_has_completed() {
     .meets(
         "
         ..expires | claim other             | key reused         | nothing
-        ..expires | claim same existing     | replay             | nothing
-        ..expires | claim same fail         | executed           | nothing
-        ..expires | claim same rerun        | granted: first     | running over reply
+        ..expires | claim own same          | replay             | nothing
+        ..expires | claim !own same existing| replay             | nothing
+        ..expires | claim !own same fail    | executed           | nothing
+        ..expires | claim !own same rerun   | granted: first     | running over reply
         ..expires | settle own              | kept as it was     | nothing
         ..expires | settle !own             | stale              | nothing
         ..expires | release/doubt           | stale              | nothing
@@ -204,9 +208,10 @@ fn where_one_has_completed_and_leaves_a_tombstone() {
     let deadlines = vec![("expires", completed.expires), ("gone", completed.gone)];
     let table = "
         ..expires     | claim other                  | key reused         | nothing
-        ..expires     | claim same existing          | replay             | nothing
-        ..expires     | claim same fail              | executed           | nothing
-        ..expires     | claim same rerun             | granted: first     | running over reply
+        ..expires     | claim own same               | replay             | nothing
+        ..expires     | claim !own same existing     | replay             | nothing
+        ..expires     | claim !own same fail         | executed           | nothing
+        ..expires     | claim !own same rerun        | granted: first     | running over reply
         ..expires     | settle own                   | kept as it was     | nothing
         ..expires     | settle !own                  | stale              | nothing
         ..expires     | release/doubt                | stale              | nothing
@@ -227,8 +232,8 @@ fn where_one_has_completed_and_leaves_a_tombstone() {
 /// What every doubt has in common, whatever a release of it leaves.
 const DOUBT: &str = "
         ..until       | claim same                   | in doubt              | nothing
-        until..closes | claim same hold              | in doubt              | nothing
-        until..closes | claim same retry             | granted: next attempt | running over doubt
+        until..closes | claim !own same hold         | in doubt              | nothing
+        until..closes | claim !own same retry        | granted: next attempt | running over doubt
         ..closes      | claim other                  | key reused            | nothing
         ..closes      | look same                    | in doubt              | nothing
         ..closes      | look other                   | key reused            | nothing
@@ -250,6 +255,7 @@ fn where_one_is_in_doubt() {
         ..closes | settle own  | kept for ttl | the new reply
         ..closes | release own | kept         | delete
         ..closes | doubt own   | kept         | nothing
+        until..closes | claim own same | in doubt | nothing
         ",
     ));
 }
@@ -263,6 +269,7 @@ fn where_one_is_in_doubt_after_an_earlier_attempt_was() {
         ..closes | settle own  | kept for ttl | the new reply
         ..closes | release own | kept         | doubt of nobody
         ..closes | doubt own   | kept         | nothing
+        until..closes | claim own same | in doubt | nothing
         ",
     ));
 }
@@ -279,6 +286,8 @@ fn where_one_is_in_doubt_and_its_latest_attempt_was_released() {
         DOUBT,
         "
         ..closes | settle/release/doubt own | stale | nothing
+        until..closes | claim own same hold | in doubt | nothing
+        until..closes | claim own same retry | granted: next attempt | running over doubt
         ",
     ));
 }
@@ -293,6 +302,7 @@ fn where_one_is_in_doubt_over_a_completed_one() {
         ..closes | settle own  | kept for ttl | the new reply
         ..closes | release own | kept         | the old reply
         ..closes | doubt own   | kept         | nothing
+        until..closes | claim own same | in doubt | nothing
         ",
     ));
 }
@@ -307,6 +317,7 @@ fn a_doubt_that_was_stored_as_closed_is_the_same_doubt() {
         ..closes | settle own  | kept for ttl | the new reply
         ..closes | release own | kept         | delete
         ..closes | doubt own   | kept         | nothing
+        until..closes | claim own same | in doubt | nothing
         ",
     ));
 }

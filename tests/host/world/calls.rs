@@ -19,7 +19,6 @@ pub(super) struct Shared {
     pub(super) script: VecDeque<Scripted>,
     pub(super) probes: VecDeque<Scripted>,
     pub(super) log: Vec<String>,
-    pub(super) leases: u8,
 }
 
 pub(super) struct Calling {
@@ -70,7 +69,6 @@ impl Shared {
             script: VecDeque::new(),
             probes: VecDeque::new(),
             log: Vec::new(),
-            leases: 0xe0,
         }
     }
 

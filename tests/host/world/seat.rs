@@ -9,7 +9,7 @@ use oncegate::ask::{Ask, Told};
 use oncegate::filter::{self, Unreachable};
 use oncegate::key::KeyId;
 use oncegate::outcome::{Facts, Failure};
-use oncegate::record::{Lease, Millis, Run};
+use oncegate::record::{Millis, Run};
 use oncegate::reply::{Kept, Reply};
 use oncegate::wire::{self, VERSION};
 
@@ -78,12 +78,6 @@ impl filter::World for Seat {
         let until = self.shared.borrow().now.plus(span);
         self.shared.borrow_mut().calls[waiting.at].stage = Stage::Until(until, Said::Woken);
         waiting.await;
-    }
-
-    fn lease(&self) -> Lease {
-        let mut shared = self.shared.borrow_mut();
-        shared.leases += 1;
-        make::lease(shared.leases)
     }
 
     /// Far from the Ledger's clock: whoever takes one for the other is found out.

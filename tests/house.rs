@@ -1,0 +1,95 @@
+//! The rules of the house: what the documents say is what the code does, and imports go one way.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test stops where it finds something wrong"
+)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use oncegate::route::KNOBS;
+
+fn read(path: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
+}
+
+fn files_in(path: &str) -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()).collect()
+}
+
+#[test]
+fn the_readme_lists_every_knob_as_the_code_defines_it() {
+    let readme = read("README.md");
+    for knob in &KNOBS {
+        let default = if knob.default == "null" { String::new() } else { format!("`{}`", knob.default) };
+        let row = format!("| `{}` | {default} | {} |", knob.name, knob.doc);
+        assert!(readme.contains(&row), "README.md lacks this row:\n{row}");
+    }
+    let rows = readme.lines().filter(|line| line.starts_with("| `") && line.matches('|').count() >= 4);
+    assert_eq!(rows.count(), KNOBS.len() + VARS.len(), "README.md has rows for knobs that are none");
+}
+
+#[test]
+fn the_readme_is_short() {
+    assert!(read("README.md").lines().count() <= 150);
+}
+
+#[test]
+fn every_promise_names_a_test_that_is_there() {
+    let readme = read("README.md");
+    let promises: Vec<_> = readme.lines().filter(|line| line.starts_with("- **P")).collect();
+    assert!(promises.len() >= 8, "only {} promises", promises.len());
+    for promise in promises {
+        let files: Vec<_> = promise
+            .split('`')
+            .filter(|word| word.contains(".test.mjs") || word.starts_with("tests/"))
+            .collect();
+        assert!(!files.is_empty(), "no test is named: {promise}");
+        for file in files {
+            let path = if file.starts_with("tests/") { file.to_owned() } else { format!("tests/workerd/{file}") };
+            assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join(&path).exists(), "{path} is not there");
+        }
+    }
+}
+
+#[test]
+fn only_the_edge_knows_the_platform_a_clock_or_chance() {
+    for file in files_in("src").into_iter().filter(|path| path.extension().is_some()) {
+        let text = fs::read_to_string(&file).unwrap();
+        let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+        for line in code {
+            for word in ["worker::", "js_sys", "web_sys", "wasm_bindgen", "SystemTime::now", "Instant::now", "random"] {
+                let allowed = word == "random" && line.contains("random: Lease") || line.contains("&random.0");
+                assert!(!line.contains(word) || allowed, "{}: {line}", file.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn nothing_but_the_edge_imports_the_edge() {
+    for file in files_in("src").into_iter().filter(|path| path.extension().is_some()) {
+        let text = fs::read_to_string(&file).unwrap();
+        assert!(!text.contains("crate::edge"), "{}", file.display());
+    }
+}
+
+#[test]
+fn the_record_and_the_outcome_import_nothing_of_the_conversation() {
+    for (file, forbidden) in [
+        ("src/record.rs", ["crate::filter", "crate::wire", "crate::ask", "crate::policy"]),
+        ("src/outcome.rs", ["crate::filter", "crate::wire", "crate::ask", "crate::policy"]),
+        ("src/wire.rs", ["crate::filter", "crate::policy", "crate::route", "crate::admission"]),
+        ("src/filter.rs", ["crate::wire", "crate::admission", "crate::key::Key;", "crate::json"]),
+    ] {
+        let text = read(file);
+        for import in forbidden {
+            assert!(!text.contains(import), "{file} imports {import}");
+        }
+    }
+}
+
+/// The vars that are no knobs of a route.
+const VARS: [&str; 4] = ["ORIGIN", "SHARDS", "LOCATION_HINT", "ROUTES"];
