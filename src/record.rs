@@ -19,7 +19,7 @@
 
 use crate::digest::Parts;
 use crate::fingerprint::{Fingerprint, Kin};
-use crate::reply::Reply;
+use crate::reply::{Kept, Reply};
 
 /// Milliseconds: an instant on the Ledger's clock (since the Unix epoch), or a span.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -356,6 +356,27 @@ impl Record {
         }
     }
 
+    /// When the sweep has something to do with the row, if nothing else happens to it: delete it, or,
+    /// where a tombstone is due before that, take the reply out of it.
+    #[must_use]
+    pub fn due(&self) -> Due {
+        match &self.state {
+            State::Completed(completed) if completed.leaves_tombstone() => {
+                Due::Tombstone(completed.expires)
+            }
+            _ => Due::Delete(self.gone()),
+        }
+    }
+
+    /// What the sweep writes when a tombstone is due: key id and fingerprint stay, the reply goes.
+    #[must_use]
+    pub fn into_tombstone(self, now: Millis) -> Option<Self> {
+        let Self { about, state } = self.at(now)?;
+        let State::Expired(completed) = state else { return None };
+        let reply = Reply { headers: Vec::new(), body: Kept::StatusOnly, ..completed.reply };
+        Some(Self { about, state: State::Completed(Completed { reply, ..completed }) })
+    }
+
     /// Whether it stands for an operation that ran, runs or may have run, so that the same operation
     /// under another credential would be a second one.
     #[must_use]
@@ -364,6 +385,22 @@ impl Record {
             State::Running(_) | State::Completed(_) | State::InDoubt(_) | State::Closed(_) => true,
             State::Expired(_) => false,
         }
+    }
+}
+
+/// What the sweep will do, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Due {
+    /// Delete the row.
+    Delete(Millis),
+    /// Take the reply out of it.
+    Tombstone(Millis),
+}
+
+impl Completed {
+    fn leaves_tombstone(&self) -> bool {
+        let is_one = self.reply.headers.is_empty() && self.reply.body == Kept::StatusOnly;
+        self.gone > self.expires && !is_one
     }
 }
 

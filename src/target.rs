@@ -68,32 +68,34 @@ pub fn normal_path(path: &str) -> String {
     remove_dot_segments(&decode_unreserved(path).replace('\\', "/"))
 }
 
+/// A path with a broken escape is left as it is: decoding beside it could make a sound one (`%%370`).
 fn decode_unreserved(path: &str) -> String {
-    let mut rest = path;
+    let mut pieces = path.split('%');
     let mut out = String::with_capacity(path.len());
-    while let Some((before, after)) = rest.split_once('%') {
-        out.push_str(before);
-        match after.split_at_checked(2).and_then(|(digits, tail)| Some((unreserved(digits)?, tail)))
-        {
-            Some((plain, tail)) => {
-                out.push(plain);
-                rest = tail;
-            }
+    out.push_str(pieces.next().unwrap_or_default());
+    for piece in pieces {
+        let Some((digits, rest)) = piece.split_at_checked(2).filter(|(digits, _)| is_hex(digits))
+        else {
+            return path.to_owned();
+        };
+        match unreserved(digits) {
+            Some(plain) => out.push(plain),
             None => {
                 out.push('%');
-                rest = after;
+                out.push_str(digits);
             }
         }
+        out.push_str(rest);
     }
-    out.push_str(rest);
     out
+}
+
+fn is_hex(digits: &str) -> bool {
+    digits.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
 /// RFC 3986 section 2.3: letters, digits, `-`, `.`, `_`, `~`.
 fn unreserved(digits: &str) -> Option<char> {
-    if !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
-        return None;
-    }
     let c = char::from(u8::from_str_radix(digits, 16).ok()?);
     (c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_' | '~')).then_some(c)
 }

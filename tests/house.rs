@@ -23,12 +23,18 @@ fn files_in(path: &str) -> Vec<PathBuf> {
 fn the_readme_lists_every_knob_as_the_code_defines_it() {
     let readme = read("README.md");
     for knob in &KNOBS {
-        let default = if knob.default == "null" { String::new() } else { format!("`{}`", knob.default) };
+        let default =
+            if knob.default == "null" { String::new() } else { format!("`{}`", knob.default) };
         let row = format!("| `{}` | {default} | {} |", knob.name, knob.doc);
         assert!(readme.contains(&row), "README.md lacks this row:\n{row}");
     }
-    let rows = readme.lines().filter(|line| line.starts_with("| `") && line.matches('|').count() >= 4);
-    assert_eq!(rows.count(), KNOBS.len() + VARS.len(), "README.md has rows for knobs that are none");
+    let rows =
+        readme.lines().filter(|line| line.starts_with("| `") && line.matches('|').count() >= 4);
+    assert_eq!(
+        rows.count(),
+        KNOBS.len() + VARS.len(),
+        "README.md has rows for knobs that are none"
+    );
 }
 
 #[test]
@@ -48,8 +54,15 @@ fn every_promise_names_a_test_that_is_there() {
             .collect();
         assert!(!files.is_empty(), "no test is named: {promise}");
         for file in files {
-            let path = if file.starts_with("tests/") { file.to_owned() } else { format!("tests/workerd/{file}") };
-            assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join(&path).exists(), "{path} is not there");
+            let path = if file.starts_with("tests/") {
+                file.to_owned()
+            } else {
+                format!("tests/workerd/{file}")
+            };
+            assert!(
+                Path::new(env!("CARGO_MANIFEST_DIR")).join(&path).exists(),
+                "{path} is not there"
+            );
         }
     }
 }
@@ -60,8 +73,17 @@ fn only_the_edge_knows_the_platform_a_clock_or_chance() {
         let text = fs::read_to_string(&file).unwrap();
         let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
         for line in code {
-            for word in ["worker::", "js_sys", "web_sys", "wasm_bindgen", "SystemTime::now", "Instant::now", "random"] {
-                let allowed = word == "random" && line.contains("random: Lease") || line.contains("&random.0");
+            for word in [
+                "worker::",
+                "js_sys",
+                "web_sys",
+                "wasm_bindgen",
+                "SystemTime::now",
+                "Instant::now",
+                "random",
+            ] {
+                let allowed = word == "random" && line.contains("random: Lease")
+                    || line.contains("&random.0");
                 assert!(!line.contains(word) || allowed, "{}: {line}", file.display());
             }
         }

@@ -25,7 +25,8 @@ use super::store::{Store, Stored};
 use crate::ask::{Ask, CredentialChange, How, Replay, Told};
 use crate::key::KeyId;
 use crate::record::{
-    Change, Completed, Event, Kindred, Lease, Millis, Record, State as Stage, Step, Verdict, step,
+    Change, Completed, Due, Event, Kindred, Lease, Millis, Record, State as Stage, Step, Verdict,
+    step,
 };
 use crate::wire::{self, Addressed, VERSION};
 
@@ -211,7 +212,8 @@ impl Ledger {
         self.wake(key, &change, body);
         if let Change::Insert(record) | Change::Update(record) | Change::Complete(record) = &change
         {
-            self.arm(record.gone());
+            let (Due::Delete(at) | Due::Tombstone(at)) = record.due();
+            self.arm(at);
         }
         told(store, verdict, stored.as_ref())
     }
@@ -277,8 +279,8 @@ impl Ledger {
 
     /// Sets the alarm if it is not set for as early. It belongs to the same commit as the row. A failure
     /// is no reason to refuse: the row is right, and the next one tries again.
-    fn arm(&self, gone: Millis) {
-        let at = gone.max(self.sweep_from.get());
+    fn arm(&self, due: Millis) {
+        let at = due.max(self.sweep_from.get());
         if matches!(self.alarm.get(), Alarm::At(set) if set <= at) {
             return;
         }
@@ -302,8 +304,8 @@ impl Ledger {
             Delay::from(Duration::ZERO).await;
         }
         self.sweep_from.set(now().plus(SWEEP_PAUSE).plus(Millis(rows)));
-        if let Some(gone) = next {
-            self.arm(gone);
+        if let Some(due) = next {
+            self.arm(due);
         }
         Ok(())
     }

@@ -8,6 +8,8 @@
 //!
 //! `WITHOUT ROWID` keeps an INSERT at one row written: a rowid table with a BLOB key has a hidden index.
 
+use std::cell::Cell;
+
 use js_sys::{Array, Uint8Array};
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast as _, JsValue};
@@ -16,7 +18,7 @@ use super::body::joined;
 use super::js;
 use crate::fingerprint::Kin;
 use crate::key::KeyId;
-use crate::record::{Change, Millis, Record};
+use crate::record::{Change, Due, Millis, Record};
 use crate::reply::{Kept, Reply};
 use crate::wire::{self, Unreadable};
 
@@ -141,7 +143,10 @@ impl Store {
         let old = stored.map(|stored| stored.pieces).unwrap_or_default();
         match change {
             Change::Keep => Ok(()),
-            Change::Update(record) => self.exec(UPDATE, &[gone(record), rec(record), blob(&key.0)]),
+            Change::Update(record) => {
+                let [due, tomb] = due(record);
+                self.exec(UPDATE, &[due, tomb, rec(record), blob(&key.0)])
+            }
             Change::Insert(record) if old.count > 0.0 => self.together(|| {
                 self.drop_pieces(old)?;
                 self.insert(key, record)
@@ -190,6 +195,7 @@ impl Store {
         now: Millis,
     ) -> Result<Option<Batch>, JsValue> {
         let from = after.cloned().unwrap_or_else(|| blob(&[]));
+        let at = now;
         let now = number(now);
         let Some(seen) = self.rows(SWEEP_NEXT, &[from.clone(), now.clone()])?.pop() else {
             return Ok(None);
@@ -198,32 +204,49 @@ impl Store {
         if last.is_null() {
             return Ok(None);
         }
+        let tombstone_due = Cell::new(None);
         self.together(|| {
+            for row in self.rows(SWEEP_TOMBS, &[from.clone(), last.clone(), now.clone()])? {
+                if let Some(due) = self.bury(&row, at)? {
+                    tombstone_due
+                        .set(tombstone_due.get().map_or(Some(due), |at| Some(due.min(at))));
+                }
+            }
             for row in self.rows(SWEEP_PIECES, &[from.clone(), last.clone(), now.clone()])? {
                 self.drop_pieces(Pieces { first: row.piece(), count: row.pieces() })?;
             }
             self.exec(SWEEP_ROWS, &[from.clone(), last.clone(), now.clone()])
         })?;
         let next = seen.next().as_f64().map(whole).map(Millis);
+        let next = [next, tombstone_due.get()].into_iter().flatten().min();
         Ok(Some(Batch { last, rows: whole(seen.count()), next }))
     }
 
+    /// Takes the reply out of a row and leaves its tombstone; says when that will go.
+    fn bury(&self, row: &Row, now: Millis) -> Result<Option<Millis>, JsValue> {
+        // Unreadable here is left alone: it is an error for whoever asks for the key.
+        let tombstone = read(&row.rec()).ok().and_then(|record| record.into_tombstone(now));
+        let Some(tombstone) = tombstone else { return Ok(None) };
+        self.drop_pieces(Pieces { first: row.piece(), count: row.pieces() })?;
+        let [due, tomb] = due(&tombstone);
+        let zero = || JsValue::from(0);
+        let values = [due, tomb, rec(&tombstone), JsValue::NULL, zero(), zero(), row.last()];
+        self.exec(COMPLETE, &values)?;
+        Ok(Some(tombstone.gone()))
+    }
+
     fn insert(&self, key: KeyId, record: &Record) -> Result<(), JsValue> {
-        self.exec(INSERT, &[blob(&key.0), blob(&record.about.kin.0), gone(record), rec(record)])
+        let [due, tomb] = due(record);
+        self.exec(INSERT, &[blob(&key.0), blob(&record.about.kin.0), due, tomb, rec(record)])
     }
 
     fn complete(&self, key: KeyId, record: &Record, body: &Uint8Array) -> Result<(), JsValue> {
         let pieces = self.add_pieces(body)?;
         let inline =
             if pieces.count > 0.0 || body.byte_length() == 0 { JsValue::NULL } else { body.into() };
-        let values = [
-            gone(record),
-            rec(record),
-            inline,
-            pieces.first.into(),
-            pieces.count.into(),
-            blob(&key.0),
-        ];
+        let [due, tomb] = due(record);
+        let (first, count) = (pieces.first.into(), pieces.count.into());
+        let values = [due, tomb, rec(record), inline, first, count, blob(&key.0)];
         self.exec(COMPLETE, &values)
     }
 
@@ -295,8 +318,12 @@ fn rec(record: &Record) -> JsValue {
     blob(&wire::write_record(record))
 }
 
-fn gone(record: &Record) -> JsValue {
-    number(record.gone())
+/// When the sweep comes for the row, and whether it takes out the reply only.
+fn due(record: &Record) -> [JsValue; 2] {
+    match record.due() {
+        Due::Delete(at) => [number(at), JsValue::from(0)],
+        Due::Tombstone(at) => [number(at), JsValue::from(1)],
+    }
 }
 
 /// Integers cross as JavaScript numbers, exact up to 2^53.
@@ -314,7 +341,7 @@ fn whole(number: f64) -> u64 {
 const PIECE: u32 = 1024 * 1024;
 
 const CREATE_ROWS: &str = "CREATE TABLE IF NOT EXISTS r (k BLOB PRIMARY KEY, kin BLOB NOT NULL, \
-    gone INTEGER NOT NULL, piece INTEGER NOT NULL, pieces INTEGER NOT NULL, rec BLOB NOT NULL, body BLOB) \
+    due INTEGER NOT NULL, tomb INTEGER NOT NULL, piece INTEGER NOT NULL, pieces INTEGER NOT NULL, rec BLOB NOT NULL, body BLOB) \
     WITHOUT ROWID";
 const CREATE_PIECES: &str =
     "CREATE TABLE IF NOT EXISTS c (id INTEGER PRIMARY KEY, body BLOB NOT NULL)";
@@ -326,19 +353,20 @@ const FIND: &str = "SELECT rec, piece, pieces FROM r WHERE k = ?";
 const FIND_WITH_BODY: &str = "SELECT 1 AS own, rec, body, piece, pieces FROM r WHERE k = ?";
 const FIND_WITH_KIN: &str = "SELECT k = ?1 AS own, rec, CASE WHEN k = ?1 THEN body END AS body, piece, pieces \
     FROM r WHERE k >= ?2 AND k <= ?3 AND (k = ?1 OR kin = ?4)";
-const INSERT: &str = "INSERT INTO r (k, kin, gone, piece, pieces, rec) VALUES (?, ?, ?, 0, 0, ?) \
-    ON CONFLICT (k) DO UPDATE SET kin = excluded.kin, gone = excluded.gone, piece = 0, pieces = 0, \
+const INSERT: &str = "INSERT INTO r (k, kin, due, tomb, piece, pieces, rec) VALUES (?, ?, ?, ?, 0, 0, ?) \
+    ON CONFLICT (k) DO UPDATE SET kin = excluded.kin, due = excluded.due, tomb = excluded.tomb, piece = 0, pieces = 0, \
     rec = excluded.rec, body = NULL";
-const UPDATE: &str = "UPDATE r SET gone = ?, rec = ? WHERE k = ?";
+const UPDATE: &str = "UPDATE r SET due = ?, tomb = ?, rec = ? WHERE k = ?";
 const COMPLETE: &str =
-    "UPDATE r SET gone = ?, rec = ?, body = ?, piece = ?, pieces = ? WHERE k = ?";
+    "UPDATE r SET due = ?, tomb = ?, rec = ?, body = ?, piece = ?, pieces = ? WHERE k = ?";
 const DELETE: &str = "DELETE FROM r WHERE k = ?";
 const NEXT_PIECE: &str = "SELECT coalesce(max(id), 0) + 1 AS piece FROM c";
 const ADD_PIECE: &str = "INSERT INTO c (id, body) VALUES (?, ?)";
 const READ_PIECES: &str = "SELECT body FROM c WHERE id >= ? AND id < ? ORDER BY id";
 const DROP_PIECES: &str = "DELETE FROM c WHERE id >= ? AND id < ?";
-const SWEEP_NEXT: &str = "SELECT max(k) AS last, count(*) AS rows, min(CASE WHEN gone > ?2 THEN gone END) AS next \
-    FROM (SELECT k, gone FROM r WHERE k > ?1 ORDER BY k LIMIT 500)";
-const SWEEP_PIECES: &str =
-    "SELECT piece, pieces FROM r WHERE k > ?1 AND k <= ?2 AND gone <= ?3 AND pieces > 0";
-const SWEEP_ROWS: &str = "DELETE FROM r WHERE k > ?1 AND k <= ?2 AND gone <= ?3";
+const SWEEP_NEXT: &str = "SELECT max(k) AS last, count(*) AS rows, min(CASE WHEN due > ?2 THEN due END) AS next \
+    FROM (SELECT k, due FROM r WHERE k > ?1 ORDER BY k LIMIT 500)";
+const SWEEP_TOMBS: &str = "SELECT k AS last, rec, piece, pieces FROM r \
+    WHERE k > ?1 AND k <= ?2 AND due <= ?3 AND tomb = 1";
+const SWEEP_PIECES: &str = "SELECT piece, pieces FROM r WHERE k > ?1 AND k <= ?2 AND due <= ?3 AND tomb = 0 AND pieces > 0";
+const SWEEP_ROWS: &str = "DELETE FROM r WHERE k > ?1 AND k <= ?2 AND due <= ?3 AND tomb = 0";

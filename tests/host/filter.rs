@@ -4,6 +4,7 @@ mod crashes;
 mod doubts;
 mod faults;
 mod life;
+mod open;
 mod origin;
 mod schedules;
 

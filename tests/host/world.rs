@@ -58,6 +58,20 @@ pub(crate) enum Choice {
     Sweep,
 }
 
+impl Choice {
+    pub(crate) fn is_fault(self) -> bool {
+        match self {
+            Self::Arrive(_) | Self::Answer(_) | Self::Rouse(_) | Self::Pass | Self::Sweep => false,
+            Self::Lose(_)
+            | Self::Overload(_)
+            | Self::Refuse(_)
+            | Self::Crash(_)
+            | Self::Leave(_)
+            | Self::Reset => true,
+        }
+    }
+}
+
 /// One request, from first to last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Story(usize);
@@ -247,9 +261,10 @@ impl World {
 
     fn open(&self, story: Story, is: fn(&What) -> bool) -> Option<Call> {
         let shared = self.shared.borrow();
-        let at = shared.calls.iter().rposition(|call| {
-            call.by == story && call.wanted && is(&call.what) && !call.is_over()
-        });
+        let at = shared
+            .calls
+            .iter()
+            .rposition(|call| call.by == story && call.wanted && is(&call.what) && !call.is_over());
         at.map(Call)
     }
 

@@ -18,7 +18,9 @@ export { gate, startOrigin } from "./origin.mjs";
 const here = import.meta.dirname;
 const root = path.resolve(here, "../..");
 const build = path.resolve(process.env.ONCEGATE_BUILD ?? path.join(root, "build"));
-const workerd = createRequire(createRequire(path.join(root, "package.json")).resolve("wrangler")).resolve("workerd/bin/workerd");
+// The platform's own binary: bin/workerd is a script around it where npm runs no install scripts, and a
+// SIGKILL of that would miss it.
+const { default: workerd } = createRequire(createRequire(path.join(root, "package.json")).resolve("wrangler"))("workerd");
 const wrangler = readFileSync(path.join(root, "wrangler.toml"), "utf8");
 const compatibilityDate = /^compatibility_date\s*=\s*"(.+?)"/m.exec(wrangler)[1];
 const compatibilityFlags = JSON.parse(/^compatibility_flags\s*=\s*(\[.*?\])/ms.exec(wrangler)?.[1].replace(/,\s*\]/, "]") ?? "[]");

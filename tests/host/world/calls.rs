@@ -43,7 +43,7 @@ pub(super) enum Stage {
     /// On its way out.
     Out,
     /// Waiting in the Ledger.
-    Parked(KeyId, Millis),
+    Parked(Millis),
     /// Until then: the origin is at it, or a pause lasts.
     Until(Millis, Said),
     /// The Ledger's answer is on its way back.
@@ -84,7 +84,7 @@ impl Shared {
                 choices.extend([Choice::Arrive(call), Choice::Refuse(call)]);
             }
             (Stage::Out, What::Probe | What::Pause) => choices.push(Choice::Arrive(call)),
-            (Stage::Parked(_, until), _) if *until <= self.now => choices.push(Choice::Rouse(call)),
+            (Stage::Parked(until), _) if *until <= self.now => choices.push(Choice::Rouse(call)),
             (Stage::Until(until, _), _) if *until <= self.now => {
                 choices.push(Choice::Answer(call));
             }
@@ -118,7 +118,7 @@ impl Shared {
 
     pub(super) fn next_deadline(&self) -> Option<Millis> {
         let deadline = |call: &Calling| match call.stage {
-            Stage::Until(until, _) | Stage::Parked(_, until) => Some(until),
+            Stage::Until(until, _) | Stage::Parked(until) => Some(until),
             Stage::Out | Stage::Back(_) | Stage::Over(_) => None,
         };
         let wanted = self.calls.iter().filter(|call| call.wanted && !call.held);
@@ -157,7 +157,8 @@ impl Shared {
             Choice::Refuse(call) => return self.say(call, Said::Heard(Err(Failure::NeverSent))),
             Choice::Reset => {
                 let waited = self.ledger.reset();
-                let lost = |at| self.say(Call(at), Said::Told(Err(Unreachable::Lost("reset".into()))));
+                let lost =
+                    |at| self.say(Call(at), Said::Told(Err(Unreachable::Lost("reset".into()))));
                 return waited.into_iter().flat_map(lost).collect();
             }
             Choice::Sweep => self.ledger.sweep(self.now),
@@ -172,7 +173,7 @@ impl Shared {
                 let (hearing, woken) = self.ledger.hear(at, &question, self.now);
                 self.calls[at].stage = match hearing {
                     Hearing::Answered(answer) => Stage::Back(answer),
-                    Hearing::Parked(key, until) => Stage::Parked(key, until),
+                    Hearing::Parked(until) => Stage::Parked(until),
                 };
                 for (waiter, answer) in woken {
                     self.calls[waiter].stage = Stage::Back(answer);

@@ -35,7 +35,7 @@ struct Row {
 /// What comes of a question.
 pub(super) enum Hearing {
     Answered(Vec<u8>),
-    Parked(KeyId, Millis),
+    Parked(Millis),
 }
 
 /// Those who are woken, and what they are told.
@@ -103,7 +103,7 @@ impl Ledger {
                 return (Hearing::Answered(told(&Told::Crowded)), woken);
             }
             self.parked.push((key, call));
-            return (Hearing::Parked(key, until), woken);
+            return (Hearing::Parked(until), woken);
         }
         (Hearing::Answered(answer(verdict, found.map(|row| row.body))), woken)
     }

@@ -11,9 +11,7 @@ impl World {
     pub(crate) fn said(&self, story: Story) -> String {
         match self.answer(story) {
             None => "no answer".to_owned(),
-            Some(Answer::Heard(heard, status, _)) => {
-                told(heard.facts.status, *status, &heard.body)
-            }
+            Some(Answer::Heard(heard, status, _)) => told(heard.facts.status, *status, &heard.body),
             Some(Answer::Stored(replay)) => {
                 told(replay.reply.status, replay.how.into(), &replay.body)
             }
