@@ -88,98 +88,96 @@ pub async fn filter<W: World>(
     respond: impl FnOnce(Answer<W::Heard, W::Body>),
 ) {
     let started = world.now();
+    let mut maybe_granted = false;
     for _ in 0..START_OVERS {
-        match claim(world, &order, started).await {
+        let claimed = claim(world, &order, started).await;
+        maybe_granted |= claimed.maybe_granted;
+        match claimed.told {
             Ok(Told::Granted(run)) => return execute(world, &order, run, respond).await,
             // The lease lapsed before its grant was heard of: nothing has been sent under it.
             Ok(Told::InDoubt { lease: Some(lease), .. }) if lease == order.claim.lease => {
                 end(world, &order, Ask::Release(lease), None).await;
                 order.claim.lease = lease.next();
+                continue;
             }
             Ok(Told::InDoubt { lease: Some(lease), over_for })
                 if order.route.on_in_doubt == Doubtful::Probe =>
             {
                 match probe(world, &order, lease, over_for).await {
-                    Probed::StartOver => {}
-                    Probed::StillInDoubt => break,
+                    Probed::StartOver => continue,
+                    Probed::StillInDoubt => respond(unknown(409, STILL_IN_DOUBT)),
                 }
             }
-            Ok(told) => return respond(duplicate(told)),
-            Err(GaveUp { why, maybe_granted }) => {
+            Ok(told) => respond(duplicate(told)),
+            Err(why) => {
                 world.log(&format!("store-unavailable: {why}"));
                 respond(store_unavailable());
-                if maybe_granted {
-                    give_back(world, &order).await;
-                }
-                return;
             }
         }
+        if maybe_granted {
+            give_back(world, &order).await;
+        }
+        return;
     }
     respond(unknown(409, STILL_IN_DOUBT));
 }
 
-/// No claim could be made. If one may have been granted all the same, it must be given back.
-struct GaveUp {
-    why: String,
+/// What came of claiming.
+struct Claimed<B> {
+    /// The Ledger's answer, or why there is none.
+    told: Result<Told<B>, String>,
+    /// A call's answer was lost: the claim may have been granted all the same, or be granted yet, and
+    /// must then be given back.
     maybe_granted: bool,
 }
 
 /// Claims until there is an answer. The same lease is brought every time, so that a claim whose answer
 /// was lost is granted again instead of being found running.
-async fn claim<W: World>(
-    world: &W,
-    order: &Order,
-    started: Millis,
-) -> Result<Told<W::Body>, GaveUp> {
-    let mut lost = 0;
+async fn claim<W: World>(world: &W, order: &Order, started: Millis) -> Claimed<W::Body> {
+    let (mut lost, mut wakes) = (0, 0);
     let mut first_lost = None;
-    for _ in 0..CLAIM_ROUNDS {
+    let told = loop {
         let asked = world.now();
-        let wait = order.claim.wait.since(world.now().since(started));
+        let wait = order.claim.wait.since(asked.since(started));
         let ask = Ask::Claim(Claim { wait, ..order.claim.clone() }, order.route.credential_change);
-        match within(world, wait.plus(CALL_PATIENCE), world.ask(&order.key, &ask, None)).await {
-            Ok(Told::Again) => {}
+        let call = world.ask(&order.key, &ask, None);
+        match within(world, wait.plus(CALL_PATIENCE), call).await {
+            Ok(Told::Again) if wakes == WAKES_MAX => break Err("it was woken too often".to_owned()),
+            Ok(Told::Again) => wakes += 1,
             // The lease may be as old as the first lost call; the origin needs most of it.
             Ok(Told::Granted(_))
                 if first_lost.is_some_and(|first| world.now().since(first) > GRANT_AGE_MAX) =>
             {
-                let why = "the grant came too late to be used".to_owned();
-                return Err(GaveUp { why, maybe_granted: true });
+                break Err("the grant came too late to be used".to_owned());
             }
-            Ok(Told::Failed(why)) => return Err(GaveUp { why, maybe_granted: true }),
-            Ok(Told::OtherShards(first)) => return Err(other_shards(first)),
-            Ok(Told::Crowded) => {
-                return Err(GaveUp {
-                    why: "too many are waiting in this shard".to_owned(),
-                    maybe_granted: false,
-                });
+            // What the Ledger failed at may be done in spite of that.
+            Ok(Told::Failed(why)) => {
+                first_lost = first_lost.or(Some(asked));
+                break Err(why);
             }
-            Ok(told) => return Ok(told),
-            // It was never delivered, so only an earlier call can have been granted.
-            Err(Unreachable::Overloaded(why)) => {
-                return Err(GaveUp { why, maybe_granted: lost > 0 });
-            }
+            Ok(Told::OtherShards(first)) => break Err(other_shards(first)),
+            Ok(Told::Crowded) => break Err("too many are waiting in this shard".to_owned()),
+            Ok(told) => break Ok(told),
+            // It was never delivered.
+            Err(Unreachable::Overloaded(why)) => break Err(why),
             Err(Unreachable::Lost(why)) => {
                 lost += 1;
                 first_lost = first_lost.or(Some(asked));
                 if lost >= CLAIM_TRIES {
-                    return Err(GaveUp { why, maybe_granted: true });
+                    break Err(why);
                 }
                 world.pause(back_off(lost)).await;
             }
         }
-    }
-    Err(GaveUp {
-        why: "the key's claims kept ending without an answer".to_owned(),
-        maybe_granted: true,
-    })
+    };
+    Claimed { told, maybe_granted: first_lost.is_some() }
 }
 
-fn other_shards(first: u16) -> GaveUp {
-    let why = format!(
-        "SHARDS was changed: this data was first used with SHARDS = {first}. Under another number known keys are unknown and would be executed again, so set it back"
-    );
-    GaveUp { why, maybe_granted: false }
+fn other_shards(first: u16) -> String {
+    format!(
+        "SHARDS was changed: this data was first used with SHARDS = {first}. Under another number known \
+         keys are unknown and would be executed again, so set it back"
+    )
 }
 
 enum Probed {
@@ -220,7 +218,8 @@ async fn give_back<W: World>(world: &W, order: &Order) {
     for round in 1..=GIVE_BACK_TRIES {
         world.pause(back_off(round + 2)).await;
         let told = within(world, CALL_PATIENCE, world.ask(&order.key, &ask, None)).await;
-        if matches!(told, Ok(Told::Kept(_))) {
+        // Stale is an answer too: it is remembered, and a copy of the claim that comes now is refused.
+        if matches!(told, Ok(Told::Kept(_) | Told::Stale)) {
             return;
         }
     }
@@ -262,13 +261,12 @@ async fn conclude<W: World>(
     let heard = match heard {
         Ok(heard) => heard,
         Err(Failure::NeverSent) => {
-            end(world, order, Ask::Release(lease), None).await;
+            let ended = end(world, order, Ask::Release(lease), None).await;
+            let status =
+                if matches!(ended, Ended::Lost) { Status::Unknown } else { Status::Released };
             let detail =
                 "The request was not handed over to the origin. Send it again with the same key.";
-            return Answer::Problem(
-                Problem::new(Code::OriginUnreachable, detail),
-                Some(Status::Released),
-            );
+            return Answer::Problem(Problem::new(Code::OriginUnreachable, detail), Some(status));
         }
         Err(Failure::Unknown) => {
             end(world, order, Ask::Doubt(lease), None).await;
@@ -342,6 +340,10 @@ async fn end<W: World>(world: &W, order: &Order, ask: Ask, heard: Option<&W::Hea
     for round in 1..=END_TRIES {
         match within(world, CALL_PATIENCE, world.ask(&order.key, &ask, heard)).await {
             Ok(Told::Kept(expires)) => return Ended::Kept(expires),
+            // The first try may have done it, and this one found what that put back.
+            Ok(Told::Stale) if round > 1 && matches!(ask, Ask::Release(_)) => {
+                return Ended::Kept(None);
+            }
             Ok(Told::Stale) => return Ended::Stale,
             Ok(Told::Failed(why)) | Err(Unreachable::Lost(why) | Unreachable::Overloaded(why)) => {
                 last = why;
@@ -465,7 +467,7 @@ pub async fn watch<W: World>(
         Ok(Told::InFlight { .. }) => "in-flight or joined",
         Ok(Told::Replay(_)) => "replayed",
         Ok(Told::OtherShards(first)) => {
-            world.log(&other_shards(first).why);
+            world.log(&other_shards(first));
             Code::StoreUnavailable.as_str()
         }
         Ok(told) => match duplicate::<W::Heard, W::Body>(told) {
@@ -478,13 +480,13 @@ pub async fn watch<W: World>(
 
 /// A claim is repeated after a lost answer this often in all: 50 + 100 ms of pauses.
 const CLAIM_TRIES: u32 = 3;
-/// Wakes of one claim at most; each costs a call, and the caller's patience ends them long before.
-const CLAIM_ROUNDS: u32 = 200;
 /// A settle is tried over 50 + 100 + … + 1,600 = 3,150 ms of pauses: well within the 15 s of room
 /// after `timeout`, unless calls hang.
 const END_TRIES: u32 = 6;
 /// After 0.2 + 0.4 + … + 6.4 = 12.6 s of pauses a claim that was never seen is not coming any more.
 const GIVE_BACK_TRIES: u32 = 6;
+/// Wakes of one claim at most; each costs a call, and the caller's patience ends them long before.
+const WAKES_MAX: u32 = 200;
 /// A probe that resolves a record leads to one more claim; more than two mean that it keeps moving on.
 const START_OVERS: u32 = 4;
 const STILL_IN_DOUBT: &str = "An earlier try may or may not have been executed.";

@@ -28,6 +28,7 @@ pub mod policy;
 pub mod problem;
 pub mod publish;
 pub mod record;
+pub mod released;
 pub mod reply;
 pub mod route;
 pub mod routes;

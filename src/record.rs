@@ -324,7 +324,7 @@ pub fn step(stored: Option<Record>, event: Event, now: Millis) -> Step {
     match event {
         Event::Claim(claim, kindred) => on_claim(found, &claim, kindred, now),
         Event::Settle(lease, reply) => on_settle(found, lease, reply, now),
-        Event::Release(lease) => on_release(found, lease),
+        Event::Release(lease) => on_release(found, lease, now),
         Event::Doubt(lease) => on_doubt(found, lease),
         Event::Look(fingerprint) => keep(look(found, fingerprint, now)),
     }
@@ -455,12 +455,11 @@ fn on_claim(found: Option<Record>, claim: &Claim, kindred: Kindred, now: Millis)
         State::Running(running) if running.lease == claim.lease => {
             keep(Verdict::Granted(running.run))
         }
-        // As none; a release puts the tombstone back, if it was this operation's.
-        State::Expired(completed) if claim.strategy == Strategy::FailOnRunning => {
-            let before = if same { Before::Replied(completed) } else { Before::Nothing };
-            grant_anew(claim, kindred, now, before)
-        }
         _ if !same => keep(Verdict::KeyReused),
+        // As none; a release puts the tombstone back.
+        State::Expired(completed) if claim.strategy == Strategy::FailOnRunning => {
+            grant_anew(claim, kindred, now, Before::Replied(completed))
+        }
         // A late copy of a claim that has ended: its caller is served, or gone. Granting it again would
         // put a lease that nobody holds over a settled reply.
         State::Completed(completed) if completed.lease == claim.lease => {
@@ -567,13 +566,13 @@ fn on_settle(found: Option<Record>, lease: Lease, reply: Reply, now: Millis) -> 
     Step { change, verdict: Verdict::Kept(Some(expires)) }
 }
 
-fn on_release(found: Option<Record>, lease: Lease) -> Step {
+fn on_release(found: Option<Record>, lease: Lease, now: Millis) -> Step {
     let Some(Record { about, state }) = found else {
         return keep(Verdict::Stale);
     };
     let before = match state {
         State::Running(running) if running.lease == lease => running.before,
-        State::InDoubt(doubt) if doubt.lease == Some(lease) => doubt.released(),
+        State::InDoubt(doubt) if doubt.lease == Some(lease) => doubt.released(now),
         State::Running(_)
         | State::Completed(_)
         | State::InDoubt(_)
@@ -594,9 +593,10 @@ fn on_release(found: Option<Record>, lease: Lease) -> Step {
 
 impl Doubt {
     /// What is left when its latest attempt turns out not to have happened.
-    fn released(self) -> Before {
+    fn released(self, now: Millis) -> Before {
         if self.earlier {
-            return Before::Doubted(Self { lease: None, ..self });
+            // Nobody is at it any more: the leases of earlier attempts were over when this one began.
+            return Before::Doubted(Self { lease: None, until: self.until.min(now), ..self });
         }
         self.base.map_or(Before::Nothing, Before::Replied)
     }

@@ -97,13 +97,13 @@ pub fn credential(
     header: &dyn Fn(&str) -> Option<String>,
 ) -> Result<[u8; 16], Undecodable> {
     let cookie_header = header("cookie").unwrap_or_default();
-    let mut sorted = cookies(&cookie_header);
+    let pairs = cookies(&cookie_header);
     let values: Vec<Vec<String>> = parts
         .iter()
         .map(|part| match part {
             CredentialPart::Header(name) => header(name).into_iter().collect(),
             CredentialPart::Cookie(name) => {
-                let named = sorted.iter().filter(|(n, _)| n == name);
+                let named = pairs.iter().filter(|(n, _)| n == name);
                 named.map(|(_, value)| (*value).to_owned()).collect()
             }
         })
@@ -117,12 +117,11 @@ pub fn credential(
             .half());
     }
     decodable([&cookie_header])?;
-    sorted.sort_unstable();
-    let pairs: Vec<String> =
-        sorted.iter().flat_map(|(name, value)| [(*name).to_owned(), (*value).to_owned()]).collect();
-    // What is no pair at all still tells callers apart.
-    let whole = if pairs.is_empty() { vec![cookie_header] } else { pairs };
-    Ok(list(Parts::of("cookie"), &whole).half())
+    // In any order, and whether it is a pair or not.
+    let mut all: Vec<&str> = cookie_header.split([';', ',']).map(str::trim).collect();
+    all.retain(|cookie| !cookie.is_empty());
+    all.sort_unstable();
+    Ok(list(Parts::of("cookie"), &all).half())
 }
 
 fn decodable<'v>(values: impl IntoIterator<Item = &'v String>) -> Result<(), Undecodable> {
@@ -130,7 +129,7 @@ fn decodable<'v>(values: impl IntoIterator<Item = &'v String>) -> Result<(), Und
     if broken { Err(Undecodable) } else { Ok(()) }
 }
 
-fn list(parts: Parts, values: &[String]) -> Parts {
+fn list(parts: Parts, values: &[impl AsRef<[u8]>]) -> Parts {
     let parts = parts.part(values.len().to_string());
     values.iter().fold(parts, Parts::part)
 }

@@ -6,7 +6,6 @@
 //! gate holds it until then, so a granted claim is durable.
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::VecDeque;
 use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
@@ -25,9 +24,9 @@ use super::store::{Store, Stored};
 use crate::ask::{Ask, CredentialChange, How, Replay, Told};
 use crate::key::KeyId;
 use crate::record::{
-    Change, Completed, Due, Event, Kindred, Lease, Millis, Record, State as Stage, Step, Verdict,
-    step,
+    Change, Completed, Due, Event, Kindred, Millis, Record, State as Stage, Step, Verdict, step,
 };
+use crate::released::Released;
 use crate::wire::{self, Addressed, VERSION};
 
 /// One shard.
@@ -36,8 +35,8 @@ pub struct Ledger {
     storage: js::Storage,
     store: OnceCell<Store>,
     parked: Parked,
-    /// Leases that were released a moment ago, and when.
-    released: RefCell<VecDeque<(Lease, Millis)>>,
+    /// Leases that were released a moment ago.
+    released: RefCell<Released>,
     /// When the alarm is set for; unknown until asked after a start.
     alarm: Cell<Alarm>,
     /// The number of shards that this data was first used with, once known.
@@ -183,7 +182,7 @@ impl Ledger {
         let (stored, event) = match ask {
             // A copy of a claim that was on its way while its lease was given back: granting it would
             // leave the key to nobody.
-            Ask::Claim(claim, _) if self.was_released(claim.lease, now) => {
+            Ask::Claim(claim, _) if self.released.borrow().has(claim.lease, now) => {
                 return Ok(Found::Answer((Told::Stale, None)));
             }
             Ask::Claim(claim, change) => {
@@ -197,7 +196,7 @@ impl Ledger {
             }
             Ask::Settle(lease, reply) => (store.find(key)?, Event::Settle(lease, reply)),
             Ask::Release(lease) => {
-                self.remember_released(lease, now);
+                self.released.borrow_mut().remember(lease, now);
                 (store.find(key)?, Event::Release(lease))
             }
             Ask::Doubt(lease) => (store.find(key)?, Event::Doubt(lease)),
@@ -216,21 +215,6 @@ impl Ledger {
             self.arm(at);
         }
         told(store, verdict, stored.as_ref())
-    }
-
-    fn remember_released(&self, lease: Lease, now: Millis) {
-        let mut released = self.released.borrow_mut();
-        released.push_back((lease, now));
-        while released.len() > RELEASED_MAX
-            || released.front().is_some_and(|(_, at)| now.since(*at) > DELIVERY_MAX)
-        {
-            released.pop_front();
-        }
-    }
-
-    fn was_released(&self, lease: Lease, now: Millis) -> bool {
-        let released = self.released.borrow();
-        released.iter().any(|(known, at)| *known == lease && now.since(*at) <= DELIVERY_MAX)
     }
 
     /// Whatever ends a claim wakes those who wait for it; a grant ends none.
@@ -369,11 +353,6 @@ fn to_js(at: Millis) -> f64 {
     at.0 as f64
 }
 
-/// For how long a call may still be delivered after its caller has given it up: the runtime starts no
-/// retry later than 10 s after the first (durable-objects/best-practices/automatic-retries).
-const DELIVERY_MAX: Millis = Millis(60_000);
-/// At 500 releases a second, which is what a shard can write, 20 s of them.
-const RELEASED_MAX: usize = 10_000;
 /// Between two passes at least, and 1 ms more for each row of the shard: a pass over 10^6 rows, which
 /// costs about half a second of the object's time, comes at most every 17 minutes.
 const SWEEP_PAUSE: Millis = Millis(5_000);

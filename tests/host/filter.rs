@@ -1,10 +1,10 @@
 //! `filter`: the story of one request, told in a world whose every move is chosen.
 
+mod corners;
 mod crashes;
 mod doubts;
 mod faults;
 mod life;
-mod open;
 mod origin;
 mod schedules;
 

@@ -16,6 +16,7 @@ mod make; // one value of each, built in one place
 mod world; // requests, a Ledger and an origin that move when they are told to
 
 // One module per subject.
+mod admission; // what is guarded, by which key
 mod digest; // digests, scope, fingerprint: what is the same request, and whose
 mod filter; // the story of one request
 mod key; // header, key, key id, shard
@@ -24,6 +25,7 @@ mod policy; // knobs, vars, matching
 mod problem; // refusals, and the headers of answers
 mod record; // the life of one key
 mod reply; // what is kept
+mod source; // where keys are taken from; JSON bodies
 mod target; // paths and addresses
 mod wire; // the codec
 mod wire_pins; // its bytes

@@ -110,9 +110,8 @@ fn an_address_is_taken_apart_as_text() {
     }
 }
 
-/// Found by the property below: `%%70` holds no escape but `%70`, which decodes to another one.
+/// `%%370` holds no escape but `%37`, whose `7` would make one of the `%` before it.
 #[test]
-#[ignore = "decoding is done once: /%%370 becomes /%70, which any reader takes for /p"]
 fn a_broken_escape_does_not_become_a_sound_one() {
     for path in ["/%%370", "/%2%35", "/%%32%65%%32%65/x"] {
         let once = normal_path(path);
@@ -122,24 +121,12 @@ fn a_broken_escape_does_not_become_a_sound_one() {
 
 /// Segments that mean something, in any order and spelling.
 fn path() -> impl Strategy<Value = String> {
-    let piece = prop_oneof![
-        Just("/"),
-        Just("."),
-        Just("%2e"),
-        Just("%2E"),
-        Just("%2F"),
-        Just("%2f"),
-        Just("%25"),
-        Just("%70"),
-        Just("%7E"),
-        Just("%C3%A9"),
-        Just("a"),
-        Just("é"),
-        Just("~"),
-        // Not followed by what could make it an escape.
-        Just("%zz"),
-        Just("%/")
+    let pieces = [
+        "/", ".", "%2e", "%2E", "%2F", "%2f", "%25", "%70", "%7E", "%C3%A9", "a", "é", "~", "\\",
+        // What escapes are made of.
+        "%", "%2", "%37", "2", "5", "e", "0", "%zz",
     ];
+    let piece = proptest::sample::select(pieces.to_vec());
     proptest::collection::vec(piece, 0..16).prop_map(|pieces| pieces.concat())
 }
 

@@ -167,7 +167,11 @@ impl Subject {
             "the old reply" => update(about(), State::Completed(reply())),
             "doubt" => update(about(), State::InDoubt(doubt())),
             "earlier doubt" => update(about(), State::InDoubt(self.earlier.clone().unwrap())),
-            "doubt of nobody" => update(about(), State::InDoubt(Doubt { lease: None, ..doubt() })),
+            // Its lease is over as of now.
+            "doubt of nobody" => {
+                let until = doubt().until.min(now);
+                update(about(), State::InDoubt(Doubt { lease: None, until, ..doubt() }))
+            }
             "delete" => Change::Delete,
             _ => panic!("no change is called {word}"),
         }

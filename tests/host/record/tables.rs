@@ -188,11 +188,10 @@ fn where_one_has_completed() {
 
 /// A tombstone stands only for what would otherwise run again: the strategies that never do so meet it.
 const TOMBSTONE: &str = "
-        expires..gone | claim rerun kindred          | credential changed | nothing
-        expires..gone | claim rerun alone same       | granted: first     | running over tombstone
-        expires..gone | claim rerun alone other      | granted: first     | insert running
-        expires..gone | claim existing/fail same     | expired            | nothing
-        expires..gone | claim existing/fail other    | key reused         | nothing
+        expires..gone | claim other                  | key reused         | nothing
+        expires..gone | claim same existing/fail     | expired            | nothing
+        expires..gone | claim same rerun kindred     | credential changed | nothing
+        expires..gone | claim same rerun alone       | granted: first     | running over tombstone
         expires..gone | settle/release/doubt         | stale              | nothing
         expires..gone | look same                    | expired            | nothing
         expires..gone | look other                   | key reused         | nothing

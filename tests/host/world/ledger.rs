@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use oncegate::ask::{Ask, CredentialChange, How, Replay, Told};
 use oncegate::key::KeyId;
 use oncegate::record::{
-    Change, Completed, Event, Kindred, Millis, Record, State, Step, Verdict, step,
+    Change, Completed, Due, Event, Kindred, Millis, Record, State, Step, Verdict, step,
 };
+use oncegate::released::Released;
 use oncegate::wire::{
     Addressed, PREFIX, Prefix, VERSION, read_ask, read_record, write_record, write_told,
 };
@@ -16,6 +17,7 @@ pub(crate) struct Ledger {
     rows: BTreeMap<KeyId, Row>,
     /// Calls that wait, by key.
     parked: Vec<(KeyId, usize)>,
+    released: Released,
     /// So many may wait.
     pub(crate) places: usize,
     /// The version of the protocol that it speaks.
@@ -46,6 +48,7 @@ impl Default for Ledger {
         Self {
             rows: BTreeMap::new(),
             parked: Vec::new(),
+            released: Released::default(),
             places: 1000,
             version: VERSION,
             shards: 16,
@@ -82,6 +85,13 @@ impl Ledger {
         if shards != self.shards && matches!(ask, Ask::Claim(..) | Ask::Shards) {
             return answered(Told::OtherShards(self.shards));
         }
+        match &ask {
+            Ask::Claim(claim, _) if self.released.has(claim.lease, now) => {
+                return answered(Told::Stale);
+            }
+            Ask::Release(lease) => self.released.remember(*lease, now),
+            _ => {}
+        }
         let event = match ask {
             Ask::Claim(claim, change) => {
                 let kindred = self.kindred(key, claim.about.kin, change, now);
@@ -108,8 +118,9 @@ impl Ledger {
         (Hearing::Answered(answer(verdict, found.map(|row| row.body))), woken)
     }
 
-    /// The memory is lost: those who waited, whose calls fail.
+    /// The memory is lost: what was released, and those who waited, whose calls fail.
     pub(super) fn reset(&mut self) -> Vec<usize> {
+        self.released = Released::default();
         self.parked.drain(..).map(|(_, call)| call).collect()
     }
 
@@ -118,7 +129,19 @@ impl Ledger {
     }
 
     pub(super) fn sweep(&mut self, now: Millis) {
-        self.rows.retain(|_, row| read_record(&row.record).unwrap().gone() > now);
+        self.rows.retain(|_, row| {
+            let record = read_record(&row.record).unwrap();
+            match record.due() {
+                Due::Delete(at) => at > now,
+                Due::Tombstone(at) => {
+                    let tombstone = if at > now { None } else { record.into_tombstone(now) };
+                    if let Some(tombstone) = tombstone {
+                        *row = Row { record: write_record(&tombstone), body: Vec::new() };
+                    }
+                    true
+                }
+            }
+        });
     }
 
     fn kindred(

@@ -1,0 +1,38 @@
+//! The leases that were given back a moment ago.
+//!
+//! A call that its caller has given up may still be delivered. A copy of a claim that arrives after its
+//! lease was released must not be granted: nobody would forward, and the key would end in doubt. This
+//! memory is the Ledger's own and is lost with it; then such a claim costs a doubt, never a second run.
+
+use std::collections::VecDeque;
+
+use crate::record::{Lease, Millis};
+
+/// Recently released leases, the oldest first.
+#[derive(Debug, Default)]
+pub struct Released(VecDeque<(Lease, Millis)>);
+
+impl Released {
+    /// Remembers a lease that was released now, whether or not it was a record's.
+    pub fn remember(&mut self, lease: Lease, now: Millis) {
+        self.0.push_back((lease, now));
+        while self.0.len() > RELEASED_MAX
+            || self.0.front().is_some_and(|(_, at)| now.since(*at) > DELIVERY_MAX)
+        {
+            self.0.pop_front();
+        }
+    }
+
+    /// Whether a claim under this lease comes too late.
+    #[must_use]
+    pub fn has(&self, lease: Lease, now: Millis) -> bool {
+        self.0.iter().any(|(known, at)| *known == lease && now.since(*at) <= DELIVERY_MAX)
+    }
+}
+
+/// For how long a call may still be delivered after its caller has given it up, with a wide margin: the
+/// runtime starts no retry later than 10 s after the first (developers.cloudflare.com,
+/// durable-objects/best-practices/automatic-retries).
+pub const DELIVERY_MAX: Millis = Millis(60_000);
+/// At 500 releases a second, which is what a shard can write, 20 s of them.
+const RELEASED_MAX: usize = 10_000;

@@ -1,0 +1,200 @@
+//! `admission`: which requests are guarded, and by what key, strategy and patience.
+
+use oncegate::admission::{Admission, Guarded, Head, admit, consider};
+use oncegate::policy::{Policy, Vars};
+use oncegate::record::{Form, OnInDoubt, Strategy};
+use serde_json::{Value, json};
+
+use crate::make::{address, headers, lease, s, vars};
+
+/// What becomes of a request, in a word.
+fn becomes(route: &Value, method: &str, url: &str, lines: &[(&str, &str)]) -> String {
+    match admitted(route, method, url, lines) {
+        Admission::Pass => "passes".to_owned(),
+        Admission::Hidden => "hidden".to_owned(),
+        Admission::Publish => "publishes".to_owned(),
+        Admission::Read(_) => "is read".to_owned(),
+        Admission::Refuse(problem, _) => problem.code.as_str().to_owned(),
+        Admission::Guard(guarded) => format!("guarded by {}", guarded.key.as_str()),
+    }
+}
+
+fn policy(route: &Value) -> Policy {
+    let routes = vec![("ROUTES".to_owned(), json!([route]))];
+    Policy::parse(&Vars { routes, ..vars() }).unwrap()
+}
+
+fn admitted(route: &Value, method: &str, url: &str, lines: &[(&str, &str)]) -> Admission {
+    let (address, header) = (address(url), headers(lines));
+    admit(&policy(route), &Head { method, address: &address, header: &header })
+}
+
+fn guarded(route: &Value, lines: &[(&str, &str)]) -> Guarded {
+    match admitted(route, "POST", "https://h/a", lines) {
+        Admission::Guard(guarded) => guarded,
+        other => panic!("it is not guarded: {other:?}"),
+    }
+}
+
+const KEY: (&str, &str) = ("idempotency-key", "k1");
+
+#[test]
+fn a_request_is_guarded_where_a_route_matches_and_a_key_is_found() {
+    let anything = json!({});
+    let required = json!({ "key": { "required": true } });
+    let rows: &[(&Value, &str, &str, &[(&str, &str)], &str)] = &[
+        (&anything, "POST", "https://h/a", &[KEY], "guarded by k1"),
+        (&anything, "PATCH", "https://h/a", &[KEY], "guarded by k1"),
+        (&anything, "POST", "https://h/a", &[("idempotency-key", "\"k1\"")], "guarded by k1"),
+        (&anything, "POST", "https://h/a", &[], "passes"),
+        (&anything, "PUT", "https://h/a", &[KEY], "passes"),
+        (&anything, "GET", "https://h/a", &[KEY], "passes"),
+        (&required, "GET", "https://h/a", &[], "passes"),
+        (&required, "POST", "https://h/a", &[], "key-missing"),
+        (&anything, "POST", "https://h/a", &[("idempotency-key", "")], "key-invalid"),
+        (&anything, "POST", "https://h/a", &[("idempotency-key", "a, b")], "key-invalid"),
+        (&anything, "POST", "https://h/a", &[KEY, ("x-on-conflict", "no")], "strategy-invalid"),
+        // The filter's own paths, in whatever spelling.
+        (&anything, "POST", "https://h/.oncegate", &[KEY], "hidden"),
+        (&anything, "GET", "https://h/.oncegate/keys", &[], "hidden"),
+        (&anything, "GET", "https://h/a/../.oncegate/", &[], "hidden"),
+        (&anything, "GET", "https://h/%2Eoncegate/x", &[], "hidden"),
+        (&anything, "POST", "https://h/.oncegateway", &[KEY], "guarded by k1"),
+        (&anything, "POST", "https://h/a/.oncegate", &[KEY], "guarded by k1"),
+        (&anything, "GET", "https://h/.well-known/idempotency", &[], "publishes"),
+        (&anything, "POST", "https://h/.well-known/idempotency", &[KEY], "guarded by k1"),
+    ];
+    for (route, method, url, lines, expected) in rows {
+        assert_eq!(becomes(route, method, url, lines), *expected, "{method} {url} {lines:?}");
+    }
+}
+
+#[test]
+fn a_route_in_shadow_admits_as_one_that_enforces_and_one_that_is_off_guards_nothing() {
+    let mode = |mode| becomes(&json!({ "mode": mode }), "POST", "https://h/a", &[KEY]);
+    assert_eq!(
+        [mode("enforce"), mode("shadow"), mode("off")],
+        ["guarded by k1", "guarded by k1", "passes"]
+    );
+    let ids = ["enforce", "shadow"].map(|mode| guarded(&json!({ "mode": mode }), &[KEY]).id);
+    assert_ne!(ids[0], ids[1], "their records are apart");
+}
+
+#[test]
+fn sources_are_tried_in_turn_and_a_body_is_read_only_where_it_is_needed() {
+    let route = json!({ "key": { "from": ["header:Idempotency-Key", "query:key", "body:/id"] } });
+    let of = |url: &str, lines: &[(&str, &str)]| becomes(&route, "POST", url, lines);
+    assert_eq!(of("https://h/a?key=q", &[KEY]), "guarded by k1");
+    assert_eq!(of("https://h/a?key=q", &[]), "guarded by q");
+    assert_eq!(of("https://h/a?key=q&key=q", &[]), "key-invalid");
+    assert_eq!(of("https://h/a?key=a+b", &[]), "key-invalid");
+    assert_eq!(of("https://h/a", &[]), "is read");
+
+    let Admission::Read(route) = admitted(&route, "POST", "https://h/a", &[]) else {
+        panic!("its body is needed")
+    };
+    let (address, header) = (address("https://h/a"), headers(&[]));
+    let head = Head { method: "POST", address: &address, header: &header };
+    let with = |body: &str| consider(std::rc::Rc::clone(&route), &head, Some(body.as_bytes()));
+    assert!(
+        matches!(with(r#"{"id":7}"#), Admission::Guard(guarded) if guarded.key.as_str() == "7")
+    );
+    assert!(matches!(with("{}"), Admission::Pass));
+    assert!(matches!(with("id=7"), Admission::Pass));
+    assert!(matches!(with(r#"{"id":"a b"}"#), Admission::Refuse(..)));
+}
+
+#[test]
+fn the_spelling_of_a_key_is_remembered() {
+    for (field, form) in [("k1", Form::Bare), ("\"k1\"", Form::Quoted), (" \"k1\"", Form::Quoted)] {
+        assert_eq!(guarded(&json!({}), &[("idempotency-key", field)]).form, form, "{field}");
+    }
+}
+
+#[test]
+fn a_client_may_choose_among_the_strategies_that_the_route_allows() {
+    use Strategy::{Fail, FailOnRunning, ReturnExisting};
+    let all = json!({ "client_strategies": ["return_existing", "fail", "fail_on_running"] });
+    let default = json!({ "on_duplicate": "fail_on_running" });
+    let none = json!({ "client_strategies": [] });
+    for (route, asked, expected) in [
+        (&all, "RETURN_EXISTING", Some(ReturnExisting)),
+        (&all, "FAIL", Some(Fail)),
+        (&all, " FAIL ", Some(Fail)),
+        (&all, "FAIL_ON_RUNNING", Some(FailOnRunning)),
+        (&all, "fail", None),
+        (&all, "", None),
+        (&all, "FAIL, FAIL", None),
+        (&default, "FAIL", Some(Fail)),
+        // The route does it by itself; a client may not ask for it.
+        (&default, "FAIL_ON_RUNNING", None),
+        (&none, "RETURN_EXISTING", None),
+    ] {
+        let lines = [KEY, ("x-on-conflict", asked)];
+        let chosen = match admitted(route, "POST", "https://h/a", &lines) {
+            Admission::Guard(guarded) => Some(guarded.strategy),
+            _ => None,
+        };
+        assert_eq!(chosen, expected, "{route} {asked:?}");
+    }
+    assert_eq!(guarded(&default, &[KEY]).strategy, FailOnRunning);
+}
+
+#[test]
+fn a_client_waits_no_longer_than_it_prefers_or_the_route_allows() {
+    let route = json!({ "wait": "10s" });
+    for (prefer, seconds) in [
+        (None, 10),
+        (Some("wait=3"), 3),
+        (Some("wait=0"), 0),
+        (Some("wait=60"), 10),
+        (Some("respond-async, wait=3"), 3),
+        (Some("WAIT=3"), 3),
+        (Some("wait = 3"), 3),
+        (Some("wait=\"3\""), 3),
+        (Some("wait=3; x=y"), 3),
+        (Some("wait=3, wait=5"), 3),
+        (Some("wait"), 10),
+        (Some("wait=soon"), 10),
+        (Some("wait=-1"), 10),
+        (Some("wait=99999999999999999999"), 10),
+        (Some("await=3"), 10),
+    ] {
+        let lines: Vec<_> =
+            [KEY].into_iter().chain(prefer.map(|prefer| ("prefer", prefer))).collect();
+        assert_eq!(guarded(&route, &lines).wait, s(seconds), "{prefer:?}");
+    }
+}
+
+#[test]
+fn a_correlation_id_is_the_clients_or_stands_for_the_operation() {
+    let id = |given: &str| guarded(&json!({}), &[KEY, ("x-correlation-id", given)]).correlation_id;
+    assert_eq!(id("order-7"), "order-7");
+    assert_eq!(id(&"c".repeat(255)).len(), 255);
+    let own = guarded(&json!({}), &[KEY]).correlation_id;
+    assert_eq!(own.len(), 32);
+    for unusable in ["", "a b", "é", "a\tb", &"c".repeat(256)] {
+        assert_eq!(id(unusable), own, "{unusable:?}");
+    }
+    let again = guarded(&json!({}), &[KEY]).correlation_id;
+    assert_eq!(again, own, "every try of one operation carries the same");
+}
+
+#[test]
+fn a_claim_carries_the_rules_of_its_route() {
+    let route = json!({
+        "name": "charge", "on_in_doubt": "retry", "timeout": "20s", "ttl": "7d",
+        "tombstone": "1d", "doubt_ttl": "30d", "wait": "5s",
+    });
+    let (address, header) = (address("https://h/a?x=1"), headers(&[KEY]));
+    let head = Head { method: "POST", address: &address, header: &header };
+    let claim = guarded(&route, &[KEY]).claim(&head, &[0; 32], lease(1));
+    assert_eq!((claim.lease, claim.wait, claim.on_in_doubt), (lease(1), s(5), OnInDoubt::Retry));
+    assert_eq!((claim.terms.lease, claim.terms.ttl), (s(35), s(7 * 86_400)));
+    assert_eq!((claim.about.route.as_str(), claim.about.path.as_str()), ("charge", "/a"));
+    for held in ["hold", "probe"] {
+        let route = json!({ "on_in_doubt": held, "probe": "/{key}" });
+        let claim = guarded(&route, &[KEY]).claim(&head, &[0; 32], lease(1));
+        assert_eq!(claim.on_in_doubt, OnInDoubt::Hold, "{held}");
+    }
+}
