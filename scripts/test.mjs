@@ -37,7 +37,7 @@ async function workerd() {
   await setUp(...TO_BUILD, 'node');
   const since = performance.now();
   done('build', since, await build());
-  const args = ['--test', '--test-reporter=spec', '--test-concurrency=1', `--test-timeout=${TEST_MS}`, ...testFiles()];
+  const args = ['--test', '--test-reporter=spec', '--test-concurrency=1', '--test-force-exit', `--test-timeout=${TEST_MS}`, ...testFiles()];
   await step('workerd tests', node(), args, toolEnv(), 'mend the failing test', countNodeTests);
 }
 

@@ -164,6 +164,11 @@ fn template(text: &str) -> Result<Vec<Piece>, String> {
                 if literal.is_empty() && !pieces.is_empty() {
                     return Err("have a literal between two places, or two sets of values would give one key".to_owned());
                 }
+                if literal.contains('%') && !pieces.is_empty() {
+                    return Err(
+                        "have no % between two places: it begins an encoded character".to_owned()
+                    );
+                }
                 push_literal(&mut pieces, literal);
                 pieces.push(Piece::Place(source, String::new()));
             }

@@ -7,6 +7,9 @@ use serde_json::{Value, json};
 
 use crate::make::{address, headers, lease, s, vars};
 
+/// Route, method, address, headers, and what becomes of it.
+type Row<'a> = (&'a Value, &'a str, &'a str, &'a [(&'a str, &'a str)], &'a str);
+
 /// What becomes of a request, in a word.
 fn becomes(route: &Value, method: &str, url: &str, lines: &[(&str, &str)]) -> String {
     match admitted(route, method, url, lines) {
@@ -42,7 +45,7 @@ const KEY: (&str, &str) = ("idempotency-key", "k1");
 fn a_request_is_guarded_where_a_route_matches_and_a_key_is_found() {
     let anything = json!({});
     let required = json!({ "key": { "required": true } });
-    let rows: &[(&Value, &str, &str, &[(&str, &str)], &str)] = &[
+    let rows: &[Row<'_>] = &[
         (&anything, "POST", "https://h/a", &[KEY], "guarded by k1"),
         (&anything, "PATCH", "https://h/a", &[KEY], "guarded by k1"),
         (&anything, "POST", "https://h/a", &[("idempotency-key", "\"k1\"")], "guarded by k1"),

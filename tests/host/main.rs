@@ -24,6 +24,7 @@ mod outcome; // what the origin said
 mod policy; // knobs, vars, matching
 mod problem; // refusals, and the headers of answers
 mod record; // the life of one key
+mod released; // claims that come too late
 mod reply; // what is kept
 mod source; // where keys are taken from; JSON bodies
 mod target; // paths and addresses

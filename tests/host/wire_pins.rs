@@ -180,7 +180,7 @@ const F1: &str = "f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1";
 const ABOUT: &str = "f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1 f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1 \
     c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1 06000000 636861726765 04000000 504f5354 \
     0c000000 2f76312f7061796d656e7473 03000000 632d31";
-/// lease 1, ttl 2, tombstone 3, doubt_ttl 4
+/// `lease` 1, `ttl` 2, `tombstone` 3, `doubt_ttl` 4
 const TERMS: &str = "0100000000000000 0200000000000000 0300000000000000 0400000000000000";
 /// one: "content-type", "application/json"
 const HEADERS: &str = "01000000 0c000000 636f6e74656e742d74797065 \

@@ -219,15 +219,16 @@ impl World {
 
     fn poll(&mut self, Story(at): Story) {
         let worker = &mut self.workers[at];
-        if let Some(story) = &mut worker.story {
-            if story.as_mut().poll(&mut Context::from_waker(Waker::noop())) == Poll::Ready(()) {
-                worker.story = None;
-            }
+        let context = &mut Context::from_waker(Waker::noop());
+        if let Some(story) = &mut worker.story
+            && story.as_mut().poll(context) == Poll::Ready(())
+        {
+            worker.story = None;
         }
-        if let Some(client) = &mut worker.client {
-            if let Ok(Some(answer)) = client.try_recv() {
-                worker.answer = Some(answer);
-            }
+        if let Some(client) = &mut worker.client
+            && let Ok(Some(answer)) = client.try_recv()
+        {
+            worker.answer = Some(answer);
         }
     }
 }

@@ -188,7 +188,7 @@ describe("the bytes", { concurrency: 2, timeout: 60_000 }, () => {
   });
 });
 
-describe("the memory", () => {
+describe("the memory", { timeout: 60_000 }, () => {
   const on = stage();
 
   test("more than 32 MiB of bodies at once are refused before any claim, and nobody else suffers", async () => {

@@ -4,6 +4,9 @@
 
 import net from "node:net";
 
+// Nothing that is tested takes longer, so a test that would hang fails and says where.
+const PATIENCE_MS = 40_000;
+
 /** A response as it came over the wire. `headers` keeps order, case and repeated lines. */
 export class Response {
   constructor(status, reason, headers) {
@@ -53,6 +56,7 @@ class Exchange {
   #arrived = [];
   #answered = false;
   #closed = false;
+  #why;
   #wake = () => {};
   #sent = Promise.resolve();
   #bytes = Buffer.alloc(0);
@@ -72,7 +76,8 @@ class Exchange {
     this.socket = net.connect(port, "127.0.0.1");
     this.socket.setNoDelay(true);
     this.socket.on("data", (bytes) => ((this.#answered = true), this.#arrived.push(bytes), this.#wake()));
-    this.socket.on("error", () => {}).on("close", () => ((this.#closed = true), this.#wake())); // what is read says it
+    this.socket.on("error", () => {}).on("close", () => ((this.#closed = true), clearTimeout(timer), this.#wake())); // what is read says it
+    const timer = setTimeout(() => ((this.#why = `no whole answer within ${PATIENCE_MS} ms`), this.close()), PATIENCE_MS);
     const tail = chunks ? [...chunks.map(framed), Buffer.from("0\r\n\r\n")] : [Buffer.from(body ?? "")];
     this.send(Buffer.concat([Buffer.from(head.join("\r\n") + "\r\n\r\n", "latin1"), ...tail]));
     this.head = this.#readHead();
@@ -119,7 +124,7 @@ class Exchange {
       if (this.#left === 0) break;
       if (this.#bytes.length === 0 && !(await this.#fill())) {
         if (this.#left === null) break;
-        throw new Error("the response was cut off");
+        throw new Error(this.#why ?? "the response was cut off");
       }
       const part = this.#bytes.subarray(0, this.#left ?? this.#bytes.length);
       this.#bytes = this.#bytes.subarray(part.length);
@@ -155,7 +160,7 @@ class Exchange {
         return line;
       }
       from = Math.max(0, this.#bytes.length - 1);
-      if (!(await this.#fill())) throw new Error("the connection closed before the response was whole");
+      if (!(await this.#fill())) throw new Error(this.#why ?? "the connection closed before the response was whole");
     }
   }
   async #fill() {

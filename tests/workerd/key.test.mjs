@@ -143,7 +143,7 @@ describe("the key", { concurrency: 8, timeout: 60_000 }, () => {
   });
 });
 
-test("a request with an invalid or missing key leaves nothing on the disk", async () => {
+test("a request with an invalid or missing key leaves nothing on the disk", { timeout: 60_000 }, async () => {
   const origin = await startOrigin();
   const worker = await start({ origin, routes: [{ name: "all", methods: ["POST"], path: "/{*rest}", key: { required: true } }] });
   try {

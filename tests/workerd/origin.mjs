@@ -83,11 +83,13 @@ export async function startOrigin() {
     all: () => executions,
     /** Resolves to the n-th execution of `path` when it has arrived. */
     reached: (path, n = 1) =>
-      new Promise((resolve) => {
+      new Promise((resolve, reject) => {
+        const settle = (end, value) => (watchers.delete(look), clearTimeout(timer), end(value));
         const look = () => {
           const found = executions.filter((e) => e.path === path)[n - 1];
-          if (found) watchers.delete(look), resolve(found);
+          if (found) settle(resolve, found);
         };
+        const timer = setTimeout(() => settle(reject, new Error(`execution ${n} of ${path} never came`)), 30_000);
         watchers.add(look);
         look();
       }),

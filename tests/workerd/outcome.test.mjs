@@ -186,7 +186,7 @@ describe("the origin's answer", { concurrency: 16, timeout: 60_000 }, () => {
   });
 });
 
-test("a refused connection proves nothing here, since the runtime words it like a lost one: in doubt", async () => {
+test("a refused connection proves nothing here, since the runtime words it like a lost one: in doubt", { timeout: 60_000 }, async () => {
   const closed = net.createServer().listen(0, "127.0.0.1");
   await once(closed, "listening");
   const { port } = closed.address();

@@ -1,9 +1,11 @@
 //! The numbers that a step gives: how long to wait, when to come again, when things end.
 
 use oncegate::record::{
-    Before, Change, Claim, Completed, Doubt, Event, Kindred, Millis, Record, Running, State,
+    Before, Change, Claim, Completed, Doubt, Due, Event, Kindred, Millis, Record, Running, State,
     Strategy, Terms, Verdict, step,
 };
+
+use oncegate::reply::Kept;
 
 use crate::make::{self, days, lease, s};
 
@@ -161,4 +163,29 @@ fn only_what_ran_runs_or_may_have_run_is_live_to_another_credential() {
     ] {
         assert_eq!(make::record(state.clone()).is_live(), live, "{state:?}");
     }
+}
+
+#[test]
+fn a_row_is_deleted_when_it_is_gone_and_loses_its_reply_when_its_tombstone_begins() {
+    let completed = make::completed(lease(OWN), SINCE);
+    let with_tombstone = Completed { gone: completed.expires.plus(days(7)), ..completed.clone() };
+    let (expires, gone) = (with_tombstone.expires, with_tombstone.gone);
+    let tombstone = Some(Due::Tombstone(expires));
+    let doubt = make::doubt(lease(OWN), SINCE);
+    for (state, due) in [
+        (State::Completed(completed), Due::Delete(expires)),
+        (State::Completed(with_tombstone.clone()), Due::Tombstone(expires)),
+        (State::InDoubt(doubt.clone()), Due::Delete(doubt.gone)),
+    ] {
+        assert_eq!(make::record(state).due(), due);
+    }
+    let record = make::record(State::Completed(with_tombstone));
+    assert_eq!(Some(record.due()), tombstone);
+    assert_eq!(record.clone().into_tombstone(Millis(expires.0 - 1)), None, "it is still replayed");
+    assert_eq!(record.clone().into_tombstone(gone), None, "nothing is left of it");
+    let left = record.clone().into_tombstone(expires).unwrap();
+    assert_eq!(left.due(), Due::Delete(gone), "the sweep has done its work");
+    assert_eq!((left.about.clone(), left.gone()), (record.about, gone));
+    let State::Completed(left) = left.state else { panic!("it is stored as it came") };
+    assert_eq!((left.reply.headers.len(), left.reply.body), (0, Kept::StatusOnly));
 }

@@ -1,8 +1,8 @@
 //! What holds over any sequence of events, whatever the clock does: the life of one key, lived at random.
 
 use oncegate::record::{
-    About, Change, Claim, Event, Kindred, Lease, Millis, OnInDoubt, Record, State, Step, Terms,
-    Verdict, step,
+    About, Change, Claim, Completed, Event, Kindred, Lease, Millis, OnInDoubt, Record, State, Step,
+    Terms, Verdict, step,
 };
 use oncegate::wire;
 use proptest::collection::vec;
@@ -127,7 +127,7 @@ fn owner(record: Option<&Record>) -> Option<Lease> {
 }
 
 proptest! {
-    #![proptest_config(cases(300))]
+    #![proptest_config(cases(200))]
 
     #[test]
     fn two_leases_are_never_live_at_once(life in life()) {
@@ -267,6 +267,21 @@ proptest! {
                 assert!(moment.left.as_ref().map(Record::gone) >= Some(closed.plus(days(90))));
             }
         });
+    }
+
+    /// The sweep may come whenever it likes: what it has taken out of a row nobody would have been told.
+    #[test]
+    fn a_tombstone_answers_as_the_expired_record_did(event in event(), late in 0..40_u64) {
+        let completed = make::completed(make::lease(1), s(1000));
+        let gone = completed.expires.plus(s(30));
+        let completed = Completed { gone, ..completed };
+        let record = make::record(State::Completed(completed.clone()));
+        let now = completed.expires.plus(s(late));
+        if let Some(tombstone) = record.clone().into_tombstone(completed.expires.plus(s(late / 2))) {
+            let [before, after] = [record, tombstone].map(|stored| step(Some(stored), event.clone(), now));
+            prop_assert_eq!(before.verdict, after.verdict);
+            prop_assert_eq!(std::mem::discriminant(&before.change), std::mem::discriminant(&after.change));
+        }
     }
 
     #[test]

@@ -20,24 +20,14 @@ fn where_there_is_no_record() {
     );
 }
 
-#[test]
-fn where_one_is_running() {
-    let running = make::running(OWN, START);
-    let doubt = make::doubt(OWN, running.until);
-    Subject {
-        doubt: Some(doubt.clone()),
-        deadlines: doubt_deadlines(&doubt),
-        ..subject(Some(State::Running(running)))
-    }
-    .meets(
-        "
+/// What every running claim has in common, whatever it was granted over; a release of it puts that back.
+const RUNNING: &str = "
         ..until       | claim own                          | granted: the same     | nothing
         ..until       | claim !own other                   | key reused            | nothing
         ..until       | claim !own same existing waits     | join                  | nothing
         ..until       | claim !own same existing hurries   | in flight             | nothing
         ..until       | claim !own same fail/rerun         | in flight             | nothing
         ..until       | settle own                         | kept for ttl          | the new reply
-        ..until       | release own                        | kept                  | delete
         ..until       | doubt own                          | kept                  | doubt
         ..until       | settle/release/doubt !own          | stale                 | nothing
         ..until       | look same                          | in flight             | nothing
@@ -47,7 +37,6 @@ fn where_one_is_running() {
         until..closes | claim !own same hold               | in doubt              | nothing
         until..closes | claim !own same retry              | granted: next attempt | running over doubt
         until..closes | settle own                         | kept for ttl          | the new reply
-        until..closes | release own                        | kept                  | delete
         until..closes | doubt own                          | kept                  | nothing
         until..closes | settle/release/doubt !own          | stale                 | nothing
         until..closes | look same                          | in doubt              | nothing
@@ -59,8 +48,24 @@ fn where_one_is_running() {
         gone..        | claim kindred                      | credential changed    | nothing
         gone..        | settle/release/doubt               | stale                 | nothing
         gone..        | look                               | absent                | nothing
+";
+
+#[test]
+fn where_one_is_running() {
+    let running = make::running(OWN, START);
+    let doubt = make::doubt(OWN, running.until);
+    Subject {
+        doubt: Some(doubt.clone()),
+        deadlines: doubt_deadlines(&doubt),
+        ..subject(Some(State::Running(running)))
+    }
+    .meets(&with(
+        RUNNING,
+        "
+        ..until | release own | kept | delete
+        until..closes | release own | kept | delete
         ",
-    );
+    ));
 }
 
 #[test]
@@ -76,38 +81,13 @@ fn where_one_is_running_over_a_completed_one() {
         deadlines: [doubt_deadlines(&doubt), old_reply.to_vec()].concat(),
         ..subject(Some(State::Running(running)))
     }
-    .meets(
+    .meets(&with(
+        RUNNING,
         "
-        ..until       | claim own                          | granted: the same     | nothing
-        ..until       | claim !own other                   | key reused            | nothing
-        ..until       | claim !own same existing waits     | join                  | nothing
-        ..until       | claim !own same existing hurries   | in flight             | nothing
-        ..until       | claim !own same fail/rerun         | in flight             | nothing
-        ..until       | settle own                         | kept for ttl          | the new reply
-        ..until       | release own                        | kept                  | the old reply
-        ..until       | doubt own                          | kept                  | doubt
-        ..until       | settle/release/doubt !own          | stale                 | nothing
-        ..until       | look same                          | in flight             | nothing
-        ..until       | look other                         | key reused            | nothing
-        until..closes | claim other                        | key reused            | nothing
-        until..closes | claim own same                     | in doubt              | nothing
-        until..closes | claim !own same hold               | in doubt              | nothing
-        until..closes | claim !own same retry              | granted: next attempt | running over doubt
-        until..closes | settle own                         | kept for ttl          | the new reply
-        until..closes | release own                        | kept                  | the old reply
-        until..closes | doubt own                          | kept                  | nothing
-        until..closes | settle/release/doubt !own          | stale                 | nothing
-        until..closes | look same                          | in doubt              | nothing
-        until..closes | look other                         | key reused            | nothing
-        closes..gone  | claim/look same                    | expired               | nothing
-        closes..gone  | claim/look other                   | key reused            | nothing
-        closes..gone  | settle/release/doubt               | stale                 | nothing
-        gone..        | claim alone                        | granted: first        | insert running
-        gone..        | claim kindred                      | credential changed    | nothing
-        gone..        | settle/release/doubt               | stale                 | nothing
-        gone..        | look                               | absent                | nothing
+        ..until | release own | kept | the old reply
+        until..closes | release own | kept | the old reply
         ",
-    );
+    ));
 }
 
 #[test]
@@ -124,38 +104,13 @@ fn where_a_retry_is_running_over_a_doubt() {
         deadlines: doubt_deadlines(&doubt),
         ..subject(Some(State::Running(running)))
     }
-    .meets(
+    .meets(&with(
+        RUNNING,
         "
-        ..until       | claim own                          | granted: the same     | nothing
-        ..until       | claim !own other                   | key reused            | nothing
-        ..until       | claim !own same existing waits     | join                  | nothing
-        ..until       | claim !own same existing hurries   | in flight             | nothing
-        ..until       | claim !own same fail/rerun         | in flight             | nothing
-        ..until       | settle own                         | kept for ttl          | the new reply
-        ..until       | release own                        | kept                  | earlier doubt
-        ..until       | doubt own                          | kept                  | doubt
-        ..until       | settle/release/doubt !own          | stale                 | nothing
-        ..until       | look same                          | in flight             | nothing
-        ..until       | look other                         | key reused            | nothing
-        until..closes | claim other                        | key reused            | nothing
-        until..closes | claim own same                     | in doubt              | nothing
-        until..closes | claim !own same hold               | in doubt              | nothing
-        until..closes | claim !own same retry              | granted: next attempt | running over doubt
-        until..closes | settle own                         | kept for ttl          | the new reply
-        until..closes | release own                        | kept                  | doubt of nobody
-        until..closes | doubt own                          | kept                  | nothing
-        until..closes | settle/release/doubt !own          | stale                 | nothing
-        until..closes | look same                          | in doubt              | nothing
-        until..closes | look other                         | key reused            | nothing
-        closes..gone  | claim/look same                    | expired               | nothing
-        closes..gone  | claim/look other                   | key reused            | nothing
-        closes..gone  | settle/release/doubt               | stale                 | nothing
-        gone..        | claim alone                        | granted: first        | insert running
-        gone..        | claim kindred                      | credential changed    | nothing
-        gone..        | settle/release/doubt               | stale                 | nothing
-        gone..        | look                               | absent                | nothing
+        ..until | release own | kept | earlier doubt
+        until..closes | release own | kept | doubt of nobody
         ",
-    );
+    ));
 }
 
 #[test]

@@ -129,19 +129,16 @@ impl Ledger {
     }
 
     pub(super) fn sweep(&mut self, now: Millis) {
-        self.rows.retain(|_, row| {
+        self.rows.retain(|_, row| read_record(&row.record).unwrap().gone() > now);
+        for row in self.rows.values_mut() {
             let record = read_record(&row.record).unwrap();
-            match record.due() {
-                Due::Delete(at) => at > now,
-                Due::Tombstone(at) => {
-                    let tombstone = if at > now { None } else { record.into_tombstone(now) };
-                    if let Some(tombstone) = tombstone {
-                        *row = Row { record: write_record(&tombstone), body: Vec::new() };
-                    }
-                    true
-                }
+            if let Due::Tombstone(at) = record.due()
+                && at <= now
+            {
+                let tombstone = record.into_tombstone(now).unwrap();
+                *row = Row { record: write_record(&tombstone), body: Vec::new() };
             }
-        });
+        }
     }
 
     fn kindred(
