@@ -8,8 +8,8 @@ import { dirname, join } from 'node:path';
 import { ROOT, Stop, TOOLS, CARGO_PROGRESS, alone, ask, childEnv, run } from './run.mjs';
 
 const WASM = 'wasm32-unknown-unknown';
-// Wrangler's own minimum.
-const NODE_MIN = [22, 12];
+// Wrangler wants 22.12; the tests read SQLite files with node:sqlite, which needs no flag since 22.13.
+const NODE_MIN = [22, 13];
 // The npm packages that are nothing but Node's binary: unlike `node` they need no install script,
 // which newer npm versions do not run by themselves.
 const NODE_PACKAGES = {

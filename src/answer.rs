@@ -2,9 +2,10 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::ask::{How, Replay};
-use crate::problem::Problem;
+use crate::ask::{How, Replay, Told};
+use crate::problem::{Code, Problem};
 use crate::record::Millis;
+use crate::reply::Kept;
 
 /// An answer on its way to the client. `H` is what the origin said, `B` a stored body.
 #[derive(Debug)]
@@ -54,6 +55,77 @@ impl From<How> for Status {
         }
     }
 }
+
+/// What a duplicate is answered.
+#[must_use]
+pub fn duplicate<H, B>(told: Told<B>) -> Answer<H, B> {
+    let problem = |code, detail: &str| Answer::Problem(Problem::new(code, detail), None);
+    match told {
+        Told::Replay(replay) => match replay.reply.body {
+            Kept::Whole { .. } => Answer::Stored(replay),
+            Kept::StatusOnly => reply_not_stored(&replay),
+        },
+        Told::InFlight { retry_after_s } => {
+            let detail = "The first request under this key is still running. Send it again, unchanged, after Retry-After.";
+            Answer::Problem(Problem::new(Code::InFlight, detail).retry_after(retry_after_s), None)
+        }
+        Told::AlreadyExecuted => problem(
+            Code::AlreadyExecuted,
+            "The operation was executed before, and the strategy of this request is to fail then. Do not send it again.",
+        ),
+        Told::InDoubt { .. } => unknown(409, STILL_IN_DOUBT),
+        Told::Expired => problem(
+            Code::KeyExpired,
+            "The reply to this key is gone and the operation is not executed again. Find out what became of it before using a new key.",
+        ),
+        Told::KeyReused => problem(
+            Code::KeyReused,
+            "This key was used for another request. Use a new key for a new operation, and send retries unchanged.",
+        ),
+        Told::CredentialChanged => problem(
+            Code::CredentialChanged,
+            "The same request was sent under this key with another credential. Retry with the first credential, or find out what became of it before using a new key.",
+        ),
+        Told::Granted(_)
+        | Told::Again
+        | Told::Kept(_)
+        | Told::Stale
+        | Told::Absent
+        | Told::Crowded
+        | Told::OtherShards(_)
+        | Told::Failed(_)
+        | Told::UnknownVersion(_) => store_unavailable(),
+    }
+}
+
+fn reply_not_stored<H, B>(replay: &Replay<B>) -> Answer<H, B> {
+    let status = replay.reply.status;
+    let detail = format!(
+        "The operation was executed and answered with status {status}, but its reply was not kept. Do not send it again; ask the origin for the result."
+    );
+    let problem =
+        Problem { original_status: Some(status), ..Problem::new(Code::ReplyNotStored, detail) };
+    Answer::Problem(problem, None)
+}
+
+/// The outcome is not known: 502 or 504 to the first caller, 409 to duplicates.
+pub(crate) fn unknown<H, B>(status: u16, what: &str) -> Answer<H, B> {
+    let detail = format!(
+        "{what} It is not known whether the operation was executed, and it is not sent again by itself. Find out what became of it before using a new key."
+    );
+    Answer::Problem(
+        Problem::new(Code::OutcomeUnknown, detail).with_status(status),
+        Some(Status::Unknown),
+    )
+}
+
+/// The Ledger could not be asked; nothing was forwarded.
+pub(crate) fn store_unavailable<H, B>() -> Answer<H, B> {
+    let detail = "The idempotency store could not be asked, so nothing was forwarded. Send the request again with the same key.";
+    Answer::Problem(Problem::new(Code::StoreUnavailable, detail), None)
+}
+
+pub(crate) const STILL_IN_DOUBT: &str = "An earlier try may or may not have been executed.";
 
 /// Headers that the filter sets on an answer; each replaces any other of its name.
 pub type Marks = Vec<(&'static str, String)>;

@@ -15,10 +15,10 @@
 use std::pin::pin;
 use std::rc::Rc;
 
-use futures_util::future::{Either, join, select};
+use futures_util::future::{Either, select};
 
-use crate::answer::{Answer, Status};
-use crate::ask::{Ask, Replay, Told};
+use crate::answer::{Answer, STILL_IN_DOUBT, Status, duplicate, store_unavailable, unknown};
+use crate::ask::{Ask, Told};
 use crate::key::KeyId;
 use crate::outcome::{Facts, Failure, Outcome};
 use crate::problem::{Code, Problem};
@@ -173,7 +173,7 @@ async fn claim<W: World>(world: &W, order: &Order, started: Millis) -> Claimed<W
     Claimed { told, maybe_granted: first_lost.is_some() }
 }
 
-fn other_shards(first: u16) -> String {
+pub(crate) fn other_shards(first: u16) -> String {
     format!(
         "SHARDS was changed: this data was first used with SHARDS = {first}. Under another number known \
          keys are unknown and would be executed again, so set it back"
@@ -279,11 +279,11 @@ async fn conclude<W: World>(
     let facts = heard.facts();
     match order.route.outcome.judge(&facts) {
         Outcome::Store => {
-            let ask = Ask::Settle(lease, heard.reply());
-            match end(world, order, ask, Some(&heard)).await {
+            let reply = heard.reply();
+            let is_stored = matches!(reply.body, Kept::Whole { .. });
+            match end(world, order, Ask::Settle(lease, reply), Some(&heard)).await {
                 Ended::Kept(expires) => {
-                    let stored = matches!(heard.reply().body, Kept::Whole { .. });
-                    Answer::Heard(heard, Status::Executed, expires.filter(|_| stored))
+                    Answer::Heard(heard, Status::Executed, expires.filter(|_| is_stored))
                 }
                 Ended::Stale => superseded(world, order, heard, Status::Unknown).await,
                 // The origin has answered, so its caller hears it; the record goes in doubt.
@@ -328,14 +328,19 @@ async fn superseded<W: World>(
     }
 }
 
-enum Ended {
+pub(crate) enum Ended {
     Kept(Option<Millis>),
     Stale,
     Lost,
 }
 
 /// Ends the claim, with retries: the origin may have done its work, and this is what remembers it.
-async fn end<W: World>(world: &W, order: &Order, ask: Ask, heard: Option<&W::Heard>) -> Ended {
+pub(crate) async fn end<W: World>(
+    world: &W,
+    order: &Order,
+    ask: Ask,
+    heard: Option<&W::Heard>,
+) -> Ended {
     let mut last = String::new();
     for round in 1..=END_TRIES {
         match within(world, CALL_PATIENCE, world.ask(&order.key, &ask, heard)).await {
@@ -356,74 +361,8 @@ async fn end<W: World>(world: &W, order: &Order, ask: Ask, heard: Option<&W::Hea
     Ended::Lost
 }
 
-/// What a duplicate is answered.
-fn duplicate<H, B>(told: Told<B>) -> Answer<H, B> {
-    let problem = |code, detail: &str| Answer::Problem(Problem::new(code, detail), None);
-    match told {
-        Told::Replay(replay) => match replay.reply.body {
-            Kept::Whole { .. } => Answer::Stored(replay),
-            Kept::StatusOnly => reply_not_stored(&replay),
-        },
-        Told::InFlight { retry_after_s } => {
-            let detail = "The first request under this key is still running. Send it again, unchanged, after Retry-After.";
-            Answer::Problem(Problem::new(Code::InFlight, detail).retry_after(retry_after_s), None)
-        }
-        Told::AlreadyExecuted => problem(
-            Code::AlreadyExecuted,
-            "The operation was executed before, and the strategy of this request is to fail then. Do not send it again.",
-        ),
-        Told::InDoubt { .. } => unknown(409, STILL_IN_DOUBT),
-        Told::Expired => problem(
-            Code::KeyExpired,
-            "The reply to this key is gone and the operation is not executed again. Find out what became of it before using a new key.",
-        ),
-        Told::KeyReused => problem(
-            Code::KeyReused,
-            "This key was used for another request. Use a new key for a new operation, and send retries unchanged.",
-        ),
-        Told::CredentialChanged => problem(
-            Code::CredentialChanged,
-            "The same request was sent under this key with another credential. Retry with the first credential, or find out what became of it before using a new key.",
-        ),
-        Told::Granted(_)
-        | Told::Again
-        | Told::Kept(_)
-        | Told::Stale
-        | Told::Absent
-        | Told::Crowded
-        | Told::OtherShards(_)
-        | Told::Failed(_)
-        | Told::UnknownVersion(_) => store_unavailable(),
-    }
-}
-
-fn reply_not_stored<H, B>(replay: &Replay<B>) -> Answer<H, B> {
-    let status = replay.reply.status;
-    let detail = format!(
-        "The operation was executed and answered with status {status}, but its reply was not kept. Do not send it again; ask the origin for the result."
-    );
-    let problem =
-        Problem { original_status: Some(status), ..Problem::new(Code::ReplyNotStored, detail) };
-    Answer::Problem(problem, None)
-}
-
-fn unknown<H, B>(status: u16, what: &str) -> Answer<H, B> {
-    let detail = format!(
-        "{what} It is not known whether the operation was executed, and it is not sent again by itself. Find out what became of it before using a new key."
-    );
-    Answer::Problem(
-        Problem::new(Code::OutcomeUnknown, detail).with_status(status),
-        Some(Status::Unknown),
-    )
-}
-
-fn store_unavailable<H, B>() -> Answer<H, B> {
-    let detail = "The idempotency store could not be asked, so nothing was forwarded. Send the request again with the same key.";
-    Answer::Problem(Problem::new(Code::StoreUnavailable, detail), None)
-}
-
 /// Bounds a call: a Ledger that does not answer is one that cannot be reached.
-async fn within<W: World, T>(
+pub(crate) async fn within<W: World, T>(
     world: &W,
     span: Millis,
     call: impl Future<Output = Result<T, Unreachable>>,
@@ -439,45 +378,6 @@ fn back_off(round: u32) -> Millis {
     Millis(25 << round.min(8))
 }
 
-/// What a route in shadow mode would have answered, and what its records learn from the answer that
-/// passed. Nothing is withheld, replayed or added: the request has gone on already.
-pub async fn watch<W: World>(
-    world: &W,
-    order: &Order,
-    passed: impl Future<Output = Result<Facts, Failure>>,
-) -> &'static str {
-    let claim = Claim { wait: Millis(0), ..order.claim.clone() };
-    let ask = Ask::Claim(claim, order.route.credential_change);
-    let (told, passed) =
-        join(within(world, CALL_PATIENCE, world.ask(&order.key, &ask, None)), passed).await;
-    let lease = order.claim.lease;
-    match told {
-        Ok(Told::Granted(_)) => {
-            let ask = match passed.map(|facts| (order.route.outcome.judge(&facts), facts.status)) {
-                Ok((Outcome::Store, status)) => Ask::Settle(
-                    lease,
-                    Reply { status, headers: Vec::new(), body: Kept::StatusOnly },
-                ),
-                Ok((Outcome::Release, _)) | Err(Failure::NeverSent) => Ask::Release(lease),
-                Ok((Outcome::InDoubt, _)) | Err(Failure::Unknown) => Ask::Doubt(lease),
-            };
-            end(world, order, ask, None).await;
-            "executed"
-        }
-        Ok(Told::InFlight { .. }) => "in-flight or joined",
-        Ok(Told::Replay(_)) => "replayed",
-        Ok(Told::OtherShards(first)) => {
-            world.log(&other_shards(first));
-            Code::StoreUnavailable.as_str()
-        }
-        Ok(told) => match duplicate::<W::Heard, W::Body>(told) {
-            Answer::Problem(problem, _) => problem.code.as_str(),
-            Answer::Heard(..) | Answer::Stored(_) => "replayed",
-        },
-        Err(_) => Code::StoreUnavailable.as_str(),
-    }
-}
-
 /// A claim is repeated after a lost answer this often in all: 50 + 100 ms of pauses.
 const CLAIM_TRIES: u32 = 3;
 /// A settle is tried over 50 + 100 + … + 1,600 = 3,150 ms of pauses: well within the 15 s of room
@@ -489,10 +389,9 @@ const GIVE_BACK_TRIES: u32 = 6;
 const WAKES_MAX: u32 = 200;
 /// A probe that resolves a record leads to one more claim; more than two mean that it keeps moving on.
 const START_OVERS: u32 = 4;
-const STILL_IN_DOUBT: &str = "An earlier try may or may not have been executed.";
 /// A grant older than this leaves the origin less than its `timeout` within the lease's 15 s of room.
 const GRANT_AGE_MAX: Millis = Millis(10_000);
 /// How long the answer of a timeout waits for the Ledger.
 const FIRST_TRY: Millis = Millis(2_000);
 /// How long one call of a Ledger may take beyond any waiting.
-const CALL_PATIENCE: Millis = Millis(5_000);
+pub(crate) const CALL_PATIENCE: Millis = Millis(5_000);

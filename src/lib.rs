@@ -33,6 +33,7 @@ pub mod reply;
 pub mod route;
 pub mod routes;
 pub mod scope;
+pub mod shadow;
 pub mod source;
 pub mod target;
 pub mod wire;

@@ -16,7 +16,7 @@ use super::respond::{self, Client, Response, plain_problem};
 use super::{js, origin, vars};
 use crate::admission::{self, Admission, Guarded, Head, admit, consider};
 use crate::answer::{Answer, Status};
-use crate::filter::{Order, filter, watch};
+use crate::filter::{Order, filter};
 use crate::outcome::{Facts, Failure};
 use crate::policy::{Misconfigured, Origin, Policy};
 use crate::problem::{Code, Problem};
@@ -24,6 +24,7 @@ use crate::publish::published;
 use crate::record::Lease;
 use crate::route::{Mode, Route};
 use crate::routes::is_safe;
+use crate::shadow::watch;
 use crate::target::Address;
 
 #[event(fetch)]

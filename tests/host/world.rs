@@ -20,10 +20,11 @@ use std::task::{Context, Poll, Waker};
 
 use futures_channel::oneshot::{self, Receiver};
 use oncegate::ask::Ask;
-use oncegate::filter::{Heard as _, Order, World as _, filter, watch};
+use oncegate::filter::{Heard as _, Order, World as _, filter};
 use oncegate::key::KeyId;
 use oncegate::outcome::Failure;
 use oncegate::record::{Millis, Run};
+use oncegate::shadow::watch;
 
 use self::calls::{Shared, What};
 use self::ledger::Ledger;

@@ -1,12 +1,15 @@
 //! Whatever happens next: requests, faults and time in any order, then a good day to the end.
 
 use oncegate::record::Strategy as OnDuplicate;
+use oncegate::route::{Doubtful, Route};
 use proptest::collection::vec;
 use proptest::prelude::*;
+use proptest::sample::select;
 
-use super::{at_the_origin, request, the_key, with_strategy};
-use crate::make::{cases, s};
-use crate::world::{Choice, Story, World};
+use super::{after, at_the_origin, by, request, the_key, with_strategy};
+use crate::arbitrary;
+use crate::make::{self, cases, s};
+use crate::world::{Choice, Story, World, heard};
 
 /// What is chosen: whether a fault may be, and which of the choices there are.
 type Pick = (bool, u16);
@@ -17,7 +20,7 @@ fn picks(most: usize) -> impl Strategy<Value = Vec<Pick>> {
 
 /// Takes one of the choices there are, for each pick; then lets everything end. Whoever is still there
 /// has an answer then.
-fn live(world: &mut World, picks: &[Pick], stories: &mut Vec<Story>, orders: u8) {
+fn live(world: &mut World, picks: &[Pick], stories: &mut Vec<Story>, orders: &[Route]) {
     let mut lost = Vec::new();
     for (fault, pick) in picks {
         let mut choices = world.choices();
@@ -29,9 +32,9 @@ fn live(world: &mut World, picks: &[Pick], stories: &mut Vec<Story>, orders: u8)
                 }
                 world.take(*choice);
             }
-            None if stories.len() < usize::from(orders) => {
+            None if stories.len() < orders.len() => {
                 let lease = u8::try_from(stories.len()).unwrap() + 1;
-                stories.push(world.send(request(lease)));
+                stories.push(world.send(by(&orders[stories.len()], lease)));
             }
             None => {}
         }
@@ -52,7 +55,7 @@ proptest! {
     fn the_origin_executes_a_key_once_whatever_happens(picks in picks(80)) {
         let mut world = World::new();
         let mut stories = Vec::new();
-        live(&mut world, &picks, &mut stories, 4);
+        live(&mut world, &picks, &mut stories, &vec![make::route(); 4]);
         prop_assert!(world.executed().len() <= 1);
         for story in &stories {
             let said = world.said(*story);
@@ -70,12 +73,45 @@ proptest! {
         prop_assert!(["completed", "in doubt"].contains(&world.record(the_key())));
     }
 
+    /// Rules that let an operation run again, and an origin that answers this and that: everybody is
+    /// answered, and whatever is replayed an execution has said.
+    #[test]
+    fn whatever_the_rules_everybody_is_answered_with_what_was_said(
+        picks in picks(100),
+        orders in vec((arbitrary::strategy(), 0..3_u8), 5),
+        script in vec((0..80_u64, select(vec![201, 200, 500, 429, 404, 502])), 0..6),
+        probes in vec(select(vec![200, 404, 500]), 0..6),
+    ) {
+        let mut world = World::new();
+        world.origin(script.iter().enumerate().map(|(at, (seconds, status))| {
+            after(s(*seconds), heard(*status, &format!("said {at}")))
+        }));
+        world.probes(probes.iter().map(|status| after(s(1), heard(*status, "found"))));
+        let orders: Vec<_> = orders
+            .into_iter()
+            .map(|(on_duplicate, doubtful)| {
+                let on_in_doubt = [Doubtful::Hold, Doubtful::Retry, Doubtful::Probe][usize::from(doubtful)];
+                let probe = Some("/{key}".to_owned());
+                Route { on_duplicate, on_in_doubt, probe, ..make::route() }
+            })
+            .collect();
+        let mut stories = Vec::new();
+        live(&mut world, &picks, &mut stories, &orders);
+        let replays = stories.iter().map(|story| world.said(*story));
+        for said in replays.filter(|said| said.contains("replayed") || said.contains("joined")) {
+            let known = ["said", "paid", "found"].iter().any(|word| said.contains(word));
+            prop_assert!(known, "{}", said);
+            let released = ["429", "404", "502"].iter().any(|status| said.starts_with(status));
+            prop_assert!(!released, "{}", said);
+        }
+    }
+
     /// An answer that says so is stored: every later one is the same.
     #[test]
     fn what_a_client_has_seen_is_what_every_retry_gets(picks in picks(60)) {
         let mut world = World::new();
         let mut stories = Vec::new();
-        live(&mut world, &picks, &mut stories, 3);
+        live(&mut world, &picks, &mut stories, &vec![make::route(); 3]);
         let seen = stories.iter().any(|story| {
             let said = world.said(*story);
             ["executed", "replayed", "joined"].iter().any(|word| said.contains(word))
