@@ -240,7 +240,7 @@ async fn execute<W: World>(
             let doubt = Ask::Doubt(order.claim.lease);
             let told = within(world, FIRST_TRY, world.ask(&order.key, &doubt, None)).await;
             respond(unknown(504, "The origin did not answer in time."));
-            if told.is_err() {
+            if !matches!(told, Ok(Told::Kept(_) | Told::Stale)) {
                 end(world, order, doubt, None).await;
             }
             let lease_left = order.claim.terms.lease.since(order.route.timeout);

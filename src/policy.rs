@@ -223,7 +223,10 @@ fn set_all(
         wrongs.push(wrong(place, "must be a table"));
         return;
     };
-    for (name, value) in members {
+    // The preset has been taken.
+    for (name, value) in
+        members.iter().filter(|(name, _)| !(prefix.is_empty() && *name == "preset"))
+    {
         let dotted = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
         let here = format!("{place}.{name}");
         let is_group = KNOBS

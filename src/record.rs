@@ -213,7 +213,8 @@ pub enum OnInDoubt {
     Retry,
 }
 
-/// Whether the shard holds a live record of the same operation under another credential.
+/// Whether the shard still holds a record of the same operation under another credential, be it only a
+/// tombstone: running the operation for this one could be the second time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kindred {
     /// No, or the route does not care.
@@ -375,16 +376,6 @@ impl Record {
         let State::Expired(completed) = state else { return None };
         let reply = Reply { headers: Vec::new(), body: Kept::StatusOnly, ..completed.reply };
         Some(Self { about, state: State::Completed(Completed { reply, ..completed }) })
-    }
-
-    /// Whether it stands for an operation that ran, runs or may have run, so that the same operation
-    /// under another credential would be a second one.
-    #[must_use]
-    pub fn is_live(&self) -> bool {
-        match self.state {
-            State::Running(_) | State::Completed(_) | State::InDoubt(_) | State::Closed(_) => true,
-            State::Expired(_) => false,
-        }
     }
 }
 

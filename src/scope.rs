@@ -104,7 +104,7 @@ pub fn credential(
             CredentialPart::Header(name) => header(name).into_iter().collect(),
             CredentialPart::Cookie(name) => {
                 let named = pairs.iter().filter(|(n, _)| n == name);
-                named.map(|(_, value)| (*value).to_owned()).collect()
+                named.map(|(_, value)| value.clone()).collect()
             }
         })
         .map(|values: Vec<String>| values.into_iter().filter(|v| !v.trim().is_empty()).collect())

@@ -46,6 +46,10 @@ pub async fn watch<W: World>(
             Answer::Problem(problem, _) => problem.code.as_str(),
             Answer::Heard(..) | Answer::Stored(_) => "replayed",
         },
-        Err(_) => Code::StoreUnavailable.as_str(),
+        Err(_) => {
+            // It may be granted yet; a shadow of a doubt would only confuse the log.
+            end(world, order, Ask::Release(lease), None).await;
+            Code::StoreUnavailable.as_str()
+        }
     }
 }

@@ -188,10 +188,7 @@ impl Ledger {
             Ask::Claim(claim, change) => {
                 let kin = matches!(change, CredentialChange::Refuse).then_some(claim.about.kin);
                 let (stored, kindred) = store.find_with_body(key, kin)?;
-                let live = kindred
-                    .into_iter()
-                    .filter_map(|record| record.at(now))
-                    .any(|record| record.is_live());
+                let live = kindred.into_iter().any(|record| record.at(now).is_some());
                 (stored, Event::Claim(claim, if live { Kindred::Live } else { Kindred::None }))
             }
             Ask::Settle(lease, reply) => (store.find(key)?, Event::Settle(lease, reply)),

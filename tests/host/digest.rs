@@ -7,7 +7,7 @@ use oncegate::digest::{Parts, hex, sha256};
 use oncegate::fingerprint::{BodyRule, Fingerprint, media_type};
 use oncegate::json::Pointer;
 use oncegate::route::{Mode, Route};
-use oncegate::scope::{Caller, ScopePart, credential};
+use oncegate::scope::{Caller, CredentialPart, ScopePart, credential};
 use oncegate::target::Target;
 use proptest::collection::vec;
 use proptest::option;
@@ -219,6 +219,18 @@ fn nothing_of_a_cookie_header_is_left_out_of_the_credential() {
         let of = |cookies| credential_of(&[("cookie", cookies)]);
         assert_ne!(of(one), of(other), "{one} and {other} are two callers");
     }
+}
+
+#[test]
+fn nothing_of_a_named_cookie_is_left_out_of_the_credential() {
+    let session = [CredentialPart::Cookie("session".to_owned())];
+    let of = |cookies| credential(&session, &headers(&[("cookie", cookies)])).unwrap();
+    assert_ne!(of("session=abc,def"), of("session=abc,xyz"));
+    assert_eq!(
+        of("session=abc; lang=en"),
+        of("lang=de, session=abc"),
+        "other cookies do not count"
+    );
 }
 
 #[test]

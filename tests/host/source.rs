@@ -120,8 +120,11 @@ fn values_in_a_template_are_encoded_where_they_could_be_taken_for_its_text() {
 
 #[test]
 fn cookies_come_joined_by_semicolons_or_commas() {
-    assert_eq!(cookies("a=1; b=2, c=3;d=x=y"), [("a", "1"), ("b", "2"), ("c", "3"), ("d", "x=y")]);
-    assert_eq!(cookies(""), []);
+    assert_eq!(
+        pairs(&cookies("a=1; b=2, c=3;d=x=y")),
+        [("a", "1"), ("b", "2"), ("c", "3"), ("d", "x=y")]
+    );
+    assert_eq!(pairs(&cookies("")), []);
 }
 
 #[test]
@@ -180,7 +183,6 @@ fn a_deep_body_is_no_reason_to_fail() {
 }
 
 #[test]
-#[ignore = "a % between two places is taken for the beginning of an encoded character"]
 fn a_template_with_a_percent_sign_between_two_places_is_refused_or_gives_two_keys() {
     let template = "template:{header:A}%{header:B}";
     if Source::parse(template).is_ok() {
@@ -220,4 +222,8 @@ proptest! {
             let _ = selected(&body, &[pointer]);
         }
     }
+}
+
+fn pairs(cookies: &[(String, String)]) -> Vec<(&str, &str)> {
+    cookies.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
 }

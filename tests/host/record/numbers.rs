@@ -151,21 +151,6 @@ fn attempts_count_up_and_stop_at_the_largest_number() {
 }
 
 #[test]
-fn only_what_ran_runs_or_may_have_run_is_live_to_another_credential() {
-    let completed = make::completed(lease(OWN), SINCE);
-    let doubt = make::doubt(lease(OWN), SINCE);
-    for (state, live) in [
-        (State::Running(make::running(lease(OWN), SINCE)), true),
-        (State::Completed(completed.clone()), true),
-        (State::InDoubt(doubt.clone()), true),
-        (State::Expired(completed), false),
-        (State::Closed(doubt), true),
-    ] {
-        assert_eq!(make::record(state.clone()).is_live(), live, "{state:?}");
-    }
-}
-
-#[test]
 fn a_row_is_deleted_when_it_is_gone_and_loses_its_reply_when_its_tombstone_begins() {
     let completed = make::completed(lease(OWN), SINCE);
     let with_tombstone = Completed { gone: completed.expires.plus(days(7)), ..completed.clone() };

@@ -152,7 +152,7 @@ impl Ledger {
             let record = self.record(*id, now);
             *id != key
                 && id.key_half() == key.key_half()
-                && record.is_some_and(|record| record.about.kin == kin && record.is_live())
+                && record.is_some_and(|record| record.about.kin == kin)
         };
         match change {
             CredentialChange::Refuse if self.rows.iter().any(live) => Kindred::Live,
