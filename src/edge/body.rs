@@ -54,11 +54,14 @@ impl Room {
         self.0.lapses.set(now().plus(span));
     }
 
-    /// All bytes.
-    pub(super) fn bytes(&self) -> Uint8Array {
+    /// All bytes; none once the share has lapsed: less than was read must never pass for the body.
+    pub(super) fn bytes(&self) -> Option<Uint8Array> {
+        if self.has_lapsed() {
+            return None;
+        }
         let whole = joined(self.0.chunks.take());
         self.0.chunks.replace(vec![whole.clone()]);
-        whole
+        Some(whole)
     }
 
     fn add(&self, chunk: Uint8Array) {

@@ -58,10 +58,9 @@ impl World for Exchange {
     ) -> Result<Told<Uint8Array>, Unreachable> {
         let addressed = Addressed { key: *key, shards: self.policy.shards, ask: ask.clone() };
         let body = heard.and_then(|heard| match &heard.body {
-            Body::Whole(room) => Some(room.bytes()),
+            Body::Whole(bytes, _) => Some(bytes),
             Body::None | Body::Streaming(_) => None,
         });
-        let body = body.as_ref();
         let told = self.ask_in(&addressed, VERSION, body).await?;
         // A busy object runs the code of before for minutes after a deploy.
         match told {
@@ -131,7 +130,10 @@ impl Exchange {
         headers.set("x-correlation-id", &self.guarded.correlation_id)?;
         headers.set("idempotency-attempt", &run.attempt.to_string())?;
         self.forward_key(&headers, run)?;
-        let body = self.body.borrow().as_ref().map_or(JsValue::NULL, |room| room.bytes().into());
+        let body = match self.body.borrow().as_ref() {
+            Some(room) => room.bytes().ok_or_else(lapsed)?.into(),
+            None => JsValue::NULL,
+        };
         Ok(origin::init(&self.method, &headers, body))
     }
 
@@ -190,6 +192,11 @@ pub(super) async fn call(
     let sent = stub.fetch(&JsValue::from_str("https://ledger/"), &init)?;
     let response: web_sys::Response = JsFuture::from(sent).await?.unchecked_into();
     message(response.array_buffer()).await
+}
+
+/// A request that has waited so long that its body was given up is not forwarded without it.
+pub(super) fn lapsed() -> JsValue {
+    JsValue::from_str("the request's body is no longer buffered")
 }
 
 /// The Worker's clock. It stands still between I/O, which is when nothing needs it.

@@ -32,8 +32,8 @@ pub(super) struct Answer {
 pub(super) enum Body {
     /// None, by its status.
     None,
-    /// All of it, in the instance's buffer.
-    Whole(Room),
+    /// All of it, and its share of the instance's buffer.
+    Whole(Uint8Array, #[expect(dead_code, reason = "held while the bytes are")] Room),
     /// What has been read, and the stream that has the rest.
     Streaming(Vec<Uint8Array>),
 }
@@ -46,7 +46,7 @@ impl Heard for Answer {
     fn reply(&self) -> Reply {
         let body = match &self.body {
             Body::None => Kept::Whole { bytes: 0 },
-            Body::Whole(room) => Kept::Whole { bytes: room.bytes().byte_length().into() },
+            Body::Whole(bytes, _) => Kept::Whole { bytes: bytes.byte_length().into() },
             Body::Streaming(_) => Kept::StatusOnly,
         };
         let headers = kept_headers(&entries(&self.response.headers()), &self.route.reply);
@@ -143,7 +143,7 @@ async fn read(response: web_sys::Response, route: &Rc<Route>) -> Result<Answer, 
     let body = match body::read(stream.into(), length, route.reply_max, Of::Reply).await {
         Read::Whole(room) => {
             room.keep_for(route.terms().lease);
-            Body::Whole(room)
+            Body::Whole(room.bytes().ok_or(Failure::Unknown)?, room)
         }
         Read::TooLarge(chunks) | Read::NoRoom(chunks) => Body::Streaming(chunks),
         // Truncated or reset: the runtime raises it when the body is read to its end.

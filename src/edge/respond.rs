@@ -51,7 +51,7 @@ impl Client {
         }
         let body = match heard.body {
             Body::None => JsValue::NULL,
-            Body::Whole(room) => room.bytes().into(),
+            Body::Whole(bytes, _) => bytes.into(),
             Body::Streaming(chunks) => stream(from.body(), chunks, context)?,
         };
         let marks = answer::marks(status, expires, &self.correlation_id);

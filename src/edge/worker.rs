@@ -11,7 +11,7 @@ use wasm_bindgen_futures::JsFuture;
 use worker::{Context, Env, event};
 
 use super::body::{self, Of, Read, Room};
-use super::exchange::Exchange;
+use super::exchange::{Exchange, lapsed};
 use super::respond::{self, Client, Response, plain_problem};
 use super::{js, origin, vars};
 use crate::admission::{self, Admission, Guarded, Head, admit, consider};
@@ -98,7 +98,8 @@ impl Asked {
     async fn read(&self, route: Rc<Route>, head: &Head<'_>) -> (Admission, Body) {
         match self.buffer(&route).await {
             Ok(body) => {
-                let copy = body.as_ref().map(|room| room.bytes().to_vec()).unwrap_or_default();
+                let bytes = body.as_ref().and_then(Room::bytes);
+                let copy = bytes.map(|bytes| bytes.to_vec()).unwrap_or_default();
                 (consider(route, head, Some(&copy)), Body::Whole(body))
             }
             Err((problem, chunks)) => (Admission::Refuse(problem, route), Body::Begun(chunks)),
@@ -125,8 +126,9 @@ impl Asked {
         let sent = match body {
             Body::Untouched if matches!(to, Origin::Url { .. }) => send(&address, request),
             Body::Untouched => send(request, &JsValue::UNDEFINED),
-            Body::Whole(body) => {
-                send(&address, &carrying(body.map_or(JsValue::NULL, |room| room.bytes().into())))
+            Body::Whole(None) => send(&address, &carrying(JsValue::NULL)),
+            Body::Whole(Some(room)) => {
+                send(&address, &carrying(room.bytes().ok_or_else(lapsed)?.into()))
             }
             Body::Begun(chunks) => {
                 send(&address, &carrying(respond::stream(request.body(), chunks, &self.context)?))
@@ -309,10 +311,13 @@ fn raw_target(url: &str) -> &str {
 /// The digest of a body by the route's rule. From here on the body is kept for as long as its request
 /// may last.
 async fn digest(body: Option<&Room>, route: &Route) -> Result<[u8; 32], JsValue> {
-    let bytes = body.map_or_else(|| Uint8Array::new_with_length(0), Room::bytes);
-    if let Some(room) = body {
-        room.keep_for(route.wait.plus(route.terms().lease));
-    }
+    let bytes = match body {
+        None => Uint8Array::new_with_length(0),
+        Some(room) => {
+            room.keep_for(route.wait.plus(route.terms().lease));
+            room.bytes().ok_or_else(lapsed)?
+        }
+    };
     body::digest(&route.fingerprint.body, &bytes).await
 }
 
