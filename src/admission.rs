@@ -119,7 +119,7 @@ impl Guarded {
             Fingerprint::of(&route.fingerprint, head.method, target, body, head.header);
         let about = About {
             fingerprint,
-            kin: caller(route, head, self.credential).kin(&route.scope, &fingerprint),
+            kin: caller(route, head, self.credential).kin(&route.scope, route.mode, &fingerprint),
             route: route.name.clone(),
             method: head.method.to_owned(),
             path: target.path.chars().take(PATH_CHARS_KEPT).collect(),

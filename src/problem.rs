@@ -178,6 +178,13 @@ impl Problem {
             "detail": self.detail,
             "code": code,
             "correlation_id": correlation_id,
+            // Stripe's clients take any document without this member for a success, whatever its status
+            // (stripe-node 23, RequestSender); RFC 9457 section 3.2 allows further members.
+            "error": {
+                "type": if self.status < 500 { "idempotency_error" } else { "api_error" },
+                "code": code,
+                "message": self.detail,
+            },
         });
         if let (Some(members), Some(status)) = (document.as_object_mut(), self.original_status) {
             members.insert("original_status".to_owned(), status.into());

@@ -55,17 +55,19 @@ impl Caller<'_> {
     /// enforce starts empty.
     #[must_use]
     pub fn scope(&self, scope: &[ScopePart], mode: Mode) -> [u8; 16] {
-        let purpose = match mode {
-            Mode::Shadow => "shadow scope",
-            Mode::Enforce | Mode::Off => "scope",
-        };
-        scope.iter().fold(Parts::of(purpose), |parts, part| self.add(parts, part)).half()
+        scope
+            .iter()
+            .fold(Parts::of(purpose(mode, "scope", "shadow scope")), |parts, part| {
+                self.add(parts, part)
+            })
+            .half()
     }
 
     /// The operation without who asks for it.
     #[must_use]
-    pub fn kin(&self, scope: &[ScopePart], fingerprint: &Fingerprint) -> Kin {
-        let parts = Parts::of("kin").part(self.route).part(fingerprint.0);
+    pub fn kin(&self, scope: &[ScopePart], mode: Mode, fingerprint: &Fingerprint) -> Kin {
+        let parts =
+            Parts::of(purpose(mode, "kin", "shadow kin")).part(self.route).part(fingerprint.0);
         let others = scope.iter().filter(|part| **part != ScopePart::Credential);
         Kin(others.fold(parts, |parts, part| self.add(parts, part)).half())
     }
@@ -79,6 +81,13 @@ impl Caller<'_> {
             ScopePart::Route => parts.part("route").part(self.route),
             ScopePart::Header(name) => parts.part("header").part(name).maybe((self.header)(name)),
         }
+    }
+}
+
+fn purpose(mode: Mode, enforced: &'static str, shadow: &'static str) -> &'static str {
+    match mode {
+        Mode::Shadow => shadow,
+        Mode::Enforce | Mode::Off => enforced,
     }
 }
 

@@ -11,45 +11,83 @@ use crate::problem::Code;
 use crate::record::{Claim, Millis};
 use crate::reply::{Kept, Reply};
 
-/// What a route in shadow mode would have answered, and what its records learn from the answer that
-/// passed. Nothing is withheld, replayed or added: the request has gone on already.
+/// What passed.
+#[derive(Clone, Debug)]
+pub struct Passed {
+    /// What enforcing would judge by.
+    pub facts: Facts,
+    /// Whether enforcing would keep the reply, as far as its headers tell.
+    pub keeps: Keeps,
+}
+
+/// Whether a reply would be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keeps {
+    /// Whole.
+    Reply,
+    /// Only its status: it is too large, or an event stream.
+    Status,
+}
+
+/// Watches a request that has gone on already, and says what enforcing would have answered. Nothing is
+/// withheld, replayed or added. Its records learn from the answer that passed.
 pub async fn watch<W: World>(
     world: &W,
     order: &Order,
-    passed: impl Future<Output = Result<Facts, Failure>>,
-) -> &'static str {
+    passed: impl Future<Output = Result<Passed, Failure>>,
+    say: impl FnOnce(&'static str),
+) {
+    let started = world.now();
     let claim = Claim { wait: Millis(0), ..order.claim.clone() };
     let ask = Ask::Claim(claim, order.route.credential_change);
-    let (told, passed) =
-        join(within(world, CALL_PATIENCE, world.ask(&order.key, &ask, None)), passed).await;
+    let claimed = within(world, CALL_PATIENCE, world.ask(&order.key, &ask, None));
+    let (told, passed) = join(claimed, passed).await;
     let lease = order.claim.lease;
     match told {
         Ok(Told::Granted(_)) => {
-            let ask = match passed.map(|facts| (order.route.outcome.judge(&facts), facts.status)) {
-                Ok((Outcome::Store, status)) => Ask::Settle(
-                    lease,
-                    Reply { status, headers: Vec::new(), body: Kept::StatusOnly },
-                ),
-                Ok((Outcome::Release, _)) | Err(Failure::NeverSent) => Ask::Release(lease),
-                Ok((Outcome::InDoubt, _)) | Err(Failure::Unknown) => Ask::Doubt(lease),
-            };
-            end(world, order, ask, None).await;
-            "executed"
+            let in_time = world.now().since(started) <= order.route.timeout;
+            // Whatever the origin says then, it would have been forwarded.
+            say(if in_time { "executed" } else { Code::OutcomeUnknown.as_str() });
+            end(world, order, learnt(order, passed), None).await;
         }
-        Ok(Told::InFlight { .. }) => "in-flight or joined",
-        Ok(Told::Replay(_)) => "replayed",
+        Ok(Told::Replay(replay)) => say(match replay.reply.headers.as_slice() {
+            [] => "replayed",
+            _ => Code::ReplyNotStored.as_str(),
+        }),
         Ok(Told::OtherShards(first)) => {
             world.log(&other_shards(first));
-            Code::StoreUnavailable.as_str()
+            say(Code::StoreUnavailable.as_str());
         }
-        Ok(told) => match duplicate::<W::Heard, W::Body>(told) {
+        Ok(told) => say(match duplicate::<W::Heard, W::Body>(told) {
             Answer::Problem(problem, _) => problem.code.as_str(),
             Answer::Heard(..) | Answer::Stored(_) => "replayed",
-        },
+        }),
         Err(_) => {
+            say(Code::StoreUnavailable.as_str());
             // It may be granted yet; a shadow of a doubt would only confuse the log.
             end(world, order, Ask::Release(lease), None).await;
-            Code::StoreUnavailable.as_str()
         }
+    }
+}
+
+/// How the claim ends.
+fn learnt(order: &Order, passed: Result<Passed, Failure>) -> Ask {
+    let lease = order.claim.lease;
+    let Passed { facts, keeps } = match passed {
+        Ok(passed) => passed,
+        Err(Failure::NeverSent) => return Ask::Release(lease),
+        Err(Failure::Unknown) => return Ask::Doubt(lease),
+    };
+    match order.route.outcome.judge(&facts) {
+        Outcome::Store => {
+            // A shadow keeps no reply; a mark tells what enforcing would not keep either.
+            let headers = match keeps {
+                Keeps::Reply => Vec::new(),
+                Keeps::Status => vec![("not-kept".to_owned(), String::new())],
+            };
+            Ask::Settle(lease, Reply { status: facts.status, headers, body: Kept::StatusOnly })
+        }
+        Outcome::Release => Ask::Release(lease),
+        Outcome::InDoubt => Ask::Doubt(lease),
     }
 }

@@ -85,7 +85,8 @@ impl World for Exchange {
     async fn probe(&self) -> Result<Answer, Failure> {
         let path = self.guarded.route.probe.as_deref().ok_or(Failure::NeverSent)?;
         let address =
-            origin::probe_address(&self.policy.origin, &self.asked, path, &self.guarded.key);
+            origin::probe_address(&self.policy.origin, &self.asked, path, &self.guarded.key)
+                .ok_or(Failure::NeverSent)?;
         let init = self.probe_init().map_err(|_| Failure::NeverSent)?;
         origin::forward(&address, init, self.binding.as_ref(), &self.guarded.route, || {}).await
     }
@@ -139,8 +140,11 @@ impl Exchange {
 
     fn forward_key(&self, headers: &Headers, run: Run) -> Result<(), JsValue> {
         let Guarded { route, key, form, .. } = &self.guarded;
-        let names =
-            route.key_from.iter().filter_map(Source::header).filter(|name| *name != KEY_HEADER);
+        let names = route
+            .key_from
+            .iter()
+            .filter_map(Source::header)
+            .filter(|name| !matches!(*name, KEY_HEADER | "x-correlation-id"));
         match route.forward_key {
             // A later attempt goes on in the spelling of the first.
             ForwardKey::Same if run.form != *form => {
@@ -163,10 +167,11 @@ impl Exchange {
         }
     }
 
-    /// The headers of the request, credentials included, without those that speak of its body.
+    /// The headers of the request, credentials included, without those that speak of its body, make it
+    /// conditional or partial, or turn it into something else than a GET.
     fn probe_init(&self) -> Result<JsValue, JsValue> {
         let headers = Headers::new_with_headers(&self.headers)?;
-        for name in ["content-length", "content-type", "content-encoding", "transfer-encoding"] {
+        for name in NOT_OF_A_QUESTION {
             headers.delete(name)?;
         }
         headers.set("x-correlation-id", &self.guarded.correlation_id)?;
@@ -250,3 +255,24 @@ fn unreachable(error: &JsValue) -> Unreachable {
         Unreachable::Lost(why)
     }
 }
+
+/// Headers of the guarded request that a probe leaves out.
+const NOT_OF_A_QUESTION: [&str; 17] = [
+    "content-encoding",
+    "content-length",
+    "content-range",
+    "content-type",
+    "expect",
+    "if-match",
+    "if-modified-since",
+    "if-none-match",
+    "if-range",
+    "if-unmodified-since",
+    "prefer",
+    "range",
+    "transfer-encoding",
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+    "x-on-conflict",
+];

@@ -16,6 +16,7 @@ use crate::outcome::{Facts, Failure};
 use crate::policy::Origin;
 use crate::reply::{Kept, Reply, has_no_body, is_sendable, kept_headers};
 use crate::route::Route;
+use crate::shadow::{Keeps, Passed};
 use crate::target::Address;
 
 /// The origin's answer.
@@ -64,6 +65,19 @@ pub(super) fn facts(response: &web_sys::Response) -> Facts {
     }
 }
 
+/// What the headers of an answer that passed tell.
+pub(super) fn passed(response: &web_sys::Response, reply_max: u64) -> Passed {
+    let headers = response.headers();
+    let too_large = content_length(&headers).is_some_and(|length| length > reply_max);
+    let keeps = if too_large || is_event_stream(&headers) { Keeps::Status } else { Keeps::Reply };
+    Passed { facts: facts(response), keeps }
+}
+
+fn is_event_stream(headers: &Headers) -> bool {
+    let of_type = headers.get("content-type").ok().flatten().map(|value| media_type(&value));
+    of_type.as_deref() == Some("text/event-stream")
+}
+
 /// What `fetch` is asked to send. A redirect is a reply to keep: following it would send a body twice.
 pub(super) fn init(method: &str, headers: &Headers, body: JsValue) -> JsValue {
     js::object(&[
@@ -75,10 +89,18 @@ pub(super) fn init(method: &str, headers: &Headers, body: JsValue) -> JsValue {
     .into()
 }
 
-/// The address at which the origin tells what became of a key, which is one path segment or query value.
-pub(super) fn probe_address(origin: &Origin, asked: &Address, path: &str, key: &Key) -> String {
+/// The address at which the origin tells what became of a key, which is one path segment or query value;
+/// none for the keys that no URL can hold as a segment: whoever reads `.` or `..` walks up the path.
+pub(super) fn probe_address(
+    origin: &Origin,
+    asked: &Address,
+    path: &str,
+    key: &Key,
+) -> Option<String> {
     let encoded = String::from(js_sys::encode_uri_component(key.as_str()));
-    format!("{}{}", base(origin, asked), path.replace("{key}", &encoded))
+    let path = path.replace("{key}", &encoded);
+    let climbs = matches!(key.as_str(), "." | "..");
+    (!climbs).then(|| format!("{}{path}", base(origin, asked)))
 }
 
 /// The address that a request is sent on to.
@@ -132,8 +154,7 @@ async fn read(response: web_sys::Response, route: &Rc<Route>) -> Result<Answer, 
         return Ok(Answer { response, body: Body::None, route: route.clone() });
     }
     let headers = response.headers();
-    let of_type = headers.get("content-type").ok().flatten().map(|value| media_type(&value));
-    if of_type.as_deref() == Some("text/event-stream") {
+    if is_event_stream(&headers) {
         return Ok(Answer { response, body: Body::Streaming(Vec::new()), route: route.clone() });
     }
     let Some(stream) = response.body() else {

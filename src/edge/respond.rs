@@ -95,7 +95,8 @@ impl Client {
 
     fn for_browsers(&self, headers: &Headers) -> Result<(), JsValue> {
         for (name, value) in &self.cors {
-            headers.set(name, value)?;
+            // What the origin exposed stays exposed; whom it allowed has been left out.
+            headers.append(name, value)?;
         }
         if self.cors.is_empty() { Ok(()) } else { headers.append("vary", "Origin") }
     }

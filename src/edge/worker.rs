@@ -17,14 +17,14 @@ use super::{js, origin, vars};
 use crate::admission::{self, Admission, Guarded, Head, admit, consider};
 use crate::answer::{Answer, Status};
 use crate::filter::{Order, filter};
-use crate::outcome::{Facts, Failure};
+use crate::outcome::Failure;
 use crate::policy::{Misconfigured, Origin, Policy};
 use crate::problem::{Code, Problem};
 use crate::publish::published;
 use crate::record::Lease;
 use crate::route::{Mode, Route};
 use crate::routes::is_safe;
-use crate::shadow::watch;
+use crate::shadow::{Passed, watch};
 use crate::target::Address;
 
 #[event(fetch)]
@@ -212,15 +212,17 @@ impl Asked {
         };
         let digest = digest(body.as_ref(), &guarded.route).await?;
         let (exchange, order) = self.exchange(policy, guarded, head, &digest, None)?;
-        let (tell, told) = oneshot::channel::<Facts>();
+        let reply_max = order.route.reply_max;
+        let (tell, told) = oneshot::channel::<Passed>();
         self.context.wait_until(async move {
             let passed = async { told.await.map_err(|oneshot::Canceled| Failure::Unknown) };
-            let would = watch(&exchange, &order, passed).await;
-            log_shadow(&order.route, would, Some(&order.claim.about.correlation_id));
+            let id = &order.claim.about.correlation_id;
+            watch(&exchange, &order, passed, |would| log_shadow(&order.route, would, Some(id)))
+                .await;
         });
         let response = self.pass(&policy.origin, head, Body::Whole(body)).await?;
         // Whoever watches may have given up; the answer passes all the same.
-        let _ = tell.send(origin::facts(&response));
+        let _ = tell.send(origin::passed(&response, reply_max));
         Ok(response)
     }
 

@@ -98,7 +98,10 @@ fn scope_kin_and_fingerprint_never_change() {
     assert_ne!(hex(&whole.0), more, "further headers count where they are absent, too");
     let whole =
         Fingerprint::of(&self::route().fingerprint, "POST", &target, &body, &headers(&json));
-    assert_eq!(hex(&caller.kin(&route.scope, &whole).0), "cde014a14e5beaddfdaff7716f976bd4");
+    assert_eq!(
+        hex(&caller.kin(&route.scope, route.mode, &whole).0),
+        "cde014a14e5beaddfdaff7716f976bd4"
+    );
 }
 
 #[test]
@@ -166,7 +169,8 @@ fn kin_is_everything_but_who_asks() {
     let none = headers(&[]);
     let one = caller(&none);
     let [this, that] = [1, 2].map(|number| Fingerprint([number; 32]));
-    let kin = |caller: Caller<'_>, fingerprint| caller.kin(&route().scope, fingerprint);
+    let kin =
+        |caller: Caller<'_>, fingerprint| caller.kin(&route().scope, route().mode, fingerprint);
     assert_eq!(kin(one, &this), kin(Caller { credential: [0; 16], ..one }, &this));
     for (other, fingerprint) in [
         (Caller { host: "h", ..one }, &this),

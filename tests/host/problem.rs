@@ -49,6 +49,11 @@ fn a_problem_document_has_these_members_and_no_others() {
             "detail": "Do this, \"now\".\n",
             "code": name,
             "correlation_id": "c-1",
+            "error": {
+                "type": if status < 500 { "idempotency_error" } else { "api_error" },
+                "code": name,
+                "message": "Do this, \"now\".\n",
+            },
         });
         assert_eq!(document, expected);
     }

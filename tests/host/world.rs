@@ -24,7 +24,7 @@ use oncegate::filter::{Heard as _, Order, World as _, filter};
 use oncegate::key::KeyId;
 use oncegate::outcome::Failure;
 use oncegate::record::{Millis, Run};
-use oncegate::shadow::watch;
+use oncegate::shadow::{Keeps, Passed, watch};
 
 use self::calls::{Shared, What};
 use self::ledger::Ledger;
@@ -137,10 +137,10 @@ impl World {
         let run = async move {
             let passed = async {
                 let run = make::run(order.claim.lease, 1);
-                seat.forward(run).await.map(|heard| heard.facts())
+                let passed = |heard: &Heard| Passed { facts: heard.facts(), keeps: Keeps::Reply };
+                seat.forward(run).await.as_ref().map(passed).map_err(|failure| *failure)
             };
-            let would = watch(&seat, &order, passed).await;
-            seat.log(would);
+            watch(&seat, &order, passed, |would| seat.log(would)).await;
         };
         self.workers.push(Worker { story: Some(Box::pin(run)), client: None, answer: None });
         self.poll(story);
