@@ -144,10 +144,12 @@ async fn claim<W: World>(world: &W, order: &Order, started: Millis) -> Claimed<W
         match within(world, wait.plus(CALL_PATIENCE), call).await {
             Ok(Told::Again) if wakes == WAKES_MAX => break Err("it was woken too often".to_owned()),
             Ok(Told::Again) => wakes += 1,
-            // The lease may be as old as the first lost call; the origin needs most of it.
+            // The lease is as old as the first call that may have been granted, this one included; the
+            // origin needs most of it.
             Ok(Told::Granted(_))
-                if first_lost.is_some_and(|first| world.now().since(first) > GRANT_AGE_MAX) =>
+                if world.now().since(first_lost.unwrap_or(asked)) > GRANT_AGE_MAX =>
             {
+                first_lost = first_lost.or(Some(asked));
                 break Err("the grant came too late to be used".to_owned());
             }
             // What the Ledger failed at may be done in spite of that.

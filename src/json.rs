@@ -22,26 +22,27 @@ impl Pointer {
         tokens.collect::<Option<_>>().map(Self)
     }
 
-    /// The text of a string member, or of an integer as it is written; `None` for anything else, for
-    /// a body that is not JSON, and where a member on the way is there twice.
-    #[must_use]
-    pub fn text(&self, json: &[u8]) -> Option<String> {
-        let mut at: &RawValue = serde_json::from_slice(json).ok()?;
+    /// The text of a string member, or of an integer as it is written; none for anything else, and for a
+    /// body that is not JSON. Nothing of the body but what lies on the way is kept.
+    ///
+    /// # Errors
+    /// A member on the way is there twice.
+    pub fn text(&self, json: &[u8]) -> Result<Option<String>, Twice> {
+        let Ok(mut at) = serde_json::from_slice::<&RawValue>(json) else { return Ok(None) };
         for token in &self.0 {
-            at = match at.get().as_bytes().first()? {
-                b'{' => member(at.get(), token)?,
-                b'[' => {
-                    let items: Vec<&RawValue> = serde_json::from_str(at.get()).ok()?;
-                    *items.get(index(token)?)?
-                }
-                _ => return None,
+            let found = match at.get().as_bytes().first() {
+                Some(b'{') => member(at.get(), token)?,
+                Some(b'[') => index(token).and_then(|index| item(at.get(), index)),
+                Some(_) | None => None,
             };
+            let Some(found) = found else { return Ok(None) };
+            at = found;
         }
         let digits = at.get().strip_prefix('-').unwrap_or(at.get());
         if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) {
-            return Some(at.get().to_owned());
+            return Ok(Some(at.get().to_owned()));
         }
-        serde_json::from_str(at.get()).ok()
+        Ok(serde_json::from_str(at.get()).ok())
     }
 
     fn escaped(token: &str) -> String {
@@ -95,7 +96,7 @@ fn index(token: &str) -> Option<usize> {
 }
 
 fn strict(json: &[u8]) -> Option<Value> {
-    numbers_are_safe(json)
+    (json.len() <= CANONICAL_BYTES_MAX && numbers_are_safe(json))
         .then(|| serde_json::from_slice::<Strict>(json).ok())?
         .map(|strict| strict.0)
 }
@@ -140,25 +141,52 @@ fn is_safe_number(text: &str) -> bool {
         && text.parse::<f64>().is_ok_and(|value| zero || (1e-300..1e300).contains(&value.abs()))
 }
 
+/// A member that a pointer names is there more than once, and nothing says which one is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Twice;
+
 /// The one member of that name, unread.
-fn member<'a>(object: &'a str, name: &str) -> Option<&'a RawValue> {
+fn member<'a>(object: &'a str, name: &str) -> Result<Option<&'a RawValue>, Twice> {
     struct Named<'n>(&'n str);
     impl<'de> Visitor<'de> for Named<'_> {
-        type Value = Option<&'de RawValue>;
+        type Value = Result<Option<&'de RawValue>, Twice>;
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.write_str("an object")
         }
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-            let mut found = None;
+            let (mut found, mut count) = (None, 0);
             while let Some((name, value)) = map.next_entry::<String, &RawValue>()? {
-                if name == self.0 && found.replace(value).is_some() {
-                    return Err(A::Error::custom("a member is there twice"));
+                if name == self.0 {
+                    found = Some(value);
+                    count += 1;
                 }
+            }
+            Ok(if count > 1 { Err(Twice) } else { Ok(found) })
+        }
+    }
+    serde_json::Deserializer::from_str(object).deserialize_map(Named(name)).unwrap_or(Ok(None))
+}
+
+/// The item at that index, unread.
+fn item(array: &str, index: usize) -> Option<&RawValue> {
+    struct At(usize);
+    impl<'de> Visitor<'de> for At {
+        type Value = Option<&'de RawValue>;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an array")
+        }
+        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+            let (mut found, mut at) = (None, 0);
+            while let Some(value) = seq.next_element::<&RawValue>()? {
+                if at == self.0 {
+                    found = Some(value);
+                }
+                at += 1;
             }
             Ok(found)
         }
     }
-    serde_json::Deserializer::from_str(object).deserialize_map(Named(name)).ok()?
+    serde_json::Deserializer::from_str(array).deserialize_seq(At(index)).ok()?
 }
 
 /// A value in which no member is there twice.
@@ -216,5 +244,8 @@ impl<'de> Visitor<'de> for StrictVisitor {
     }
 }
 
+/// A parsed body takes up to 80 times its bytes (measured), and an isolate has 128 MB for everybody; a
+/// larger one is compared by its raw bytes.
+pub const CANONICAL_BYTES_MAX: usize = 256 * 1024;
 /// 2^53: up to here every integer is a double.
 const INTEGER_MAX: u64 = 1 << 53;

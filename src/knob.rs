@@ -52,9 +52,19 @@ pub(crate) fn methods(value: &Value) -> Result<Vec<String>, Wrong> {
 /// A path pattern in the spelling in which request paths are compared.
 pub(crate) fn path(value: &Value) -> Result<String, Wrong> {
     match value.as_str() {
-        Some(path) if path.starts_with('/') && !path.contains(['?', '#']) => Ok(normal_path(path)),
-        _ => Err(must("be a path that starts with / and has no query")),
+        // What a URL parser would write in another way could never match a request's path.
+        Some(path) if path.starts_with('/') && path.chars().all(is_path_char) => {
+            Ok(normal_path(path))
+        }
+        _ => Err(must(
+            "be a path that starts with /, without a query, and with everything but ASCII letters, digits and signs percent-encoded",
+        )),
     }
+}
+
+/// What stands in a path as it is (WHATWG URL, path percent-encode set), and the braces of parameters.
+fn is_path_char(c: char) -> bool {
+    c.is_ascii_graphic() && !matches!(c, '"' | '#' | '<' | '>' | '?' | '\\' | '^' | '`')
 }
 
 /// A path with `{key}` in it.

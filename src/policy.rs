@@ -63,6 +63,8 @@ pub struct Vars {
     pub location_hint: Option<Value>,
     /// `ROUTES`, `ROUTES_2`, …: name and value (a list of tables, or its JSON text).
     pub routes: Vec<(String, Value)>,
+    /// Names of all other vars and bindings.
+    pub others: Vec<String>,
 }
 
 /// What is wrong with the configuration. Holds no secret: the values are the operator's own vars.
@@ -80,7 +82,7 @@ impl Policy {
     /// # Errors
     /// Everything that is wrong, each with the knob's path.
     pub fn parse(vars: &Vars) -> Result<Self, Vec<Misconfigured>> {
-        let mut wrongs = Vec::new();
+        let mut wrongs: Vec<_> = vars.others.iter().filter_map(|name| misspelt(name)).collect();
         let origin = note(&mut wrongs, Origin::parse(&vars.origin));
         let shards = note(&mut wrongs, shards(vars.shards.as_ref()));
         let location_hint = note(&mut wrongs, location_hint(vars.location_hint.as_ref()));
@@ -145,6 +147,13 @@ fn has_sound_port(host: &str) -> bool {
             port.parse::<u16>().is_ok() && (host.contains(']') || !name.is_empty())
         }
     }
+}
+
+/// A name so near to a var of ours that it must have been meant for it: `ROUTE` would be read by nobody
+/// and leave everything to the default route.
+fn misspelt(name: &str) -> Option<Misconfigured> {
+    let meant = VARS.iter().find(|var| strsim::damerau_levenshtein(name, var) <= 2)?;
+    Some(wrong(name, format!("is not a var of the filter; the nearest one is {meant}")))
 }
 
 /// All routes, each with its place in the vars.
@@ -281,6 +290,18 @@ fn contradictions(route: &Route) -> Vec<(&'static str, &'static str)> {
     if route.on_in_doubt == Doubtful::Retry && route.forward_key == ForwardKey::None {
         found.push(("on_in_doubt", "is retry, which only an origin that sees the same key can bear, but forward_key is none"));
     }
+    if route.on_in_doubt == Doubtful::Probe && route.forward_key != ForwardKey::Same {
+        found.push((
+            "on_in_doubt",
+            "is probe, which asks by the client's key, but forward_key keeps that key from the origin",
+        ));
+    }
+    if route.key_from.is_empty() && !route.key_required {
+        found.push((
+            "key.from",
+            "names no source, so nothing is guarded: use mode = \"off\" for that",
+        ));
+    }
     for (one, other) in [
         (&route.outcome.store, &route.outcome.release),
         (&route.outcome.release, &route.outcome.in_doubt),
@@ -345,6 +366,8 @@ pub(crate) fn wrong(knob: impl Into<String>, why: impl Into<String>) -> Misconfi
     Misconfigured { knob: knob.into(), why: why.into() }
 }
 
+/// The vars that the filter reads.
+pub const VARS: [&str; 4] = ["ORIGIN", "SHARDS", "LOCATION_HINT", "ROUTES"];
 /// Ledger objects where SHARDS is not set.
 pub const SHARDS_DEFAULT: u16 = 16;
 /// The most Ledger objects: at 100 to 250 first-seen keys a second each, 100,000 and more.

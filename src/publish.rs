@@ -17,7 +17,7 @@ use crate::source::{Piece, Source};
 /// The whole document.
 #[must_use]
 pub fn published(policy: &Policy) -> Value {
-    let shown = |route: &&std::rc::Rc<Route>| route.publish && route.mode == Mode::Enforce;
+    let shown = |route: &&std::rc::Rc<Route>| route.publish;
     let routes: Vec<Value> =
         policy.routes.all().iter().filter(shown).map(|route| rules(route)).collect();
     let problems: Vec<Value> = Code::ALL.iter().map(|code| problem(*code)).collect();
@@ -27,6 +27,11 @@ pub fn published(policy: &Policy) -> Value {
 fn rules(route: &Route) -> Value {
     json!({
         "name": route.name,
+        "mode": match route.mode {
+            Mode::Enforce => "enforce",
+            Mode::Shadow => "shadow",
+            Mode::Off => "off",
+        },
         "methods": route.methods,
         "path": route.path,
         "key": {

@@ -8,7 +8,7 @@ use crate::ask::{Ask, Told};
 use crate::filter::{CALL_PATIENCE, Order, World, end, other_shards, within};
 use crate::outcome::{Facts, Failure, Outcome};
 use crate::problem::Code;
-use crate::record::{Claim, Millis};
+use crate::record::{Claim, Millis, Strategy};
 use crate::reply::{Kept, Reply};
 
 /// What passed.
@@ -54,6 +54,11 @@ pub async fn watch<W: World>(
             [] => "replayed",
             _ => Code::ReplyNotStored.as_str(),
         }),
+        Ok(Told::InFlight { .. })
+            if order.claim.strategy == Strategy::ReturnExisting && order.claim.wait > Millis(0) =>
+        {
+            say("joined");
+        }
         Ok(Told::OtherShards(first)) => {
             world.log(&other_shards(first));
             say(Code::StoreUnavailable.as_str());

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use crate::json::Pointer;
+use crate::json::{Pointer, Twice};
 
 /// One place of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,7 +80,10 @@ impl Source {
             Self::Query(name) => query_value(parts.query.unwrap_or_default(), name),
             Self::Body(pointer) => match parts.body {
                 None => Value::NeedsBody,
-                Some(body) => pointer.text(body).map_or(Value::Missing, Value::Found),
+                Some(body) => match pointer.text(body) {
+                    Ok(text) => text.map_or(Value::Missing, Value::Found),
+                    Err(Twice) => Value::Twice,
+                },
             },
             Self::Template(pieces) => filled(pieces, parts),
         }

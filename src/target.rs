@@ -1,8 +1,8 @@
 //! The request target: path and query, in the one spelling in which paths are compared and forwarded.
 //!
 //! RFC 3986 section 6.2.2: dot segments removed and unreserved characters decoded, so that
-//! `/v1/%70ayments` and `/a/../v1/payments` are `/v1/payments`. Reserved escapes (`%2F`) stay as they
-//! came: decoding one would change what the origin is asked. Nothing is ever resolved against a base
+//! `/v1/%70ayments` and `/a/../v1/payments` are `/v1/payments`. Other escapes (`%2F`) stay, in capitals:
+//! decoding one would change what the origin is asked. Nothing is ever resolved against a base
 //! address: `//evil.example/x` stays a path.
 
 /// Path (starting with `/`) and raw query (without `?`).
@@ -65,29 +65,34 @@ impl Target {
 pub fn normal_path(path: &str) -> String {
     // The runtime's URL parser sends a backslash on as a slash (WHATWG URL, special schemes), so it
     // must count as one before anything is matched.
-    remove_dot_segments(&decode_unreserved(path).replace('\\', "/"))
+    remove_dot_segments(&decode_unreserved(&path.replace('\\', "/")))
 }
 
-/// A path with a broken escape is left as it is: decoding beside it could make a sound one (`%%370`).
 fn decode_unreserved(path: &str) -> String {
-    let mut pieces = path.split('%');
-    let mut out = String::with_capacity(path.len());
-    out.push_str(pieces.next().unwrap_or_default());
+    let segments: Vec<String> = path
+        .split('/')
+        .map(|segment| decoded(segment).unwrap_or_else(|| segment.to_owned()))
+        .collect();
+    segments.join("/")
+}
+
+/// One segment, its unreserved characters decoded and its other escapes in capitals (RFC 3986 section
+/// 6.2.2.1). None where an escape is broken: decoding beside it could make a sound one (`%%370`).
+fn decoded(segment: &str) -> Option<String> {
+    let mut pieces = segment.split('%');
+    let mut out = pieces.next()?.to_owned();
     for piece in pieces {
-        let Some((digits, rest)) = piece.split_at_checked(2).filter(|(digits, _)| is_hex(digits))
-        else {
-            return path.to_owned();
-        };
+        let (digits, rest) = piece.split_at_checked(2).filter(|(digits, _)| is_hex(digits))?;
         match unreserved(digits) {
             Some(plain) => out.push(plain),
             None => {
                 out.push('%');
-                out.push_str(digits);
+                out.push_str(&digits.to_ascii_uppercase());
             }
         }
         out.push_str(rest);
     }
-    out
+    Some(out)
 }
 
 fn is_hex(digits: &str) -> bool {

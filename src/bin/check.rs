@@ -5,7 +5,7 @@
 
 use std::process::ExitCode;
 
-use oncegate::policy::{Misconfigured, OriginVar, Policy, Vars};
+use oncegate::policy::{Misconfigured, OriginVar, Policy, VARS, Vars};
 use serde_json::Value;
 
 fn main() -> ExitCode {
@@ -54,6 +54,7 @@ fn environments(config: &Value) -> Vec<(String, Value)> {
 fn check(config: &Value) -> (Vec<Misconfigured>, Vec<Misconfigured>) {
     let vars = config.get("vars").cloned().unwrap_or_else(|| Value::Object(serde_json::Map::new()));
     let mut wrongs = too_large(&vars);
+    wrongs.extend(unknown_vars(&vars));
     wrongs.extend(bindings(config));
     match Policy::parse(&read(&vars, binds_origin(config))) {
         Ok(policy) => (wrongs, policy.warnings()),
@@ -82,7 +83,24 @@ fn read(vars: &Value, binds_origin: bool) -> Vars {
         shards: vars.get("SHARDS").cloned(),
         location_hint: vars.get("LOCATION_HINT").cloned(),
         routes,
+        // Every other var is reported by name.
+        others: Vec::new(),
     }
+}
+
+/// Vars that nobody reads, whatever they were meant for.
+fn unknown_vars(vars: &Value) -> Vec<Misconfigured> {
+    let unknown = |name: &&String| !VARS.contains(&name.as_str()) && !name.starts_with("ROUTES_");
+    let nearest = |name: &str| VARS.iter().min_by_key(|var| strsim::damerau_levenshtein(name, var));
+    let names = vars.as_object().into_iter().flatten().map(|(name, _)| name);
+    names
+        .filter(unknown)
+        .map(|name| {
+            let nearest = nearest(name).unwrap_or(&"ORIGIN");
+            let why = format!("is not a var of the filter; the nearest one is {nearest}");
+            Misconfigured { knob: name.clone(), why }
+        })
+        .collect()
 }
 
 fn binds_origin(config: &Value) -> bool {

@@ -38,12 +38,17 @@ struct Share {
 pub(super) struct Room(Rc<Share>);
 
 impl Room {
-    /// An empty share that lapses when nothing has been added for a while.
-    fn new() -> Self {
+    /// An empty share for a body that is about to be read.
+    fn new(of: Of) -> Self {
+        let lasts = match of {
+            Of::Request => READ_IDLE,
+            Of::Shadow => READ_MAX,
+            Of::Reply { lasts } => lasts,
+        };
         let share = Rc::new(Share {
             bytes: Cell::new(0),
             chunks: RefCell::default(),
-            lapses: Cell::new(now().plus(READ_IDLE)),
+            lapses: Cell::new(now().plus(lasts)),
         });
         SHARES.with_borrow_mut(|shares| shares.push(share.clone()));
         Self(share)
@@ -64,10 +69,18 @@ impl Room {
         Some(whole)
     }
 
-    fn add(&self, chunk: Uint8Array) {
+    fn add(&self, chunk: Uint8Array, started: Millis) {
         self.0.bytes.set(self.0.bytes.get() + u64::from(chunk.byte_length()));
-        self.0.chunks.borrow_mut().push(chunk);
-        self.0.lapses.set(now().plus(READ_IDLE));
+        let mut chunks = self.0.chunks.borrow_mut();
+        chunks.push(chunk);
+        // A chunk is a view of a block that may be far larger than it.
+        if chunks.len() >= CHUNKS_MAX {
+            let whole = joined(std::mem::take(&mut *chunks));
+            chunks.push(whole);
+        }
+        // Longer for what goes on coming, but nobody holds room for ever by a byte now and then.
+        let on = now().plus(READ_IDLE).min(started.plus(READ_MAX));
+        self.0.lapses.set(self.0.lapses.get().max(on));
     }
 
     fn take(&self) -> Vec<Uint8Array> {
@@ -86,11 +99,11 @@ impl Drop for Room {
     }
 }
 
-/// Whether so many bytes more fit, lapsed shares being taken back if they are in the way.
-fn fits(bytes: u64) -> bool {
+/// Whether so many bytes more fit below a limit, lapsed shares being taken back if they are in the way.
+fn fits(bytes: u64, limit: u64) -> bool {
     SHARES.with_borrow_mut(|shares| {
         let free = |shares: &Vec<Rc<Share>>| {
-            BODY_MAX.saturating_sub(shares.iter().map(|share| share.bytes.get()).sum()) >= bytes
+            limit.saturating_sub(shares.iter().map(|share| share.bytes.get()).sum()) >= bytes
         };
         if free(shares) {
             return true;
@@ -111,10 +124,25 @@ fn fits(bytes: u64) -> bool {
 /// Whose body it is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Of {
-    /// A request's: refused where there is no room.
+    /// A request's: refused where there is no room, and given up where nothing comes for a while.
     Request,
-    /// The reply to a granted claim: always let in, so that later requests are not.
-    Reply,
+    /// A request's that goes on in any case: streamed where there is no room.
+    Shadow,
+    /// The reply to a granted claim: let in where a request is not, so that a full buffer refuses new work
+    /// and loses no outcome; kept for as long as its lease may last.
+    Reply {
+        /// Time for reading and settling it.
+        lasts: Millis,
+    },
+}
+
+impl Of {
+    fn limit(self) -> u64 {
+        match self {
+            Self::Request | Self::Shadow => BODY_MAX,
+            Self::Reply { .. } => REPLIES_MAX,
+        }
+    }
 }
 
 /// What came of reading a body.
@@ -134,7 +162,7 @@ pub(super) async fn read(stream: JsValue, length: Option<u64>, limit: u64, of: O
     if length.is_some_and(|length| length > limit) {
         return Read::TooLarge(Vec::new());
     }
-    let room = Room::new();
+    let room = Room::new(of);
     match read_into(&room, &stream.unchecked_into(), length, limit, of).await {
         Ok(Stopped::AtEnd) => Read::Whole(room),
         Ok(Stopped::OverLimit) => Read::TooLarge(room.take()),
@@ -159,10 +187,11 @@ async fn read_into(
     of: Of,
 ) -> Result<Stopped, JsValue> {
     // Only bytes that have come take room: a length is a promise, and anyone can make it.
-    if of == Of::Request && !fits(length.unwrap_or(1)) {
+    if !fits(length.unwrap_or(1), of.limit()) {
         return Ok(Stopped::NoRoom);
     }
     let reader = stream.get_reader()?;
+    let started = now();
     let mut total = 0;
     loop {
         let step = JsFuture::from(reader.read()?).await?;
@@ -175,8 +204,8 @@ async fn read_into(
         let chunk: Uint8Array = js::get(&step, "value").unchecked_into();
         let bytes = u64::from(chunk.byte_length());
         total += bytes;
-        let has_room = of == Of::Reply || fits(bytes);
-        room.add(chunk);
+        let has_room = fits(bytes, of.limit());
+        room.add(chunk, started);
         if total > limit || !has_room {
             reader.release_lock()?;
             return Ok(if total > limit { Stopped::OverLimit } else { Stopped::NoRoom });
@@ -228,5 +257,12 @@ pub(super) async fn message(
 
 /// Above this, hashing by the runtime is cheaper than copying (measured: between 1 and 2 KB).
 const COPIED_MAX: u32 = 2048;
-/// A body of which nothing comes for so long may lose its room to others.
+/// A request's body of which nothing comes for so long may lose its room to others.
 const READ_IDLE: Millis = Millis(15_000);
+/// And so may one that has not come whole after so long.
+const READ_MAX: Millis = Millis(120_000);
+/// Bodies of requests and replies together: half of an isolate's 128 MB. Beyond it a reply is streamed and
+/// only its status is kept.
+const REPLIES_MAX: u64 = 2 * BODY_MAX;
+/// Chunks that are held as they came.
+const CHUNKS_MAX: usize = 256;

@@ -99,7 +99,8 @@ pub(super) fn probe_address(
 ) -> Option<String> {
     let encoded = String::from(js_sys::encode_uri_component(key.as_str()));
     let path = path.replace("{key}", &encoded);
-    let climbs = matches!(key.as_str(), "." | "..");
+    let segments = path.split('?').next().unwrap_or_default().split('/');
+    let climbs = segments.into_iter().any(|segment| matches!(segment, "." | ".."));
     (!climbs).then(|| format!("{}{path}", base(origin, asked)))
 }
 
@@ -161,7 +162,8 @@ async fn read(response: web_sys::Response, route: &Rc<Route>) -> Result<Answer, 
         return Ok(Answer { response, body: Body::None, route: route.clone() });
     };
     let length = content_length(&headers);
-    let body = match body::read(stream.into(), length, route.reply_max, Of::Reply).await {
+    let of = Of::Reply { lasts: route.terms().lease };
+    let body = match body::read(stream.into(), length, route.reply_max, of).await {
         Read::Whole(room) => {
             room.keep_for(route.terms().lease);
             Body::Whole(room.bytes().ok_or(Failure::Unknown)?, room)

@@ -225,9 +225,13 @@ impl Store {
     /// Takes the reply out of a row and leaves its tombstone; says when that will go.
     fn bury(&self, row: &Row, now: Millis) -> Result<Option<Millis>, JsValue> {
         // Unreadable here is left alone: it is an error for whoever asks for the key.
-        let tombstone = read(&row.rec()).ok().and_then(|record| record.into_tombstone(now));
-        let Some(tombstone) = tombstone else { return Ok(None) };
+        let Ok(record) = read(&row.rec()) else { return Ok(None) };
         self.drop_pieces(Pieces { first: row.piece(), count: row.pieces() })?;
+        let Some(tombstone) = record.into_tombstone(now) else {
+            // The tombstone is over too: the sweep came late.
+            self.exec(DELETE, &[row.last()])?;
+            return Ok(None);
+        };
         let [due, tomb] = due(&tombstone);
         let zero = || JsValue::from(0);
         let values = [due, tomb, rec(&tombstone), JsValue::NULL, zero(), zero(), row.last()];

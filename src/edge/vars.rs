@@ -9,7 +9,7 @@ use serde_json::Value;
 use wasm_bindgen::JsValue;
 
 use super::js;
-use crate::policy::{Misconfigured, OriginVar, Policy, Vars};
+use crate::policy::{Misconfigured, OriginVar, Policy, VARS, Vars};
 
 thread_local! {
     static POLICY: OnceCell<Result<Rc<Policy>, Rc<Vec<Misconfigured>>>> = const { OnceCell::new() };
@@ -38,11 +38,10 @@ pub(super) fn origin(env: &JsValue) -> OriginVar {
 }
 
 fn read(env: &JsValue) -> Vars {
-    let mut routes: Vec<(String, Value)> = js::keys(env)
-        .into_iter()
-        .filter(|name| name.starts_with("ROUTES"))
-        .filter_map(|name| value(env, &name).map(|value| (name, value)))
-        .collect();
+    let (named, others): (Vec<String>, Vec<String>) =
+        js::keys(env).into_iter().partition(|name| name.starts_with("ROUTES"));
+    let mut routes: Vec<(String, Value)> =
+        named.into_iter().filter_map(|name| value(env, &name).map(|value| (name, value))).collect();
     // ROUTES_10 comes after ROUTES_9.
     routes.sort_by_key(|(name, _)| (name.len(), name.clone()));
     Vars {
@@ -50,6 +49,7 @@ fn read(env: &JsValue) -> Vars {
         shards: value(env, "SHARDS"),
         location_hint: value(env, "LOCATION_HINT"),
         routes,
+        others: others.into_iter().filter(|name| !VARS.contains(&name.as_str())).collect(),
     }
 }
 

@@ -81,7 +81,8 @@ impl Asked {
             Admission::Hidden => plain_problem(404, "Not Found"),
             Admission::Publish => respond::json(&published(policy)),
             Admission::Refuse(problem, route) if route.mode == Mode::Shadow => {
-                log_shadow(&route, problem.code.as_str(), None);
+                let id = admission::correlation_id(head, lease()?);
+                log_shadow(&route, problem.code.as_str(), &id);
                 self.pass(&policy.origin, head, body).await
             }
             Admission::Refuse(problem, route) => refuse(&problem, Some(&route), head),
@@ -206,7 +207,7 @@ impl Asked {
         let body = match self.whole(body, &guarded.route).await {
             Ok(body) => body,
             Err((problem, chunks)) => {
-                log_shadow(&guarded.route, problem.code.as_str(), Some(&guarded.correlation_id));
+                log_shadow(&guarded.route, problem.code.as_str(), &guarded.correlation_id);
                 return self.pass(&policy.origin, head, Body::Begun(chunks)).await;
             }
         };
@@ -217,8 +218,7 @@ impl Asked {
         self.context.wait_until(async move {
             let passed = async { told.await.map_err(|oneshot::Canceled| Failure::Unknown) };
             let id = &order.claim.about.correlation_id;
-            watch(&exchange, &order, passed, |would| log_shadow(&order.route, would, Some(id)))
-                .await;
+            watch(&exchange, &order, passed, |would| log_shadow(&order.route, would, id)).await;
         });
         let response = self.pass(&policy.origin, head, Body::Whole(body)).await?;
         // Whoever watches may have given up; the answer passes all the same.
@@ -265,13 +265,9 @@ impl Asked {
     async fn buffer(&self, route: &Route) -> Result<Option<Room>, (Problem, Vec<Uint8Array>)> {
         let Some(stream) = self.request.body() else { return Ok(None) };
         let length = origin::content_length(&self.request.headers());
-        let (code, detail, chunks) = match body::read(
-            stream.into(),
-            length,
-            route.request_max,
-            Of::Request,
-        )
-        .await
+        let of = if route.mode == Mode::Shadow { Of::Shadow } else { Of::Request };
+        let (code, detail, chunks) = match body::read(stream.into(), length, route.request_max, of)
+            .await
         {
             Read::Whole(room) => return Ok(Some(room)),
             Read::TooLarge(chunks) => {
@@ -324,7 +320,7 @@ async fn digest(body: Option<&Room>, route: &Route) -> Result<[u8; 32], JsValue>
 }
 
 /// What enforcing would have answered.
-fn log_shadow(route: &Route, would: &str, correlation_id: Option<&str>) {
+fn log_shadow(route: &Route, would: &str, correlation_id: &str) {
     let line = serde_json::json!({
         "mode": "shadow",
         "route": route.name,

@@ -159,7 +159,13 @@ pub(crate) fn replay<B>(body: B) -> Replay<B> {
 
 /// Nothing configured.
 pub(crate) fn vars() -> Vars {
-    Vars { origin: OriginVar::Absent, shards: None, location_hint: None, routes: Vec::new() }
+    Vars {
+        origin: OriginVar::Absent,
+        shards: None,
+        location_hint: None,
+        routes: Vec::new(),
+        others: Vec::new(),
+    }
 }
 
 pub(crate) fn address(url: &str) -> Address {

@@ -247,7 +247,12 @@ fn everything_that_is_wrong_is_said_at_once() {
 fn knobs_that_make_no_sense_together_are_refused() {
     let rows = [
         (json!({ "key": { "required": true, "from": [] } }), "ROUTES[0].key.required"),
+        (json!({ "key": { "from": [] } }), "ROUTES[0].key.from"),
         (json!({ "on_in_doubt": "probe" }), "ROUTES[0].on_in_doubt"),
+        (
+            json!({ "on_in_doubt": "probe", "probe": "/{key}", "forward_key": "derived" }),
+            "ROUTES[0].on_in_doubt",
+        ),
         (json!({ "on_in_doubt": "retry", "forward_key": "none" }), "ROUTES[0].on_in_doubt"),
         (json!({ "outcome": { "store": [402], "release": [402] } }), "ROUTES[0].outcome"),
         (json!({ "outcome": { "release": [500], "in_doubt": [500] } }), "ROUTES[0].outcome"),
@@ -260,7 +265,6 @@ fn knobs_that_make_no_sense_together_are_refused() {
     for sound in [
         json!({ "on_in_doubt": "probe", "probe": "/by-key/{key}" }),
         json!({ "on_in_doubt": "retry", "forward_key": "derived" }),
-        json!({ "key": { "from": [] } }),
     ] {
         only_route(&sound);
     }
