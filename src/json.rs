@@ -96,14 +96,13 @@ fn index(token: &str) -> Option<usize> {
 }
 
 fn strict(json: &[u8]) -> Option<Value> {
-    (json.len() <= CANONICAL_BYTES_MAX && numbers_are_safe(json))
-        .then(|| serde_json::from_slice::<Strict>(json).ok())?
-        .map(|strict| strict.0)
+    is_safe(json).then(|| serde_json::from_slice::<Strict>(json).ok())?.map(|strict| strict.0)
 }
 
-/// Whether every number means the same to every reader: an integer up to 2^53, or a decimal of at most
-/// 15 significant digits (IEEE 754: those survive the way through a double).
-fn numbers_are_safe(json: &[u8]) -> bool {
+/// Whether every number means the same to every reader (an integer up to 2^53, or a decimal of at most 15
+/// significant digits: IEEE 754 carries those), and there are not too many values to hold.
+fn is_safe(json: &[u8]) -> bool {
+    let mut values = 1_usize;
     let mut rest = json.iter().copied().peekable();
     while let Some(byte) = rest.next() {
         match byte {
@@ -121,6 +120,12 @@ fn numbers_are_safe(json: &[u8]) -> bool {
                     number.push(char::from(more));
                 }
                 if !is_safe_number(&number) {
+                    return false;
+                }
+            }
+            b',' | b'{' | b'[' => {
+                values += 1;
+                if values > VALUES_MAX {
                     return false;
                 }
             }
@@ -244,8 +249,8 @@ impl<'de> Visitor<'de> for StrictVisitor {
     }
 }
 
-/// A parsed body takes up to 80 times its bytes (measured), and an isolate has 128 MB for everybody; a
-/// larger one is compared by its raw bytes.
-pub const CANONICAL_BYTES_MAX: usize = 256 * 1024;
+/// A parsed value takes up to 600 bytes beside its text (measured), and an isolate has 128 MB for everybody;
+/// a body of more values than this is compared by its raw bytes.
+pub const VALUES_MAX: usize = 65_536;
 /// 2^53: up to here every integer is a double.
 const INTEGER_MAX: u64 = 1 << 53;

@@ -17,7 +17,7 @@ use crate::source::{Piece, Source};
 /// The whole document.
 #[must_use]
 pub fn published(policy: &Policy) -> Value {
-    let shown = |route: &&std::rc::Rc<Route>| route.publish;
+    let shown = |route: &&std::rc::Rc<Route>| route.publish && route.mode != Mode::Off;
     let routes: Vec<Value> =
         policy.routes.all().iter().filter(shown).map(|route| rules(route)).collect();
     let problems: Vec<Value> = Code::ALL.iter().map(|code| problem(*code)).collect();

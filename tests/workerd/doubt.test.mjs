@@ -3,7 +3,7 @@
 
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { isExecuted, isJoined, isProblem, isReplay, isUnknown } from "./expect.mjs";
+import { isExecuted, isProblem, isReplay, isUnknown } from "./expect.mjs";
 import { freshKey, freshPath, gate, stage, start, startOrigin, until } from "./harness.mjs";
 
 const LEASE_MS = 500 + 15_000;

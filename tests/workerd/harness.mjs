@@ -35,7 +35,7 @@ for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"]) process.once(signal, () =>
  *   origin    an origin of startOrigin(), a URL for ORIGIN, or null for no ORIGIN at all
  *   binding   true: the origin is a service binding named ORIGIN and not a URL
  *   routes    the value of ROUTES; left out: no ROUTES
- *   shards    the value of SHARDS
+ *   shards    the value of SHARDS; null: no SHARDS
  *   vars      more vars, each bound as JSON, as wrangler does
  *   ledger    "faulty": LEDGER leads through faulty-ledger.worker.mjs, which can be told to misbehave
  *   objects   true: `evict()` and `abort()` work on the Ledger objects
@@ -183,7 +183,7 @@ function capnp(options, disk) {
   const { origin = null, binding = false, routes, shards = 4, vars = {}, ledger, objects } = options;
   const text = (value) => JSON.stringify(value);
   const json = (value) => text(JSON.stringify(value));
-  const all = { SHARDS: shards, ...(routes && { ROUTES: routes }), ...vars };
+  const all = { ...(shards !== null && { SHARDS: shards }), ...(routes && { ROUTES: routes }), ...vars };
   if (origin && !binding) all.ORIGIN = origin.url ?? origin;
 
   const bindings = Object.entries(all).map(([name, value]) =>

@@ -210,6 +210,17 @@ describe("the credential", { concurrency: 8, timeout: 60_000 }, () => {
     isExecuted(await send(it, BOB, { body: "another order" }));
     isExecuted(await send({ ...it, key: freshKey() }, BOB));
   });
+  test("with credential_change = refuse only one of two callers who come at once is executed", async () => {
+    for (let n = 0; n < 10; n++) {
+      const it = operation("usual-refuse");
+      const answers = await Promise.all([ALICE, BOB, ALICE, BOB].map((headers) => send(it, headers)));
+      const winner = answers.find((response) => response.get("Idempotency-Status") === "executed");
+      isExecuted(winner);
+      assert.equal(answers.filter((response) => response.status === 201).length, 2);
+      for (const response of answers.filter((response) => response.status !== 201)) isProblem(response, "credential-changed");
+      assert.equal(on.origin.count(it.path), 1);
+    }
+  });
   test("with credential_change = forward each caller's order 7 is an order of its own, in doubt too", async () => {
     const it = operation("usual-forward");
     on.origin.on(it.path, (execution) => ({ status: execution.get("Authorization") === ALICE.Authorization ? 504 : 201, body: execution.get("Authorization") }));
