@@ -100,9 +100,9 @@ fn strict(json: &[u8]) -> Option<Value> {
 }
 
 /// Whether every number means the same to every reader (an integer up to 2^53, or a decimal of at most 15
-/// significant digits: IEEE 754 carries those), and there are not too many values to hold.
+/// significant digits: IEEE 754 carries those), and the values are not too many to hold.
 fn is_safe(json: &[u8]) -> bool {
-    let mut values = 1_usize;
+    let mut cost = json.len();
     let mut rest = json.iter().copied().peekable();
     while let Some(byte) = rest.next() {
         match byte {
@@ -123,16 +123,12 @@ fn is_safe(json: &[u8]) -> bool {
                     return false;
                 }
             }
-            b',' | b'{' | b'[' => {
-                values += 1;
-                if values > VALUES_MAX {
-                    return false;
-                }
-            }
+            b'{' => cost += OBJECT_BYTES,
+            b',' | b'[' => cost += VALUE_BYTES,
             _ => {}
         }
     }
-    true
+    cost <= COST_BYTES_MAX
 }
 
 fn is_safe_number(text: &str) -> bool {
@@ -249,8 +245,12 @@ impl<'de> Visitor<'de> for StrictVisitor {
     }
 }
 
-/// A parsed value takes up to 600 bytes beside its text (measured), and an isolate has 128 MB for everybody;
-/// a body of more values than this is compared by its raw bytes.
-pub const VALUES_MAX: usize = 65_536;
+/// What a parsed body may take: Wasm memory never shrinks, and an isolate has 128 MB for everybody. A body
+/// that would take more is compared by its raw bytes.
+const COST_BYTES_MAX: usize = 40 * 1024 * 1024;
+/// The first member of an object brings a tree node of eleven (11 x 56 bytes).
+const OBJECT_BYTES: usize = 640;
+/// A further member or item, with its share of a growing list.
+const VALUE_BYTES: usize = 64;
 /// 2^53: up to here every integer is a double.
 const INTEGER_MAX: u64 = 1 << 53;
