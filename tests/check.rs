@@ -1,0 +1,164 @@
+//! `npm run check` finds what is wrong with a configuration, and says which knob.
+#![allow(clippy::unwrap_used, reason = "a test stops where it finds something wrong")]
+
+use std::path::PathBuf;
+use std::process::Command;
+
+/// One broken line of a route each, and the knob that must be named.
+const ROUTE: [(&str, &str); 47] = [
+    ("name = \"\"", "ROUTES[0].name"),
+    ("name = \"two words\"", "ROUTES[0].name"),
+    ("name = 7", "ROUTES[0].name"),
+    ("nam = \"charge\"", "ROUTES[0].nam: is not a knob; the nearest one is name"),
+    ("methods = \"POST\"", "ROUTES[0].methods"),
+    ("methods = []", "ROUTES[0].methods"),
+    ("methods = [\"post\"]", "ROUTES[0].methods"),
+    ("path = \"v1/payments\"", "ROUTES[0].path"),
+    ("path = \"/v1/payments?x=1\"", "ROUTES[0].path"),
+    ("path = \"/v1/zahlungen/ü\"", "ROUTES[0].path"),
+    ("path = \"/v1/{id\"", "ROUTES[0].path"),
+    ("path = \"/v1/{*rest}/more\"", "ROUTES[0].path"),
+    ("mode = \"on\"", "ROUTES[0].mode"),
+    ("preset = \"paypal-webhook\"", "ROUTES[0].preset"),
+    ("key = true", "ROUTES[0].key"),
+    ("key = { required = \"yes\" }", "ROUTES[0].key.required"),
+    (
+        "key = { requird = true }",
+        "ROUTES[0].key.requird: is not a knob; the nearest one is key.required",
+    ),
+    ("key = { from = [] }", "ROUTES[0].key.from"),
+    ("key = { from = [], required = true }", "ROUTES[0].key.required"),
+    ("key = { from = [\"cookie:key\"] }", "ROUTES[0].key.from"),
+    ("key = { from = [\"header:two words\"] }", "ROUTES[0].key.from"),
+    ("key = { from = [\"body:id\"] }", "ROUTES[0].key.from"),
+    ("key = { from = [\"template:fixed\"] }", "ROUTES[0].key.from"),
+    ("key = { from = [\"template:{header:A}{header:B}\"] }", "ROUTES[0].key.from"),
+    ("key = { from = [\"template:{nothing}\"] }", "ROUTES[0].key.from"),
+    ("key = { from = [\"template:{header:A\"] }", "ROUTES[0].key.from"),
+    ("scope = [\"tenant\"]", "ROUTES[0].scope"),
+    ("credential = [\"query:token\"]", "ROUTES[0].credential"),
+    ("credential_change = \"allow\"", "ROUTES[0].credential_change"),
+    ("fingerprint = { body = \"xml\" }", "ROUTES[0].fingerprint.body"),
+    ("fingerprint = { body = [\"amount\"] }", "ROUTES[0].fingerprint.body"),
+    ("fingerprint = { query = 0 }", "ROUTES[0].fingerprint.query"),
+    ("on_duplicate = \"replay\"", "ROUTES[0].on_duplicate"),
+    ("client_strategies = \"fail\"", "ROUTES[0].client_strategies"),
+    ("wait = 10", "ROUTES[0].wait"),
+    ("wait = \"2h\"", "ROUTES[0].wait"),
+    ("timeout = \"0s\"", "ROUTES[0].timeout"),
+    ("outcome = { preset = \"lenient\" }", "ROUTES[0].outcome.preset"),
+    ("outcome = { store = [99] }", "ROUTES[0].outcome.store"),
+    ("outcome = { store = [402], release = [402] }", "ROUTES[0].outcome"),
+    ("on_in_doubt = \"probe\"", "ROUTES[0].on_in_doubt"),
+    ("on_in_doubt = \"retry\"\nforward_key = \"none\"", "ROUTES[0].on_in_doubt"),
+    ("probe = \"/by-key\"", "ROUTES[0].probe"),
+    ("ttl = \"3 fortnights\"", "ROUTES[0].ttl"),
+    ("reply = { max = \"8MB\" }", "ROUTES[0].reply.max"),
+    ("reply = { keep = [\"connection\"] }", "ROUTES[0].reply.keep"),
+    ("cors = [\"app.example.com\"]", "ROUTES[0].cors"),
+];
+
+/// Broken `[vars]`, and the name that must be said.
+const VARS: [(&str, &str); 10] = [
+    ("ORIGIN = \"origin.example.com\"", "ORIGIN"),
+    ("ORIGIN = \"ftp://origin.example.com\"", "ORIGIN"),
+    ("ORIGIN = \"https://user:pass@origin.example.com\"", "ORIGIN"),
+    ("SHARDS = 0", "SHARDS"),
+    ("SHARDS = 1025", "SHARDS"),
+    ("SHARDS = \"many\"", "SHARDS"),
+    ("SHARD = 16", "SHARD: is not a var of the filter; the nearest one is SHARDS"),
+    ("LOCATION_HINT = \"mars\"", "LOCATION_HINT"),
+    ("ROUTES = \"charge\"", "ROUTES"),
+    ("ROUTES_3 = []", "ROUTES_3"),
+];
+
+#[test]
+fn each_broken_knob_is_found_and_named() {
+    for (number, (line, named)) in ROUTE.iter().enumerate() {
+        let (code, said) = check(
+            &format!("route-{number}"),
+            &format!("[vars]\n[[vars.ROUTES]]\n{line}\n{LEDGER}"),
+        );
+        assert_eq!(code, 1, "{line}\n{said}");
+        assert!(said.contains(&format!("error: {named}")), "{line}\n{said}");
+    }
+}
+
+#[test]
+fn each_broken_var_is_found_and_named() {
+    for (number, (line, named)) in VARS.iter().enumerate() {
+        let (code, said) = check(&format!("vars-{number}"), &format!("[vars]\n{line}\n{LEDGER}"));
+        assert_eq!(code, 1, "{line}\n{said}");
+        assert!(said.contains(&format!("error: {named}")), "{line}\n{said}");
+    }
+}
+
+#[test]
+fn routes_of_which_one_can_never_match_are_found() {
+    let routes = "[vars]\n[[vars.ROUTES]]\npath = \"/a/{x}\"\n[[vars.ROUTES]]\npath = \"/a/{y}\"\n";
+    let (code, said) = check("twins", &format!("{routes}{LEDGER}"));
+    assert!(code == 1 && said.contains("error: ROUTES[1].path"), "{said}");
+}
+
+#[test]
+fn a_var_that_is_too_large_is_found_with_its_size() {
+    let route = format!("[[vars.ROUTES]]\npath = \"/{}\"\n", "a".repeat(5 * 1024));
+    let (code, said) = check("large", &format!("[vars]\n{route}{LEDGER}"));
+    assert!(code == 1 && said.contains("error: ROUTES: holds 51"), "{said}");
+}
+
+#[test]
+fn a_ledger_that_is_not_bound_and_an_origin_that_is_bound_twice_are_found() {
+    let (code, said) = check("unbound", "[vars]\n");
+    assert!(code == 1 && said.contains("error: LEDGER"), "{said}");
+    let both = format!(
+        "[vars]\nORIGIN = \"https://a.example\"\n[[services]]\nbinding = \"ORIGIN\"\nservice = \"o\"\n{LEDGER}"
+    );
+    let (code, said) = check("both", &both);
+    assert!(code == 1 && said.contains("error: ORIGIN"), "{said}");
+}
+
+#[test]
+fn environments_are_checked_too() {
+    let staging = format!("{LEDGER}[env.staging.vars]\nSHARDS = 0\n");
+    let (code, said) = check("staging", &staging);
+    assert!(code == 1 && said.contains("error: env.staging: SHARDS"), "{said}");
+}
+
+#[test]
+fn all_that_is_wrong_is_said_at_once() {
+    let vars = "[vars]\nSHARDS = 0\n[[vars.ROUTES]]\nttl = 1\nwait = 1\n";
+    let (code, said) = check("all", &format!("{vars}{LEDGER}"));
+    assert!(code == 1 && said.matches("error:").count() == 3, "{said}");
+}
+
+#[test]
+fn payments_that_are_soon_forgotten_are_a_warning_and_no_error() {
+    let route = "[vars]\n[[vars.ROUTES]]\nname = \"charge\"\n";
+    for (line, warns) in [("", true), ("ttl = \"7d\"\n", false), ("tombstone = \"30d\"\n", false)] {
+        let (code, said) = check("payments", &format!("{route}{line}{LEDGER}"));
+        assert!(code == 0 && said.contains("warning: route charge: ttl") == warns, "{line}{said}");
+    }
+}
+
+#[test]
+fn what_cannot_be_read_is_another_exit_code() {
+    assert_eq!(check("broken", "[vars").0, 2);
+}
+
+#[test]
+fn our_own_configuration_is_sound() {
+    let own = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("wrangler.toml");
+    let ran = Command::new(env!("CARGO_BIN_EXE_check")).arg(own).output().unwrap();
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stdout));
+}
+
+/// Exit code and output for a wrangler.toml of this text.
+fn check(name: &str, text: &str) -> (i32, String) {
+    let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.toml"));
+    std::fs::write(&file, text).unwrap();
+    let ran = Command::new(env!("CARGO_BIN_EXE_check")).arg(&file).output().unwrap();
+    (ran.status.code().unwrap(), String::from_utf8_lossy(&ran.stdout).into_owned())
+}
+
+const LEDGER: &str = "[[durable_objects.bindings]]\nname = \"LEDGER\"\nclass_name = \"Ledger\"\n";
