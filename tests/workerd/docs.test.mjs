@@ -874,8 +874,8 @@ describe("strategies.md, what makes two requests the same", { concurrency: true,
       isReplay(await op.send(form), first);
     });
   }
-  test("JSON that can be read in two ways is compared byte by byte", async () => {
-    for (const body of ['{"a": 1, "a": 2}', '{"a": 9007199254740993}']) {
+  test("JSON that can be read in two ways, or holds a million values, is compared byte by byte", async () => {
+    for (const body of ['{"a": 1, "a": 2}', '{"a": 9007199254740993}', `[1, ${"1,".repeat(1_000_000)}1]`]) {
       const op = it("json");
       const first = await op.send({ body });
       isReplay(await op.send({ body }), first);
@@ -1183,7 +1183,7 @@ describe("with time running faster", { concurrency: true, timeout: 90_000 }, () 
   });
 
   describe("agents.md, a minute in a second", { concurrency: true }, () => {
-    const on = played("agents", (vars) => ({ ...vars, ROUTES: vars.ROUTES.map((route) => ({ ...route, timeout: "1s" })) }));
+    const on = played("agents", (vars) => ({ ...vars, ROUTES: vars.ROUTES.map((route) => ({ ...route, timeout: "1s", ttl: "2s" })) }));
 
     test("a doubt is sent again under the same derived key once the lease is over", async () => {
       const it = step(on, "run-doubt", "1", inTurn(504, 202));
@@ -1193,6 +1193,13 @@ describe("with time running faster", { concurrency: true, timeout: 90_000 }, () 
       const [first, second] = it.received();
       assert.equal(first.get("Idempotency-Key"), second.get("Idempotency-Key"));
       assert.deepEqual([first.get("Idempotency-Attempt"), second.get("Idempotency-Attempt")], ["1", "2"]);
+    });
+    test("executed again after its ttl, an operation has another derived key", async () => {
+      const it = step(on, "run-forgotten", "1");
+      isExecuted(await it.send(), 202);
+      await eventually(it, (response) => response.status === 202 || void isProblem(response, "already-executed"));
+      const [first, second] = it.received();
+      assert.notEqual(first.get("Idempotency-Key"), second.get("Idempotency-Key"));
     });
     test("its code gets through a doubt, and gives up where it does not end", async () => {
       const { runOnce } = await code("agents");
