@@ -1,75 +1,26 @@
 // The pages of docs/: the configuration of each is loaded as it stands there, its transcripts are played, its code is
-// run, and what its text promises is asked of the real runtime. ONCEGATE_DOCS names another folder of pages.
+// run, and what its text promises is asked of the real runtime.
 
 import assert from "node:assert/strict";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import os from "node:os";
+import { existsSync } from "node:fs";
 import path from "node:path";
 import { describe, test } from "node:test";
-import { experimental_readRawConfig as readConfig } from "wrangler";
 import { isExecuted, isProblem, isReleased, isReplay, isUnknown } from "./expect.mjs";
-import { freshKey, gate, stage, start, startOrigin, until } from "./harness.mjs";
+import { freshKey, gate, start, startOrigin, until } from "./harness.mjs";
+import {
+  DAY, DOCS, JSON_TYPE, ROOM, SECOND, blocks, code, created, doubtUntil, eventually, files, hurried, inTurn,
+  isKeptFor, isUnguarded, multipart, onConflict, operation, originSays, pages, played, plays, published, says, text,
+  vars,
+} from "./pages.mjs";
 
-const DOCS = path.resolve(process.env.ONCEGATE_DOCS ?? path.join(import.meta.dirname, "../../docs"));
-const JSON_TYPE = ["Content-Type", "application/json"];
 const LINES_MAX = 120;
-const SECOND = 1_000;
-const DAY = 24 * 3_600 * SECOND;
-/** What the lease lasts beyond the route's timeout. */
-const ROOM = 15 * SECOND;
-
-// ---- the pages ------------------------------------------------------------------------------------------------------
-
-const files = readdirSync(DOCS, { recursive: true }).filter((name) => name.endsWith(".md"));
-const pages = files.filter((name) => !name.includes(path.sep));
-const text = (name) => readFileSync(path.join(DOCS, name), "utf8");
-
-/** The contents of a page's fenced blocks of one language. */
-function blocks(name, language) {
-  return [...text(`${name}.md`).matchAll(/^```(\w*)\n(.*?)^```$/gms)].filter(([, of]) => of === language).map(([, , block]) => block);
-}
-
-/** The page's vars, as wrangler reads them from its configuration. */
-function vars(name) {
-  const directory = mkdtempSync(path.join(os.tmpdir(), "oncegate-docs-"));
-  try {
-    const config = path.join(directory, "wrangler.toml");
-    writeFileSync(config, blocks(name, "toml")[0]);
-    return readConfig({ config }).rawConfig.vars;
-  } finally {
-    rmSync(directory, { recursive: true });
-  }
-}
-
-/** An Oncegate with the page's configuration, before an origin of the test's. */
-function played(name, change = (vars) => vars) {
-  const { ORIGIN, SHARDS = null, ...rest } = change(vars(name));
-  return stage({ shards: SHARDS, vars: rest });
-}
-
-/** The same configuration with the time running faster: a minute takes a second, a day takes 1/30 of one. What the
- *  lease has beyond `timeout` (15 s) cannot be hurried. */
-function hurried(vars) {
-  const spans = ["wait", "timeout", "probe_after", "ttl", "tombstone", "doubt_ttl"];
-  const ROUTES = vars.ROUTES.map((route) => {
-    const given = { wait: "10s", timeout: "60s", probe_after: "60s", ttl: "24h", ...route };
-    return { ...route, ...Object.fromEntries(spans.filter((span) => given[span]).map((span) => [span, faster(given[span])])) };
-  });
-  return { ...vars, ROUTES };
-}
-function faster(span) {
-  const [, number, unit] = /^(\d+)(s|m|h|d)$/.exec(span);
-  const ms = number * { s: SECOND, m: 60 * SECOND, h: 3_600 * SECOND, d: DAY }[unit];
-  return `${Math.round(ms >= 12 * 3_600 * SECOND ? ms / (30 * 24 * 3_600) : ms / 60)}ms`;
-}
 
 test("every page has one configuration, is short, and its links lead somewhere", () => {
-  assert.notEqual(pages.length, 0);
   for (const name of pages) {
-    const [config, ...more] = blocks(name.slice(0, -3), "toml");
+    const [config, ...more] = blocks(name, "toml");
     assert.match(config ?? "", /^# wrangler\.toml\n/, name);
     assert.deepEqual(more, [], name);
-    assert.match(vars(name.slice(0, -3)).ORIGIN, /^https:\/\/[\w.-]+$/, name);
+    assert.match(vars(name).ORIGIN, /^https:\/\/[\w.-]+$/, name);
   }
   for (const name of files) {
     assert.ok(text(name).trim().split("\n").length <= LINES_MAX, `${name} is longer than ${LINES_MAX} lines`);
@@ -83,148 +34,6 @@ test("every page has one configuration, is short, and its links lead somewhere",
     }
   }
 });
-
-// ---- transcripts ----------------------------------------------------------------------------------------------------
-
-/** Plays the page's transcripts in their order; an `…` in an answer stands for anything. */
-async function plays(on, name) {
-  const transcript = blocks(name, "console").join("\n").replaceAll(" \\\n", " ");
-  const exchanges = transcript.split(/^\$ /m).slice(1).map((exchange) => exchange.trim().split("\n"));
-  assert.notEqual(exchanges.length, 0, `${name} has no transcript`);
-  for (const [command, ...expected] of exchanges) {
-    const response = await on.worker.send(curl(command));
-    for (const line of expected) matches(response, line, command);
-  }
-}
-
-/** A curl command as a request. */
-function curl(command) {
-  const [program, ...words] = [...command.matchAll(/'([^']*)'|(\S+)/g)].map(([, quoted, bare]) => quoted ?? bare);
-  assert.equal(program, "curl");
-  const spec = { headers: [] };
-  while (words.length) {
-    const word = words.shift();
-    if (word === "-i" || word === "-s") continue;
-    if (word === "-X") spec.method = words.shift();
-    else if (word === "-H") spec.headers.push(words.shift().split(/: (.*)/s).slice(0, 2));
-    else if (word === "-d") spec.body = words.shift();
-    else {
-      assert.match(word, /^https?:\/\//, `${word} of ${command}`);
-      const { host, pathname, search } = new URL(word);
-      Object.assign(spec, { host, path: pathname + search });
-    }
-  }
-  if (spec.body !== undefined && !spec.headers.some(([n]) => n.toLowerCase() === "content-type")) {
-    spec.headers.push(["Content-Type", "application/x-www-form-urlencoded"]);
-  }
-  spec.method ??= spec.body === undefined ? "GET" : "POST";
-  return spec.body === undefined && spec.method !== "GET" ? { ...spec, length: 0 } : spec;
-}
-
-/** One line of an answer: the status line, a header, members of a JSON body, or the body. */
-function matches(response, line, command) {
-  const status = /^HTTP\/\S+ (\d+)/.exec(line);
-  const header = /^([A-Z][\w-]*): (.*)$/.exec(line);
-  const of = `${command}\n${line}\n${response.status} ${JSON.stringify(response.headers)} ${response.text}`;
-  if (status) assert.equal(response.status, Number(status[1]), of);
-  else if (header) assert.match(response.get(header[1]) ?? "nothing", pattern(header[2]), of);
-  else if (line.endsWith(", …}")) {
-    for (const [member, value] of Object.entries(JSON.parse(line.replace(", …}", "}")))) assert.deepEqual(response.json[member], value, of);
-  } else if (line.trim()) assert.match(response.text, pattern(line), of);
-}
-const pattern = (line) => new RegExp(`^${line.split("…").map((part) => part.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&")).join(".*")}$`, "s");
-
-// ---- what all pages need --------------------------------------------------------------------------------------------
-
-/** What the published policy says of a route. */
-async function published(on, route) {
-  const { json } = await on.worker.send({ method: "GET", path: "/.well-known/idempotency" });
-  return json.routes.find(({ name }) => name === route);
-}
-
-/** The reply is kept for this long. */
-function isKeptFor(response, ms) {
-  const left = Date.parse(response.get("Idempotency-Expires")) - Date.now();
-  assert.ok(Math.abs(left - ms) < 60 * SECOND, `kept for ${left} ms and not ${ms} ms`);
-}
-
-/** The answer comes from the origin, and the filter had no part in it. */
-function isUnguarded(response, status = 201) {
-  assert.equal(response.status, status, response.text.slice(0, 300));
-  for (const name of ["Idempotency-Status", "Idempotent-Replayed", "X-Correlation-Id"]) assert.equal(response.get(name), null, name);
-}
-
-const answers = new Map();
-const created = (_, n) => ({ status: 201, headers: [JSON_TYPE], body: `{"run": ${n}}` });
-const says = (status, headers = []) => (_, n) => ({ status, headers, body: [204, 304].includes(status) ? "" : `run ${n}` });
-/** One answer after the other, the last one for ever. */
-const inTurn = (...list) => (execution, n) => {
-  const answer = list[Math.min(n, list.length) - 1];
-  return typeof answer === "number" ? says(answer)(execution, n) : answer;
-};
-
-/** What the origin answers on a path, to requests with this tag or to those without one. Several operations share a
- *  path on most pages, so each brings a tag of its own in a header that nothing else looks at. */
-function originSays(on, path, answer, tag = "") {
-  answers.set(`${path} ${tag}`, answer);
-  on.origin.on(path, (execution) => {
-    const tagOf = ({ get }) => get("X-Test") ?? "";
-    const tag = tagOf(execution);
-    const told = answers.get(`${path} ${tag}`) ?? created;
-    const n = on.origin.executions(path).filter((other) => tagOf(other) === tag).length;
-    return typeof told === "function" ? told(execution, n) : told;
-  });
-}
-
-/** One operation: the same request every time it is sent, unless `more` says otherwise. */
-function operation(on, request, answer = created) {
-  const tag = freshKey();
-  const spec = { method: "POST", body: "{}", ...request };
-  const at = spec.path.split("?")[0];
-  originSays(on, at, answer, tag);
-  const received = (path = at) => on.origin.executions(path).filter(({ get }) => get("X-Test") === tag);
-  const typed = (headers) => headers.some(([name]) => name === "Content-Type");
-  return {
-    answers: (next) => originSays(on, at, next, tag),
-    received,
-    count: () => received().length,
-    reached: (n = 1) => until(() => received()[n - 1]),
-    send: (more = {}) => {
-      const headers = [["X-Test", tag], ...(spec.headers ?? []), ...(more.headers ?? [])];
-      return on.worker.send({ ...spec, ...more, headers: typed(headers) ? headers : [JSON_TYPE, ...headers] });
-    },
-  };
-}
-
-/** Sends the operation until the check accepts the answer; resolves to how long that took. */
-async function eventually(it, check, ms = 40 * SECOND) {
-  const began = Date.now();
-  await until(async () => check(await it.send()), { ms, every: 100 });
-  return Date.now() - began;
-}
-/** A check for `eventually`: in doubt until it is over. */
-const doubtUntil = (status, check) => (response) => {
-  if (response.status !== status) return void isProblem(response, "outcome-unknown");
-  check(response);
-  return true;
-};
-
-/** A multipart body, with another boundary every time, as every client makes it. */
-function multipart(fields) {
-  const boundary = `----${freshKey()}`;
-  const parts = Object.entries(fields).map(([name, value]) => `--${boundary}\r\nContent-Disposition: form-data; name="${name}"\r\n\r\n${value}\r\n`);
-  return { headers: [["Content-Type", `multipart/form-data; boundary=${boundary}`]], body: `${parts.join("")}--${boundary}--\r\n` };
-}
-
-/** The page's code as a module, in which pauses are ten times as short. */
-function code(name) {
-  const [block, ...more] = blocks(name, "js");
-  assert.deepEqual(more, []);
-  const hurried = "const setTimeout = (done, ms) => globalThis.setTimeout(done, ms / 10);\n";
-  return import(`data:text/javascript,${encodeURIComponent(hurried + block)}`);
-}
-
-const onConflict = (strategy) => ({ headers: [["X-On-Conflict", strategy]] });
 
 // ---- payments -------------------------------------------------------------------------------------------------------
 
@@ -355,7 +164,12 @@ function event(on, sender, answer, id = `evt_${freshKey()}`) {
   const it = operation(on, { path: `/webhooks/${sender}` }, answer);
   let n = 0;
   const headers = id && header ? [header] : [];
-  return { ...it, send: () => it.send({ ...(body ? { body: body(++n), headers } : ((form) => ({ ...form, headers: [...form.headers, ...headers] }))(multipart({ subject: "Hello" }))) }) };
+  const delivery = () => (body ? { headers: [], body: body(++n) } : multipart({ subject: "Hello" }));
+  const send = () => {
+    const { headers: own, body } = delivery();
+    return it.send({ headers: [...own, ...headers], body });
+  };
+  return { ...it, send };
 }
 
 describe("webhooks.md", { concurrency: true, timeout: 60_000 }, () => {
@@ -397,7 +211,10 @@ describe("webhooks.md", { concurrency: true, timeout: 60_000 }, () => {
     });
   }
   test("what it publishes: where each sender's id is", async () => {
-    const from = { stripe: "body:/id", github: "header:x-github-delivery", shopify: "header:x-shopify-webhook-id", standard: "header:webhook-id", svix: "header:svix-id", mail: "header:x-message-id" };
+    const from = {
+      stripe: "body:/id", github: "header:x-github-delivery", shopify: "header:x-shopify-webhook-id",
+      standard: "header:webhook-id", svix: "header:svix-id", mail: "header:x-message-id",
+    };
     for (const [name, source] of Object.entries(from)) {
       const { path, key, outcome, fingerprint } = await published(on, name);
       assert.deepEqual([path, key.from, outcome.preset, fingerprint.body], [`/webhooks/${name}`, [source], "success-only", "none"]);
@@ -411,14 +228,15 @@ describe("webhooks.md", { concurrency: true, timeout: 60_000 }, () => {
 });
 
 describe("webhooks.md, other fingerprints and keys", { concurrency: true, timeout: 60_000 }, () => {
-  const on = played("webhooks", (vars) => ({
-    ...vars,
-    ROUTES: vars.ROUTES.map((route) => {
-      if (route.name === "stripe") return { ...route, fingerprint: { body: ["/type", "/data/object/id"] } };
-      if (route.name === "shopify") return { ...route, key: { from: ["header:X-Shopify-Event-Id"] } };
-      return route;
-    }).concat(["raw", "json", ["/subject"]].map((body, n) => ({ ...vars.ROUTES.find(({ name }) => name === "mail"), name: `mail-${n}`, path: `/mail/${n}`, fingerprint: { body } }))),
-  }));
+  const on = played("webhooks", (vars) => {
+    const route = (name) => vars.ROUTES.find((route) => route.name === name);
+    const ROUTES = [
+      { ...route("stripe"), fingerprint: { body: ["/type", "/data/object/id"] } },
+      { ...route("shopify"), key: { from: ["header:X-Shopify-Event-Id"] } },
+      ...["raw", "json", ["/subject"]].map((body, n) => ({ ...route("mail"), name: `mail-${n}`, path: `/mail/${n}`, fingerprint: { body } })),
+    ];
+    return { ...vars, ROUTES };
+  });
 
   test("listed members must agree, others may differ", async () => {
     const id = "evt_twice";
@@ -548,8 +366,9 @@ describe("workflows.md", { concurrency: true, timeout: 60_000 }, () => {
     isReplay(await it.send(form()), first);
     isProblem(await it.send({ ...form(), path: "/api/v1/main/executions/company.team/orders?labels=system.correlationId:order-1002" }), "key-reused");
     isExecuted(await kestra("invoices").send(form()));
-    const other = multipart({ order: "1001" });
-    isProblem(await on.worker.send({ ...other, method: "POST", path: "/api/v1/main/executions/company.team/orders?labels=system.correlationId:order-1001", key, headers: [...other.headers, ["Authorization", "Bearer t2"]] }), "credential-changed");
+    const { headers, body } = form();
+    const spec = { method: "POST", path: "/api/v1/main/executions/company.team/orders?labels=system.correlationId:order-1001", key, body };
+    isProblem(await on.worker.send({ ...spec, headers: [...headers, ["Authorization", "Bearer t2"]] }), "credential-changed");
     isUnguarded(await kestra().send(multipart({ order: "1001" })));
   });
   test("a child inherits its parent's key: the correlation id that the origin is given", async () => {
@@ -597,7 +416,9 @@ const sent = (_, n) => ({ status: 202, headers: [JSON_TYPE], body: `{"message": 
 function step(on, run, place, answer = sent) {
   const it = operation(on, { path: "/v1/messages", headers: [["X-Run-Id", run], ["X-Step-Id", place]] }, answer);
   let n = 0;
-  return { ...it, send: ({ to = "ada@example.com", template = "hello", ...more } = {}) => it.send({ body: JSON.stringify({ to, template, text: `wording ${++n}` }), ...more }) };
+  const send = ({ to = "ada@example.com", template = "hello", ...more } = {}) =>
+    it.send({ body: JSON.stringify({ to, template, text: `wording ${++n}` }), ...more });
+  return { ...it, send };
 }
 
 describe("agents.md", { concurrency: true, timeout: 60_000 }, () => {
@@ -746,7 +567,10 @@ describe("queues.md", { concurrency: true, timeout: 60_000 }, () => {
     isProblem(await on.worker.send({ host: `127.0.0.1:${on.worker.port}`, path: it.at, key: it.id, headers: [JSON_TYPE], body: '{"kind": "another"}' }), "key-reused");
     assert.equal(await it.deliver({ FILTER: { fetch: () => Promise.reject(new Error("lost")) } }), "retry 10");
     const { decide } = await code("queues");
-    const said = async (headers) => decide(await fetch(`http://127.0.0.1:${on.worker.port}${it.at}`, { method: "POST", headers: { "Idempotency-Key": it.id, ...headers }, body: JSON.stringify({ kind: it.at.split("/")[2] }) }));
+    const said = async (headers) => {
+      const request = { method: "POST", headers: { "Idempotency-Key": it.id, ...headers }, body: JSON.stringify({ kind: it.at.split("/")[2] }) };
+      return decide(await fetch(`http://127.0.0.1:${on.worker.port}${it.at}`, request));
+    };
     assert.deepEqual(await said({ "Content-Type": "application/json", "X-On-Conflict": "FAIL" }), "ack");
     assert.deepEqual(await said({ "Content-Type": "text/plain" }), { aside: "422 key-reused" });
     assert.deepEqual(await said({ "Idempotency-Key": "two, keys" }), { aside: "400 key-invalid" });
@@ -987,7 +811,8 @@ describe("adopting.md", { concurrency: true, timeout: 60_000 }, () => {
     isUnguarded(await operation(on, { path: "/v1/elsewhere", key: freshKey() }).send());
     assert.deepEqual(shadowLog(on.worker, since).filter(({ route }) => route !== "payments"), []);
     const { json } = await on.worker.send({ method: "GET", path: "/.well-known/idempotency" });
-    assert.deepEqual(json.routes.map(({ name, mode, methods, path }) => [name, mode, methods, path]), [["refunds", "enforce", ["POST"], "/v1/refunds"], ["payments", "shadow", ["POST"], "/v1/payments"]]);
+    const rules = json.routes.map(({ name, mode, methods, path }) => [name, mode, methods, path]);
+    assert.deepEqual(rules, [["refunds", "enforce", ["POST"], "/v1/refunds"], ["payments", "shadow", ["POST"], "/v1/payments"]]);
     for (const path of ["/v1/refunds", "/v1/payments"]) isUnguarded(await operation(on, { path, key: freshKey(), method: "PATCH" }).send());
   });
 });
@@ -1141,13 +966,13 @@ describe("with time running faster", { concurrency: true, timeout: 90_000 }, () 
       on.origin.on(`/v1/payments/by-key/${key}`, { status: 404, body: "no such payment" });
       isUnknown(await it.send(), 504);
       const freed = await eventually(it, doubtUntil(201, isExecuted));
-      const least = 500 + ROOM + 2_000;
+      const least = 1_000 + ROOM + 4_000;
       assert.ok(freed > least - 500 && freed < least + 3_000, `freed after ${freed} ms, expected ${least}`);
       assert.equal(it.count(), 2);
     });
   });
 
-  describe("webhooks.md, a minute in a second", { concurrency: true }, () => {
+  describe("webhooks.md, a minute in two seconds", { concurrency: true }, () => {
     const on = played("webhooks", (vars) => {
       // Not the ttl: the record is to be there when the lease is over.
       const { ROUTES } = hurried(vars);
@@ -1158,7 +983,7 @@ describe("with time running faster", { concurrency: true, timeout: 90_000 }, () 
         const it = event(on, sender, inTurn(504, 200));
         isUnknown(await it.send(), 504);
         const again = await eventually(it, doubtUntil(200, (response) => isExecuted(response, 200)));
-        assert.ok(again > 1_000 + ROOM - 500 && again < ROOM + 5_000, `${again} ms`);
+        assert.ok(again > 2_000 + ROOM - 500 && again < ROOM + 6_000, `${again} ms`);
         assert.deepEqual(it.received().map((execution) => execution.get("Idempotency-Attempt")), ["1", "2"]);
         const ids = it.received().map((execution) => (sender === "stripe" ? JSON.parse(execution.body).id : execution.get(SENDERS[sender]("").header[0])));
         assert.equal(ids[0], ids[1]);
