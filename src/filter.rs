@@ -120,6 +120,9 @@ pub async fn filter<W: World>(
         return;
     }
     respond(unknown(409, STILL_IN_DOUBT));
+    if maybe_granted {
+        give_back(world, &order).await;
+    }
 }
 
 /// What came of claiming.
