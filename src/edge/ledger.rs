@@ -179,6 +179,7 @@ impl Ledger {
     fn take(&self, key: KeyId, ask: Ask, body: &Uint8Array) -> Result<Found, JsValue> {
         let store = self.store()?;
         let now = now();
+        let mut around = 0;
         let (stored, event) = match ask {
             // A copy of a claim that was on its way while its lease was given back: granting it would
             // leave the key to nobody.
@@ -187,9 +188,10 @@ impl Ledger {
             }
             Ask::Claim(claim, change) => {
                 let kin = matches!(change, CredentialChange::Refuse).then_some(claim.about.kin);
-                let (stored, kindred) = store.find_with_body(key, kin)?;
-                let live = kindred.into_iter().any(|record| record.at(now).is_some());
-                (stored, Event::Claim(claim, if live { Kindred::Live } else { Kindred::None }))
+                let near = store.find_near(key, kin, now)?;
+                let live = near.kindred.into_iter().any(|record| record.at(now).is_some());
+                around = near.around;
+                (near.stored, Event::Claim(claim, if live { Kindred::Live } else { Kindred::None }))
             }
             Ask::Settle(lease, reply) => (store.find(key)?, Event::Settle(lease, reply)),
             Ask::Release(lease) => {
@@ -197,14 +199,12 @@ impl Ledger {
                 (store.find(key)?, Event::Release(lease))
             }
             Ask::Doubt(lease) => (store.find(key)?, Event::Doubt(lease)),
-            Ask::Look(fingerprint) => {
-                (store.find_with_body(key, None)?.0, Event::Look(fingerprint))
-            }
+            Ask::Look(fingerprint) => (store.find_with_body(key)?, Event::Look(fingerprint)),
             Ask::Shards => return Ok(Found::Answer((Told::Kept(None), None))),
         };
         let Step { change, verdict } =
             step(stored.as_ref().map(|stored| stored.record.clone()), event, now);
-        store.apply(key, stored.as_ref(), &change, body)?;
+        store.apply(key, stored.as_ref(), around, &change, body)?;
         self.wake(key, &change, body);
         if let Change::Insert(record) | Change::Update(record) | Change::Complete(record) = &change
         {

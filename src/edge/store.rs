@@ -7,6 +7,10 @@
 //! while the local runtime takes it.
 //!
 //! `WITHOUT ROWID` keeps an INSERT at one row written: a rowid table with a BLOB key has a hidden index.
+//!
+//! The records of one key in all scopes lie side by side. A claim looks at a few of them for the same
+//! operation under another credential. Where there are more, they are a *crowd*: each row of it is in an
+//! index by operation, which costs two rows written more, and nobody else has to pay for it.
 
 use std::cell::Cell;
 
@@ -34,6 +38,16 @@ pub(super) struct Stored {
     pub(super) record: Record,
     body: JsValue,
     pieces: Pieces,
+}
+
+/// What a claim finds.
+pub(super) struct Near {
+    /// The key id's own row, with its body.
+    pub(super) stored: Option<Stored>,
+    /// The same operation under other key ids.
+    pub(super) kindred: Vec<Record>,
+    /// How many rows of the same key there are, as far as they were counted.
+    pub(super) around: usize,
 }
 
 /// Where a large body lies: so many pieces from this id on.
@@ -80,6 +94,7 @@ impl Store {
         let store = Self { sql: storage.sql(), storage: storage.clone() };
         // Costs no row once the tables are there.
         store.exec(CREATE_ROWS, &[])?;
+        store.exec(CREATE_CROWD, &[])?;
         store.exec(CREATE_PIECES, &[])?;
         store.exec(CREATE_SHARDS, &[])?;
         Ok(store)
@@ -105,38 +120,50 @@ impl Store {
         self.rows(FIND, &[blob(&key.0)])?.pop().map(|row| Stored::read(&row)).transpose()
     }
 
+    /// The key id's row with its body.
+    pub(super) fn find_with_body(&self, key: KeyId) -> Result<Option<Stored>, JsValue> {
+        self.rows(FIND_WITH_BODY, &[blob(&key.0)])?.pop().map(|row| Stored::read(&row)).transpose()
+    }
+
     /// The key id's row with its body, and, where asked for, those of the same operation under other key
-    /// ids (the key's records in every scope lie side by side, so this is one range of the primary key).
-    pub(super) fn find_with_body(
+    /// ids that may be live.
+    pub(super) fn find_near(
         &self,
         key: KeyId,
         kin: Option<Kin>,
-    ) -> Result<(Option<Stored>, Vec<Record>), JsValue> {
+        now: Millis,
+    ) -> Result<Near, JsValue> {
         let own = blob(&key.0);
-        let rows = match kin {
-            None => self.rows(FIND_WITH_BODY, &[own])?,
-            Some(kin) => {
-                let [lowest, highest] = range(key);
-                self.rows(FIND_WITH_KIN, &[own, blob(&lowest), blob(&highest), blob(&kin.0)])?
+        let [lowest, highest] = range(key);
+        let wanted = kin.map_or(JsValue::NULL, |kin| blob(&kin.0));
+        let values = [own.clone(), lowest.clone(), highest.clone(), wanted.clone()];
+        let mut rows = self.rows(FIND_NEAR, &values)?;
+        let around = rows.len();
+        if around > CROWD {
+            rows = self.rows(FIND_WITH_BODY, std::slice::from_ref(&own))?;
+            if kin.is_some() {
+                let values = [wanted, lowest, highest, own, number(now)];
+                rows.extend(self.rows(FIND_IN_CROWD, &values)?);
             }
-        };
+        }
         let (mut stored, mut kindred) = (None, Vec::new());
         for row in rows {
             if row.own() > 0.0 {
                 stored = Some(Stored::read(&row)?);
-            } else {
+            } else if row.rec().is_object() {
                 kindred.push(read(&row.rec())?);
             }
         }
-        Ok((stored, kindred))
+        Ok(Near { stored, kindred, around })
     }
 
-    /// Writes what a step decided. Several statements stand or fall together: a throw alone would not
+    /// Writes what a step decided; `around` is what a claim counted. Several statements stand or fall together: a throw alone would not
     /// take back what was written before it.
     pub(super) fn apply(
         &self,
         key: KeyId,
         stored: Option<&Stored>,
+        around: usize,
         change: &Change,
         body: &Uint8Array,
     ) -> Result<(), JsValue> {
@@ -147,11 +174,15 @@ impl Store {
                 let [due, tomb] = due(record);
                 self.exec(UPDATE, &[due, tomb, rec(record), blob(&key.0)])
             }
-            Change::Insert(record) if old.count > 0.0 => self.together(|| {
+            Change::Insert(record) if old.count > 0.0 || around == CROWD => self.together(|| {
                 self.drop_pieces(old)?;
-                self.insert(key, record)
+                if around == CROWD {
+                    let [lowest, highest] = range(key);
+                    self.exec(MAKE_CROWD, &[lowest, highest])?;
+                }
+                self.insert(key, around, record)
             }),
-            Change::Insert(record) => self.insert(key, record),
+            Change::Insert(record) => self.insert(key, around, record),
             Change::Complete(record) if old.count > 0.0 || body.byte_length() > PIECE => self
                 .together(|| {
                     self.drop_pieces(old)?;
@@ -239,9 +270,10 @@ impl Store {
         Ok(Some(tombstone.gone()))
     }
 
-    fn insert(&self, key: KeyId, record: &Record) -> Result<(), JsValue> {
+    fn insert(&self, key: KeyId, around: usize, record: &Record) -> Result<(), JsValue> {
         let [due, tomb] = due(record);
-        self.exec(INSERT, &[blob(&key.0), blob(&record.about.kin.0), due, tomb, rec(record)])
+        let (kin, crowd) = (blob(&record.about.kin.0), JsValue::from(u8::from(around >= CROWD)));
+        self.exec(INSERT, &[blob(&key.0), kin, crowd, due, tomb, rec(record)])
     }
 
     fn complete(&self, key: KeyId, record: &Record, body: &Uint8Array) -> Result<(), JsValue> {
@@ -304,13 +336,14 @@ fn read(rec: &JsValue) -> Result<Record, JsValue> {
     })
 }
 
-fn range(key: KeyId) -> [[u8; 32]; 2] {
+/// The key ids of one key in all scopes.
+fn range(key: KeyId) -> [JsValue; 2] {
     [0, u8::MAX].map(|fill| {
         let mut id = [fill; 32];
         for (to, from) in id.iter_mut().zip(key.key_half()) {
             *to = from;
         }
-        id
+        blob(&id)
     })
 }
 
@@ -344,9 +377,13 @@ fn whole(number: f64) -> u64 {
 /// A body up to this lies in its row, whose record takes the rest of the 2 MB; a piece is as large.
 const PIECE: u32 = 1024 * 1024;
 
-const CREATE_ROWS: &str = "CREATE TABLE IF NOT EXISTS r (k BLOB PRIMARY KEY, kin BLOB NOT NULL, \
+/// With more records than this under one key they are a crowd, and each of them is in the index.
+const CROWD: usize = 32;
+
+const CREATE_ROWS: &str = "CREATE TABLE IF NOT EXISTS r (k BLOB PRIMARY KEY, kin BLOB NOT NULL, crowd INTEGER NOT NULL, \
     due INTEGER NOT NULL, tomb INTEGER NOT NULL, piece INTEGER NOT NULL, pieces INTEGER NOT NULL, rec BLOB NOT NULL, body BLOB) \
     WITHOUT ROWID";
+const CREATE_CROWD: &str = "CREATE INDEX IF NOT EXISTS crowds ON r (kin) WHERE crowd = 1";
 const CREATE_PIECES: &str =
     "CREATE TABLE IF NOT EXISTS c (id INTEGER PRIMARY KEY, body BLOB NOT NULL)";
 const CREATE_SHARDS: &str =
@@ -355,9 +392,13 @@ const READ_SHARDS: &str = "SELECT shards AS rows FROM s";
 const KEEP_SHARDS: &str = "INSERT INTO s (id, shards) VALUES (1, ?) ON CONFLICT DO NOTHING";
 const FIND: &str = "SELECT rec, piece, pieces FROM r WHERE k = ?";
 const FIND_WITH_BODY: &str = "SELECT 1 AS own, rec, body, piece, pieces FROM r WHERE k = ?";
-const FIND_WITH_KIN: &str = "SELECT k = ?1 AS own, rec, CASE WHEN k = ?1 THEN body END AS body, piece, pieces \
-    FROM r WHERE k >= ?2 AND k <= ?3 AND (k = ?1 OR kin = ?4)";
-const INSERT: &str = "INSERT INTO r (k, kin, due, tomb, piece, pieces, rec) VALUES (?, ?, ?, ?, 0, 0, ?) \
+// One row more than make no crowd.
+const FIND_NEAR: &str = "SELECT k = ?1 AS own, CASE WHEN k = ?1 OR kin = ?4 THEN rec END AS rec, \
+    CASE WHEN k = ?1 THEN body END AS body, piece, pieces FROM r WHERE k >= ?2 AND k <= ?3 LIMIT 33";
+const FIND_IN_CROWD: &str = "SELECT 0 AS own, rec FROM r INDEXED BY crowds \
+    WHERE crowd = 1 AND kin = ?1 AND k >= ?2 AND k <= ?3 AND k <> ?4 AND (tomb = 1 OR due > ?5)";
+const MAKE_CROWD: &str = "UPDATE r SET crowd = 1 WHERE k >= ? AND k <= ? AND crowd = 0";
+const INSERT: &str = "INSERT INTO r (k, kin, crowd, due, tomb, piece, pieces, rec) VALUES (?, ?, ?, ?, ?, 0, 0, ?) \
     ON CONFLICT (k) DO UPDATE SET kin = excluded.kin, due = excluded.due, tomb = excluded.tomb, piece = 0, pieces = 0, \
     rec = excluded.rec, body = NULL";
 const UPDATE: &str = "UPDATE r SET due = ?, tomb = ?, rec = ? WHERE k = ?";
