@@ -25,6 +25,17 @@ pub enum Kept {
     StatusOnly,
 }
 
+impl Kept {
+    /// How many bytes are there.
+    #[must_use]
+    pub fn bytes(self) -> u64 {
+        match self {
+            Self::Whole { bytes } => bytes,
+            Self::StatusOnly => 0,
+        }
+    }
+}
+
 /// How a route adjusts what is kept; header names in lower case.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Adjusted {

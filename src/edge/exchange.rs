@@ -48,14 +48,14 @@ pub(super) struct Exchange {
 
 impl World for Exchange {
     type Heard = Answer;
-    type Body = Uint8Array;
+    type Body = Payload;
 
     async fn ask(
         &self,
         key: &KeyId,
         ask: &Ask,
         heard: Option<&Answer>,
-    ) -> Result<Told<Uint8Array>, Unreachable> {
+    ) -> Result<Told<Payload>, Unreachable> {
         let addressed = Addressed { key: *key, shards: self.policy.shards, ask: ask.clone() };
         let body = heard.and_then(|heard| match &heard.body {
             Body::Whole(bytes, _) => Some(bytes),
@@ -114,15 +114,13 @@ impl Exchange {
         addressed: &Addressed,
         version: u8,
         body: Option<&Uint8Array>,
-    ) -> Result<Told<Uint8Array>, Unreachable> {
+    ) -> Result<Told<Payload>, Unreachable> {
         let frame = join(&wire::write_ask(addressed, version), body);
-        let answer = self.call(addressed.key, &frame).await.map_err(|error| unreachable(&error))?;
-        read_answer(&answer)
-    }
-
-    async fn call(&self, key: KeyId, frame: &Uint8Array) -> Result<Uint8Array, JsValue> {
+        let shard = addressed.key.shard(self.policy.shards);
         let hint = self.policy.location_hint.as_deref();
-        call(&self.ledger, key.shard(self.policy.shards), hint, frame).await
+        let answer = call(&self.ledger, shard, hint, &frame).await;
+        let (told, body) = answer.map_err(|error| unreachable(&error))?;
+        Ok(told.with_body(|()| body))
     }
 
     fn request_init(&self, run: Run) -> Result<JsValue, JsValue> {
@@ -179,6 +177,14 @@ impl Exchange {
     }
 }
 
+/// A stored body as it comes from the Ledger.
+pub(super) enum Payload {
+    /// In memory.
+    Whole(Uint8Array),
+    /// Large: it passes through, as fast as the client reads.
+    Streaming(web_sys::ReadableStream),
+}
+
 /// One call of a Ledger. The stub is made anew each time: after an exception it is broken
 /// (developers.cloudflare.com, durable-objects/best-practices/error-handling).
 pub(super) async fn call(
@@ -186,17 +192,54 @@ pub(super) async fn call(
     shard: u16,
     location_hint: Option<&str>,
     frame: &Uint8Array,
-) -> Result<Uint8Array, JsValue> {
+) -> Result<(Told<()>, Payload), JsValue> {
     let options = match location_hint {
         Some(hint) => js::object(&[("locationHint", JsValue::from_str(hint))]).into(),
         None => JsValue::UNDEFINED,
     };
     // The name is part of the stored data.
     let stub = ledger.get_by_name(&format!("shard-{shard}"), &options)?;
-    let init = js::object(&[("method", JsValue::from_str("POST")), ("body", frame.into())]);
-    let sent = stub.fetch(&JsValue::from_str("https://ledger/"), &init)?;
+    let bytes = frame.byte_length();
+    // Of a large question the Ledger knows the length before it reads it.
+    let (method, address) = if bytes > SMALL {
+        ("PUT", &*format!("https://ledger/{bytes}"))
+    } else {
+        ("POST", "https://ledger/")
+    };
+    let init = js::object(&[("method", JsValue::from_str(method)), ("body", frame.into())]);
+    let sent = stub.fetch(&JsValue::from_str(address), &init)?;
     let response: web_sys::Response = JsFuture::from(sent).await?.unchecked_into();
-    message(response.array_buffer()).await
+    let (head, body) = if response.status() == STREAMED {
+        read_streamed(&response).await?
+    } else {
+        let whole = message(response.array_buffer()).await?;
+        let (_, head, body) = split(&whole).map_err(unreadable)?;
+        (head, Payload::Whole(body))
+    };
+    Ok((wire::read_told(&head).map_err(unreadable)?, body))
+}
+
+/// The head of an answer whose body stays in its stream.
+async fn read_streamed(response: &web_sys::Response) -> Result<(Vec<u8>, Payload), JsValue> {
+    let stream = response.body().ok_or_else(|| unreadable(wire::Unreadable("no body")))?;
+    let mode = js::object(&[("mode", JsValue::from_str("byob"))]);
+    let reader = stream.unchecked_ref::<js::Readable>().get_byte_reader(&mode)?;
+    let prefix = read_exactly(&reader, u32::try_from(PREFIX).unwrap_or(u32::MAX)).await?;
+    let prefix = Prefix::read(&prefix).map_err(unreadable)?;
+    let head = read_exactly(&reader, prefix.head_bytes).await?;
+    reader.release_lock()?;
+    Ok((head, Payload::Streaming(stream)))
+}
+
+async fn read_exactly(reader: &js::ByteReader, bytes: u32) -> Result<Vec<u8>, JsValue> {
+    let into = Uint8Array::new_with_length(bytes);
+    let step = JsFuture::from(reader.read_at_least(bytes, &into)?).await?;
+    let read: Uint8Array = js::get(&step, "value").unchecked_into();
+    if read.byte_length() == bytes {
+        Ok(read.to_vec())
+    } else {
+        Err(unreadable(wire::Unreadable("cut short")))
+    }
 }
 
 /// A request that has waited so long that its body was given up is not forwarded without it.
@@ -238,12 +281,8 @@ pub(super) fn split(
     Ok((prefix, message.subarray(after_prefix, end).to_vec(), message.subarray(end, length)))
 }
 
-fn read_answer(message: &Uint8Array) -> Result<Told<Uint8Array>, Unreachable> {
-    let unreadable = |wire::Unreadable(at)| {
-        Unreachable::Lost(format!("the Ledger's answer is unreadable: {at}"))
-    };
-    let (_, head, body) = split(message).map_err(unreadable)?;
-    Ok(wire::read_told(&head).map_err(unreadable)?.with_body(|()| body))
+fn unreadable(wire::Unreadable(at): wire::Unreadable) -> JsValue {
+    JsValue::from_str(&format!("the Ledger's answer is unreadable: {at}"))
 }
 
 /// `overloaded` is the one thing that the runtime says reliably of a failed call.
@@ -255,6 +294,12 @@ fn unreachable(error: &JsValue) -> Unreachable {
         Unreachable::Lost(why)
     }
 }
+
+/// Bodies up to this go in one piece with what is said of them, and take no room of the Ledger's: a
+/// thousand of them at once, each a copy, are 16 MB. (`store` has it in its SQL too.)
+pub(super) const SMALL: u32 = 16 * 1024;
+/// The status of an answer whose body is a stream.
+pub(super) const STREAMED: u16 = 206;
 
 /// Headers of the guarded request that a probe leaves out.
 const NOT_OF_A_QUESTION: [&str; 17] = [

@@ -60,6 +60,26 @@ extern "C" {
     #[wasm_bindgen(method, catch, js_name = pipeTo)]
     pub(crate) fn pipe_to(this: &Readable, to: &JsValue) -> Result<Promise, JsValue>;
 
+    /// The reader that hands over as many bytes as it is asked for.
+    #[wasm_bindgen(method, catch, js_name = getReader)]
+    pub(crate) fn get_byte_reader(this: &Readable, mode: &Object) -> Result<ByteReader, JsValue>;
+
+    pub(crate) type ByteReader;
+    #[wasm_bindgen(method, catch, js_name = readAtLeast)]
+    pub(crate) fn read_at_least(
+        this: &ByteReader,
+        bytes: u32,
+        into: &Uint8Array,
+    ) -> Result<Promise, JsValue>;
+    #[wasm_bindgen(method, catch, js_name = releaseLock)]
+    pub(crate) fn release_lock(this: &ByteReader) -> Result<(), JsValue>;
+
+    /// Cloudflare's byte-for-byte pipe of a known length.
+    #[wasm_bindgen(extends = IdentityTransformStream)]
+    pub(crate) type FixedLengthStream;
+    #[wasm_bindgen(catch, constructor)]
+    pub(crate) fn new(bytes: u64) -> Result<FixedLengthStream, JsValue>;
+
     /// Cloudflare's byte-for-byte pipe.
     pub(crate) type IdentityTransformStream;
     #[wasm_bindgen(catch, constructor)]
@@ -72,12 +92,18 @@ extern "C" {
     pub(crate) type Writable;
     #[wasm_bindgen(method, catch, js_name = getWriter)]
     pub(crate) fn get_writer(this: &Writable) -> Result<Writer, JsValue>;
+    #[wasm_bindgen(method, catch)]
+    pub(crate) fn close(this: &Writable) -> Result<Promise, JsValue>;
 
     pub(crate) type Writer;
     #[wasm_bindgen(method, catch)]
     pub(crate) fn write(this: &Writer, chunk: &JsValue) -> Result<Promise, JsValue>;
     #[wasm_bindgen(method, catch, js_name = releaseLock)]
     pub(crate) fn release_lock(this: &Writer) -> Result<(), JsValue>;
+    #[wasm_bindgen(method, catch)]
+    pub(crate) fn close(this: &Writer) -> Result<Promise, JsValue>;
+    #[wasm_bindgen(method, catch)]
+    pub(crate) fn abort(this: &Writer, why: &JsValue) -> Result<Promise, JsValue>;
 
     /// An object's storage.
     #[derive(Clone)]

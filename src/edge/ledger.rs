@@ -14,13 +14,17 @@ use futures_util::future::{Either, select};
 use js_sys::Uint8Array;
 use wasm_bindgen::{JsCast as _, JsValue};
 use wasm_bindgen_futures::JsFuture;
-use worker::{Delay, DurableObject, Env, Request, Response, State, durable_object, wasm_bindgen};
+use worker::{
+    Delay, DurableObject, Env, Method, Request, Response, State, durable_object, wasm_bindgen,
+};
 
 use super::body::message;
-use super::exchange::{call, join, now, split};
+use super::exchange::{SMALL, call, join, now, split};
 use super::js;
+use super::outgoing::{self, Large, Settled};
 use super::parked::Parked;
-use super::store::{Store, Stored};
+use super::places::{Place, Places};
+use super::store::{Lies, PIECE, Store, Stored};
 use crate::ask::{Ask, CredentialChange, How, Replay, Told};
 use crate::key::KeyId;
 use crate::record::{
@@ -33,8 +37,12 @@ use crate::wire::{self, Addressed, VERSION};
 #[durable_object(alarm)]
 pub struct Ledger {
     storage: js::Storage,
-    store: OnceCell<Store>,
+    store: OnceCell<Rc<Store>>,
     parked: Parked,
+    /// Bytes of large replies that come in to be stored.
+    incoming: Rc<Places>,
+    /// Bytes of large replies that go out.
+    outgoing: Rc<Places>,
     /// Leases that were released a moment ago.
     released: RefCell<Released>,
     /// When the alarm is set for; unknown until asked after a start.
@@ -55,7 +63,12 @@ enum Alarm {
 }
 
 /// What is answered, with the body beside it.
-type Answer = (Told<()>, Option<Uint8Array>);
+type Answer = (Told<()>, Option<Body>);
+
+enum Body {
+    Small(Uint8Array),
+    Large(Large),
+}
 
 impl DurableObject for Ledger {
     fn new(state: State, env: Env) -> Self {
@@ -64,6 +77,8 @@ impl DurableObject for Ledger {
             storage,
             store: OnceCell::new(),
             parked: Parked::default(),
+            incoming: Places::new(PLACES_BYTES),
+            outgoing: Places::new(PLACES_BYTES),
             released: RefCell::default(),
             alarm: Cell::new(Alarm::Unknown),
             shards: Cell::new(None),
@@ -73,9 +88,17 @@ impl DurableObject for Ledger {
     }
 
     async fn fetch(&self, request: Request) -> worker::Result<Response> {
-        let question = message(request.inner().array_buffer()).await?;
-        let (version, (told, body)) = self.hear(&question).await;
-        let frame = join(&wire::write_told(&told, version), body.as_ref());
+        let (version, (told, body)) = self.listen(&request).await?;
+        let head = wire::write_told(&told, version);
+        let small = match body {
+            Some(Body::Large(body)) => {
+                let (store, places) = (self.store()?.clone(), self.outgoing.clone());
+                return Ok(outgoing::stream(&head, body, store, places)?.into());
+            }
+            Some(Body::Small(body)) => Some(body),
+            None => None,
+        };
+        let frame = join(&head, small.as_ref());
         let answer: web_sys::Response =
             js::NewResponse::new(&frame, &JsValue::UNDEFINED)?.unchecked_into();
         Ok(answer.into())
@@ -89,6 +112,24 @@ impl DurableObject for Ledger {
 }
 
 impl Ledger {
+    /// Reads the question; a large one when there is room for it, until which its bytes stay where they
+    /// are.
+    async fn listen(&self, request: &Request) -> Result<(u8, Answer), JsValue> {
+        let mut place = None;
+        if request.method() == Method::Put {
+            let url = request.inner().url();
+            let bytes = url.rsplit('/').next().and_then(|bytes| bytes.parse().ok());
+            place = self.incoming.wait(bytes.unwrap_or(PLACES_BYTES), PLACE_PATIENCE).await;
+            if place.is_none() {
+                return Ok((VERSION, (Told::Crowded, None)));
+            }
+        }
+        let question = message(request.inner().array_buffer()).await?;
+        let answer = self.hear(&question).await;
+        drop(place);
+        Ok(answer)
+    }
+
     async fn hear(&self, question: &Uint8Array) -> (u8, Answer) {
         let failed = |why: String| (VERSION, (Told::Failed(why), None));
         let (prefix, head, body) = match split(question) {
@@ -124,6 +165,7 @@ impl Ledger {
         match self.take(key, ask, body)? {
             Found::Answer(answer) => Ok(answer),
             Found::Wait(until) => self.wait(key, until).await,
+            Found::Full(completed, bytes) => self.queue(key, completed, bytes).await,
         }
     }
 
@@ -155,22 +197,18 @@ impl Ledger {
         let frame =
             join(&wire::write_ask(&Addressed { key, shards, ask: Ask::Shards }, VERSION), None);
         let ledger: js::Namespace = js::get(&self.env, "LEDGER").unchecked_into();
-        let answer = call(&ledger, 0, None, &frame).await?;
-        let told = split(&answer).and_then(|(_, head, _)| wire::read_told(&head));
-        match told {
-            Ok(Told::Kept(_)) => Ok(shards),
-            Ok(Told::OtherShards(first)) => Ok(first),
-            Ok(_) | Err(_) => {
-                Err(JsValue::from_str("shard 0 does not say how many shards there are"))
-            }
+        match call(&ledger, 0, None, &frame).await?.0 {
+            Told::Kept(_) => Ok(shards),
+            Told::OtherShards(first) => Ok(first),
+            _ => Err(JsValue::from_str("shard 0 does not say how many shards there are")),
         }
     }
 
     /// The database; opened on first use, and again where that failed.
-    fn store(&self) -> Result<&Store, JsValue> {
+    fn store(&self) -> Result<&Rc<Store>, JsValue> {
         if self.store.get().is_none() {
             // Nobody else can have set it since: nothing was awaited.
-            let _ = self.store.set(Store::open(&self.storage)?);
+            let _ = self.store.set(Rc::new(Store::open(&self.storage)?));
         }
         self.store.get().ok_or_else(|| JsValue::from_str("the database is not open"))
     }
@@ -211,7 +249,57 @@ impl Ledger {
             let (Due::Delete(at) | Due::Tombstone(at)) = record.due();
             self.arm(at);
         }
-        told(store, verdict, stored.as_ref())
+        match (verdict, stored) {
+            (Verdict::Replay(completed), Some(stored)) => {
+                self.replay(key, completed, &stored, None)
+            }
+            (Verdict::Join(until), _) => Ok(Found::Wait(until)),
+            (verdict, _) => Ok(Found::Answer((told(&verdict), None))),
+        }
+    }
+
+    fn replay(
+        &self,
+        key: KeyId,
+        completed: Completed,
+        stored: &Stored,
+        place: Option<Place>,
+    ) -> Result<Found, JsValue> {
+        let store = self.store()?;
+        let told = replay(&completed, How::Replayed);
+        let body = match store.body(stored, &completed.reply)? {
+            None => None,
+            Some(Lies::Here(body)) => Some(Body::Small(body)),
+            Some(lies) => {
+                let bytes = completed.reply.body.bytes().min(PIECE.into());
+                let Some(place) = place.or_else(|| self.outgoing.take(bytes)) else {
+                    return Ok(Found::Full(completed, bytes));
+                };
+                Some(Body::Large(match lies {
+                    Lies::InPieces(pieces) => Large::Pieces(pieces, place),
+                    Lies::Here(_) | Lies::InRow => {
+                        let body = store.in_row(key, &completed.reply)?;
+                        Large::Held(Rc::new(Settled { completed, body, place: Some(place) }))
+                    }
+                }))
+            }
+        };
+        Ok(Found::Answer((told, body)))
+    }
+
+    /// A large reply's turn to be sent.
+    async fn queue(&self, key: KeyId, reply: Completed, bytes: u64) -> Result<Answer, JsValue> {
+        let Some(place) = self.outgoing.wait(bytes, PLACE_PATIENCE).await else {
+            return Ok((Told::Crowded, None));
+        };
+        // Others had their turns in between: it may be another one by now.
+        if let Some(stored) = self.store()?.find(key)?
+            && completed(&stored.record).is_some_and(|now| now.lease == reply.lease)
+            && let Found::Answer(answer) = self.replay(key, reply, &stored, Some(place))?
+        {
+            return Ok(answer);
+        }
+        Ok((Told::Again, None))
     }
 
     /// Whatever ends a claim wakes those who wait for it; a grant ends none.
@@ -219,12 +307,20 @@ impl Ledger {
         match change {
             Change::Keep | Change::Insert(_) => {}
             Change::Update(_) | Change::Delete => self.parked.wake(key, &None),
-            Change::Complete(record) => {
-                let wake =
-                    completed(record).map(|completed| Rc::new((completed.clone(), body.clone())));
-                self.parked.wake(key, &wake);
+            Change::Complete(record) if self.parked.is_awaited(key) => {
+                let wake = completed(record).and_then(|completed| self.settled(completed, body));
+                self.parked.wake(key, &wake.map(Rc::new));
             }
+            Change::Complete(_) => {}
         }
+    }
+
+    /// The reply for all who wait for it. Where there is no room to send it they claim again, and take
+    /// their turns.
+    fn settled(&self, completed: &Completed, body: &Uint8Array) -> Option<Settled> {
+        let bytes = body.byte_length();
+        let place = if bytes > SMALL { Some(self.outgoing.take(bytes.into())?) } else { None };
+        Some(Settled { completed: completed.clone(), body: body.clone(), place })
     }
 
     async fn wait(&self, key: KeyId, until: Millis) -> Result<Answer, JsValue> {
@@ -241,8 +337,13 @@ impl Ledger {
         Ok(match wake {
             None => (Told::Again, None),
             Some(settled) => {
-                let (completed, body) = settled.as_ref();
-                (replay(completed, How::Joined), Some(body.clone()))
+                let told = replay(&settled.completed, How::Joined);
+                let body = if settled.place.is_some() {
+                    Body::Large(Large::Held(settled))
+                } else {
+                    Body::Small(settled.body.clone())
+                };
+                (told, Some(body))
             }
         })
     }
@@ -296,16 +397,12 @@ impl Ledger {
 enum Found {
     Answer(Answer),
     Wait(Millis),
+    /// The reply is too large to be sent before others have been: room for so many bytes is needed.
+    Full(Completed, u64),
 }
 
-fn told(store: &Store, verdict: Verdict, stored: Option<&Stored>) -> Result<Found, JsValue> {
-    let told = match verdict {
-        Verdict::Join(until) => return Ok(Found::Wait(until)),
-        Verdict::Replay(completed) => {
-            let body =
-                stored.map(|stored| store.body(stored, &completed.reply)).transpose()?.flatten();
-            return Ok(Found::Answer((replay(&completed, How::Replayed), body)));
-        }
+fn told(verdict: &Verdict) -> Told<()> {
+    match *verdict {
         Verdict::Granted(run) => Told::Granted(run),
         Verdict::InFlight { retry_after_s } => Told::InFlight { retry_after_s },
         Verdict::AlreadyExecuted => Told::AlreadyExecuted,
@@ -316,8 +413,9 @@ fn told(store: &Store, verdict: Verdict, stored: Option<&Stored>) -> Result<Foun
         Verdict::Kept(expires) => Told::Kept(expires),
         Verdict::Stale => Told::Stale,
         Verdict::Absent => Told::Absent,
-    };
-    Ok(Found::Answer((told, None)))
+        // Nothing is replayed and nobody waits without a row.
+        Verdict::Replay(_) | Verdict::Join(_) => Told::Again,
+    }
 }
 
 fn replay(completed: &Completed, how: How) -> Told<()> {
@@ -353,3 +451,8 @@ fn to_js(at: Millis) -> f64 {
 /// Between two passes at least, and 1 ms more for each row of the shard: a pass over 10^6 rows, which
 /// costs about half a second of the object's time, comes at most every 17 minutes.
 const SWEEP_PAUSE: Millis = Millis(5_000);
+/// Of 128 MB that the isolate has: as much for what comes in and as much for what goes out, beside those
+/// who wait.
+const PLACES_BYTES: u64 = 16 * 1024 * 1024;
+/// How long a large reply waits for its turn; a call of the Ledger is given up after 5 s.
+const PLACE_PATIENCE: Millis = Millis(3_000);

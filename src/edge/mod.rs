@@ -3,7 +3,7 @@
 //! [`worker`] is the fetch event, [`respond`] builds its responses; [`exchange`] is the world of one guarded request
 //! ([`crate::filter::World`]); [`origin`] calls the origin and reads its answer; [`body`] buffers bodies
 //! within the instance's limit; [`ledger`] is the Durable Object, [`store`] its rows, [`parked`] those
-//! who wait in it; [`vars`] reads the configuration; [`js`] are the JavaScript calls, all of which may
+//! who wait in it, [`places`] bounds what it holds, [`outgoing`] is how large replies leave it; [`vars`] reads the configuration; [`js`] are the JavaScript calls, all of which may
 //! throw and say so.
 
 mod body;
@@ -11,7 +11,9 @@ mod exchange;
 mod js;
 mod ledger;
 mod origin;
+mod outgoing;
 mod parked;
+mod places;
 mod respond;
 mod store;
 mod vars;

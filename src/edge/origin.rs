@@ -34,7 +34,7 @@ pub(super) enum Body {
     /// None, by its status.
     None,
     /// All of it, and its share of the instance's buffer.
-    Whole(Uint8Array, #[expect(dead_code, reason = "held while the bytes are")] Room),
+    Whole(Uint8Array, Room),
     /// What has been read, and the stream that has the rest.
     Streaming(Vec<Uint8Array>),
 }

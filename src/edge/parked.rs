@@ -8,14 +8,12 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use futures_channel::oneshot::{self, Receiver, Sender};
-use js_sys::Uint8Array;
-
+use super::outgoing::Settled;
 use crate::key::KeyId;
-use crate::record::Completed;
+use futures_channel::oneshot::{self, Receiver, Sender};
 
 /// What wakes a waiter: the reply, or nothing in particular.
-pub(super) type Wake = Option<Rc<(Completed, Uint8Array)>>;
+pub(super) type Wake = Option<Rc<Settled>>;
 
 /// Waiters by key id.
 #[derive(Default)]
@@ -40,16 +38,18 @@ impl Parked {
         Some(waiter)
     }
 
-    /// Wakes all who wait for a key. Each answer is a copy of the body, so only as many get the reply
-    /// now as fit into memory together; the others ask again, and get it from the row.
+    /// Whether anybody may be waiting for a key.
+    pub(super) fn is_awaited(&self, key: KeyId) -> bool {
+        self.by_key.borrow().contains_key(&key)
+    }
+
+    /// Wakes all who wait for a key.
     pub(super) fn wake(&self, key: KeyId, wake: &Wake) {
-        let bytes = wake.as_ref().map_or(0, |settled| settled.1.byte_length());
-        let at_once = usize::try_from(AT_ONCE_BYTES / bytes.max(1)).unwrap_or(usize::MAX).max(1);
         // Taken out first: nothing is borrowed while others run.
         let waiters = self.by_key.borrow_mut().remove(&key).unwrap_or_default();
-        for (place, waiter) in waiters.into_iter().enumerate() {
+        for waiter in waiters {
             // A waiter that has left needs no waking.
-            let _ = waiter.send(if place < at_once { wake.clone() } else { None });
+            let _ = waiter.send(wake.clone());
         }
     }
 
@@ -65,7 +65,5 @@ impl Parked {
     }
 }
 
-/// Bytes of replies that are handed to waiters in one go.
-const AT_ONCE_BYTES: u32 = 16 * 1024 * 1024;
 /// About 75 KB each (measured at 1,000 waiters): 75 MB of an isolate's 128.
 const WAITERS_MAX: usize = 1000;

@@ -6,6 +6,8 @@ use wasm_bindgen_futures::JsFuture;
 use web_sys::Headers;
 use worker::Context;
 
+use super::body::Room;
+use super::exchange::{Payload, SMALL};
 use super::js;
 use super::origin::{self, Body};
 use crate::admission::Head;
@@ -51,6 +53,10 @@ impl Client {
         }
         let body = match heard.body {
             Body::None => JsValue::NULL,
+            Body::Whole(bytes, room) if bytes.byte_length() > SMALL => {
+                let pipe = js::FixedLengthStream::new(bytes.byte_length().into())?.into();
+                through(pipe, vec![bytes], None, Some(room), context)
+            }
             Body::Whole(bytes, _) => bytes.into(),
             Body::Streaming(chunks) => stream(from.body(), chunks, context)?,
         };
@@ -59,7 +65,11 @@ impl Client {
     }
 
     /// The stored reply.
-    pub(super) fn stored(&self, replay: &Replay<Uint8Array>) -> Result<Response, JsValue> {
+    pub(super) fn stored(
+        &self,
+        replay: &Replay<Payload>,
+        context: &Context,
+    ) -> Result<Response, JsValue> {
         let headers = Headers::new()?;
         for (name, value) in &replay.reply.headers {
             // A grant to one browser origin is not one to another.
@@ -75,7 +85,14 @@ impl Client {
             // Payment clients would go on retrying a 500 that never changes.
             marks.push(("stripe-should-retry", "false".to_owned()));
         }
-        let body = if has_no_body(status) { JsValue::NULL } else { (&replay.body).into() };
+        let body = match &replay.body {
+            _ if has_no_body(status) => JsValue::NULL,
+            Payload::Whole(bytes) => bytes.into(),
+            Payload::Streaming(rest) => {
+                let pipe = js::FixedLengthStream::new(replay.reply.body.bytes())?.into();
+                through(pipe, Vec::new(), Some(rest.clone()), None, context)
+            }
+        };
         self.for_browsers(&headers)?;
         response(status, &headers, &body, &marks)
     }
@@ -127,33 +144,50 @@ pub(super) fn stream(
     chunks: Vec<Uint8Array>,
     context: &Context,
 ) -> Result<JsValue, JsValue> {
-    let Some(rest) = rest else { return Ok(JsValue::NULL) };
-    if chunks.is_empty() {
-        return Ok(rest.into());
+    match rest {
+        None => Ok(JsValue::NULL),
+        Some(rest) if chunks.is_empty() => Ok(rest.into()),
+        rest => Ok(through(js::IdentityTransformStream::new()?, chunks, rest, None, context)),
     }
-    let pipe = js::IdentityTransformStream::new()?;
+}
+
+/// What is read of it is these bytes, then the rest of a stream. `room` is what they take until the client
+/// has read them.
+fn through(
+    pipe: js::IdentityTransformStream,
+    first: Vec<Uint8Array>,
+    rest: Option<web_sys::ReadableStream>,
+    room: Option<Room>,
+    context: &Context,
+) -> JsValue {
     let readable = pipe.readable();
     context.wait_until(async move {
         // A break on either side reaches the other one as an aborted stream.
-        if let Err(error) = pump(chunks, rest.unchecked_ref(), &pipe.writable()).await {
+        if let Err(error) = pump(first, rest, &pipe.writable()).await {
             worker::console_log!("a streamed body broke off: {}", js::text(&error));
         }
+        drop(room);
     });
-    Ok(readable)
+    readable
 }
 
 async fn pump(
-    chunks: Vec<Uint8Array>,
-    rest: &js::Readable,
+    first: Vec<Uint8Array>,
+    rest: Option<web_sys::ReadableStream>,
     to: &js::Writable,
 ) -> Result<(), JsValue> {
-    let writer = to.get_writer()?;
-    for chunk in chunks {
-        JsFuture::from(writer.write(&chunk)?).await?;
+    if !first.is_empty() {
+        let writer = to.get_writer()?;
+        for chunk in first {
+            JsFuture::from(writer.write(&chunk)?).await?;
+        }
+        writer.release_lock()?;
     }
-    writer.release_lock()?;
-    JsFuture::from(rest.pipe_to(to)?).await?;
-    Ok(())
+    let ended = match &rest {
+        Some(rest) => rest.unchecked_ref::<js::Readable>().pipe_to(to)?,
+        None => to.close()?,
+    };
+    JsFuture::from(ended).await.map(|_| ())
 }
 
 /// Builds a response whose body goes out as it is: whatever Content-Encoding says has been done.

@@ -18,7 +18,6 @@ use js_sys::{Array, Uint8Array};
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast as _, JsValue};
 
-use super::body::joined;
 use super::js;
 use crate::fingerprint::Kin;
 use crate::key::KeyId;
@@ -30,6 +29,9 @@ use crate::wire::{self, Unreadable};
 pub(super) struct Store {
     storage: js::Storage,
     sql: js::Sql,
+    /// Ids of pieces from here on are new. Whoever is being sent a reply finds its pieces or none, and
+    /// never those of another one.
+    next_piece: Cell<f64>,
 }
 
 /// A row that was found.
@@ -38,6 +40,16 @@ pub(super) struct Stored {
     pub(super) record: Record,
     body: JsValue,
     pieces: Pieces,
+}
+
+/// Where a reply's body is.
+pub(super) enum Lies {
+    /// Here: it is small.
+    Here(Uint8Array),
+    /// In its row.
+    InRow,
+    /// In rows of its own.
+    InPieces(Pieces),
 }
 
 /// What a claim finds.
@@ -52,9 +64,22 @@ pub(super) struct Near {
 
 /// Where a large body lies: so many pieces from this id on.
 #[derive(Clone, Copy, Default)]
-struct Pieces {
+pub(super) struct Pieces {
     first: f64,
     count: f64,
+    /// All of them together.
+    pub(super) bytes: u64,
+}
+
+impl Pieces {
+    fn new(first: f64, count: f64) -> Self {
+        Self { first, count, bytes: 0 }
+    }
+
+    /// The ids of the pieces in their order.
+    pub(super) fn ids(self) -> impl Iterator<Item = f64> {
+        (0..whole(self.count)).map(move |n| self.first + float(n))
+    }
 }
 
 /// One batch of a sweep.
@@ -91,7 +116,8 @@ extern "C" {
 
 impl Store {
     pub(super) fn open(storage: &js::Storage) -> Result<Self, JsValue> {
-        let store = Self { sql: storage.sql(), storage: storage.clone() };
+        let store =
+            Self { sql: storage.sql(), storage: storage.clone(), next_piece: Cell::default() };
         // Costs no row once the tables are there.
         store.exec(CREATE_ROWS, &[])?;
         store.exec(CREATE_CROWD, &[])?;
@@ -196,27 +222,42 @@ impl Store {
         }
     }
 
-    /// The stored body of a reply, which must be as long as its record says: a piece that is missing is
-    /// an error, never a shorter reply.
-    pub(super) fn body(
-        &self,
-        stored: &Stored,
-        reply: &Reply,
-    ) -> Result<Option<Uint8Array>, JsValue> {
+    /// Where the stored body of a reply lies. It must be as long as its record says: a piece that is
+    /// missing is an error, never a shorter reply.
+    pub(super) fn body(&self, stored: &Stored, reply: &Reply) -> Result<Option<Lies>, JsValue> {
         let Kept::Whole { bytes } = reply.body else { return Ok(None) };
-        let Pieces { first, count } = stored.pieces;
-        let pieces: Vec<Uint8Array> = if count > 0.0 {
-            let rows = self.rows(READ_PIECES, &[first.into(), (first + count).into()])?;
-            rows.iter().map(|row| Uint8Array::new(&row.body())).collect()
+        let Pieces { first, count, .. } = stored.pieces;
+        let (length, lies) = if count > 0.0 {
+            let found = self.rows(LENGTH_OF_PIECES, &[first.into(), (first + count).into()])?.pop();
+            let length = found.map_or(0, |row| whole(row.count()));
+            (length, Lies::InPieces(Pieces { bytes, ..stored.pieces }))
         } else if stored.body.is_object() {
-            vec![Uint8Array::new(&stored.body)]
+            let body = Uint8Array::new(&stored.body);
+            (body.byte_length().into(), Lies::Here(body))
+        } else if bytes == 0 {
+            (0, Lies::Here(Uint8Array::new_with_length(0)))
         } else {
-            Vec::new()
+            // Not found with the row: see `SMALL`.
+            (bytes, Lies::InRow)
         };
-        if pieces.iter().map(|piece| u64::from(piece.byte_length())).sum::<u64>() != bytes {
-            return Err(JsValue::from_str("a stored body is not as long as its record says"));
+        if length != bytes {
+            return Err(not_as_long());
         }
-        Ok(Some(joined(pieces)))
+        Ok(Some(lies))
+    }
+
+    /// A body that lies in its row, of so many bytes.
+    pub(super) fn in_row(&self, key: KeyId, reply: &Reply) -> Result<Uint8Array, JsValue> {
+        let row = self.rows(READ_BODY, &[blob(&key.0)])?.pop().ok_or_else(not_as_long)?;
+        let body = Uint8Array::new(&row.body());
+        let whole = reply.body == Kept::Whole { bytes: body.byte_length().into() };
+        if whole { Ok(body) } else { Err(not_as_long()) }
+    }
+
+    /// One piece of a large body.
+    pub(super) fn piece(&self, id: f64) -> Result<Uint8Array, JsValue> {
+        let row = self.rows(READ_PIECE, &[id.into()])?.pop();
+        row.map(|row| Uint8Array::new(&row.body())).ok_or_else(not_as_long)
     }
 
     /// Deletes what is gone among the next rows; `None` after the last one.
@@ -244,7 +285,7 @@ impl Store {
                 }
             }
             for row in self.rows(SWEEP_PIECES, &[from.clone(), last.clone(), now.clone()])? {
-                self.drop_pieces(Pieces { first: row.piece(), count: row.pieces() })?;
+                self.drop_pieces(Pieces::new(row.piece(), row.pieces()))?;
             }
             self.exec(SWEEP_ROWS, &[from.clone(), last.clone(), now.clone()])
         })?;
@@ -257,7 +298,7 @@ impl Store {
     fn bury(&self, row: &Row, now: Millis) -> Result<Option<Millis>, JsValue> {
         // Unreadable here is left alone: it is an error for whoever asks for the key.
         let Ok(record) = read(&row.rec()) else { return Ok(None) };
-        self.drop_pieces(Pieces { first: row.piece(), count: row.pieces() })?;
+        self.drop_pieces(Pieces::new(row.piece(), row.pieces()))?;
         let Some(tombstone) = record.into_tombstone(now) else {
             // The tombstone is over too: the sweep came late.
             self.exec(DELETE, &[row.last()])?;
@@ -291,13 +332,15 @@ impl Store {
         if length <= PIECE {
             return Ok(Pieces::default());
         }
-        let first = self.rows(NEXT_PIECE, &[])?.pop().map_or(1.0, |row| row.piece());
-        let mut pieces = Pieces { first, count: 0.0 };
+        let free = self.rows(NEXT_PIECE, &[])?.pop().map_or(1.0, |row| row.piece());
+        let first = free.max(self.next_piece.get());
+        let mut pieces = Pieces::new(first, 0.0);
         for at in (0..length).step_by(PIECE as usize) {
             let piece = body.subarray(at, length.min(at + PIECE));
             self.exec(ADD_PIECE, &[(first + pieces.count).into(), piece.into()])?;
             pieces.count += 1.0;
         }
+        self.next_piece.set(first + pieces.count);
         Ok(pieces)
     }
 
@@ -324,7 +367,7 @@ impl Store {
 
 impl Stored {
     fn read(row: &Row) -> Result<Self, JsValue> {
-        let pieces = Pieces { first: row.piece(), count: row.pieces() };
+        let pieces = Pieces::new(row.piece(), row.pieces());
         Ok(Self { record: read(&row.rec())?, body: row.body(), pieces })
     }
 }
@@ -363,10 +406,18 @@ fn due(record: &Record) -> [JsValue; 2] {
     }
 }
 
+fn not_as_long() -> JsValue {
+    JsValue::from_str("a stored body is not as long as its record says")
+}
+
+fn number(at: Millis) -> JsValue {
+    JsValue::from_f64(float(at.0))
+}
+
 /// Integers cross as JavaScript numbers, exact up to 2^53.
 #[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 stay below 2^53")]
-fn number(at: Millis) -> JsValue {
-    JsValue::from_f64(at.0 as f64)
+fn float(number: u64) -> f64 {
+    number as f64
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts and instants")]
@@ -375,7 +426,7 @@ fn whole(number: f64) -> u64 {
 }
 
 /// A body up to this lies in its row, whose record takes the rest of the 2 MB; a piece is as large.
-const PIECE: u32 = 1024 * 1024;
+pub(super) const PIECE: u32 = 1024 * 1024;
 
 /// With more records than this under one key they are a crowd, and each of them is in the index.
 const CROWD: usize = 32;
@@ -391,10 +442,12 @@ const CREATE_SHARDS: &str =
 const READ_SHARDS: &str = "SELECT shards AS rows FROM s";
 const KEEP_SHARDS: &str = "INSERT INTO s (id, shards) VALUES (1, ?) ON CONFLICT DO NOTHING";
 const FIND: &str = "SELECT rec, piece, pieces FROM r WHERE k = ?";
-const FIND_WITH_BODY: &str = "SELECT 1 AS own, rec, body, piece, pieces FROM r WHERE k = ?";
+// A body of 16 KB at most (`SMALL`): a larger one is read when there is room for it.
+const FIND_WITH_BODY: &str = "SELECT 1 AS own, rec, CASE WHEN length(body) <= 16384 THEN body END AS body, \
+    piece, pieces FROM r WHERE k = ?";
 // One row more than make no crowd.
 const FIND_NEAR: &str = "SELECT k = ?1 AS own, CASE WHEN k = ?1 OR kin = ?4 THEN rec END AS rec, \
-    CASE WHEN k = ?1 THEN body END AS body, piece, pieces FROM r WHERE k >= ?2 AND k <= ?3 LIMIT 33";
+    CASE WHEN k = ?1 AND length(body) <= 16384 THEN body END AS body, piece, pieces FROM r WHERE k >= ?2 AND k <= ?3 LIMIT 33";
 const FIND_IN_CROWD: &str = "SELECT 0 AS own, rec FROM r INDEXED BY crowds \
     WHERE crowd = 1 AND kin = ?1 AND k >= ?2 AND k <= ?3 AND k <> ?4 AND (tomb = 1 OR due > ?5)";
 const MAKE_CROWD: &str = "UPDATE r SET crowd = 1 WHERE k >= ? AND k <= ? AND crowd = 0";
@@ -407,7 +460,10 @@ const COMPLETE: &str =
 const DELETE: &str = "DELETE FROM r WHERE k = ?";
 const NEXT_PIECE: &str = "SELECT coalesce(max(id), 0) + 1 AS piece FROM c";
 const ADD_PIECE: &str = "INSERT INTO c (id, body) VALUES (?, ?)";
-const READ_PIECES: &str = "SELECT body FROM c WHERE id >= ? AND id < ? ORDER BY id";
+const READ_BODY: &str = "SELECT body FROM r WHERE k = ?";
+const READ_PIECE: &str = "SELECT body FROM c WHERE id = ?";
+const LENGTH_OF_PIECES: &str =
+    "SELECT coalesce(sum(length(body)), 0) AS rows FROM c WHERE id >= ? AND id < ?";
 const DROP_PIECES: &str = "DELETE FROM c WHERE id >= ? AND id < ?";
 const SWEEP_NEXT: &str = "SELECT max(k) AS last, count(*) AS rows, min(CASE WHEN due > ?2 THEN due END) AS next \
     FROM (SELECT k, due FROM r WHERE k > ?1 ORDER BY k LIMIT 500)";

@@ -187,7 +187,7 @@ impl Asked {
             Ok(Answer::Heard(heard, status, expires)) => {
                 client.heard(heard, status, expires, &self.context)
             }
-            Ok(Answer::Stored(replay)) => client.stored(&replay),
+            Ok(Answer::Stored(replay)) => client.stored(&replay, &self.context),
             Err(oneshot::Canceled) => {
                 let detail = "The filter failed while the request was under way, so it is not known whether it was executed. Send it again with the same key.";
                 let problem = Problem::new(Code::OutcomeUnknown, detail).with_status(502);
