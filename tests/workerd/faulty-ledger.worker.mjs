@@ -1,5 +1,6 @@
 // A Ledger that misbehaves when it is told to. It stands between the Worker and the real Ledger objects and is
 // otherwise transparent. A behaviour is `WHAT` or `WHAT*N` (for the next N calls only):
+// With `@SHARD` behind it it is that of one shard only, and the others pass calls on.
 //   pass      hand the call on
 //   throw     fail without handing it on                overload  the same, as the runtime does under load
 //   lose      hand it on, then fail: the answer is lost hang      never answer
@@ -14,8 +15,8 @@ export default {
   fetch(request) {
     const told = new URL(request.url).searchParams.get("behaviour");
     plan = told.split(",").map((step) => {
-      const [what, times] = step.split("*");
-      return { what, times: times ? Number(times) : Infinity };
+      const [, what, times, shard] = /^(\w+)(?:\*(\d+))?(?:@(.+))?$/.exec(step);
+      return { what, times: times ? Number(times) : Infinity, shard };
     });
     const counted = calls;
     calls = 0;
@@ -25,13 +26,15 @@ export default {
 
 export class FaultyLedger {
   constructor(state, env) {
+    this.shard = state.id.name;
     this.real = env.REAL.get(env.REAL.idFromName(state.id.name));
   }
 
   async fetch(request) {
     calls += 1;
     while (plan.length && plan[0].times === 0) plan.shift();
-    const step = plan[0] ?? { what: "pass" };
+    let step = plan[0] ?? { what: "pass" };
+    if (step.shard && step.shard !== this.shard) step = { what: "pass" };
     if (step.times) step.times -= 1;
     switch (step.what) {
       case "pass":

@@ -128,6 +128,11 @@ class Worker {
     if (this.#child) await this.kill();
     rmSync(this.directory, { recursive: true, force: true });
   }
+  /** How much memory the runtime takes, in MB. */
+  get megabytes() {
+    const [, kilobytes] = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${this.#child.pid}/status`, "utf8"));
+    return Math.round(kilobytes / 1024);
+  }
   /** What the Worker and the runtime have printed. */
   get logs() {
     return this.#output;

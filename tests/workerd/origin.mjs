@@ -30,7 +30,7 @@ export async function startOrigin() {
   const watchers = new Set();
   const sockets = new Set();
 
-  const server = http.createServer(async (req) => {
+  const server = http.createServer({ maxHeaderSize: 1 << 20 }, async (req) => {
     const path = req.url.split("?")[0];
     const execution = { method: req.method, url: req.url, path, headers: pairs(req.rawHeaders), body: null };
     execution.all = (name) => execution.headers.filter(([n]) => n.toLowerCase() === name.toLowerCase()).map(([, v]) => v);
