@@ -59,6 +59,11 @@ impl Room {
         self.0.lapses.set(now().plus(span));
     }
 
+    /// Keeps what is there until it has been read, or for a while.
+    pub(super) fn keep_until_read(&self) {
+        self.keep_for(READ_IDLE);
+    }
+
     /// All bytes; none once the share has lapsed: less than was read must never pass for the body.
     pub(super) fn bytes(&self) -> Option<Uint8Array> {
         if self.has_lapsed() {
@@ -257,7 +262,7 @@ pub(super) async fn message(
 
 /// Above this, hashing by the runtime is cheaper than copying (measured: between 1 and 2 KB).
 const COPIED_MAX: u32 = 2048;
-/// A request's body of which nothing comes for so long may lose its room to others.
+/// A body of which nothing comes, or that is not read, for so long may lose its room to others.
 const READ_IDLE: Millis = Millis(15_000);
 /// And so may one that has not come whole after so long.
 const READ_MAX: Millis = Millis(120_000);

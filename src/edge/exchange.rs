@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use js_sys::{Date, Uint8Array};
 use wasm_bindgen::{JsCast as _, JsValue};
-use wasm_bindgen_futures::JsFuture;
+use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::Headers;
 
 use super::body::{Room, message};
 use super::js;
 use super::origin::{self, Answer, Body};
+use super::respond::pump;
 use crate::admission::{Guarded, KEY_HEADER};
 use crate::ask::{Ask, Told};
 use crate::filter::{Unreachable, World};
@@ -115,10 +116,10 @@ impl Exchange {
         version: u8,
         body: Option<&Uint8Array>,
     ) -> Result<Told<Payload>, Unreachable> {
-        let frame = join(&wire::write_ask(addressed, version), body);
+        let head = wire::write_ask(addressed, version);
         let shard = addressed.key.shard(self.policy.shards);
         let hint = self.policy.location_hint.as_deref();
-        let answer = call(&self.ledger, shard, hint, &frame).await;
+        let answer = call(&self.ledger, shard, hint, &head, body).await;
         let (told, body) = answer.map_err(|error| unreachable(&error))?;
         Ok(told.with_body(|()| body))
     }
@@ -191,7 +192,8 @@ pub(super) async fn call(
     ledger: &js::Namespace,
     shard: u16,
     location_hint: Option<&str>,
-    frame: &Uint8Array,
+    head: &[u8],
+    body: Option<&Uint8Array>,
 ) -> Result<(Told<()>, Payload), JsValue> {
     let options = match location_hint {
         Some(hint) => js::object(&[("locationHint", JsValue::from_str(hint))]).into(),
@@ -199,15 +201,27 @@ pub(super) async fn call(
     };
     // The name is part of the stored data.
     let stub = ledger.get_by_name(&format!("shard-{shard}"), &options)?;
-    let bytes = frame.byte_length();
-    // Of a large question the Ledger knows the length before it reads it.
-    let (method, address) = if bytes > SMALL {
-        ("PUT", &*format!("https://ledger/{bytes}"))
-    } else {
-        ("POST", "https://ledger/")
+    let init = |method, body| js::object(&[("method", JsValue::from_str(method)), ("body", body)]);
+    let sent = match body {
+        Some(body) if body.byte_length() > SMALL => {
+            // The Ledger is told the length first, and reads when there is room for it; until then the
+            // bytes are here, and only here.
+            let bytes = u64::from(body.byte_length());
+            let pipe = js::FixedLengthStream::new(head.len() as u64 + bytes)?;
+            let init = init("PUT", pipe.readable());
+            let sent = stub.fetch(&JsValue::from_str(&format!("https://ledger/{bytes}")), &init)?;
+            let parts = vec![Uint8Array::from(head), body.clone()];
+            spawn_local(async move {
+                // Where it breaks off the call fails too, and says so.
+                let _ = pump(parts, None, &pipe.writable()).await;
+            });
+            sent
+        }
+        body => {
+            let init = init("POST", join(head, body).into());
+            stub.fetch(&JsValue::from_str("https://ledger/"), &init)?
+        }
     };
-    let init = js::object(&[("method", JsValue::from_str(method)), ("body", frame.into())]);
-    let sent = stub.fetch(&JsValue::from_str(address), &init)?;
     let response: web_sys::Response = JsFuture::from(sent).await?.unchecked_into();
     let (head, body) = if response.status() == STREAMED {
         read_streamed(&response).await?

@@ -194,10 +194,9 @@ impl Ledger {
     }
 
     async fn ask_shard_0(&self, key: KeyId, shards: u16) -> Result<u16, JsValue> {
-        let frame =
-            join(&wire::write_ask(&Addressed { key, shards, ask: Ask::Shards }, VERSION), None);
+        let head = wire::write_ask(&Addressed { key, shards, ask: Ask::Shards }, VERSION);
         let ledger: js::Namespace = js::get(&self.env, "LEDGER").unchecked_into();
-        match call(&ledger, 0, None, &frame).await?.0 {
+        match call(&ledger, 0, None, &head, None).await?.0 {
             Told::Kept(_) => Ok(shards),
             Told::OtherShards(first) => Ok(first),
             _ => Err(JsValue::from_str("shard 0 does not say how many shards there are")),

@@ -54,6 +54,7 @@ impl Client {
         let body = match heard.body {
             Body::None => JsValue::NULL,
             Body::Whole(bytes, room) if bytes.byte_length() > SMALL => {
+                room.keep_until_read();
                 let pipe = js::FixedLengthStream::new(bytes.byte_length().into())?.into();
                 through(pipe, vec![bytes], None, Some(room), context)
             }
@@ -171,7 +172,8 @@ fn through(
     readable
 }
 
-async fn pump(
+/// Writes these bytes and then the rest of a stream, to its end.
+pub(super) async fn pump(
     first: Vec<Uint8Array>,
     rest: Option<web_sys::ReadableStream>,
     to: &js::Writable,

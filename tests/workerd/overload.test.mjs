@@ -12,7 +12,7 @@ import { freshKey, freshPath, gate, start, startOrigin, until } from "./harness.
 const { DatabaseSync } = await import("node:sqlite");
 const NIGHTLY = process.env.ONCEGATE_NIGHTLY === "1";
 const PLACES = 1_000; // waiters of one shard
-const LESS_MB = 150; // what a crowd may leave behind in memory, generously
+const LESS_MB = 150; // what a crowd may leave behind, generously: it takes half of that
 
 const figures = { part: "overload" };
 after(() => console.log(`figures: ${JSON.stringify(figures)}`));
@@ -35,6 +35,7 @@ async function running(worker, origin, body = "paid") {
   origin.on(it.path, async () => (await it.opened, { status: 201, body }));
   it.send = (spec) => worker.send({ path: it.path, key: it.key, ...spec });
   it.first = it.send();
+  it.first.catch(() => {}); // where the test has failed before it is awaited
   await origin.reached(it.path);
   return it;
 }
@@ -95,24 +96,29 @@ describe("overload", { timeout: 280_000 }, () => {
     }));
 
   test("waiters that hang up leave their places and their memory", () =>
-    through({ routes: [{ ...post, name: "slow", path: "/{*rest}", wait: "12s" }] }, async (worker, origin) => {
+    through({ routes: [{ ...post, name: "slow", path: "/{*rest}", wait: "9s" }] }, async (worker, origin) => {
       const it = await running(worker, origin);
-      const before = worker.megabytes;
-      for (let round = 0; round < (NIGHTLY ? 3 : 1); round++) {
-        const waiters = Array.from({ length: PLACES }, () => worker.open({ path: it.path, key: it.key, body: '{"amount":10}', headers: [["Content-Type", "application/json"]] }));
+      const megabytes = [worker.megabytes];
+      for (let round = 0; round < (NIGHTLY ? 5 : 2); round++) {
+        // Some more than there are places: who looks takes one too.
+        const waiters = Array.from({ length: PLACES + 50 }, () => worker.open({ path: it.path, key: it.key, body: '{"amount":10}', headers: [["Content-Type", "application/json"]] }));
         // The shard is full once somebody who would wait is refused.
         const look = () => it.send({ headers: [["Prefer", "wait=1"], ["Content-Type", "application/json"]], body: '{"amount":10}' });
         await until(async () => (await look()).status === 503, { ms: 12_000, every: 1, what: "the shard is full" });
         waiters.forEach((waiter, n) => (n % 2 ? waiter.close() : waiter.reset()));
         await until(async () => (await look()).status === 409, { ms: 20_000, what: "there is a place again" });
+        megabytes.push(worker.megabytes);
       }
       const duplicate = it.send();
       it.open();
       isExecuted(await it.first);
       isReplay(await duplicate, await it.first, /^(joined|replayed)$/);
       assert.equal(origin.count(it.path), 1);
-      figures.hung_up_mb = worker.megabytes - before;
-      assert.ok(figures.hung_up_mb < LESS_MB, `${figures.hung_up_mb} MB more than before`);
+      figures.hung_up_mb = megabytes;
+      // The first crowd makes the process larger; what it left is there for the next ones.
+      const [before, once] = megabytes;
+      assert.ok(once - before < 2 * LESS_MB, `from ${before} to ${once} MB`);
+      assert.ok(megabytes.at(-1) - once < LESS_MB, `${megabytes} MB`);
     }));
 
   test("a shard that says it is overloaded is asked once for each request; the origin and other shards see nothing of it", () =>
@@ -160,7 +166,7 @@ describe("overload", { timeout: 280_000 }, () => {
 
   test("a sweep of very many rows lets requests through while it is at it, and they let it come to its end", () =>
     through({ routes: [{ ...post, name: "short", path: "/short", ttl: "1s" }, { ...post, name: "usual", path: "/{*rest}" }] }, async (worker, origin) => {
-      const rows = NIGHTLY ? 300_000 : 100_000;
+      const rows = NIGHTLY ? 500_000 : 200_000;
       isExecuted(await worker.send({ path: "/short", key: freshKey() }));
       await worker.kill();
       expireMany(worker, rows);
@@ -217,9 +223,15 @@ function expireMany(worker, rows) {
   db.close();
 }
 
+/** How many of them are left; nothing where the copy was made in the middle of a write. */
 function countExpired(worker) {
-  const db = database(worker, true);
-  const { n } = db.prepare("SELECT count(*) AS n FROM r WHERE due = 1").get();
-  db.close();
-  return n;
+  let db;
+  try {
+    db = database(worker, true);
+    return db.prepare("SELECT count(*) AS n FROM r WHERE due = 1").get().n;
+  } catch {
+    return undefined;
+  } finally {
+    db?.close();
+  }
 }
