@@ -35,7 +35,9 @@ async function through(options, check) {
 }
 
 const bytesOf = (bytes) => ({ status: 201, headers: [["Content-Type", "application/octet-stream"]], body: bytes });
-const refused = (answers) => answers.filter((answer) => answer.status === 503);
+const refused = (answers) => answers.filter((answer) => answer?.status === 503);
+/** An early refusal may be lost to who is still writing: the connection breaks, and that is all there is to see. */
+const broken = () => null;
 
 describe("large replies", { timeout: 200_000 }, () => {
   test("to many who waited for it: one copy serves them all", async () => {
@@ -135,20 +137,20 @@ describe("large requests", { timeout: 120_000 }, () => {
       const send = (key) => worker.send({ path, key, body });
       let early = 0;
       const sent = keys.map(async (key) => {
-        const answer = await send(key);
-        early += answer.status === 503;
+        const answer = await send(key).catch(broken);
+        early += answer?.status !== 201;
         return answer;
       });
       // Whoever is refused is so while the others are still being executed.
       await until(() => early + origin.count(path) === keys.length, { ms: 30_000, what: "each is refused or at the origin" });
       open();
       const answers = await Promise.all(sent);
-      for (const answer of answers) answer.status === 503 ? isProblem(answer, "store-unavailable") : isExecuted(answer);
-      figures.large_requests = keys.length - refused(answers).length;
+      for (const answer of answers) if (answer) answer.status === 503 ? isProblem(answer, "store-unavailable") : isExecuted(answer);
+      figures.large_requests = answers.filter((answer) => answer?.status === 201).length;
       assert.ok(refused(answers).length > 0 && figures.large_requests >= 3, `${figures.large_requests} of 30 were executed`);
       assert.equal(origin.count(path), figures.large_requests);
       // Nothing was claimed for those who were refused.
-      const again = keys.filter((_, n) => answers[n].status === 503);
+      const again = keys.filter((_, n) => answers[n]?.status !== 201);
       for (const key of again.slice(0, 5)) isExecuted(await send(key));
     }));
 
@@ -183,8 +185,8 @@ describe("large requests", { timeout: 120_000 }, () => {
       isProblem(full, "store-unavailable");
       isExecuted(await worker.send({ path, key: freshKey() }));
       isExecuted(await until(async () => {
-        const answer = await worker.send({ path, key, body });
-        return answer.status === 201 && answer;
+        const answer = await worker.send({ path, key, body }).catch(broken);
+        return answer?.status === 201 && answer;
       }, { ms: 35_000, every: 500, what: "the stalled have lost their room" }));
       const count = origin.count(path);
       stalled[0].send(parts.subarray(0, MiB));
