@@ -10,7 +10,7 @@
 
 use std::cell::Cell;
 
-use js_sys::{Array, Uint8Array};
+use js_sys::{Array, ArrayBuffer, Uint8Array};
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast as _, JsValue};
 
@@ -35,6 +35,9 @@ pub(super) struct Stored {
     body: JsValue,
     pieces: Pieces,
 }
+
+/// Records of the same operation under other key ids, each as far as it can be read.
+pub(super) type Others = Vec<Result<Record, JsValue>>;
 
 /// Where a large body lies: so many pieces from this id on.
 #[derive(Clone, Copy, Default)]
@@ -111,7 +114,7 @@ impl Store {
         &self,
         key: KeyId,
         kin: Option<Kin>,
-    ) -> Result<(Option<Stored>, Vec<Record>), JsValue> {
+    ) -> Result<(Option<Stored>, Others), JsValue> {
         let own = blob(&key.0);
         let rows = match kin {
             None => self.rows(FIND_WITH_BODY, &[own])?,
@@ -125,7 +128,7 @@ impl Store {
             if row.own() > 0.0 {
                 stored = Some(Stored::read(&row)?);
             } else {
-                kindred.push(read(&row.rec())?);
+                kindred.push(read(&row.rec()));
             }
         }
         Ok((stored, kindred))
@@ -176,11 +179,9 @@ impl Store {
         let Pieces { first, count } = stored.pieces;
         let pieces: Vec<Uint8Array> = if count > 0.0 {
             let rows = self.rows(READ_PIECES, &[first.into(), (first + count).into()])?;
-            rows.iter().map(|row| Uint8Array::new(&row.body())).collect()
-        } else if stored.body.is_object() {
-            vec![Uint8Array::new(&stored.body)]
+            rows.iter().filter_map(|row| bytes_of(&row.body())).collect()
         } else {
-            Vec::new()
+            bytes_of(&stored.body).into_iter().collect()
         };
         if pieces.iter().map(|piece| u64::from(piece.byte_length())).sum::<u64>() != bytes {
             return Err(JsValue::from_str("a stored body is not as long as its record says"));
@@ -293,15 +294,35 @@ impl Store {
 impl Stored {
     fn read(row: &Row) -> Result<Self, JsValue> {
         let pieces = Pieces { first: row.piece(), count: row.pieces() };
-        Ok(Self { record: read(&row.rec())?, body: row.body(), pieces })
+        let record = read(&row.rec())?;
+        // Pieces are dropped by these columns: a wrong number would reach into another key's body.
+        if whole(pieces.count) != pieces_of(&record) {
+            return Err(JsValue::from_str("a stored record is unreadable: pieces"));
+        }
+        Ok(Self { record, body: row.body(), pieces })
     }
 }
 
 /// Unreadable is an error for that key, and never "absent": that would run it again.
 fn read(rec: &JsValue) -> Result<Record, JsValue> {
-    wire::read_record(&Uint8Array::new(rec).to_vec()).map_err(|Unreadable(at)| {
+    let row = bytes_of(rec).ok_or(Unreadable("type"));
+    row.and_then(|row| wire::read_record(&row.to_vec())).map_err(|Unreadable(at)| {
         JsValue::from_str(&format!("a stored record is unreadable: {at}"))
     })
+}
+
+/// A column's bytes; none where it holds anything else: a view of a number would be as many zeroes, or a
+/// throw that Wasm does not survive.
+fn bytes_of(column: &JsValue) -> Option<Uint8Array> {
+    column.dyn_ref::<ArrayBuffer>().map(|bytes| Uint8Array::new(bytes))
+}
+
+/// In how many pieces the body beside a record lies; none where it lies in the row.
+fn pieces_of(record: &Record) -> u64 {
+    match record.reply().map(|reply| reply.body) {
+        Some(Kept::Whole { bytes }) if bytes > u64::from(PIECE) => bytes.div_ceil(u64::from(PIECE)),
+        Some(Kept::Whole { .. } | Kept::StatusOnly) | None => 0,
+    }
 }
 
 fn range(key: KeyId) -> [[u8; 32]; 2] {
