@@ -3,13 +3,13 @@
 //   node fuzz/run.mjs                      every target, 60 s each (ONCEGATE_FUZZ_SECONDS for another span)
 //   node fuzz/run.mjs key wire             these
 //   node fuzz/run.mjs key some/input …     plays saved inputs, once each
-//   node fuzz/run.mjs --keep [target …]    takes the inputs that reach more than the corpus into the corpus
+//   node fuzz/run.mjs --keep [target …]    takes a dozen of the inputs that reach more than the corpus into it
 //
 // What a run finds lies in .tools/fuzz/<target>, and the next one goes on from there. An input that fails is
 // saved as .tools/fuzz/<target>-crash-…: mend what it found, and put it into fuzz/corpus/<target> by a name that
 // says what it is; `npm test` plays it from then on.
 
-import { existsSync, mkdirSync, readdirSync } from 'node:fs';
+import { copyFileSync, cpSync, existsSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { CARGO_PROGRESS, ROOT, Stop, TOOLS, ask, childEnv, main, run, say, withoutChatter } from '../scripts/run.mjs';
 import { setUp } from '../scripts/setup.mjs';
@@ -19,8 +19,9 @@ const FOUND = join(TOOLS, 'fuzz');
 const TARGETS = readdirSync(join(FUZZ, 'targets')).map((name) => name.replace(/\.rs$/, '')).sort();
 // One input may take so long and so much: thousands of times what any takes.
 const BOUNDS = ['-timeout=10', '-rss_limit_mb=1024', '-max_len=4096'];
-// Larger inputs find nothing new and would make the corpus heavy.
-const KEPT_BYTES_MAX = 2048;
+// The corpus stays small: it is read by people, and played in every `npm test`.
+const KEPT_BYTES_MAX = 1024;
+const KEPT_AT_ONCE = 12;
 
 async function fuzz(args) {
   const keep = args.includes('--keep');
@@ -84,13 +85,22 @@ async function play(bin, target, inputs) {
   return code === 0 ? 0 : 1;
 }
 
-/** Adds to the corpus the smallest of the found inputs that together reach more than it does. */
+/** Takes into the corpus those of the found inputs that reach the most branches beyond it, a few at a time. */
 async function merge(bin, target) {
   const into = join(FUZZ, 'corpus', target);
-  const before = readdirSync(into).length;
-  const { code, log } = await run(`merging ${target}`, join(bin, target), ['-merge=1', `-max_len=${KEPT_BYTES_MAX}`, into, join(FOUND, target)], { name: `fuzz-${target}` });
+  const merged = join(FOUND, `${target}-merged`);
+  rmSync(merged, { recursive: true, force: true });
+  cpSync(into, merged, { recursive: true });
+  const args = ['-set_cover_merge=1', '-use_counters=0', `-max_len=${KEPT_BYTES_MAX}`, merged, join(FOUND, target)];
+  const { code, log } = await run(`merging ${target}`, join(bin, target), args, { name: `fuzz-${target}` });
   if (code !== 0) throw new Stop(`${target} could not be merged (all output in ${log})`);
-  say(`${target}: ${before} inputs, now ${readdirSync(into).length}`);
+  // They are written in the order of what they add.
+  const written = (name) => statSync(join(merged, name), { bigint: true }).mtimeNs;
+  const added = readdirSync(merged).filter((name) => !existsSync(join(into, name)));
+  added.sort((one, other) => (written(one) < written(other) ? -1 : 1));
+  for (const name of added.slice(0, KEPT_AT_ONCE)) copyFileSync(join(merged, name), join(into, name));
+  rmSync(merged, { recursive: true });
+  say(`${target}: ${Math.min(added.length, KEPT_AT_ONCE)} of ${added.length} taken, now ${readdirSync(into).length}`);
 }
 
 await main(() => fuzz(process.argv.slice(2)));

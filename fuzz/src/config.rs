@@ -1,5 +1,5 @@
-//! The configuration. An input is lines: ORIGIN, SHARDS, LOCATION_HINT, the name of a further var, and ROUTES
-//! as JSON to the end. An empty line is a var that is not there.
+//! The configuration. An input is lines: `ORIGIN`, `SHARDS`, `LOCATION_HINT`, the name of a further var, and
+//! `ROUTES` as JSON to the end. An empty line is a var that is not there.
 
 use oncegate::admission::{Head, admit};
 use oncegate::policy::{Misconfigured, OriginVar, Policy, Vars};
@@ -79,7 +79,7 @@ fn guards_its_path(policy: &Policy, route: &Route) {
         assert_eq!(found.is_none(), is_safe(method), "{method} {path} of {}", route.path);
         let url = format!("https://api.example.com{path}?a=1");
         let Some(address) = Address::parse(&url) else { return };
-        let header = |name: &str| (name.len() % 2 == 0).then(|| format!("\"{name}\""));
+        let header = |name: &str| name.len().is_multiple_of(2).then(|| format!("\"{name}\""));
         let _ = admit(policy, &Head { method, address: &address, header: &header });
     }
 }

@@ -18,7 +18,7 @@ pub fn check(data: &[u8]) {
     let (mut row, mut now, mut auditor) = (None::<Vec<u8>>, Millis(1_000_000), Auditor::default());
     for [what, whose, after] in program.as_chunks::<3>().0 {
         now = now.plus(span(*after));
-        let stored = row.as_deref().map(|row| read_record(row));
+        let stored = row.as_deref().map(read_record);
         assert!(stored.as_ref().is_none_or(Result::is_ok), "what was written is read");
         let stored = stored.and_then(Result::ok);
         let event = event(*what, *whose, terms);

@@ -15,7 +15,7 @@ pub fn check(data: &[u8]) {
     for now in instants(&record) {
         is_swept(&record, now);
         for event in events(&record) {
-            happens(&record, event, now);
+            happens(&record, &event, now);
         }
     }
 }
@@ -115,7 +115,7 @@ fn claim(record: &Record) -> Claim {
     }
 }
 
-fn happens(record: &Record, event: Event, now: Millis) {
+fn happens(record: &Record, event: &Event, now: Millis) {
     let Step { change, verdict } = step(Some(record.clone()), event.clone(), now);
     match &change {
         Change::Insert(written) | Change::Update(written) | Change::Complete(written) => {
@@ -125,7 +125,7 @@ fn happens(record: &Record, event: Event, now: Millis) {
     }
     let found = record.clone().at(now);
     let context = || format!("{event:?} at {now:?} on {record:?}");
-    match (&event, found.map(|found| found.state)) {
+    match (event, found.map(|found| found.state)) {
         (_, None) => {}
         (Event::Look(_), _) => assert_eq!(change, Change::Keep, "{}", context()),
         (Event::Claim(claim, _), Some(state)) => {

@@ -2,7 +2,6 @@
 //! head of a question, the head of an answer and a row.
 
 use oncegate::ask::{Ask, Told};
-use oncegate::record::{Before, Record, State};
 use oncegate::reply::Reply;
 use oncegate::wire::{
     OLDEST, PREFIX, Prefix, Unreadable, VERSION, agreed, read_ask, read_record, read_told,
@@ -49,23 +48,11 @@ fn told(head: &[u8]) -> Result<(usize, Vec<u8>), Unreadable> {
 
 fn row(row: &[u8]) -> Result<(usize, Vec<u8>), Unreadable> {
     let record = read_record(row)?;
-    Ok((reply(&record).map_or(0, room), write_record(&record)))
+    Ok((record.reply().map_or(0, room), write_record(&record)))
 }
 
 fn room(reply: &Reply) -> usize {
     reply.headers.capacity()
-}
-
-fn reply(record: &Record) -> Option<&Reply> {
-    match &record.state {
-        State::Completed(completed) | State::Expired(completed) => Some(&completed.reply),
-        State::Running(running) => match &running.before {
-            Before::Replied(completed) => Some(&completed.reply),
-            Before::Doubted(doubt) => doubt.base.as_ref().map(|base| &base.reply),
-            Before::Nothing => None,
-        },
-        State::InDoubt(doubt) | State::Closed(doubt) => doubt.base.as_ref().map(|base| &base.reply),
-    }
 }
 
 /// What is read is written again with the same bytes, and neither more nor less of them is read.
@@ -84,10 +71,7 @@ fn reads_back(data: &[u8], read: Codec) {
 
 /// As both sides take a message apart.
 fn frame(data: &[u8]) {
-    let prefix = match Prefix::read(data) {
-        Ok(prefix) => prefix,
-        Err(_) => return assert!(data.len() < PREFIX),
-    };
+    let Ok(prefix) = Prefix::read(data) else { return assert!(data.len() < PREFIX) };
     let known = (OLDEST..=VERSION).contains(&prefix.version);
     assert_eq!(prefix.is_known(), known);
     assert_eq!(agreed(prefix.version), known.then_some(prefix.version));
