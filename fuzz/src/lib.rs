@@ -8,6 +8,7 @@ pub mod json;
 pub mod key;
 pub mod life;
 pub mod row;
+pub mod scope;
 pub mod source;
 pub mod target;
 pub mod wire;
@@ -16,12 +17,13 @@ pub mod wire;
 pub type Check = fn(&[u8]);
 
 /// Every check by the name of its folder in `corpus/`.
-pub const CHECKS: [(&str, Check); 8] = [
+pub const CHECKS: [(&str, Check); 9] = [
     ("config", config::check),
     ("json", json::check),
     ("key", key::check),
     ("life", life::check),
     ("row", row::check),
+    ("scope", scope::check),
     ("source", source::check),
     ("target", target::check),
     ("wire", wire::check),

@@ -189,7 +189,9 @@ impl Store {
         Ok(Some(joined(pieces)))
     }
 
-    /// Deletes what is gone among the next rows; `None` after the last one.
+    /// Deletes what is gone among the next rows; `None` after the last one. The columns say what is due,
+    /// so a row that cannot be read goes when its time has come and no sooner; where a tombstone would be
+    /// left in its place, it stays.
     pub(super) fn sweep(
         &self,
         after: Option<&JsValue>,
