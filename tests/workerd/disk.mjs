@@ -8,8 +8,21 @@ import path from "node:path";
 
 const { DatabaseSync } = await import("node:sqlite");
 
-/** Every row of every table of every Ledger object of `worker`, as [{ table, row }]. */
+/** Every row of every table of every Ledger object of `worker`, as [{ table, row }]. A copy that was made while the
+ *  runtime wrote may be torn, and is made again. */
 export function rowsOf(worker) {
+  for (let tries = 5; ; tries--) {
+    try {
+      return copied(worker);
+    } catch (error) {
+      if (error.errcode !== MALFORMED || tries === 1) throw error;
+    }
+  }
+}
+
+const MALFORMED = 11;
+
+function copied(worker) {
   const from = path.join(worker.disk, "ledger");
   const copy = mkdtempSync(path.join(os.tmpdir(), "oncegate-copy-"));
   try {

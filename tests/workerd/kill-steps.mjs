@@ -109,7 +109,7 @@ export const STEPS = {
     (lane) => ({ bytes: 4.5 * MiB, reached: () => lane.cutAtWrite(UP_TO(40)) }),
     { quiet: true },
   ),
-  "during an alarm": { quiet: true, expected: STORED, run: duringAlarm, restarted: swept },
+  "during an alarm": { quiet: true, expected: STORED, prepare: fill, run: duringAlarm, killed: cutShort, restarted: swept },
 };
 
 /** Steps of what a kill has left in doubt: they come when its lease is over. */
@@ -136,15 +136,19 @@ for (const [name, step] of Object.entries(LATE)) {
   });
 }
 
-const ROWS = 1_000;
+const ROWS = 700;
 
-/** Many replies whose ttl is over by the time of a restart, so that the alarm sweeps them all at once; killed some
- *  time after the sweep's first write. */
+/** Many replies with a short ttl. */
+async function fill(lane) {
+  lane.rows = Array.from({ length: ROWS }, () => ({ path: "/brief/row", key: freshKey() }));
+  await each(lane.rows, (row) => lane.worker.send(row), 32);
+}
+
+/** Their ttl is over by the time of a restart, so that the alarm sweeps them all at once; killed some time after the
+ *  sweep's first write. */
 async function duringAlarm(lane) {
   const it = lane.operation("hold");
   await it.send();
-  lane.rows = Array.from({ length: ROWS }, () => ({ path: "/brief/row", key: freshKey() }));
-  await each(lane.rows, (row) => lane.worker.send(row), 32);
   await lane.worker.kill();
   await pause(4_100); // their ttl: nothing happens at its end while there is no runtime
   lane.due = replies(lane);
@@ -154,10 +158,12 @@ async function duringAlarm(lane) {
   return it;
 }
 
+function cutShort(lane) {
+  lane.sweeps.push({ due: lane.due, left: replies(lane) });
+}
+
 /** The sweep starts over by itself, and not one of the rows can be run again. */
 async function swept(lane, it) {
-  const left = replies(lane);
-  lane.sweeps.push({ due: lane.due, left });
   await until(() => replies(lane) === 0, { ms: 30_000, every: 200, what: "the sweep after the kill" });
   await each(lane.rows.filter((_, n) => n % 10 === 0), async (row) => {
     const response = await lane.worker.send(row);

@@ -59,6 +59,7 @@ export class Lane {
   /** Kills at the step and restarts on the same disk; every key of this round is retried once, at once. */
   async kill(name, step) {
     const round = (this.round = { name, operations: [], pending: [], gates: [], dead: gate() });
+    await step.prepare?.(this);
     await this.#company(step.quiet);
     const aimed = await step.run(this);
     Object.assign(aimed, { aimed: name, expected: step.expected });
@@ -68,9 +69,10 @@ export class Lane {
     this.kills += 1;
     for (const it of round.gates) it.open();
     await Promise.all(round.pending);
+    step.killed?.(this);
     await this.worker.restart();
-    if (step.restarted) await step.restarted(this, aimed);
     await each(round.operations, async (it) => (it.atOnce = await it.retry()));
+    await step.restarted?.(this, aimed);
   }
 
   /** The kill itself: when this returns, the signal has been sent. */
