@@ -73,4 +73,5 @@ function judge(lanes) {
   });
   assert.equal(bad.length, 0, `${bad.length} keys went wrong, such as:\n${story.join("\n")}`);
   for (const [name, { kills }] of Object.entries(byStep)) assert.equal(kills, TIMES, name);
+  if (NIGHTLY) assert.ok(figures.sweeps_cut_short > 0, "no kill came in the middle of a sweep");
 }
