@@ -357,6 +357,20 @@ impl Record {
         }
     }
 
+    /// The reply whose body is stored beside the record, if there is one.
+    #[must_use]
+    pub fn reply(&self) -> Option<&Reply> {
+        let completed = match &self.state {
+            State::Completed(completed) | State::Expired(completed) => Some(completed),
+            State::Running(Running { before: Before::Replied(completed), .. }) => Some(completed),
+            State::Running(Running { before: Before::Doubted(doubt), .. })
+            | State::InDoubt(doubt)
+            | State::Closed(doubt) => doubt.base.as_ref(),
+            State::Running(Running { before: Before::Nothing, .. }) => None,
+        };
+        completed.map(|completed| &completed.reply)
+    }
+
     /// When the sweep has something to do with the row, if nothing else happens to it: delete it, or,
     /// where a tombstone is due before that, take the reply out of it.
     #[must_use]

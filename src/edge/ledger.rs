@@ -24,7 +24,7 @@ use super::js;
 use super::outgoing::{self, Large, Settled};
 use super::parked::Parked;
 use super::places::{Place, Places};
-use super::store::{Lies, PIECE, Store, Stored};
+use super::store::{Lies, Others, PIECE, Store, Stored};
 use crate::ask::{Ask, CredentialChange, How, Replay, Told};
 use crate::key::KeyId;
 use crate::record::{
@@ -226,9 +226,9 @@ impl Ledger {
             Ask::Claim(claim, change) => {
                 let kin = matches!(change, CredentialChange::Refuse).then_some(claim.about.kin);
                 let near = store.find_near(key, kin, now)?;
-                let live = near.kindred.into_iter().any(|record| record.at(now).is_some());
+                let kindred = kindred_of(near.stored.as_ref(), near.kindred, now)?;
                 around = near.around;
-                (near.stored, Event::Claim(claim, if live { Kindred::Live } else { Kindred::None }))
+                (near.stored, Event::Claim(claim, kindred))
             }
             Ask::Settle(lease, reply) => (store.find(key)?, Event::Settle(lease, reply)),
             Ask::Release(lease) => {
@@ -390,6 +390,26 @@ impl Ledger {
         }
         Ok(())
     }
+}
+
+/// Whether the operation is live under another credential. A row of it that is unreadable may well be:
+/// that is an error, except where the key id's own reply, claim or doubt is what answers.
+fn kindred_of(own: Option<&Stored>, others: Others, now: Millis) -> Result<Kindred, JsValue> {
+    let own = own.and_then(|own| own.record.clone().at(now)).map(|own| own.state);
+    let answers = own.is_some_and(|own| !matches!(own, Stage::Expired(_)));
+    let mut found = Kindred::None;
+    for other in others {
+        match other {
+            Ok(other) => {
+                if other.at(now).is_some() {
+                    found = Kindred::Live;
+                }
+            }
+            Err(error) if !answers => return Err(error),
+            Err(_) => {}
+        }
+    }
+    Ok(found)
 }
 
 /// What a question led to.

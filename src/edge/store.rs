@@ -14,7 +14,7 @@
 
 use std::cell::Cell;
 
-use js_sys::{Array, Uint8Array};
+use js_sys::{Array, ArrayBuffer, Uint8Array};
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast as _, JsValue};
 
@@ -42,6 +42,9 @@ pub(super) struct Stored {
     pieces: Pieces,
 }
 
+/// Records of the same operation under other key ids, each as far as it can be read.
+pub(super) type Others = Vec<Result<Record, JsValue>>;
+
 /// Where a reply's body is.
 pub(super) enum Lies {
     /// Here: it is small.
@@ -57,7 +60,7 @@ pub(super) struct Near {
     /// The key id's own row, with its body.
     pub(super) stored: Option<Stored>,
     /// The same operation under other key ids.
-    pub(super) kindred: Vec<Record>,
+    pub(super) kindred: Others,
     /// How many rows of the same key there are, as far as they were counted.
     pub(super) around: usize,
 }
@@ -176,8 +179,8 @@ impl Store {
         for row in rows {
             if row.own() > 0.0 {
                 stored = Some(Stored::read(&row)?);
-            } else if row.rec().is_object() {
-                kindred.push(read(&row.rec())?);
+            } else if !row.rec().is_null() {
+                kindred.push(read(&row.rec()));
             }
         }
         Ok(Near { stored, kindred, around })
@@ -231,8 +234,7 @@ impl Store {
             let found = self.rows(LENGTH_OF_PIECES, &[first.into(), (first + count).into()])?.pop();
             let length = found.map_or(0, |row| whole(row.count()));
             (length, Lies::InPieces(Pieces { bytes, ..stored.pieces }))
-        } else if stored.body.is_object() {
-            let body = Uint8Array::new(&stored.body);
+        } else if let Some(body) = bytes_of(&stored.body) {
             (body.byte_length().into(), Lies::Here(body))
         } else if bytes == 0 {
             (0, Lies::Here(Uint8Array::new_with_length(0)))
@@ -249,7 +251,7 @@ impl Store {
     /// A body that lies in its row, of so many bytes.
     pub(super) fn in_row(&self, key: KeyId, reply: &Reply) -> Result<Uint8Array, JsValue> {
         let row = self.rows(READ_BODY, &[blob(&key.0)])?.pop().ok_or_else(not_as_long)?;
-        let body = Uint8Array::new(&row.body());
+        let body = bytes_of(&row.body()).ok_or_else(not_as_long)?;
         let whole = reply.body == Kept::Whole { bytes: body.byte_length().into() };
         if whole { Ok(body) } else { Err(not_as_long()) }
     }
@@ -257,10 +259,12 @@ impl Store {
     /// One piece of a large body.
     pub(super) fn piece(&self, id: f64) -> Result<Uint8Array, JsValue> {
         let row = self.rows(READ_PIECE, &[id.into()])?.pop();
-        row.map(|row| Uint8Array::new(&row.body())).ok_or_else(not_as_long)
+        row.and_then(|row| bytes_of(&row.body())).ok_or_else(not_as_long)
     }
 
-    /// Deletes what is gone among the next rows; `None` after the last one.
+    /// Deletes what is gone among the next rows; `None` after the last one. The columns say what is due,
+    /// so a row that cannot be read goes when its time has come and no sooner; where a tombstone would be
+    /// left in its place, it stays.
     pub(super) fn sweep(
         &self,
         after: Option<&JsValue>,
@@ -368,15 +372,35 @@ impl Store {
 impl Stored {
     fn read(row: &Row) -> Result<Self, JsValue> {
         let pieces = Pieces::new(row.piece(), row.pieces());
-        Ok(Self { record: read(&row.rec())?, body: row.body(), pieces })
+        let record = read(&row.rec())?;
+        // Pieces are dropped by these columns: a wrong number would reach into another key's body.
+        if whole(pieces.count) != pieces_of(&record) {
+            return Err(JsValue::from_str("a stored record is unreadable: pieces"));
+        }
+        Ok(Self { record, body: row.body(), pieces })
     }
 }
 
 /// Unreadable is an error for that key, and never "absent": that would run it again.
 fn read(rec: &JsValue) -> Result<Record, JsValue> {
-    wire::read_record(&Uint8Array::new(rec).to_vec()).map_err(|Unreadable(at)| {
+    let row = bytes_of(rec).ok_or(Unreadable("type"));
+    row.and_then(|row| wire::read_record(&row.to_vec())).map_err(|Unreadable(at)| {
         JsValue::from_str(&format!("a stored record is unreadable: {at}"))
     })
+}
+
+/// A column's bytes; none where it holds anything else: a view of a number would be as many zeroes, or a
+/// throw that Wasm does not survive.
+fn bytes_of(column: &JsValue) -> Option<Uint8Array> {
+    column.dyn_ref::<ArrayBuffer>().map(|bytes| Uint8Array::new(bytes))
+}
+
+/// In how many pieces the body beside a record lies; none where it lies in the row.
+fn pieces_of(record: &Record) -> u64 {
+    match record.reply().map(|reply| reply.body) {
+        Some(Kept::Whole { bytes }) if bytes > u64::from(PIECE) => bytes.div_ceil(u64::from(PIECE)),
+        Some(Kept::Whole { .. } | Kept::StatusOnly) | None => 0,
+    }
 }
 
 /// The key ids of one key in all scopes.

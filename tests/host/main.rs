@@ -17,6 +17,7 @@ mod world; // requests, a Ledger and an origin that move when they are told to
 
 // One module per subject.
 mod admission; // what is guarded, by which key
+mod corpus; // whatever the fuzzer found
 mod digest; // digests, scope, fingerprint: what is the same request, and whose
 mod filter; // the story of one request
 mod key; // header, key, key id, shard

@@ -7,6 +7,8 @@
 //   garbage   answer 200 with bytes that mean nothing   empty     answer 200 without a body
 //   html      answer 500 with a page
 // Several, separated by commas, follow each other: `pass*1,throw` lets one call through and fails the rest.
+// Where there is a WATCHER, a call that is handed on waits for its nod twice: before the real Ledger hears of it,
+// and after its answer, which the output gate lets out once it is on the disk.
 
 let plan = [];
 let calls = 0;
@@ -28,6 +30,7 @@ export class FaultyLedger {
   constructor(state, env) {
     this.shard = state.id.name;
     this.real = env.REAL.get(env.REAL.idFromName(state.id.name));
+    this.watcher = env.WATCHER;
   }
 
   async fetch(request) {
@@ -38,7 +41,7 @@ export class FaultyLedger {
     if (step.times) step.times -= 1;
     switch (step.what) {
       case "pass":
-        return this.real.fetch(request);
+        return this.watcher ? this.watched(request) : this.real.fetch(request);
       case "throw":
         throw new Error("the Ledger is out of reach");
       case "overload":
@@ -58,5 +61,15 @@ export class FaultyLedger {
       default:
         throw new Error(`unknown behaviour ${step.what}`);
     }
+  }
+  async watched(request) {
+    const question = new Uint8Array(await request.arrayBuffer());
+    // A question's head is enough; a body is nobody's business.
+    const tell = (when, message) => fetch(`${this.watcher}/${when}`, { method: "POST", body: message.slice(0, 4_096) });
+    await tell("before", question);
+    const answer = await this.real.fetch(request.url, { method: "POST", body: question });
+    const bytes = new Uint8Array(await answer.arrayBuffer());
+    await tell("after", question);
+    return new Response(bytes);
   }
 }

@@ -38,6 +38,7 @@ for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"]) process.once(signal, () =>
  *   shards    the value of SHARDS; null: no SHARDS
  *   vars      more vars, each bound as JSON, as wrangler does
  *   ledger    "faulty": LEDGER leads through faulty-ledger.worker.mjs, which can be told to misbehave
+ *   watcher   with a faulty Ledger: a URL that is told of every call, before and after, and may hold it back
  *   objects   true: `evict()` and `abort()` work on the Ledger objects
  */
 export async function start(options = {}) {
@@ -185,7 +186,7 @@ function sockets({ objects, ledger }) {
 
 /** The config of the runtime, in Cap'n Proto's text form. */
 function capnp(options, disk) {
-  const { origin = null, binding = false, routes, shards = 4, vars = {}, ledger, objects } = options;
+  const { origin = null, binding = false, routes, shards = 4, vars = {}, ledger, watcher, objects } = options;
   const text = (value) => JSON.stringify(value);
   const json = (value) => text(JSON.stringify(value));
   const all = { ...(shards !== null && { SHARDS: shards }), ...(routes && { ROUTES: routes }), ...vars };
@@ -223,7 +224,10 @@ const config :Workerd.Config = (
       compatibilityDate = ${text(compatibilityDate)},
       ${
         ledger
-          ? `bindings = [(name = "REAL", durableObjectNamespace = (className = "Ledger", serviceName = "oncegate"))],
+          ? `bindings = [
+        (name = "REAL", durableObjectNamespace = (className = "Ledger", serviceName = "oncegate")),
+        (name = "WATCHER", json = ${json(watcher ?? null)}),
+      ],
       durableObjectNamespaces = [(className = "FaultyLedger", uniqueKey = "faulty", enableSql = true)],
       durableObjectStorage = (inMemory = void),`
           : 'compatibilityFlags = ["unsafe_module"],'

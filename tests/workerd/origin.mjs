@@ -21,6 +21,7 @@ export function gate() {
  *   { …, parts: [bytes, promise, bytes, …] }                   chunked, each promise awaited in its turn
  *   { …, length: n }                                           declares n bytes, sends `body`, then closes
  *   { …, hang: true }                                          sends what there is and then nothing more
+ *   { …, sent: call }                                          calls it when the last byte has left
  *   { raw: text }                                              these Latin-1 bytes, then closes
  *   { reset: true } / { silent: true }                         a TCP reset / no answer ever
  */
@@ -107,7 +108,7 @@ const usual = (execution, n) => ({
 });
 
 async function write(socket, method, answer) {
-  const { status = 200, reason = "Said", headers = [], body = "", parts, length, hang, raw, reset, silent } = answer;
+  const { status = 200, reason = "Said", headers = [], body = "", parts, length, hang, sent, raw, reset, silent } = answer;
   if (silent) return;
   if (reset) return void socket.resetAndDestroy();
   if (raw !== undefined) return void socket.end(Buffer.from(raw, "latin1"));
@@ -124,7 +125,7 @@ async function write(socket, method, answer) {
     }
     if (!hang) socket.write("0\r\n\r\n");
   } else if (!empty) socket.write(body);
-  if (!hang) socket.end();
+  if (!hang) socket.end(sent);
 }
 
 function pairs(raw) {

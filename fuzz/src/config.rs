@@ -1,0 +1,101 @@
+//! The configuration. An input is lines: `ORIGIN`, `SHARDS`, `LOCATION_HINT`, the name of a further var, and
+//! `ROUTES` as JSON to the end. An empty line is a var that is not there.
+
+use oncegate::admission::{Head, admit};
+use oncegate::policy::{Misconfigured, OriginVar, Policy, Vars};
+use oncegate::publish::published;
+use oncegate::route::Route;
+use oncegate::routes::is_safe;
+use oncegate::target::{Address, normal_path};
+use serde_json::Value;
+
+/// Any text.
+pub fn check(data: &[u8]) {
+    let Ok(text) = str::from_utf8(data) else { return };
+    let mut lines = text.splitn(5, '\n');
+    let mut line = || lines.next().filter(|line| !line.is_empty());
+    let [origin, shards, hint, other, routes] = [(); 5].map(|()| line());
+    let vars = Vars {
+        origin: origin.map_or(OriginVar::Absent, |text| OriginVar::Text(text.to_owned())),
+        shards: shards.map(value),
+        location_hint: hint.map(|hint| Value::String(hint.to_owned())),
+        routes: routes
+            .map(|text| ("ROUTES".to_owned(), Value::String(text.to_owned())))
+            .into_iter()
+            .collect(),
+        others: other.into_iter().map(str::to_owned).collect(),
+    };
+    let parsed = Policy::parse(&vars);
+    match &parsed {
+        Ok(policy) => holds(policy),
+        Err(wrongs) => names_knobs(wrongs, other),
+    }
+    // A list of tables says the same as its JSON text.
+    if let Some(list) = routes.and_then(|text| serde_json::from_str::<Vec<Value>>(text).ok()) {
+        let vars = Vars { routes: vec![("ROUTES".to_owned(), list.into())], ..vars };
+        match (&parsed, Policy::parse(&vars)) {
+            (Ok(one), Ok(other)) => assert_eq!(one.routes.all(), other.routes.all()),
+            (one, other) => assert_eq!(one.as_ref().err(), other.as_ref().err(), "{text:?}"),
+        }
+    }
+}
+
+/// SHARDS comes as a number or as its text.
+fn value(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()))
+}
+
+fn names_knobs(wrongs: &[Misconfigured], other: Option<&str>) {
+    assert!(!wrongs.is_empty());
+    for Misconfigured { knob, why } in wrongs {
+        let known = ["ORIGIN", "SHARDS", "LOCATION_HINT", "ROUTES"];
+        assert!(
+            known.iter().any(|var| knob.starts_with(var)) || Some(knob.as_str()) == other,
+            "{knob:?}"
+        );
+        assert!(!why.is_empty() && why.len() < 100_000);
+    }
+}
+
+fn holds(policy: &Policy) {
+    assert!((1..=1024).contains(&policy.shards));
+    let document = published(policy);
+    let text = document.to_string();
+    assert_eq!(serde_json::from_str::<Value>(&text).ok().as_ref(), Some(&document));
+    for warning in policy.warnings() {
+        assert!(!warning.knob.is_empty() && !warning.why.is_empty());
+    }
+    for route in policy.routes.all() {
+        guards_its_path(policy, route);
+    }
+}
+
+/// A path of the route's own pattern is guarded by it, or by one that is more specific.
+fn guards_its_path(policy: &Policy, route: &Route) {
+    let path = filled(&route.path);
+    for method in &route.methods {
+        let Some(path) = path.as_deref().filter(|path| normal_path(path) == **path) else { return };
+        let found = policy.routes.find(method, path);
+        assert_eq!(found.is_none(), is_safe(method), "{method} {path} of {}", route.path);
+        let url = format!("https://api.example.com{path}?a=1");
+        let Some(address) = Address::parse(&url) else { return };
+        let header = |name: &str| name.len().is_multiple_of(2).then(|| format!("\"{name}\""));
+        let _ = admit(policy, &Head { method, address: &address, header: &header });
+    }
+}
+
+/// `{id}` is `v`, `{*rest}` is `v/w`; none where a brace stands for itself.
+fn filled(pattern: &str) -> Option<String> {
+    if pattern.contains("{{") || pattern.contains("}}") {
+        return None;
+    }
+    let mut path = String::new();
+    let mut rest = pattern;
+    while let Some((before, after)) = rest.split_once('{') {
+        let (name, tail) = after.split_once('}')?;
+        path += before;
+        path += if name.starts_with('*') { "v/w" } else { "v" };
+        rest = tail;
+    }
+    Some(path + rest)
+}

@@ -1,0 +1,152 @@
+//! The life of one key as a program: three bytes an event (what, whose, after how long), and an auditor who
+//! knows nothing of records and judges by what was asked and answered.
+
+use oncegate::fingerprint::{Fingerprint, Kin};
+use oncegate::record::{
+    About, Change, Claim, Event, Form, Kindred, Lease, Millis, OnInDoubt, Record, Step, Strategy,
+    Terms, Verdict, step,
+};
+use oncegate::reply::{Kept, Reply};
+use oncegate::wire::{read_record, write_record};
+
+use super::row::is_stored;
+
+/// Any bytes. The first says how long things last.
+pub fn check(data: &[u8]) {
+    let [spans, program @ ..] = data else { return };
+    let terms = terms(*spans);
+    let (mut row, mut now, mut auditor) = (None::<Vec<u8>>, Millis(1_000_000), Auditor::default());
+    for [what, whose, after] in program.as_chunks::<3>().0 {
+        now = now.plus(span(*after));
+        let stored = row.as_deref().map(read_record);
+        assert!(stored.as_ref().is_none_or(Result::is_ok), "what was written is read");
+        let stored = stored.and_then(Result::ok);
+        let event = event(*what, *whose, terms);
+        let gone = stored.clone().and_then(|record| record.at(now)).is_none();
+        let Step { change, verdict } = step(stored, event.clone(), now);
+        auditor.hear(&event, &verdict, gone, now);
+        apply(&mut row, change);
+    }
+}
+
+fn apply(row: &mut Option<Vec<u8>>, change: Change) {
+    let written: Record = match change {
+        Change::Keep => return,
+        Change::Delete => return *row = None,
+        Change::Insert(record) | Change::Update(record) | Change::Complete(record) => record,
+    };
+    is_stored(&written);
+    *row = Some(write_record(&written));
+}
+
+/// What was granted, and what has become of it.
+#[derive(Default)]
+struct Auditor {
+    /// Grants that have not been settled or released, and when their leases are over. Several where a
+    /// doubt was run again: released, that leaves the doubt with its own lease.
+    granted: Vec<(Lease, Millis)>,
+    /// Whose settles were kept: one whose answer was lost may come again, and is told the same.
+    settled: Vec<Lease>,
+    /// Whether the operation may have been executed by what this key knows.
+    executed: bool,
+}
+
+impl Auditor {
+    fn hear(&mut self, event: &Event, verdict: &Verdict, gone: bool, now: Millis) {
+        if gone {
+            // Released, or everything that was promised of it is over.
+            *self = Self::default();
+        }
+        match (event, verdict) {
+            (Event::Claim(claim, _), Verdict::Granted(run)) => self.grant(claim, run.attempt, now),
+            (Event::Claim(..), Verdict::Kept(_) | Verdict::Stale | Verdict::Absent) => {
+                panic!("a claim is told {verdict:?}");
+            }
+            (Event::Settle(lease, _), Verdict::Kept(expires)) => {
+                assert!(expires.is_some());
+                let again = self.settled.contains(lease);
+                assert!(again || self.holds(*lease), "settled by {lease:?}");
+                if self.holds(*lease) {
+                    self.settled.push(*lease);
+                    self.granted.clear();
+                }
+            }
+            (Event::Release(lease), Verdict::Kept(_)) => {
+                assert!(self.holds(*lease), "released by {lease:?}");
+                self.granted.retain(|(holder, _)| holder != lease);
+            }
+            _ => {}
+        }
+    }
+
+    fn grant(&mut self, claim: &Claim, attempt: u32, now: Millis) {
+        let live = |(_, until): &&(Lease, Millis)| now < *until;
+        if let Some((holder, _)) = self.granted.iter().find(live) {
+            assert_eq!(*holder, claim.lease, "two leases are live");
+            return;
+        }
+        let again = claim.strategy == Strategy::FailOnRunning
+            || claim.on_in_doubt == OnInDoubt::Retry && attempt > 1;
+        assert!(again || !self.executed, "executed again by itself: {claim:?}");
+        self.granted.push((claim.lease, now.plus(claim.terms.lease)));
+        self.executed = true;
+    }
+
+    fn holds(&self, lease: Lease) -> bool {
+        self.granted.iter().any(|(holder, _)| *holder == lease)
+    }
+}
+
+fn terms(bits: u8) -> Terms {
+    let of = |bit: u8, short, long| Millis(if bits >> bit & 1 == 0 { short } else { long });
+    Terms {
+        lease: of(0, 10_000, 75_000),
+        ttl: of(1, 1_000, 100_000),
+        tombstone: of(2, 0, 50_000),
+        doubt_ttl: of(3, 5_000, u64::MAX),
+    }
+}
+
+/// From nothing to years, and the ends of leases and ttls.
+fn span(byte: u8) -> Millis {
+    let unit = [0, 1, 999, 1_000, 10_000, 75_000, 100_000, 1 << 36][usize::from(byte >> 5)];
+    Millis(unit * u64::from(byte & 0x1f))
+}
+
+fn event(what: u8, whose: u8, terms: Terms) -> Event {
+    let lease = Lease([whose & 3; 16]);
+    let fingerprint = Fingerprint([whose >> 7; 32]);
+    let kept = if whose & 0x40 == 0 { Kept::Whole { bytes: 3 } } else { Kept::StatusOnly };
+    let status = 200 + u16::from(whose >> 2 & 0xf);
+    match what % 8 {
+        0..=3 => {
+            let strategy = match what >> 3 & 3 {
+                0 | 1 => Strategy::ReturnExisting,
+                2 => Strategy::Fail,
+                _ => Strategy::FailOnRunning,
+            };
+            let on_in_doubt = if what & 0x20 == 0 { OnInDoubt::Hold } else { OnInDoubt::Retry };
+            let kindred = if what & 0xc0 == 0xc0 { Kindred::Live } else { Kindred::None };
+            let wait = Millis(if what & 0x40 == 0 { 0 } else { 10_000 });
+            let form = if whose & 0x20 == 0 { Form::Bare } else { Form::Quoted };
+            let about = about(fingerprint);
+            Event::Claim(Claim { lease, about, strategy, on_in_doubt, terms, wait, form }, kindred)
+        }
+        4 => Event::Settle(lease, Reply { status, headers: Vec::new(), body: kept }),
+        5 => Event::Release(lease),
+        6 => Event::Doubt(lease),
+        _ => Event::Look(fingerprint),
+    }
+}
+
+fn about(fingerprint: Fingerprint) -> About {
+    About {
+        fingerprint,
+        kin: Kin([0xc1; 16]),
+        route: "charge".to_owned(),
+        method: "POST".to_owned(),
+        path: "/v1/payments".to_owned(),
+        correlation_id: "c-1".to_owned(),
+        created: Millis(0),
+    }
+}

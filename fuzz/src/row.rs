@@ -1,0 +1,156 @@
+//! A row as it lies on the disk, whoever wrote it: if it can be read, every event at every instant that
+//! matters leads to a row that can be read, and to nothing that a lease or a doubt forbids.
+
+use oncegate::fingerprint::Fingerprint;
+use oncegate::record::{
+    Change, Claim, Completed, Doubt, Due, Event, Form, Kindred, Lease, Millis, OnInDoubt, Record,
+    State, Step, Strategy, Verdict, step,
+};
+use oncegate::reply::{Kept, Reply};
+use oncegate::wire::{read_record, write_record};
+
+/// Any bytes.
+pub fn check(data: &[u8]) {
+    let Ok(record) = read_record(data) else { return };
+    for now in instants(&record) {
+        is_swept(&record, now);
+        for event in events(&record) {
+            happens(&record, &event, now);
+        }
+    }
+}
+
+/// Around every instant that is written in the record.
+fn instants(record: &Record) -> Vec<Millis> {
+    let completed = |completed: &Completed| vec![completed.expires, completed.gone];
+    let doubt = |doubt: &Doubt| vec![doubt.until, doubt.closes, doubt.gone];
+    let mut instants = match &record.state {
+        State::Running(running) => vec![running.until, record.gone()],
+        State::Completed(it) | State::Expired(it) => completed(it),
+        State::InDoubt(it) | State::Closed(it) => doubt(it),
+    };
+    instants = instants
+        .into_iter()
+        .flat_map(|at| [at.0.saturating_sub(1), at.0, at.0.saturating_add(1)])
+        .chain([0, u64::MAX])
+        .map(Millis)
+        .collect();
+    instants.sort_unstable();
+    instants.dedup();
+    instants
+}
+
+fn is_swept(record: &Record, now: Millis) {
+    let (Due::Delete(due) | Due::Tombstone(due)) = record.due();
+    if record.due() == Due::Delete(due) && is_in_order(record) {
+        // Whoever asks after the row has gone hears what it would have said: nothing.
+        assert!(now < due || record.clone().at(now).is_none(), "swept while it counts, at {now:?}");
+    }
+    if let Some(tombstone) = record.clone().into_tombstone(now) {
+        is_stored(&tombstone);
+        assert_eq!(tombstone.due(), Due::Delete(record.gone()));
+        let fingerprint = |record: Record| record.at(now).map(|record| record.about.fingerprint);
+        assert_eq!(fingerprint(tombstone), fingerprint(record.clone()));
+    }
+}
+
+/// A reply expires before its tombstone goes; every row that is written says so.
+fn is_in_order(record: &Record) -> bool {
+    match &record.state {
+        State::Completed(it) | State::Expired(it) => it.expires <= it.gone,
+        State::InDoubt(it) | State::Closed(it) => it.closes <= it.gone,
+        State::Running(_) => true,
+    }
+}
+
+pub(crate) fn is_stored(record: &Record) {
+    assert!(!matches!(record.state, State::Expired(_) | State::Closed(_)), "{record:?}");
+    assert_eq!(read_record(&write_record(record)).as_ref(), Ok(record));
+}
+
+/// A claim of each kind, and each end of a claim, by the record's own lease and by another.
+fn events(record: &Record) -> Vec<Event> {
+    let own = match &record.state {
+        State::Running(running) => Some(running.lease),
+        State::Completed(completed) | State::Expired(completed) => Some(completed.lease),
+        State::InDoubt(doubt) | State::Closed(doubt) => doubt.lease,
+    };
+    let foreign = Lease([0xfe; 16]).next();
+    let reply = Reply { status: 201, headers: Vec::new(), body: Kept::Whole { bytes: 1 } };
+    let mut events = Vec::new();
+    let Fingerprint(mut other) = record.about.fingerprint;
+    other[0] ^= 1;
+    for fingerprint in [record.about.fingerprint, Fingerprint(other)] {
+        events.push(Event::Look(fingerprint));
+        for lease in own.into_iter().chain([foreign]) {
+            for strategy in [Strategy::ReturnExisting, Strategy::Fail, Strategy::FailOnRunning] {
+                for on_in_doubt in [OnInDoubt::Hold, OnInDoubt::Retry] {
+                    let mut about = record.about.clone();
+                    about.fingerprint = fingerprint;
+                    let claim = Claim { lease, about, strategy, on_in_doubt, ..claim(record) };
+                    events.push(Event::Claim(claim, Kindred::None));
+                }
+            }
+        }
+    }
+    for lease in own.into_iter().chain([foreign]) {
+        let ends = [Event::Settle(lease, reply.clone()), Event::Release(lease)];
+        events.extend(ends.into_iter().chain([Event::Doubt(lease)]));
+    }
+    events
+}
+
+fn claim(record: &Record) -> Claim {
+    let span = Millis(1000);
+    let terms =
+        oncegate::record::Terms { lease: span, ttl: span, tombstone: Millis(0), doubt_ttl: span };
+    Claim {
+        lease: Lease([0; 16]),
+        about: record.about.clone(),
+        strategy: Strategy::Fail,
+        on_in_doubt: OnInDoubt::Hold,
+        terms,
+        wait: span,
+        form: Form::Bare,
+    }
+}
+
+fn happens(record: &Record, event: &Event, now: Millis) {
+    let Step { change, verdict } = step(Some(record.clone()), event.clone(), now);
+    match &change {
+        Change::Insert(written) | Change::Update(written) | Change::Complete(written) => {
+            is_stored(written);
+        }
+        Change::Keep | Change::Delete => {}
+    }
+    let found = record.clone().at(now);
+    let context = || format!("{event:?} at {now:?} on {record:?}");
+    match (event, found.map(|found| found.state)) {
+        (_, None) => {}
+        (Event::Look(_), _) => assert_eq!(change, Change::Keep, "{}", context()),
+        (Event::Claim(claim, _), Some(state)) => {
+            let granted = matches!(verdict, Verdict::Granted(_));
+            let same = claim.about.fingerprint == record.about.fingerprint;
+            let may = match state {
+                State::Running(running) => running.lease == claim.lease,
+                State::Completed(_) | State::Expired(_) => {
+                    same && claim.strategy == Strategy::FailOnRunning
+                }
+                State::InDoubt(doubt) => {
+                    same && claim.on_in_doubt == OnInDoubt::Retry && now >= doubt.until
+                }
+                State::Closed(_) => false,
+            };
+            assert!(may || !granted, "{}", context());
+            assert!(granted || change == Change::Keep, "{}", context());
+        }
+        (Event::Settle(lease, _) | Event::Release(lease) | Event::Doubt(lease), Some(state)) => {
+            let holds = match state {
+                State::Running(running) => running.lease == *lease,
+                State::InDoubt(doubt) => doubt.lease == Some(*lease),
+                State::Completed(_) | State::Expired(_) | State::Closed(_) => false,
+            };
+            assert!(holds || change == Change::Keep, "{}", context());
+        }
+    }
+}

@@ -1,0 +1,2 @@
+#![no_main]
+oncegate_fuzz::target!(row);
