@@ -96,16 +96,16 @@ describe("overload", { timeout: 280_000 }, () => {
     }));
 
   test("waiters that hang up leave their places and their memory", () =>
-    through({ routes: [{ ...post, name: "slow", path: "/{*rest}", wait: "9s" }] }, async (worker, origin) => {
+    through({ routes: [{ ...post, name: "slow", path: "/{*rest}", wait: "20s" }] }, async (worker, origin) => {
       const it = await running(worker, origin);
       const before = worker.megabytes;
       const waiters = Array.from({ length: PLACES }, () => worker.open({ path: it.path, key: it.key, body: '{"amount":10}', headers: [["Content-Type", "application/json"]] }));
       // Who looks takes a place too, for a second.
       const look = async () => (await it.send({ headers: [["Prefer", "wait=1"], ["Content-Type", "application/json"]], body: '{"amount":10}' })).status;
       const looks = () => Promise.all(Array.from({ length: 10 }, look));
-      await until(async () => (await looks()).includes(503), { ms: 12_000, every: 1, what: "the shard is full" });
+      await until(async () => (await looks()).includes(503), { ms: 18_000, every: 1, what: "the shard is full" });
       waiters.forEach((waiter, n) => (n % 2 ? waiter.close() : waiter.reset()));
-      await until(async () => !(await looks()).includes(503), { ms: 20_000, what: "there are places again" });
+      await until(async () => !(await looks()).includes(503), { ms: 30_000, what: "there are places again" });
       const duplicate = it.send();
       it.open();
       isExecuted(await it.first);
