@@ -1,0 +1,65 @@
+// `npm run nightly`: the fault runs at full length, and the figures that they end with.
+//
+//   npm run nightly -- kills fuzz    only these: histories, kills, overload, fuzz
+//
+// Each part is what `npm test` runs in a few seconds, told to take its time. A part prints lines
+// "figures: {…}"; what they say is gathered here, and written to .tools/nightly.json.
+
+import { writeFileSync } from 'node:fs';
+import { join, relative } from 'node:path';
+import { build } from './build.mjs';
+import { CARGO_PROGRESS, ROOT, Stop, TOOLS, childEnv, main, run, say, seconds, withoutChatter } from './run.mjs';
+import { TO_BUILD, node, setUp, toolEnv } from './setup.mjs';
+
+const LONG = { ONCEGATE_NIGHTLY: '1' };
+const PART_MS = String(30 * 60_000);
+
+const PARTS = {
+  histories: () => part('histories', 'cargo', ['test', '--no-default-features', '--test', 'host', 'prove::', '--', '--nocapture'], childEnv({ ...CARGO_PROGRESS, ...LONG })),
+  kills: () => onWorkerd('kills', 'kill'),
+  overload: () => onWorkerd('overload', 'overload'),
+  fuzz: () => part('fuzz', process.execPath, [join('fuzz', 'run.mjs')], childEnv(LONG)),
+};
+
+// What must be nothing, by the names that the parts use.
+const FAULTS = /^(violations|duplicate_executions|lost_replies|stuck_keys|wrong_ends|crashes)$/;
+
+async function nightly(names) {
+  const unknown = names.find((name) => !PARTS[name]);
+  if (unknown) throw new Stop(`no part "${unknown}": there are ${Object.keys(PARTS).join(', ')}`);
+  const [since, figures, failed] = [performance.now(), [], []];
+  for (const name of names.length ? names : Object.keys(PARTS)) {
+    const done = await PARTS[name]();
+    figures.push(...done.figures);
+    if (!done.passed) failed.push(name);
+  }
+  const file = join(TOOLS, 'nightly.json');
+  writeFileSync(file, `${JSON.stringify(figures, null, 1)}\n`);
+  say('');
+  for (const { part, ...counts } of figures) say(`${part}: ${Object.entries(counts).map(spelled).join(', ')}`);
+  const faults = figures.flatMap((line) => Object.entries(line)).filter(([name]) => FAULTS.test(name));
+  const sum = faults.reduce((total, [, count]) => total + count, 0);
+  say(`\n${sum} faults found, ${seconds(since)} (${relative(ROOT, file)})`);
+  if (sum || failed.length) throw new Stop(`${failed.join(', ') || 'a part'} failed: see above`);
+}
+
+async function onWorkerd(name, file) {
+  await setUp(...TO_BUILD, 'node');
+  say(await build());
+  const args = ['--test', '--test-reporter=spec', '--test-force-exit', `--test-timeout=${PART_MS}`, join('tests', 'workerd', `${file}.test.mjs`)];
+  return part(name, node(), args, toolEnv(LONG));
+}
+
+async function part(name, command, args, env) {
+  const since = performance.now();
+  const { code, output, log } = await run(name, command, args, { env, name: `nightly-${name}` });
+  const figures = [...output.matchAll(/figures: (\{.*\})/g)].map(([, line]) => JSON.parse(line));
+  if (code !== 0) console.error(withoutChatter(output).slice(-6_000));
+  const passed = code === 0 && figures.length > 0;
+  say(`${passed ? 'ok' : 'FAILED'} ${name}, ${seconds(since)} (all output in ${log})`);
+  return { passed, figures };
+}
+
+const spelled = ([name, value]) => `${name} ${typeof value === 'object' ? JSON.stringify(value) : value}`;
+
+await main(() => nightly(process.argv.slice(2)));
