@@ -1,6 +1,6 @@
 //! The world of one guarded request: its Ledger, its origin, its clock.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -10,11 +10,11 @@ use wasm_bindgen_futures::JsFuture;
 use web_sys::Headers;
 
 use super::body::{Room, message};
-use super::js;
 use super::origin::{self, Answer, Body};
+use super::{faults, js};
 use crate::admission::{Guarded, KEY_HEADER};
 use crate::ask::{Ask, Told};
-use crate::filter::{Unreachable, World};
+use crate::filter::{Reached, Unreachable, World};
 use crate::key::{self, KeyId};
 use crate::outcome::Failure;
 use crate::policy::Policy;
@@ -44,6 +44,8 @@ pub(super) struct Exchange {
     pub(super) body: RefCell<Option<Room>>,
     /// Where requests go.
     pub(super) policy: Rc<Policy>,
+    /// How far it has come, for whoever must answer where it breaks off.
+    pub(super) reached: Rc<Cell<Reached>>,
 }
 
 impl World for Exchange {
@@ -56,6 +58,10 @@ impl World for Exchange {
         ask: &Ask,
         heard: Option<&Answer>,
     ) -> Result<Told<Uint8Array>, Unreachable> {
+        faults::here("ask");
+        if let Ask::Claim(claim, _) = ask {
+            self.reached.set(Reached::Claim(claim.lease));
+        }
         let addressed = Addressed { key: *key, shards: self.policy.shards, ask: ask.clone() };
         let body = heard.and_then(|heard| match &heard.body {
             Body::Whole(bytes, _) => Some(bytes),
@@ -75,11 +81,18 @@ impl World for Exchange {
     }
 
     async fn forward(&self, run: Run) -> Result<Answer, Failure> {
+        faults::here("granted");
         let init = self.request_init(run).map_err(|_| Failure::NeverSent)?;
+        if let Reached::Claim(lease) = self.reached.get() {
+            self.reached.set(Reached::Origin(lease));
+        }
         // Not held while the origin works: only the runtime needs the bytes then, and a future whose
         // context dies would hold them for ever.
         let free = || drop(self.body.take());
-        origin::forward(&self.address, init, self.binding.as_ref(), &self.guarded.route, free).await
+        let binding = self.binding.as_ref();
+        let heard = origin::forward(&self.address, init, binding, &self.guarded.route, free).await;
+        faults::here("answered");
+        heard
     }
 
     async fn probe(&self) -> Result<Answer, Failure> {

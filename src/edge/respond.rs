@@ -6,6 +6,7 @@ use wasm_bindgen_futures::JsFuture;
 use web_sys::Headers;
 use worker::Context;
 
+use super::alone::afterwards;
 use super::js;
 use super::origin::{self, Body};
 use crate::admission::Head;
@@ -133,7 +134,7 @@ pub(super) fn stream(
     }
     let pipe = js::IdentityTransformStream::new()?;
     let readable = pipe.readable();
-    context.wait_until(async move {
+    afterwards(context, async move {
         // A break on either side reaches the other one as an aborted stream.
         if let Err(error) = pump(chunks, rest.unchecked_ref(), &pipe.writable()).await {
             worker::console_log!("a streamed body broke off: {}", js::text(&error));

@@ -9,6 +9,7 @@
 //! `WITHOUT ROWID` keeps an INSERT at one row written: a rowid table with a BLOB key has a hidden index.
 
 use std::cell::Cell;
+use std::panic::AssertUnwindSafe;
 
 use js_sys::{Array, Uint8Array};
 use wasm_bindgen::prelude::wasm_bindgen;
@@ -277,7 +278,9 @@ impl Store {
     }
 
     fn together(&self, work: impl Fn() -> Result<(), JsValue>) -> Result<(), JsValue> {
-        self.storage.transaction_sync(&mut || work()).map(|_| ())
+        // A panic in there is an exception to the runtime, which takes everything back.
+        let work = AssertUnwindSafe(work);
+        self.storage.transaction_sync(&mut || (*work)()).map(|_| ())
     }
 
     fn exec(&self, query: &str, values: &[JsValue]) -> Result<(), JsValue> {
