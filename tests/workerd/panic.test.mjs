@@ -113,6 +113,28 @@ describe("a fault in one request", { timeout: 120_000 }, () => {
         assert.equal(it.count(), 1);
       });
     }
+    for (const [place, when, isAnswer, isTold] of [
+      ["answered", "when the origin has answered", (first) => isProblem(first, "outcome-unknown", 502), (joiner) => isProblem(joiner, "outcome-unknown")],
+      ["stored", "in the Ledger, with the reply written", (first) => isExecuted(first), (joiner, first) => isReplay(joiner, first, /^(joined|replayed)$/)],
+    ]) {
+      test(`${kind} ${when}: those who wait for it are told at once`, async () => {
+        const { opened, open } = gate();
+        const it = { path: freshPath(), key: freshKey() };
+        origin.on(it.path, async () => (await opened, { status: 201, body: "paid" }));
+        const first = worker.send(it);
+        await origin.reached(it.path);
+        const joiners = Array.from({ length: 5 }, () => worker.send(it));
+        isProblem(await worker.send({ ...it, headers: { Prefer: "wait=1" } }), "in-flight");
+        // An unguarded request goes by no such place itself.
+        await culprit(`${kind} ${place}`, { key: undefined });
+        const began = Date.now();
+        open();
+        isAnswer(await first);
+        for (const joiner of await Promise.all(joiners)) isTold(joiner, await first);
+        assert.ok(Date.now() - began < 1_500, `they waited ${Date.now() - began} ms`);
+        assert.equal(origin.count(it.path), 1);
+      });
+    }
     test(`${kind} in the Ledger's alarm: the sweep is tried again`, async () => {
       const count = () => rowsOf(worker).filter(({ table }) => table === "r").length;
       const before = count();
