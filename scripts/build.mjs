@@ -5,14 +5,27 @@
 
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { homedir } from 'node:os';
 import { join, relative, resolve } from 'node:path';
 import { gzipSync } from 'node:zlib';
-import { CARGO_PROGRESS, ROOT, Stop, TTY, alone, isMain, main, run, say, withoutChatter } from './run.mjs';
+import { CARGO_PROGRESS, ROOT, Stop, TTY, alone, ask, isMain, main, run, say, withoutChatter } from './run.mjs';
 import { check } from './check.mjs';
 import { TO_BUILD, npmBin, setUp, tool, toolEnv } from './setup.mjs';
 
 // Start-up at the edge is paid per byte; what is above this was not meant.
 const GZIPPED_KB_MAX = 250;
+
+// In Rust's default for Wasm a panic ends the instance and with it every request in flight. Unwinding ends
+// the one that panicked. It takes a standard library that is built with it, and for that cargo wants leave
+// for options it has not settled: with it the stable compiler does what only a nightly would. (worker-build's
+// own --panic-unwind does the same with a nightly, which the tests would then not be run with.)
+const UNWINDING = {
+  RUSTC_BOOTSTRAP: '1',
+  CARGO_UNSTABLE_BUILD_STD: 'std,panic_unwind',
+  CARGO_UNSTABLE_BUILD_STD_FEATURES: 'panic-unwind,optimize_for_size',
+};
+// What nobody reads: columns of places, `{:?}`.
+const COMPILED = ['-Cpanic=unwind', '-Zlocation-detail=file,line', '-Zfmt-debug=none'];
 
 const INPUTS = ['src', 'Cargo.toml', 'Cargo.lock', 'package-lock.json', 'scripts/build.mjs'];
 const OUTPUTS = ['index.js', 'index_bg.wasm'];
@@ -39,6 +52,8 @@ async function workerBuild(out, args) {
   const profile = args.some((arg) => /^--(dev|debug|release|profiling|profile(=.*)?)$/.test(arg)) ? [] : ['--release'];
   const env = toolEnv({
     ...CARGO_PROGRESS,
+    ...UNWINDING,
+    CARGO_ENCODED_RUSTFLAGS: (await rustFlags()).join('\x1f'),
     CARGO_TERM_COLOR: TTY ? 'always' : 'never',
     // A failure is the compiler's to explain, not worker-build's stack.
     RUST_BACKTRACE: '0',
@@ -53,6 +68,15 @@ async function workerBuild(out, args) {
   rmSync(join(out, '.tmp'), { recursive: true, force: true });
   console.error(withoutChatter(done.output).replace(/^Error: Compiling your crate[^]*/m, ''));
   throw new Stop(`the Worker does not build: see above (all output in ${done.log})`);
+}
+
+// Places are told from the roots of the standard library and of the crates, wherever those lie here.
+async function rustFlags() {
+  const sysroot = await ask('rustc', ['--print', 'sysroot']);
+  const crates = join(process.env.CARGO_HOME ?? join(homedir(), '.cargo'), 'registry', 'src');
+  const roots = [join(sysroot, 'lib', 'rustlib', 'src', 'rust', 'library'), crates];
+  const own = process.env.RUSTFLAGS?.split(' ').filter(Boolean) ?? [];
+  return [...own, ...COMPILED, ...roots.map((root) => `--remap-path-prefix=${root}/=`)];
 }
 
 // worker-build keeps the names of functions, a sixth of what is uploaded; a panic names file and line

@@ -60,6 +60,7 @@ export const npmBin = (name) => join(ROOT, 'node_modules', '.bin', name);
 const NEEDS = {
   rust: { missing: rustIsMissing, install: tellAboutRust },
   wasm: { missing: wasmIsMissing, install: addWasm },
+  std: { missing: stdIsMissing, install: addStd },
   lint: { missing: lintIsMissing, install: addLint },
   npm: { missing: npmIsMissing, install: installNpm },
   node: { missing: nodeIsMissing, install: installNode },
@@ -74,7 +75,7 @@ const NEEDS = {
 };
 
 /** What it takes to build the Worker. */
-export const TO_BUILD = ['rust', 'wasm', 'npm', 'worker-build', 'wasm-bindgen'];
+export const TO_BUILD = ['rust', 'wasm', 'std', 'npm', 'worker-build', 'wasm-bindgen'];
 
 // Rust, which is the user's to install; only its parts are added here.
 
@@ -119,6 +120,26 @@ async function addWasm() {
     throw new Stop(`Rust has no ${WASM} standard library: install Rust from https://rustup.rs, ${packaged}`);
   }
   if (done.code) throw new Stop(`"rustup target add ${WASM}" failed: try it by hand (output in ${done.log})`);
+}
+
+// The standard library is compiled together with the Worker, so that a panic unwinds (build.mjs).
+async function stdIsMissing() {
+  const sysroot = (await rustFolders())?.split('\n')[0];
+  return !sysroot || !existsSync(join(sysroot, 'lib', 'rustlib', 'src', 'rust', 'library', 'Cargo.lock'));
+}
+
+async function addStd() {
+  const args = ['component', 'add', 'rust-src'];
+  const why = 'in the Worker a panic must end one request only, and that takes compiling it anew';
+  const done = await run(`adding the source of Rust's standard library: ${why}`, 'rustup', args, {
+    announce: true,
+    name: 'rustup-src',
+  });
+  if (done.code === null) {
+    const packaged = "or your system's package of it (Debian: rust-src)";
+    throw new Stop(`the source of Rust's standard library is missing: install Rust from https://rustup.rs, ${packaged}`);
+  }
+  if (done.code) throw new Stop(`"rustup ${args.join(' ')}" failed: try it by hand (output in ${done.log})`);
 }
 
 async function lintIsMissing() {

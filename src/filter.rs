@@ -96,7 +96,7 @@ pub async fn filter<W: World>(
             Ok(Told::Granted(run)) => return execute(world, &order, run, respond).await,
             // The lease lapsed before its grant was heard of: nothing has been sent under it.
             Ok(Told::InDoubt { lease: Some(lease), .. }) if lease == order.claim.lease => {
-                end(world, &order, Ask::Release(lease), None).await;
+                end(world, &order.key, Ask::Release(lease), None).await;
                 order.claim.lease = lease.next();
                 continue;
             }
@@ -206,8 +206,8 @@ async fn probe<W: World>(
     };
     let patient_enough = over_for.is_some_and(|over_for| over_for >= route.probe_after);
     let ended = match heard.facts().status {
-        200 => end(world, order, Ask::Settle(lease, heard.reply()), Some(&heard)).await,
-        404 if patient_enough => end(world, order, Ask::Release(lease), None).await,
+        200 => end(world, &order.key, Ask::Settle(lease, heard.reply()), Some(&heard)).await,
+        404 if patient_enough => end(world, &order.key, Ask::Release(lease), None).await,
         _ => return Probed::StillInDoubt,
     };
     match ended {
@@ -246,7 +246,7 @@ async fn execute<W: World>(
             let told = within(world, FIRST_TRY, world.ask(&order.key, &doubt, None)).await;
             respond(unknown(504, "The origin did not answer in time."));
             if !matches!(told, Ok(Told::Kept(_) | Told::Stale)) {
-                end(world, order, doubt, None).await;
+                end(world, &order.key, doubt, None).await;
             }
             let lease_left = order.claim.terms.lease.since(order.route.timeout);
             if let Either::Left((heard, _)) = select(call, pin!(world.pause(lease_left))).await {
@@ -266,7 +266,7 @@ async fn conclude<W: World>(
     let heard = match heard {
         Ok(heard) => heard,
         Err(Failure::NeverSent) => {
-            let ended = end(world, order, Ask::Release(lease), None).await;
+            let ended = end(world, &order.key, Ask::Release(lease), None).await;
             let status =
                 if matches!(ended, Ended::Lost) { Status::Unknown } else { Status::Released };
             let detail =
@@ -274,7 +274,7 @@ async fn conclude<W: World>(
             return Answer::Problem(Problem::new(Code::OriginUnreachable, detail), Some(status));
         }
         Err(Failure::Unknown) => {
-            end(world, order, Ask::Doubt(lease), None).await;
+            end(world, &order.key, Ask::Doubt(lease), None).await;
             return unknown(
                 502,
                 "The connection to the origin failed before its answer was complete.",
@@ -286,7 +286,7 @@ async fn conclude<W: World>(
         Outcome::Store => {
             let reply = heard.reply();
             let is_stored = matches!(reply.body, Kept::Whole { .. });
-            match end(world, order, Ask::Settle(lease, reply), Some(&heard)).await {
+            match end(world, &order.key, Ask::Settle(lease, reply), Some(&heard)).await {
                 Ended::Kept(expires) => {
                     Answer::Heard(heard, Status::Executed, expires.filter(|_| is_stored))
                 }
@@ -295,13 +295,13 @@ async fn conclude<W: World>(
                 Ended::Lost => Answer::Heard(heard, Status::Unknown, None),
             }
         }
-        Outcome::Release => match end(world, order, Ask::Release(lease), None).await {
+        Outcome::Release => match end(world, &order.key, Ask::Release(lease), None).await {
             Ended::Kept(_) => Answer::Heard(heard, Status::Released, None),
             Ended::Stale => superseded(world, order, heard, Status::Released).await,
             Ended::Lost => Answer::Heard(heard, Status::Unknown, None),
         },
         Outcome::InDoubt => {
-            end(world, order, Ask::Doubt(lease), None).await;
+            end(world, &order.key, Ask::Doubt(lease), None).await;
             if is_sendable(facts.status) {
                 Answer::Heard(heard, Status::Unknown, None)
             } else {
@@ -333,6 +333,46 @@ async fn superseded<W: World>(
     }
 }
 
+/// How far a story had come that broke off in the middle, by a fault of the filter itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reached {
+    /// Nothing was asked of the Ledger.
+    NoClaim,
+    /// Nothing was handed to the origin, but a claim under this lease may have been granted.
+    Claim(Lease),
+    /// The origin may have the request, under this lease.
+    Origin(Lease),
+}
+
+impl Reached {
+    /// What the client is told.
+    #[must_use]
+    pub fn broke_off(self) -> (Problem, Option<Status>) {
+        match self {
+            Self::NoClaim | Self::Claim(_) => {
+                let detail = "The filter failed before anything was forwarded. Send the request again with the same key.";
+                (Problem::new(Code::StoreUnavailable, detail), None)
+            }
+            Self::Origin(_) => {
+                let detail = "The filter failed while the request was under way, so it is not known whether it was executed. Send it again with the same key.";
+                let problem = Problem::new(Code::OutcomeUnknown, detail).with_status(502);
+                (problem, Some(Status::Unknown))
+            }
+        }
+    }
+}
+
+/// Ends the claim of a story that broke off: nothing was sent, or nobody knows.
+pub async fn clear_up<W: World>(world: &W, key: &KeyId, reached: Reached) {
+    let ask = match reached {
+        Reached::NoClaim => return,
+        Reached::Claim(lease) => Ask::Release(lease),
+        // Where the reply was stored before, this changes nothing.
+        Reached::Origin(lease) => Ask::Doubt(lease),
+    };
+    end(world, key, ask, None).await;
+}
+
 pub(crate) enum Ended {
     Kept(Option<Millis>),
     Stale,
@@ -342,13 +382,13 @@ pub(crate) enum Ended {
 /// Ends the claim, with retries: the origin may have done its work, and this is what remembers it.
 pub(crate) async fn end<W: World>(
     world: &W,
-    order: &Order,
+    key: &KeyId,
     ask: Ask,
     heard: Option<&W::Heard>,
 ) -> Ended {
     let mut last = String::new();
     for round in 1..=END_TRIES {
-        match within(world, CALL_PATIENCE, world.ask(&order.key, &ask, heard)).await {
+        match within(world, CALL_PATIENCE, world.ask(key, &ask, heard)).await {
             Ok(Told::Kept(expires)) => return Ended::Kept(expires),
             // The first try may have done it, and this one found what that put back.
             Ok(Told::Stale) if round > 1 && matches!(ask, Ask::Release(_)) => {

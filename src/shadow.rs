@@ -48,7 +48,7 @@ pub async fn watch<W: World>(
             let in_time = world.now().since(started) <= order.route.timeout;
             // Whatever the origin says then, it would have been forwarded.
             say(if in_time { "executed" } else { Code::OutcomeUnknown.as_str() });
-            end(world, order, learnt(order, passed), None).await;
+            end(world, &order.key, learnt(order, passed), None).await;
         }
         Ok(Told::Replay(replay)) => say(match replay.reply.headers.as_slice() {
             [] => "replayed",
@@ -70,7 +70,7 @@ pub async fn watch<W: World>(
         Err(_) => {
             say(Code::StoreUnavailable.as_str());
             // It may be granted yet; a shadow of a doubt would only confuse the log.
-            end(world, order, Ask::Release(lease), None).await;
+            end(world, &order.key, Ask::Release(lease), None).await;
         }
     }
 }

@@ -62,10 +62,10 @@ impl Source {
         match kind {
             "header" => header_name(rest)
                 .map(Self::Header)
-                .ok_or_else(|| format!("name a header, not {rest:?}")),
+                .ok_or_else(|| format!("name a header, not \"{rest}\"")),
             "query" if !rest.is_empty() => Ok(Self::Query(rest.to_owned())),
             "body" => Pointer::parse(rest).map(Self::Body).ok_or_else(|| {
-                format!("be a JSON pointer such as body:/order/id (RFC 6901), not {rest:?}")
+                format!("be a JSON pointer such as body:/order/id (RFC 6901), not \"{rest}\"")
             }),
             "template" => template(rest).map(Self::Template),
             _ => Err(KINDS.to_owned()),

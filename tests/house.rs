@@ -91,6 +91,17 @@ fn only_the_edge_knows_the_platform_a_clock_or_chance() {
 }
 
 #[test]
+fn nothing_in_the_worker_is_said_by_debug() {
+    for file in files_in("src").into_iter().chain(files_in("src/edge")) {
+        if file.is_file() {
+            let text = fs::read_to_string(&file).unwrap();
+            // The Worker is built with `-Zfmt-debug=none`: it would say nothing.
+            assert!(!text.contains(":?}"), "{}", file.display());
+        }
+    }
+}
+
+#[test]
 fn nothing_but_the_edge_imports_the_edge() {
     for file in files_in("src").into_iter().filter(|path| path.extension().is_some()) {
         let text = fs::read_to_string(&file).unwrap();

@@ -1,21 +1,20 @@
 //! The world of one guarded request: its Ledger, its origin, its clock.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
 use js_sys::{Date, Uint8Array};
 use wasm_bindgen::{JsCast as _, JsValue};
-use wasm_bindgen_futures::{JsFuture, spawn_local};
+use wasm_bindgen_futures::JsFuture;
 use web_sys::Headers;
 
 use super::body::{Room, message};
-use super::js;
 use super::origin::{self, Answer, Body};
-use super::respond::pump;
+use super::{faults, js};
 use crate::admission::{Guarded, KEY_HEADER};
 use crate::ask::{Ask, Told};
-use crate::filter::{Unreachable, World};
+use crate::filter::{Reached, Unreachable, World};
 use crate::key::{self, KeyId};
 use crate::outcome::Failure;
 use crate::policy::Policy;
@@ -45,6 +44,8 @@ pub(super) struct Exchange {
     pub(super) body: RefCell<Option<Room>>,
     /// Where requests go.
     pub(super) policy: Rc<Policy>,
+    /// How far it has come, for whoever must answer where it breaks off.
+    pub(super) reached: Rc<Cell<Reached>>,
 }
 
 impl World for Exchange {
@@ -57,6 +58,10 @@ impl World for Exchange {
         ask: &Ask,
         heard: Option<&Answer>,
     ) -> Result<Told<Payload>, Unreachable> {
+        faults::here("ask");
+        if let Ask::Claim(claim, _) = ask {
+            self.reached.set(Reached::Claim(claim.lease));
+        }
         let addressed = Addressed { key: *key, shards: self.policy.shards, ask: ask.clone() };
         let body = heard.and_then(|heard| match &heard.body {
             Body::Whole(bytes, _) => Some(bytes),
@@ -76,11 +81,18 @@ impl World for Exchange {
     }
 
     async fn forward(&self, run: Run) -> Result<Answer, Failure> {
+        faults::here("granted");
         let init = self.request_init(run).map_err(|_| Failure::NeverSent)?;
+        if let Reached::Claim(lease) = self.reached.get() {
+            self.reached.set(Reached::Origin(lease));
+        }
         // Not held while the origin works: only the runtime needs the bytes then, and a future whose
         // context dies would hold them for ever.
         let free = || drop(self.body.take());
-        origin::forward(&self.address, init, self.binding.as_ref(), &self.guarded.route, free).await
+        let binding = self.binding.as_ref();
+        let heard = origin::forward(&self.address, init, binding, &self.guarded.route, free).await;
+        faults::here("answered");
+        heard
     }
 
     async fn probe(&self) -> Result<Answer, Failure> {
@@ -202,25 +214,16 @@ pub(super) async fn call(
     // The name is part of the stored data.
     let stub = ledger.get_by_name(&format!("shard-{shard}"), &options)?;
     let init = |method, body| js::object(&[("method", JsValue::from_str(method)), ("body", body)]);
-    let sent = match body {
-        Some(body) if body.byte_length() > SMALL => {
-            // The Ledger is told the length first, and reads when there is room for it; until then the
-            // bytes are here, and only here.
-            let bytes = u64::from(body.byte_length());
-            let pipe = js::FixedLengthStream::new(head.len() as u64 + bytes)?;
-            let init = init("PUT", pipe.readable());
-            let sent = stub.fetch(&JsValue::from_str(&format!("https://ledger/{bytes}")), &init)?;
-            let parts = vec![Uint8Array::from(head), body.clone()];
-            spawn_local(async move {
-                // Where it breaks off the call fails too, and says so.
-                let _ = pump(parts, None, &pipe.writable()).await;
-            });
-            sent
+    let frame = join(head, body);
+    let sent = match body.map(Uint8Array::byte_length) {
+        // The Ledger is told the length first, and reads when there is room for it. Bytes and not a stream:
+        // only those can the runtime send again by itself
+        // (developers.cloudflare.com, durable-objects/best-practices/automatic-retries).
+        Some(bytes) if bytes > SMALL => {
+            let address = JsValue::from_str(&format!("https://ledger/{bytes}"));
+            stub.fetch(&address, &init("PUT", frame.into()))?
         }
-        body => {
-            let init = init("POST", join(head, body).into());
-            stub.fetch(&JsValue::from_str("https://ledger/"), &init)?
-        }
+        _ => stub.fetch(&JsValue::from_str("https://ledger/"), &init("POST", frame.into()))?,
     };
     let response: web_sys::Response = JsFuture::from(sent).await?.unchecked_into();
     let (head, body) = if response.status() == STREAMED {

@@ -1,6 +1,5 @@
 //! JavaScript calls of the platform. Each is bound with `catch`: a throw that crosses Wasm unannounced
-//! resets the instance and with it every request in flight (the crate's own SQL cursor is bound
-//! without).
+//! ends its task without an answer (the crate's own SQL cursor is bound without).
 
 use js_sys::{Array, Object, Promise, Reflect, Uint8Array};
 use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
@@ -127,6 +126,13 @@ extern "C" {
     pub(crate) type Cursor;
     #[wasm_bindgen(method, catch, js_name = toArray)]
     pub(crate) fn to_array(this: &Cursor) -> Result<Array, JsValue>;
+}
+
+#[wasm_bindgen(inline_js = "export function attempt(work) { work(); }")]
+extern "C" {
+    /// Does `work`, and catches whatever it throws.
+    #[wasm_bindgen(catch)]
+    pub(crate) fn attempt(work: &mut dyn FnMut()) -> Result<(), JsValue>;
 }
 
 /// A property, or `undefined` where there is none or reading it throws.

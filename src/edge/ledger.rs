@@ -18,13 +18,14 @@ use worker::{
     Delay, DurableObject, Env, Method, Request, Response, State, durable_object, wasm_bindgen,
 };
 
+use super::alone::{BrokeOff, alone};
 use super::body::message;
 use super::exchange::{SMALL, call, join, now, split};
-use super::js;
 use super::outgoing::{self, Large, Settled};
 use super::parked::Parked;
 use super::places::{Place, Places};
 use super::store::{Lies, Others, PIECE, Store, Stored};
+use super::{faults, js};
 use crate::ask::{Ask, CredentialChange, How, Replay, Told};
 use crate::key::KeyId;
 use crate::record::{
@@ -54,6 +55,11 @@ pub struct Ledger {
     /// The next sweep comes no sooner: a pass costs as much as the shard has rows.
     sweep_from: Cell<Millis>,
 }
+
+// A panic in one request leaves what the others use as it was: every borrow of a cell ends before
+// anything that can panic, and the rows are written in one transaction.
+impl std::panic::UnwindSafe for Ledger {}
+impl std::panic::RefUnwindSafe for Ledger {}
 
 #[derive(Clone, Copy)]
 enum Alarm {
@@ -106,7 +112,11 @@ impl DurableObject for Ledger {
 
     async fn alarm(&self) -> worker::Result<Response> {
         self.alarm.set(Alarm::Off);
-        self.sweep().await?;
+        match alone(self.sweep()).await {
+            Ok(swept) => swept?,
+            // The runtime tries a failed alarm again.
+            Err(BrokeOff) => return Err("the sweep failed".into()),
+        }
         Response::empty()
     }
 }
@@ -147,9 +157,15 @@ impl Ledger {
                 return failed(format!("the question is unreadable: {at}"));
             }
         };
-        match self.answer(addressed, &body).await {
-            Ok(answer) => (prefix.version, answer),
-            Err(error) => failed(js::text(&error)),
+        let key = addressed.key;
+        match alone(self.answer(addressed, &body)).await {
+            Ok(Ok(answer)) => (prefix.version, answer),
+            Ok(Err(error)) => failed(js::text(&error)),
+            Err(BrokeOff) => {
+                // It may have been written before: those who wait for the key ask again.
+                self.parked.wake(key, &None);
+                failed("the Ledger failed, its log says where".to_owned())
+            }
         }
     }
 
@@ -241,7 +257,9 @@ impl Ledger {
         };
         let Step { change, verdict } =
             step(stored.as_ref().map(|stored| stored.record.clone()), event, now);
+        faults::here("step");
         store.apply(key, stored.as_ref(), around, &change, body)?;
+        faults::here("stored");
         self.wake(key, &change, body);
         if let Change::Insert(record) | Change::Update(record) | Change::Complete(record) = &change
         {
@@ -376,6 +394,7 @@ impl Ledger {
 
     /// One pass over the shard in bounded batches. Between two batches other requests get their turn.
     async fn sweep(&self) -> Result<(), JsValue> {
+        faults::here("sweep");
         let store = self.store()?;
         let (mut after, mut rows, mut next) = (None, 0, None);
         while let Some(batch) = store.sweep(after.as_ref(), now())? {

@@ -10,9 +10,10 @@ use std::time::Duration;
 use futures_util::future::{Either, select};
 use js_sys::Uint8Array;
 use wasm_bindgen::{JsCast as _, JsValue};
-use wasm_bindgen_futures::{JsFuture, spawn_local};
+use wasm_bindgen_futures::JsFuture;
 use worker::Delay;
 
+use super::alone::aside;
 use super::exchange::{STREAMED, now};
 use super::js;
 use super::places::{Place, Places};
@@ -58,7 +59,7 @@ pub(super) fn stream(
     let init = js::object(&[("status", JsValue::from(STREAMED))]);
     let response = js::NewResponse::new(&pipe.readable(), &init)?.unchecked_into();
     let writer = pipe.writable().get_writer()?;
-    spawn_local(async move {
+    aside(async move {
         let to = To { writer, places, started: now() };
         if let Err(why) = to.all(&head, &body, &store).await {
             // The reader sees that it was cut. One who has left needs to see nothing.

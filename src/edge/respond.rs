@@ -6,6 +6,7 @@ use wasm_bindgen_futures::JsFuture;
 use web_sys::Headers;
 use worker::Context;
 
+use super::alone::afterwards;
 use super::body::Room;
 use super::exchange::{Payload, SMALL};
 use super::js;
@@ -162,7 +163,7 @@ fn through(
     context: &Context,
 ) -> JsValue {
     let readable = pipe.readable();
-    context.wait_until(async move {
+    afterwards(context, async move {
         // A break on either side reaches the other one as an aborted stream.
         if let Err(error) = pump(first, rest, &pipe.writable()).await {
             worker::console_log!("a streamed body broke off: {}", js::text(&error));
@@ -173,7 +174,7 @@ fn through(
 }
 
 /// Writes these bytes and then the rest of a stream, to its end.
-pub(super) async fn pump(
+async fn pump(
     first: Vec<Uint8Array>,
     rest: Option<web_sys::ReadableStream>,
     to: &js::Writable,

@@ -13,6 +13,7 @@
 //! index by operation, which costs two rows written more, and nobody else has to pay for it.
 
 use std::cell::Cell;
+use std::panic::AssertUnwindSafe;
 
 use js_sys::{Array, ArrayBuffer, Uint8Array};
 use wasm_bindgen::prelude::wasm_bindgen;
@@ -356,7 +357,9 @@ impl Store {
     }
 
     fn together(&self, work: impl Fn() -> Result<(), JsValue>) -> Result<(), JsValue> {
-        self.storage.transaction_sync(&mut || work()).map(|_| ())
+        // A panic in there is an exception to the runtime, which takes everything back.
+        let work = AssertUnwindSafe(work);
+        self.storage.transaction_sync(&mut || (*work)()).map(|_| ())
     }
 
     fn exec(&self, query: &str, values: &[JsValue]) -> Result<(), JsValue> {

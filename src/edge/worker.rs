@@ -1,7 +1,7 @@
 //! The fetch event: what is not guarded is handed on untouched; what is goes through
 //! [`crate::filter`] inside `wait_until`, so that a client that hangs up loses nothing.
 
-use std::cell::RefCell;
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 
 use futures_channel::oneshot;
@@ -10,13 +10,14 @@ use wasm_bindgen::{JsCast as _, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use worker::{Context, Env, event};
 
+use super::alone::{BrokeOff, afterwards, alone};
 use super::body::{self, Of, Read, Room};
 use super::exchange::{Exchange, lapsed};
 use super::respond::{self, Client, Response, plain_problem};
-use super::{js, origin, vars};
+use super::{faults, js, origin, vars};
 use crate::admission::{self, Admission, Guarded, Head, admit, consider};
-use crate::answer::{Answer, Status};
-use crate::filter::{Order, filter};
+use crate::answer::Answer;
+use crate::filter::{Order, Reached, clear_up, filter};
 use crate::outcome::Failure;
 use crate::policy::{Misconfigured, Origin, Policy};
 use crate::problem::{Code, Problem};
@@ -29,13 +30,15 @@ use crate::target::Address;
 
 #[event(fetch)]
 async fn fetch(request: web_sys::Request, env: Env, context: Context) -> worker::Result<Response> {
-    let asked = Asked { env: env.into(), context, request };
-    match asked.serve().await {
-        Ok(response) => Ok(response),
-        Err(error) => {
+    let reached = Rc::new(Cell::new(Reached::NoClaim));
+    let asked = Asked { env: env.into(), context, request, client: OnceCell::new(), reached };
+    match alone(asked.serve()).await {
+        Ok(Ok(response)) => Ok(response),
+        Ok(Err(error)) => {
             worker::console_error!("{}: {}", asked.request.method(), js::text(&error));
             Ok(plain_problem(502, "Bad Gateway")?)
         }
+        Err(BrokeOff) => Ok(asked.broke_off()?),
     }
 }
 
@@ -44,6 +47,10 @@ struct Asked {
     request: web_sys::Request,
     env: JsValue,
     context: Context,
+    /// Whom to answer, once it is known to be guarded.
+    client: OnceCell<Client>,
+    /// How far a guarded one has come.
+    reached: Rc<Cell<Reached>>,
 }
 
 /// What has been read of a request's body.
@@ -58,6 +65,8 @@ enum Body {
 
 impl Asked {
     async fn serve(&self) -> Result<Response, JsValue> {
+        faults::arm(&self.request);
+        faults::here("start");
         let method = self.request.method();
         let headers = self.request.headers();
         let header = |name: &str| headers.get(name).ok().flatten();
@@ -165,35 +174,47 @@ impl Asked {
         head: &Head<'_>,
         body: Body,
     ) -> Result<Response, JsValue> {
-        let client = Client::new(guarded.correlation_id.clone(), Some(&guarded.route), head);
+        let client = self.client.get_or_init(|| {
+            Client::new(guarded.correlation_id.clone(), Some(&guarded.route), head)
+        });
         let body = match self.whole(body, &guarded.route).await {
             Ok(body) => body,
             Err((problem, _)) => return client.problem(&problem, None),
         };
         let digest = digest(body.as_ref(), &guarded.route).await?;
+        faults::here("read");
         let (exchange, order) = self.exchange(policy, guarded, head, &digest, body)?;
         let (sender, answer) = oneshot::channel();
         // Registered before anything is claimed: after a disconnect it would be too late, and only what
         // is registered lives on, for at most 30 s (developers.cloudflare.com, workers/runtime-apis/context).
         self.context.wait_until(async move {
-            filter(&exchange, order, |said| {
+            let key = order.key;
+            let story = filter(&exchange, order, |said| {
                 // Nobody to answer is no reason to stop.
                 let _ = sender.send(said);
-            })
-            .await;
+            });
+            if let Err(BrokeOff) = alone(story).await {
+                clear_up(&exchange, &key, exchange.reached.get()).await;
+            }
         });
         match answer.await {
             Ok(Answer::Problem(problem, status)) => client.problem(&problem, status),
             Ok(Answer::Heard(heard, status, expires)) => {
+                faults::here("heard");
                 client.heard(heard, status, expires, &self.context)
             }
             Ok(Answer::Stored(replay)) => client.stored(&replay, &self.context),
-            Err(oneshot::Canceled) => {
-                let detail = "The filter failed while the request was under way, so it is not known whether it was executed. Send it again with the same key.";
-                let problem = Problem::new(Code::OutcomeUnknown, detail).with_status(502);
-                client.problem(&problem, Some(Status::Unknown))
-            }
+            Err(oneshot::Canceled) => self.broke_off(),
         }
+    }
+
+    /// The answer where a fault of the filter itself ended the work in the middle.
+    fn broke_off(&self) -> Result<Response, JsValue> {
+        let Some(client) = self.client.get() else {
+            return plain_problem(500, "Internal Server Error");
+        };
+        let (problem, status) = self.reached.get().broke_off();
+        client.problem(&problem, status)
     }
 
     /// Forwards as if unguarded, and logs what enforcing would have answered.
@@ -215,7 +236,7 @@ impl Asked {
         let (exchange, order) = self.exchange(policy, guarded, head, &digest, None)?;
         let reply_max = order.route.reply_max;
         let (tell, told) = oneshot::channel::<Passed>();
-        self.context.wait_until(async move {
+        afterwards(&self.context, async move {
             let passed = async { told.await.map_err(|oneshot::Canceled| Failure::Unknown) };
             let id = &order.claim.about.correlation_id;
             watch(&exchange, &order, passed, |would| log_shadow(&order.route, would, id)).await;
@@ -246,6 +267,7 @@ impl Asked {
             headers: self.request.headers(),
             body: RefCell::new(body),
             policy: policy.clone(),
+            reached: self.reached.clone(),
         };
         Ok((exchange, order))
     }

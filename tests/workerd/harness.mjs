@@ -17,7 +17,7 @@ export { gate, startOrigin } from "./origin.mjs";
 
 const here = import.meta.dirname;
 const root = path.resolve(here, "../..");
-const build = path.resolve(process.env.ONCEGATE_BUILD ?? path.join(root, "build"));
+const usualBuild = path.resolve(process.env.ONCEGATE_BUILD ?? path.join(root, "build"));
 // The platform's own binary: bin/workerd is a script around it where npm runs no install scripts, and a
 // SIGKILL of that would miss it.
 const { default: workerd } = createRequire(createRequire(path.join(root, "package.json")).resolve("wrangler"))("workerd");
@@ -39,6 +39,7 @@ for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"]) process.once(signal, () =>
  *   vars      more vars, each bound as JSON, as wrangler does
  *   ledger    "faulty": LEDGER leads through faulty-ledger.worker.mjs, which can be told to misbehave
  *   watcher   with a faulty Ledger: a URL that is told of every call, before and after, and may hold it back
+ *   build     the folder of another build than ONCEGATE_BUILD names
  *   objects   true: `evict()` and `abort()` work on the Ledger objects
  */
 export async function start(options = {}) {
@@ -186,7 +187,7 @@ function sockets({ objects, ledger }) {
 
 /** The config of the runtime, in Cap'n Proto's text form. */
 function capnp(options, disk) {
-  const { origin = null, binding = false, routes, shards = 4, vars = {}, ledger, watcher, objects } = options;
+  const { origin = null, binding = false, routes, shards = 4, vars = {}, ledger, watcher, objects, build = usualBuild } = options;
   const text = (value) => JSON.stringify(value);
   const json = (value) => text(JSON.stringify(value));
   const all = { ...(shards !== null && { SHARDS: shards }), ...(routes && { ROUTES: routes }), ...vars };
