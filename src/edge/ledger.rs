@@ -44,7 +44,7 @@ pub struct Ledger {
     incoming: Rc<Places>,
     /// Bytes of large replies that go out.
     outgoing: Rc<Places>,
-    /// Leases that were released a moment ago.
+    /// Leases that were released or settled a moment ago.
     released: RefCell<Released>,
     /// When the alarm is set for; unknown until asked after a start.
     alarm: Cell<Alarm>,
@@ -234,8 +234,8 @@ impl Ledger {
         let now = now();
         let mut around = 0;
         let (stored, event) = match ask {
-            // A copy of a claim that was on its way while its lease was given back: granting it would
-            // leave the key to nobody.
+            // A copy of a claim that was on its way while its lease was given back or settled: granting
+            // it would leave the key to nobody.
             Ask::Claim(claim, _) if self.released.borrow().has(claim.lease, now) => {
                 return Ok(Found::Answer((Told::Stale, None)));
             }
@@ -246,7 +246,10 @@ impl Ledger {
                 around = near.around;
                 (near.stored, Event::Claim(claim, kindred))
             }
-            Ask::Settle(lease, reply) => (store.find(key)?, Event::Settle(lease, reply)),
+            Ask::Settle(lease, reply) => {
+                self.released.borrow_mut().remember(lease, now);
+                (store.find(key)?, Event::Settle(lease, reply))
+            }
             Ask::Release(lease) => {
                 self.released.borrow_mut().remember(lease, now);
                 (store.find(key)?, Event::Release(lease))

@@ -9,28 +9,29 @@
 //! await; the Ledger may forget who waits, but no row; the origin may answer late, wrongly or never.
 
 mod calls;
+mod history;
 mod ledger;
+mod planted;
 mod render;
-mod seat;
+mod story;
 
-use std::cell::RefCell;
-use std::pin::Pin;
+use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
 
-use futures_channel::oneshot::{self, Receiver};
 use oncegate::ask::Ask;
-use oncegate::filter::{Heard as _, Order, World as _, filter};
+use oncegate::filter::Order;
 use oncegate::key::KeyId;
 use oncegate::outcome::Failure;
-use oncegate::record::{Millis, Run};
-use oncegate::shadow::{Keeps, Passed, watch};
+use oncegate::record::{Millis, Record, Run};
 
-use self::calls::{Shared, What};
+use self::calls::Calling;
+pub(crate) use self::history::{Cause, Event, Kind, answer_words, seconds};
 use self::ledger::Ledger;
-use self::seat::Seat;
-pub(crate) use self::seat::{Heard, heard};
-use crate::make::{self, s};
+pub(crate) use self::planted::Planted;
+pub(crate) use self::story::{Heard, heard};
+use self::story::{Moved, News, Opening, Said, Telling, What};
+use crate::make::s;
 
 /// Something that may happen next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,12 +75,15 @@ impl Choice {
 }
 
 /// One request, from first to last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Story(usize);
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Story(pub(crate) usize);
 
 /// One call of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Call(usize);
+pub(crate) struct Call {
+    pub(crate) story: Story,
+    number: u32,
+}
 
 /// What a client is answered.
 pub(crate) type Answer = oncegate::answer::Answer<Heard, Vec<u8>>;
@@ -95,99 +99,159 @@ pub(crate) struct Executed {
     pub(crate) at: Millis,
 }
 
+#[derive(Clone)]
 pub(crate) struct World {
-    shared: Rc<RefCell<Shared>>,
+    now: Millis,
+    ledger: Ledger,
+    calls: Vec<Calling>,
+    executed: Vec<Executed>,
+    script: VecDeque<Scripted>,
+    probes: VecDeque<Scripted>,
+    log: Vec<String>,
     workers: Vec<Worker>,
+    history: Vec<(Millis, Event)>,
+    planted: Option<Planted>,
 }
 
+#[derive(Clone)]
 struct Worker {
-    /// None once it has ended, or stopped.
-    story: Option<Pin<Box<dyn Future<Output = ()>>>>,
-    client: Option<Receiver<Answer>>,
-    answer: Option<Answer>,
+    opening: Opening,
+    news: News,
+    telling: Awake,
+    /// It has ended, or stopped.
+    over: bool,
+    /// The client has hung up.
+    left: bool,
+    answer: Option<Rc<Answer>>,
+}
+
+/// A story that can move on at once; its copy cannot.
+struct Awake(Option<Telling>);
+
+impl Clone for Awake {
+    fn clone(&self) -> Self {
+        Self(None)
+    }
 }
 
 impl World {
     pub(crate) fn new() -> Self {
-        Self { shared: Rc::new(RefCell::new(Shared::at(START))), workers: Vec::new() }
+        Self {
+            now: START,
+            ledger: Ledger::default(),
+            calls: Vec::new(),
+            executed: Vec::new(),
+            script: VecDeque::new(),
+            probes: VecDeque::new(),
+            log: Vec::new(),
+            workers: Vec::new(),
+            history: Vec::new(),
+            planted: None,
+        }
+    }
+
+    /// A world whose filter makes a mistake.
+    pub(crate) fn with(planted: Option<Planted>) -> Self {
+        let mut world = Self::new();
+        world.planted = planted;
+        world.ledger.planted = planted;
+        world
     }
 
     /// A request comes in.
     pub(crate) fn send(&mut self, order: Order) -> Story {
-        let story = Story(self.workers.len());
-        let seat = Seat::new(story, order.key, &self.shared);
-        let (respond, client) = oneshot::channel();
-        let run = async move {
-            filter(&seat, order, |answer| {
-                // Nobody to answer is no reason to stop.
-                let _ = respond.send(answer);
-            })
-            .await;
-        };
-        let worker = Worker { story: Some(Box::pin(run)), client: Some(client), answer: None };
-        self.workers.push(worker);
-        self.poll(story);
-        story
+        self.open(order, false)
     }
 
     /// A request comes in on a route in shadow mode; the log says what it would have been answered.
     pub(crate) fn shadow(&mut self, order: Order) {
+        self.open(order, true);
+    }
+
+    fn open(&mut self, order: Order, shadow: bool) -> Story {
         let story = Story(self.workers.len());
-        let seat = Seat::new(story, order.key, &self.shared);
-        let run = async move {
-            let passed = async {
-                let run = make::run(order.claim.lease, 1);
-                let passed = |heard: &Heard| Passed { facts: heard.facts(), keeps: Keeps::Reply };
-                seat.forward(run).await.as_ref().map(passed).map_err(|failure| *failure)
-            };
-            watch(&seat, &order, passed, |would| seat.log(would)).await;
-        };
-        self.workers.push(Worker { story: Some(Box::pin(run)), client: None, answer: None });
-        self.poll(story);
+        let order = Rc::new(order);
+        self.note(Event::Sent { story, order: Rc::clone(&order) });
+        let opening = Opening { order, at: self.now, shadow, planted: self.planted };
+        let (telling, moved) = Telling::begin(&opening);
+        self.workers.push(Worker {
+            opening,
+            news: News::default(),
+            telling: Awake(Some(telling)),
+            over: false,
+            left: false,
+            answer: None,
+        });
+        self.follow(story, moved);
+        story
+    }
+
+    fn note(&mut self, event: Event) {
+        self.history.push((self.now, event));
     }
 
     /// What the origin does with the next requests, in turn; then it says 201 at once.
     pub(crate) fn origin(&mut self, script: impl IntoIterator<Item = Scripted>) {
-        self.shared.borrow_mut().script.extend(script);
+        self.script.extend(script);
     }
 
     /// What the origin says when it is asked what became of a key; then 500.
     pub(crate) fn probes(&mut self, script: impl IntoIterator<Item = Scripted>) {
-        self.shared.borrow_mut().probes.extend(script);
+        self.probes.extend(script);
     }
 
     /// Everything that could happen next.
     pub(crate) fn choices(&self) -> Vec<Choice> {
-        let shared = self.shared.borrow();
-        let calls = (0..shared.calls.len()).flat_map(|at| shared.choices_of(Call(at)));
-        let mut choices: Vec<_> = calls.collect();
+        let mut choices: Vec<_> =
+            self.calls.iter().flat_map(|calling| self.choices_of(calling)).collect();
         for (at, worker) in self.workers.iter().enumerate() {
-            if worker.story.is_some() {
+            if !worker.over {
                 choices.push(Choice::Crash(Story(at)));
             }
-            if worker.client.is_some() && worker.answer.is_none() {
+            if !worker.left && worker.answer.is_none() && !worker.opening.shadow {
                 choices.push(Choice::Leave(Story(at)));
             }
         }
-        choices.extend(shared.next_deadline().map(|_| Choice::Pass));
+        choices.extend(self.next_deadline().map(|_| Choice::Pass));
         choices.extend([Choice::Reset, Choice::Sweep]);
         choices
     }
 
+    /// Every fault that there can be.
+    pub(crate) fn faults(&self) -> Vec<Choice> {
+        let mut faults: Vec<_> =
+            self.calls.iter().flat_map(|calling| self.choices_of(calling)).collect();
+        for story in
+            self.calls.iter().filter(|calling| calling.wanted).map(|calling| calling.id.story)
+        {
+            faults.push(Choice::Crash(story));
+            let worker = &self.workers[story.0];
+            if !worker.left && worker.answer.is_none() {
+                faults.push(Choice::Leave(story));
+            }
+        }
+        faults.push(Choice::Reset);
+        faults.retain(|choice| choice.is_fault());
+        faults
+    }
+
+    /// The request that is sent next.
+    pub(crate) fn next_story(&self) -> Story {
+        Story(self.workers.len())
+    }
+
     pub(crate) fn take(&mut self, choice: Choice) {
-        let moved = match choice {
-            Choice::Crash(Story(at)) => {
-                self.workers[at].story = None;
-                return;
+        match choice {
+            Choice::Crash(story) => {
+                self.note(Event::Crashed { story });
+                self.end(story);
+                self.give_up(|call| call.story == story);
             }
-            Choice::Leave(Story(at)) => {
-                self.workers[at].client = None;
-                return;
+            Choice::Leave(story) => {
+                self.note(Event::Left { story });
+                self.workers[story.0].left = true;
             }
-            choice => self.shared.borrow_mut().take(choice),
-        };
-        for story in moved {
-            self.poll(story);
+            choice => self.take_of_calls(choice),
         }
     }
 
@@ -197,7 +261,7 @@ impl World {
     }
 
     fn step_before(&mut self, end: Millis) -> bool {
-        let next = self.shared.borrow().good(end);
+        let next = self.good(end);
         next.map(|choice| self.take(choice)).is_some()
     }
 
@@ -210,90 +274,178 @@ impl World {
     pub(crate) fn run_for(&mut self, span: Millis) {
         let end = self.now().plus(span);
         while self.step_before(end) {}
-        self.shared.borrow_mut().now = end;
+        self.set_now(end);
+    }
+
+    /// The clock jumps, whatever else could happen first.
+    pub(crate) fn delay_to(&mut self, at: Millis) {
+        let from = self.now;
+        self.set_now(at);
+        self.note(Event::Delayed { from });
+    }
+
+    /// Says that nothing is under way any more.
+    pub(crate) fn note_quiet(&mut self) {
+        self.note(Event::Quiet);
+    }
+
+    /// What has happened since this was asked last.
+    pub(crate) fn news(&mut self) -> Vec<(Millis, Event)> {
+        std::mem::take(&mut self.history)
     }
 
     /// Takes a call in hand: nothing happens to it but what the driver chooses.
-    pub(crate) fn hold(&mut self, Call(at): Call) {
-        self.shared.borrow_mut().calls[at].held = true;
+    pub(crate) fn hold(&mut self, call: Call) {
+        self.calling(call).held = true;
     }
 
-    fn poll(&mut self, Story(at): Story) {
-        let worker = &mut self.workers[at];
-        let context = &mut Context::from_waker(Waker::noop());
-        if let Some(story) = &mut worker.story
-            && story.as_mut().poll(context) == Poll::Ready(())
-        {
-            worker.story = None;
+    /// Tells a story what came of one of its calls.
+    fn tell(&mut self, story: Story, number: u32, said: Said) {
+        let now = self.now;
+        let worker = &mut self.workers[story.0];
+        let Worker { opening, news, telling, .. } = worker;
+        let telling = telling.0.get_or_insert_with(|| Telling::again(opening, news));
+        let moved = telling.hear(now, number, said.clone());
+        news.add(now, number, said);
+        self.follow(story, moved);
+    }
+
+    /// What a story does then.
+    fn follow(&mut self, story: Story, moved: Moved) {
+        let Moved { made, dropped, answer, log, over } = moved;
+        for (number, what) in made {
+            self.made(story, number, what);
         }
-        if let Some(client) = &mut worker.client
-            && let Ok(Some(answer)) = client.try_recv()
-        {
-            worker.answer = Some(answer);
+        if !dropped.is_empty() {
+            self.give_up(|call| call.story == story && dropped.contains(&call.number));
         }
+        if let Some(answer) = answer.map(Rc::new) {
+            let worker = &mut self.workers[story.0];
+            if !worker.left {
+                worker.answer = Some(Rc::clone(&answer));
+                self.note(Event::Answered { story, answer });
+            }
+        }
+        self.log.extend(log);
+        if over {
+            self.end(story);
+        }
+    }
+
+    fn end(&mut self, story: Story) {
+        let worker = &mut self.workers[story.0];
+        worker.over = true;
+        worker.news = News::default();
+        worker.telling = Awake(None);
+    }
+
+    /// All that a request which comes when nothing is under way depends on, in a few bytes.
+    pub(crate) fn ledger_digest(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (self.now.0, self.script.len(), self.probes.len(), self.executed.len()).hash(&mut hasher);
+        self.ledger.digest(self.now, &mut hasher);
+        hasher.finish()
+    }
+
+    /// All that what happens next depends on, in a few bytes.
+    pub(crate) fn digest(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.ledger_digest().hash(&mut hasher);
+        for worker in &self.workers {
+            (worker.over, worker.news.digest(), worker.opening.at.0).hash(&mut hasher);
+        }
+        // Whoever waits in the Ledger and is not waited for hears no wake.
+        let heard =
+            |calling: &&Calling| calling.wanted || !calling.is_parked() || self.planted.is_some();
+        let mut calls: Vec<_> = self.calls.iter().filter(heard).collect();
+        calls.sort_by_key(|calling| (calling.id.story, calling.id.number, calling.wanted));
+        calls.hash(&mut hasher);
+        hasher.finish()
     }
 }
 
 /// What can be seen from outside.
 impl World {
     pub(crate) fn now(&self) -> Millis {
-        self.shared.borrow().now
+        self.now
     }
 
     pub(crate) fn executed(&self) -> Vec<Executed> {
-        self.shared.borrow().executed.clone()
+        self.executed.clone()
     }
 
     pub(crate) fn answer(&self, Story(at): Story) -> Option<&Answer> {
-        self.workers[at].answer.as_ref()
+        self.workers[at].answer.as_deref()
     }
 
     pub(crate) fn is_over(&self, Story(at): Story) -> bool {
-        self.workers[at].story.is_none()
+        self.workers[at].over
     }
 
     pub(crate) fn log(&self) -> Vec<String> {
-        self.shared.borrow().log.clone()
+        self.log.clone()
     }
 
     /// The Ledger, to look into or to break.
-    pub(crate) fn ledger<T>(&self, look: impl FnOnce(&mut Ledger) -> T) -> T {
-        look(&mut self.shared.borrow_mut().ledger)
+    pub(crate) fn ledger<T>(&mut self, look: impl FnOnce(&mut Ledger) -> T) -> T {
+        look(&mut self.ledger)
     }
 
-    fn open(&self, story: Story, is: fn(&What) -> bool) -> Option<Call> {
-        let shared = self.shared.borrow();
-        let at = shared
-            .calls
-            .iter()
-            .rposition(|call| call.by == story && call.wanted && is(&call.what) && !call.is_over());
-        at.map(Call)
+    /// How many answers the origin's script still has, and its probes'.
+    pub(crate) fn scripted(&self) -> [usize; 2] {
+        [self.script.len(), self.probes.len()]
+    }
+
+    /// Every record as it is stored.
+    pub(crate) fn records(&self) -> impl Iterator<Item = Record> {
+        self.ledger.records()
+    }
+
+    /// Whether the alarm has something to do.
+    pub(crate) fn is_due(&self) -> bool {
+        self.ledger.is_due(self.now)
+    }
+
+    /// Whether starting the Ledger anew would make it forget anything.
+    pub(crate) fn remembers(&self) -> bool {
+        self.ledger.remembers()
+    }
+
+    /// Whether somebody waits for the answer of a call.
+    pub(crate) fn waits(&self, call: Call) -> bool {
+        self.calls.iter().any(|calling| calling.id == call && calling.wanted)
+    }
+
+    fn under_way(&self, story: Story, is: fn(&What) -> bool) -> Option<&Calling> {
+        let mut calls = self.calls.iter().rev();
+        calls.find(|calling| calling.id.story == story && calling.wanted && is(&calling.what))
     }
 
     /// The question that a request waits for the answer of.
     pub(crate) fn asking(&self, story: Story) -> Call {
-        self.open(story, |what| matches!(what, What::Ask(_))).expect("it asks nothing")
+        self.under_way(story, |what| matches!(what, What::Ask(_))).expect("it asks nothing").id
     }
 
     /// The call of the origin that a request waits for the answer of.
     pub(crate) fn forwarding(&self, story: Story) -> Call {
         let forward = |what: &What| matches!(what, What::Forward(..));
-        self.open(story, forward).expect("it is not at the origin")
+        self.under_way(story, forward).expect("it is not at the origin").id
     }
 
     pub(crate) fn is_asking(&self, story: Story) -> bool {
-        self.open(story, |what| matches!(what, What::Ask(_))).is_some()
+        self.under_way(story, |what| matches!(what, What::Ask(_))).is_some()
     }
 
     pub(crate) fn is_forwarding(&self, story: Story) -> bool {
-        self.open(story, |what| matches!(what, What::Forward(..))).is_some()
+        self.under_way(story, |what| matches!(what, What::Forward(..))).is_some()
     }
 
     /// What a request is asking.
     pub(crate) fn question(&self, story: Story) -> Ask {
-        let Call(at) = self.asking(story);
-        let shared = self.shared.borrow();
-        let What::Ask(question) = &shared.calls[at].what else { panic!("it is a question") };
+        let is = |what: &What| matches!(what, What::Ask(_));
+        let Some(Calling { what: What::Ask(question), .. }) = self.under_way(story, is) else {
+            panic!("it asks nothing")
+        };
         ledger::read(question).0.ask
     }
 }

@@ -2,22 +2,34 @@
 //! does around them is done here too: find, decide, write, wake.
 
 use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
+use std::rc::Rc;
 
 use oncegate::ask::{Ask, CredentialChange, How, Replay, Told};
 use oncegate::key::KeyId;
 use oncegate::record::{
-    Change, Completed, Due, Event, Kindred, Millis, Record, State, Step, Verdict, step,
+    Change, Claim, Completed, Due, Event, Kindred, Lease, Millis, Record, State, Step, Verdict,
+    step,
 };
-use oncegate::released::Released;
+use oncegate::released::{DELIVERY_MAX, Released};
 use oncegate::wire::{
     Addressed, PREFIX, Prefix, VERSION, read_ask, read_record, write_record, write_told,
 };
 
+use super::Call;
+use super::planted::Planted;
+
+#[derive(Clone)]
 pub(crate) struct Ledger {
-    rows: BTreeMap<KeyId, Row>,
+    rows: BTreeMap<KeyId, Rc<Row>>,
     /// Calls that wait, by key.
-    parked: Vec<(KeyId, usize)>,
-    released: Released,
+    parked: Vec<(KeyId, Call, Rc<Claim>)>,
+    /// What `Released` remembers; from this it is made anew where it is asked.
+    released: Vec<(Lease, Millis)>,
+    /// A mistake that it makes.
+    pub(super) planted: Option<Planted>,
+    /// What was read and is still to be written, by a Ledger that does not do both at once.
+    to_write: Vec<(Call, Change)>,
     /// So many may wait.
     pub(crate) places: usize,
     /// The version of the protocol that it speaks.
@@ -28,27 +40,37 @@ pub(crate) struct Ledger {
     pub(crate) broken: Option<String>,
 }
 
-#[derive(Clone)]
+#[derive(Hash)]
 struct Row {
     record: Vec<u8>,
     body: Vec<u8>,
 }
 
+impl Row {
+    fn read(&self) -> Record {
+        read_record(&self.record).unwrap()
+    }
+}
+
 /// What comes of a question.
 pub(super) enum Hearing {
-    Answered(Vec<u8>),
+    Answered(Told<Vec<u8>>),
     Parked(Millis),
+    /// It is to arrive once more.
+    Again,
 }
 
 /// Those who are woken, and what they are told.
-type Woken = Vec<(usize, Vec<u8>)>;
+type Woken = Vec<(Call, Told<Vec<u8>>)>;
 
 impl Default for Ledger {
     fn default() -> Self {
         Self {
             rows: BTreeMap::new(),
             parked: Vec::new(),
-            released: Released::default(),
+            released: Vec::new(),
+            planted: None,
+            to_write: Vec::new(),
             places: 1000,
             version: VERSION,
             shards: 16,
@@ -60,7 +82,17 @@ impl Default for Ledger {
 impl Ledger {
     /// What is stored under a key id, as it reads now.
     pub(crate) fn record(&self, key: KeyId, now: Millis) -> Option<Record> {
-        self.rows.get(&key).and_then(|row| read_record(&row.record).unwrap().at(now))
+        self.rows.get(&key).and_then(|row| row.read().at(now))
+    }
+
+    /// Every record as it is stored.
+    pub(crate) fn records(&self) -> impl Iterator<Item = Record> {
+        self.rows.values().map(|row| row.read())
+    }
+
+    /// The keys that have a row.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &KeyId> {
+        self.rows.keys()
     }
 
     /// How many rows there are.
@@ -73,12 +105,31 @@ impl Ledger {
         self.parked.len()
     }
 
-    pub(super) fn hear(&mut self, call: usize, question: &[u8], now: Millis) -> (Hearing, Woken) {
-        let answered = |told| (Hearing::Answered(self::told(&told)), Vec::new());
+    /// Whether starting it anew would change anything.
+    pub(crate) fn remembers(&self) -> bool {
+        !self.parked.is_empty() || !self.released.is_empty()
+    }
+
+    /// All that what happens next depends on. Who waits is told by the calls.
+    pub(super) fn digest(&self, now: Millis, hasher: &mut impl Hasher) {
+        self.rows.hash(hasher);
+        let released = self.released.iter().filter(|(_, at)| now.since(*at) <= DELIVERY_MAX);
+        released.for_each(|(lease, at)| (lease.0, at.0).hash(hasher));
+        if self.planted.is_some() {
+            let parked = self.parked.iter();
+            parked.for_each(|(key, call, _)| (key, call.story, call.number).hash(hasher));
+            let read = self.to_write.iter();
+            read.for_each(|(call, _)| (call.story, call.number).hash(hasher));
+        }
+    }
+
+    pub(super) fn hear(&mut self, call: Call, question: &[u8], now: Millis) -> (Hearing, Woken) {
+        let answered = |told| (Hearing::Answered(told), Vec::new());
         if Prefix::read(question).unwrap().version != self.version {
             return answered(Told::UnknownVersion(self.version));
         }
         let (Addressed { key, shards, ask }, body) = read(question);
+        let key = self.meant(key);
         if let Some(why) = &self.broken {
             return answered(Told::Failed(why.clone()));
         }
@@ -86,10 +137,10 @@ impl Ledger {
             return answered(Told::OtherShards(self.shards));
         }
         match &ask {
-            Ask::Claim(claim, _) if self.released.has(claim.lease, now) => {
+            Ask::Claim(claim, _) if self.was_released(claim.lease, now) => {
                 return answered(Told::Stale);
             }
-            Ask::Release(lease) => self.released.remember(*lease, now),
+            Ask::Release(lease) | Ask::Settle(lease, _) => self.remember(*lease, now),
             _ => {}
         }
         let event = match ask {
@@ -103,40 +154,119 @@ impl Ledger {
             Ask::Look(fingerprint) => Event::Look(fingerprint),
             Ask::Shards => return answered(Told::Kept(None)),
         };
+        let claim = match &event {
+            Event::Claim(claim, _) => Some(Rc::new(claim.clone())),
+            _ => None,
+        };
         let found = self.rows.get(&key).cloned();
-        let stored = found.as_ref().map(|row| read_record(&row.record).unwrap());
-        let Step { change, verdict } = step(stored, event, now);
-        self.write(key, &change, &body);
-        let woken = self.wake(key, &change, &body);
-        if let Verdict::Join(until) = verdict {
-            if self.parked.len() >= self.places {
-                return (Hearing::Answered(told(&Told::Crowded)), woken);
+        let Step { change, verdict } =
+            self.decide(found.as_ref().map(|row| row.read()), event, now);
+        if self.planted == Some(Planted::CheckThenLock) && claim.is_some() {
+            let read = self.to_write.iter().position(|(by, _)| *by == call);
+            match (read, &verdict) {
+                (None, Verdict::Granted(_)) => {
+                    self.to_write.push((call, change));
+                    return (Hearing::Again, Vec::new());
+                }
+                (Some(at), _) => {
+                    let (_, change) = self.to_write.remove(at);
+                    let run = match &change {
+                        Change::Insert(Record { state: State::Running(running), .. })
+                        | Change::Update(Record { state: State::Running(running), .. }) => {
+                            running.run
+                        }
+                        _ => panic!("it was to be granted"),
+                    };
+                    self.write(key, &change, &body);
+                    return answered(Told::Granted(run));
+                }
+                (None, _) => {}
             }
-            self.parked.push((key, call));
-            return (Hearing::Parked(until), woken);
         }
-        (Hearing::Answered(answer(verdict, found.map(|row| row.body))), woken)
+        self.write(key, &change, &body);
+        let woken = self.wake(key, &change, &body, now);
+        if let (Verdict::Join(until), Some(claim)) = (&verdict, claim) {
+            if self.parked.len() >= self.places {
+                return (Hearing::Answered(Told::Crowded), woken);
+            }
+            self.parked.push((key, call, claim));
+            return (Hearing::Parked(*until), woken);
+        }
+        let body = found.map(|row| row.body.clone());
+        (Hearing::Answered(answer(verdict, body)), woken)
+    }
+
+    fn decide(&self, stored: Option<Record>, event: Event, now: Millis) -> Step {
+        let Some(planted) = self.planted else { return step(stored, event, now) };
+        let (stored, event) = planted.before(stored, event, now);
+        planted.after(step(stored.clone(), event.clone(), now), stored.as_ref(), now, &event)
+    }
+
+    /// The key id under which a request is kept.
+    fn meant(&self, key: KeyId) -> KeyId {
+        let same_key = |id: &&KeyId| id.key_half() == key.key_half();
+        match self.planted {
+            Some(Planted::ScopeLeftOut) => self.rows.keys().find(same_key).copied().unwrap_or(key),
+            _ => key,
+        }
+    }
+
+    fn was_released(&self, lease: Lease, now: Millis) -> bool {
+        let mut released = Released::default();
+        for (known, at) in &self.released {
+            released.remember(*known, *at);
+        }
+        self.planted != Some(Planted::GivenBackForgotten) && released.has(lease, now)
+    }
+
+    fn remember(&mut self, lease: Lease, now: Millis) {
+        self.released.retain(|(_, at)| now.since(*at) <= DELIVERY_MAX);
+        self.released.push((lease, now));
     }
 
     /// The memory is lost: what was released, and those who waited, whose calls fail.
-    pub(super) fn reset(&mut self) -> Vec<usize> {
-        self.released = Released::default();
-        self.parked.drain(..).map(|(_, call)| call).collect()
+    pub(super) fn reset(&mut self) -> Vec<Call> {
+        self.released.clear();
+        self.parked.drain(..).map(|(_, call, _)| call).collect()
     }
 
-    pub(super) fn forget(&mut self, call: usize) {
-        self.parked.retain(|(_, parked)| *parked != call);
+    pub(super) fn forget(&mut self, call: Call) {
+        self.parked.retain(|(_, parked, _)| *parked != call);
+    }
+
+    /// One who waits has no patience left.
+    pub(super) fn rouse(&mut self, call: Call) -> Told<Vec<u8>> {
+        if self.planted == Some(Planted::WaiterDeletesLock)
+            && let Some((key, ..)) = self.parked.iter().find(|(_, parked, _)| *parked == call)
+        {
+            self.rows.remove(key);
+        }
+        self.forget(call);
+        Told::Again
+    }
+
+    /// Whether the alarm has something to do.
+    pub(crate) fn is_due(&self, now: Millis) -> bool {
+        self.records().any(|record| {
+            let (Due::Delete(at) | Due::Tombstone(at)) = record.due();
+            self.planted.and_then(|planted| planted.sweeps(&record, now)).unwrap_or(at <= now)
+        })
     }
 
     pub(super) fn sweep(&mut self, now: Millis) {
-        self.rows.retain(|_, row| read_record(&row.record).unwrap().gone() > now);
+        let planted = self.planted;
+        self.rows.retain(|_, row| {
+            let record = row.read();
+            let is_over = planted.and_then(|planted| planted.sweeps(&record, now));
+            !is_over.unwrap_or(record.gone() <= now)
+        });
         for row in self.rows.values_mut() {
-            let record = read_record(&row.record).unwrap();
+            let record = row.read();
             if let Due::Tombstone(at) = record.due()
                 && at <= now
             {
                 let tombstone = record.into_tombstone(now).unwrap();
-                *row = Row { record: write_record(&tombstone), body: Vec::new() };
+                *row = Rc::new(Row { record: write_record(&tombstone), body: Vec::new() });
             }
         }
     }
@@ -148,14 +278,15 @@ impl Ledger {
         change: CredentialChange,
         now: Millis,
     ) -> Kindred {
-        let live = |(id, _): (&KeyId, &Row)| {
-            let record = self.record(*id, now);
-            *id != key
-                && id.key_half() == key.key_half()
-                && record.is_some_and(|record| record.about.kin == kin)
+        let [mut first, mut last] = [key; 2];
+        first.0[16..].fill(0);
+        last.0[16..].fill(0xff);
+        let live = |(id, row): (&KeyId, &Rc<Row>)| {
+            let record = row.read().at(now);
+            *id != key && record.is_some_and(|record| record.about.kin == kin)
         };
         match change {
-            CredentialChange::Refuse if self.rows.iter().any(live) => Kindred::Live,
+            CredentialChange::Refuse if self.rows.range(first..=last).any(live) => Kindred::Live,
             CredentialChange::Refuse | CredentialChange::Forward => Kindred::None,
         }
     }
@@ -168,37 +299,48 @@ impl Ledger {
                 return;
             }
             Change::Insert(record) => (record, Vec::new()),
-            Change::Update(record) => (record, self.rows[&key].body.clone()),
+            Change::Update(record) => {
+                (record, self.rows.get(&key).map_or(Vec::new(), |row| row.body.clone()))
+            }
             Change::Complete(record) => (record, new_body.to_owned()),
         };
-        self.rows.insert(key, Row { record: write_record(record), body });
+        self.rows.insert(key, Rc::new(Row { record: write_record(record), body }));
     }
 
     /// Whatever ends a claim wakes those who wait for it. A wake grants nothing.
-    fn wake(&mut self, key: KeyId, change: &Change, body: &[u8]) -> Woken {
+    fn wake(&mut self, key: KeyId, change: &Change, body: &[u8], now: Millis) -> Woken {
         let told = match change {
             Change::Keep | Change::Insert(_) => return Vec::new(),
-            Change::Update(_) | Change::Delete => told(&Told::Again),
+            Change::Update(_) | Change::Delete => Told::Again,
             Change::Complete(record) => {
                 let State::Completed(completed) = &record.state else {
                     panic!("a settle leaves a reply")
                 };
-                with_body(&replay(completed, How::Joined), body)
+                match self.planted {
+                    Some(Planted::NobodyWoken) => return Vec::new(),
+                    Some(Planted::JoinedToAnother) => replay(completed, How::Joined, b"another's"),
+                    _ => replay(completed, How::Joined, body),
+                }
             }
         };
-        let (woken, parked) = self.parked.drain(..).partition(|(waits_for, _)| *waits_for == key);
-        self.parked = parked;
-        let woken: Vec<(KeyId, usize)> = woken;
-        woken.into_iter().map(|(_, call)| (call, told.clone())).collect()
+        let woken: Vec<_> =
+            self.parked.extract_if(.., |(waits_for, ..)| *waits_for == key).collect();
+        let mut told: Woken = woken.iter().map(|(_, call, _)| (*call, told.clone())).collect();
+        if *change == Change::Delete
+            && let (Some(planted), Some((_, _, claim))) = (self.planted, woken.first())
+            && let Some((record, run)) = planted.grants(claim, now)
+        {
+            self.write(key, &Change::Insert(record), &[]);
+            told[0].1 = Told::Granted(run);
+        }
+        told
     }
 }
 
-fn answer(verdict: Verdict, body: Option<Vec<u8>>) -> Vec<u8> {
-    let said = match verdict {
+fn answer(verdict: Verdict, body: Option<Vec<u8>>) -> Told<Vec<u8>> {
+    match verdict {
         Verdict::Join(_) => panic!("a join is no answer"),
-        Verdict::Replay(completed) => {
-            return with_body(&replay(&completed, How::Replayed), &body.unwrap_or_default());
-        }
+        Verdict::Replay(completed) => replay(&completed, How::Replayed, &body.unwrap_or_default()),
         Verdict::Granted(run) => Told::Granted(run),
         Verdict::InFlight { retry_after_s } => Told::InFlight { retry_after_s },
         Verdict::AlreadyExecuted => Told::AlreadyExecuted,
@@ -209,22 +351,21 @@ fn answer(verdict: Verdict, body: Option<Vec<u8>>) -> Vec<u8> {
         Verdict::Kept(expires) => Told::Kept(expires),
         Verdict::Stale => Told::Stale,
         Verdict::Absent => Told::Absent,
-    };
-    told(&said)
+    }
 }
 
-fn replay(completed: &Completed, how: How) -> Told<()> {
+fn replay(completed: &Completed, how: How, body: &[u8]) -> Told<Vec<u8>> {
     let (reply, expires) = (completed.reply.clone(), completed.expires);
-    Told::Replay(Replay { reply, expires, how, ..crate::make::replay(()) })
+    Told::Replay(Replay { reply, expires, how, body: body.to_owned() })
 }
 
-fn with_body(said: &Told<()>, body: &[u8]) -> Vec<u8> {
-    [told(said).as_slice(), body].concat()
-}
-
-/// An answer on its way, without a body.
-pub(super) fn told(told: &Told<()>) -> Vec<u8> {
-    write_told(told, VERSION)
+/// An answer on its way, and the body beside it.
+pub(super) fn told(told: &Told<Vec<u8>>) -> Vec<u8> {
+    let mut message = write_told(told, VERSION);
+    if let Told::Replay(replay) = told {
+        message.extend(&replay.body);
+    }
+    message
 }
 
 /// A question and the body beside it.

@@ -1,0 +1,238 @@
+//! What happened, in order, each with its time: all that a judge sees of a world.
+
+use std::rc::Rc;
+
+use oncegate::answer::Answer as Answered;
+use oncegate::ask::{Ask, Told};
+use oncegate::filter::Order;
+use oncegate::key::KeyId;
+use oncegate::outcome::Failure;
+use oncegate::record::{Lease, Millis, Run};
+
+use super::story::What;
+use super::{Answer, Heard, Story, ledger};
+
+/// Something that happened.
+#[derive(Clone, Debug)]
+pub(crate) enum Event {
+    /// A client sent a request.
+    Sent { story: Story, order: Rc<Order> },
+    /// A Worker makes a call.
+    Calls { story: Story, kind: Rc<Kind> },
+    /// The Ledger hears a question; it makes the asker wait where it tells nothing. The asker may be
+    /// absent: it has given the call up, or stopped.
+    Asked { story: Story, asked: Rc<Kind>, told: Option<Told<Vec<u8>>>, absent: bool },
+    /// Somebody who waits in the Ledger is told something.
+    Woken { story: Story, told: Told<Vec<u8>> },
+    /// The origin executes a request; what it will say.
+    Executed { story: Story, run: Run, said: Result<Heard, Failure> },
+    /// The origin was asked what became of a key; what it will say.
+    Probed { story: Story, said: Result<Heard, Failure> },
+    /// The answer to a call reaches the Worker.
+    Hears { story: Story, kind: Rc<Kind> },
+    /// A call fails for its Worker.
+    Failed { story: Story, kind: Rc<Kind>, why: Cause },
+    /// A Worker stopped.
+    Crashed { story: Story },
+    /// A client hung up.
+    Left { story: Story },
+    /// The Ledger was started anew.
+    Reset,
+    /// The clock moved on although something else could have happened.
+    Delayed { from: Millis },
+    /// The alarm was there; these rows are left.
+    Swept { left: Vec<KeyId> },
+    /// A client has its answer.
+    Answered { story: Story, answer: Rc<Answer> },
+    /// Nothing is under way any more.
+    Quiet,
+}
+
+/// What a call is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Claim { lease: Lease, wait: Millis },
+    Settle { lease: Lease, status: u16, body: Vec<u8> },
+    Release(Lease),
+    Doubt(Lease),
+    Look,
+    Forward(Run),
+    Probe,
+}
+
+/// How a call failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    Lost,
+    Overloaded,
+    NeverSent,
+}
+
+pub(super) fn kind(what: &What) -> Option<Kind> {
+    Some(match what {
+        What::Ask(question) => {
+            let (addressed, body) = ledger::read(question);
+            match addressed.ask {
+                Ask::Claim(claim, _) => Kind::Claim { lease: claim.lease, wait: claim.wait },
+                Ask::Settle(lease, reply) => Kind::Settle { lease, status: reply.status, body },
+                Ask::Release(lease) => Kind::Release(lease),
+                Ask::Doubt(lease) => Kind::Doubt(lease),
+                Ask::Look(_) | Ask::Shards => Kind::Look,
+            }
+        }
+        What::Forward(_, run) => Kind::Forward(*run),
+        What::Probe => Kind::Probe,
+        What::Pause(_) => return None,
+    })
+}
+
+impl Event {
+    /// Whose doing it is, if it is one request's.
+    pub(crate) fn story(&self) -> Option<Story> {
+        match self {
+            Self::Sent { story, .. }
+            | Self::Calls { story, .. }
+            | Self::Asked { story, .. }
+            | Self::Woken { story, .. }
+            | Self::Executed { story, .. }
+            | Self::Probed { story, .. }
+            | Self::Hears { story, .. }
+            | Self::Failed { story, .. }
+            | Self::Crashed { story }
+            | Self::Left { story }
+            | Self::Answered { story, .. } => Some(*story),
+            Self::Reset | Self::Delayed { .. } | Self::Swept { .. } | Self::Quiet => None,
+        }
+    }
+
+    /// One line of a script.
+    pub(crate) fn line(&self) -> String {
+        match self {
+            Self::Sent { story, order } => {
+                let print = order.claim.about.fingerprint.0[0];
+                let strategy = order.claim.strategy;
+                format!("{story} is sent: fingerprint {print:02x}, {strategy:?}")
+            }
+            Self::Calls { story, kind } => format!("{story} {}", kind.words()),
+            Self::Asked { story, asked, told, absent } => {
+                let gone = if *absent { " (which is gone)" } else { "" };
+                let said = told.as_ref().map_or_else(|| "waits".to_owned(), told_words);
+                format!("  the Ledger hears {story}{gone}: {} -> {said}", asked.word())
+            }
+            Self::Woken { story, told } => {
+                format!("  the Ledger wakes {story} -> {}", told_words(told))
+            }
+            Self::Executed { story, run, said } => {
+                let attempt = run.attempt;
+                format!(
+                    "  the origin EXECUTES {story}, attempt {attempt}; says {}",
+                    heard_words(said)
+                )
+            }
+            Self::Probed { story, said } => {
+                format!("  the origin is probed by {story}; says {}", heard_words(said))
+            }
+            Self::Hears { story, kind } => {
+                format!("{story} hears what came of its {}", kind.word())
+            }
+            Self::Failed { story, kind, why } => {
+                format!("FAULT {why:?}: the {} of {story}", kind.word())
+            }
+            Self::Crashed { story } => format!("FAULT {story}: its Worker stops"),
+            Self::Left { story } => format!("FAULT {story}: its client hangs up"),
+            Self::Reset => "FAULT the Ledger starts anew and forgets who waits".to_owned(),
+            Self::Delayed { from } => {
+                format!("FAULT everything is late; the clock stood at {}", seconds(*from))
+            }
+            Self::Swept { left } => format!("  the alarm: {} rows are left", left.len()),
+            Self::Answered { story, answer } => {
+                format!("{story} IS ANSWERED {}", answer_words(answer))
+            }
+            Self::Quiet => "nothing is under way any more".to_owned(),
+        }
+    }
+}
+
+/// `     0.000 s`, counted from the beginning of a world.
+pub(crate) fn seconds(at: Millis) -> String {
+    let ms = at.since(super::START).0;
+    format!("{:>6}.{:03} s", ms / 1000, ms % 1000)
+}
+
+impl std::fmt::Display for Story {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "request {}", self.0 + 1)
+    }
+}
+
+impl Kind {
+    fn word(&self) -> &'static str {
+        match self {
+            Self::Claim { .. } => "claim",
+            Self::Settle { .. } => "settle",
+            Self::Release(_) => "release",
+            Self::Doubt(_) => "doubt",
+            Self::Look => "look",
+            Self::Forward(_) => "forward",
+            Self::Probe => "probe",
+        }
+    }
+
+    fn words(&self) -> String {
+        match self {
+            Self::Claim { lease, wait } => {
+                format!("asks: claim (lease {}, waits {} s)", short(*lease), wait.0 / 1000)
+            }
+            Self::Settle { lease, status, .. } => {
+                format!("asks: settle {status} (lease {})", short(*lease))
+            }
+            Self::Release(lease) => format!("asks: release (lease {})", short(*lease)),
+            Self::Doubt(lease) => format!("asks: doubt (lease {})", short(*lease)),
+            Self::Look => "asks: look".to_owned(),
+            Self::Forward(run) => format!("forwards (attempt {})", run.attempt),
+            Self::Probe => "probes the origin".to_owned(),
+        }
+    }
+}
+
+fn short(lease: Lease) -> String {
+    format!("{:02x}", lease.0[0])
+}
+
+fn told_words(told: &Told<Vec<u8>>) -> String {
+    match told {
+        Told::Replay(replay) => {
+            let body = String::from_utf8_lossy(&replay.body);
+            format!("{:?} {} {body:?}", replay.how, replay.reply.status)
+        }
+        Told::InDoubt { lease, over_for } => {
+            let lease = lease.map_or("none".to_owned(), short);
+            format!("InDoubt (lease {lease}, over for {over_for:?})")
+        }
+        Told::Granted(run) => format!("Granted (attempt {})", run.attempt),
+        other => format!("{other:?}"),
+    }
+}
+
+fn heard_words(said: &Result<Heard, Failure>) -> String {
+    match said {
+        Ok(heard) => format!("{} {:?}", heard.facts.status, String::from_utf8_lossy(&heard.body)),
+        Err(failure) => format!("{failure:?}"),
+    }
+}
+
+/// `201 executed "paid 1"`, `409 in-flight, again in 3 s`.
+pub(crate) fn answer_words(answer: &Answer) -> String {
+    let told = |status: u16, what: oncegate::answer::Status, body: &[u8]| {
+        format!("{status} {} {:?}", what.as_str(), String::from_utf8_lossy(body))
+    };
+    match answer {
+        Answered::Heard(heard, status, _) => told(heard.facts.status, *status, &heard.body),
+        Answered::Stored(replay) => told(replay.reply.status, replay.how.into(), &replay.body),
+        Answered::Problem(problem, _) => {
+            let again = problem.retry_after_s;
+            let again = again.map_or(String::new(), |s| format!(", again in {s} s"));
+            format!("{} {}{again}", problem.status, problem.code.as_str())
+        }
+    }
+}
