@@ -94,7 +94,8 @@ pub fn duplicate<H, B>(told: Told<B>) -> Answer<H, B> {
         | Told::Crowded
         | Told::OtherShards(_)
         | Told::Failed(_)
-        | Told::UnknownVersion(_) => store_unavailable(),
+        | Told::UnknownVersion(_)
+        | Told::Operator(_) => store_unavailable(),
     }
 }
 

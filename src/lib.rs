@@ -23,6 +23,7 @@ pub mod fingerprint;
 pub mod json;
 pub mod key;
 pub mod knob;
+pub mod operator;
 pub mod outcome;
 pub mod policy;
 pub mod problem;

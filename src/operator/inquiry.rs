@@ -1,0 +1,237 @@
+//! What an operator asks of one Ledger, and what it says: the conversation, without its bytes.
+
+use crate::key::KeyId;
+use crate::operator::decide::{Decision, Ruling};
+use crate::operator::tally::Tally;
+use crate::record::{Lease, Millis, Record, State};
+
+/// A question of an operator. The key id beside it says which record or key it is about, where it is
+/// about one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Inquiry {
+    /// The key's records, in every scope.
+    Key,
+    /// One page of the shard's records, newest first.
+    Search(Search),
+    /// Change a record; a body travels beside it.
+    Decide {
+        /// The lease of the record as the operator saw it.
+        lease: Option<Lease>,
+        /// What to do.
+        decision: Decision,
+        /// By which token: the first bytes of its digest.
+        by: [u8; 4],
+    },
+    /// The numbers of the last hours.
+    Stats,
+    /// One page of decisions, newest first.
+    Audit {
+        /// Only older ones than this.
+        before: Option<Before>,
+        /// At most so many.
+        limit: u16,
+    },
+}
+
+/// What is looked for; all of it must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Search {
+    /// The first request's correlation id.
+    pub correlation_id: Option<String>,
+    /// Where in its life the record is.
+    pub state: Option<Stage>,
+    /// The route's name.
+    pub route: Option<String>,
+    /// First claimed at or after.
+    pub since: Option<Millis>,
+    /// Only what comes after this in the order of a page.
+    pub after: Option<Place>,
+    /// At most so many.
+    pub limit: u16,
+}
+
+/// The states by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// A Worker holds the lease.
+    Running,
+    /// The reply is stored.
+    Completed,
+    /// The outcome is not known.
+    InDoubt,
+    /// The reply is gone, the tombstone is not.
+    Expired,
+    /// Was in doubt for longer than `doubt_ttl`.
+    Closed,
+}
+
+impl Stage {
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::InDoubt, Self::Running, Self::Completed, Self::Expired, Self::Closed];
+
+    /// The state's name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Completed => "completed",
+            Self::InDoubt => "in_doubt",
+            Self::Expired => "expired",
+            Self::Closed => "closed",
+        }
+    }
+
+    /// The state of that name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|stage| stage.as_str() == name)
+    }
+
+    /// Where a record is that has been read [at](Record::at) an instant.
+    #[must_use]
+    pub fn of(state: &State) -> Self {
+        match state {
+            State::Running(_) => Self::Running,
+            State::Completed(_) => Self::Completed,
+            State::InDoubt(_) => Self::InDoubt,
+            State::Expired(_) => Self::Expired,
+            State::Closed(_) => Self::Closed,
+        }
+    }
+}
+
+/// A record's place in the order of a page: newest first, then by key id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// When the record was first claimed.
+    pub created: Millis,
+    /// Its key id.
+    pub key: KeyId,
+}
+
+impl Place {
+    /// Whether this comes before another one.
+    #[must_use]
+    pub fn is_before(&self, other: &Self) -> bool {
+        let order = |place: &Self| (std::cmp::Reverse(place.created), place.key);
+        order(self) < order(other)
+    }
+}
+
+/// A record that was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Its key id.
+    pub key: KeyId,
+    /// As it reads at the Ledger's present.
+    pub record: Record,
+    /// How often its reply was sent again, as far as that was noted.
+    pub replays: u32,
+}
+
+impl Found {
+    /// Where it comes on a page.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        Place { created: self.record.about.created, key: self.key }
+    }
+}
+
+impl Search {
+    /// Whether a record is one of those looked for.
+    #[must_use]
+    pub fn matches(&self, found: &Found) -> bool {
+        let about = &found.record.about;
+        self.correlation_id.as_ref().is_none_or(|id| *id == about.correlation_id)
+            && self.state.is_none_or(|stage| stage == Stage::of(&found.record.state))
+            && self.route.as_ref().is_none_or(|route| *route == about.route)
+            && self.since.is_none_or(|since| about.created >= since)
+            && self.after.is_none_or(|after| after.is_before(&found.place()))
+    }
+}
+
+/// The best so many of what is offered, whatever the order it comes in: a page is all that is ever held.
+#[derive(Debug, Default)]
+pub struct Page {
+    best: Vec<Found>,
+    limit: usize,
+}
+
+impl Page {
+    /// A page of at most so many.
+    #[must_use]
+    pub fn of(limit: u16) -> Self {
+        Self { best: Vec::new(), limit: usize::from(limit) }
+    }
+
+    /// Takes a record in if it belongs on the page so far.
+    pub fn offer(&mut self, found: Found) {
+        let place = found.place();
+        let at = self.best.partition_point(|other| other.place().is_before(&place));
+        if at < self.limit {
+            self.best.insert(at, found);
+            self.best.truncate(self.limit);
+        }
+    }
+
+    /// The page, in order.
+    #[must_use]
+    pub fn into_rows(self) -> Vec<Found> {
+        self.best
+    }
+}
+
+/// Where in the order of decisions: newest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Before {
+    /// When.
+    pub at: Millis,
+    /// Which one of that shard.
+    pub number: u64,
+}
+
+/// A decision that was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Audited {
+    /// Which one of its shard, counted from 1.
+    pub number: u64,
+    /// When.
+    pub at: Millis,
+    /// About which record.
+    pub key: KeyId,
+    /// `complete`, `release`, `hold` or `purge`.
+    pub action: String,
+    /// By which token: the first bytes of its digest.
+    pub by: [u8; 4],
+    /// What the record said before.
+    pub before: Record,
+    /// What it says after; none where it is gone.
+    pub after: Option<Record>,
+}
+
+/// What a Ledger says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// Records, read at that instant of the Ledger's clock.
+    Records(Millis, Vec<Found>),
+    /// What came of a decision.
+    Ruled(Ruling),
+    /// By hour, the oldest first.
+    Stats(Vec<(u64, Tally)>),
+    /// Decisions.
+    Audit(Vec<Audited>),
+}
+
+impl Decision {
+    /// Its name in a request and in the audit.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Complete(_) => "complete",
+            Self::Release => "release",
+            Self::Hold => "hold",
+            Self::Purge => "purge",
+        }
+    }
+}
