@@ -8,7 +8,7 @@ use crate::digest::{Parts, hex};
 use crate::key::{Key, KeyId};
 use crate::operator::decide::Decision;
 use crate::operator::door::unhex;
-use crate::operator::inquiry::{Before, Place, Search, Stage};
+use crate::operator::inquiry::{Place, Search, Stage};
 use crate::operator::refusal::{Kind, Refusal};
 use crate::record::{Lease, Millis};
 use crate::reply::{Adjusted, Kept, Reply, has_no_body, is_sendable, kept_headers};
@@ -36,7 +36,7 @@ pub enum Errand {
     /// The numbers of the last hours.
     Stats,
     /// A page of decisions.
-    Audit(Option<Before>, u16),
+    Audit(Option<Place>, u16),
     /// To show the token; the request's body has it.
     LogIn,
     /// To end the session.
@@ -386,13 +386,13 @@ impl Asked {
 
     fn audit(&self) -> Result<Errand, Refusal> {
         self.only(&["limit", "cursor"])?;
-        let before = match self.get("cursor") {
+        let after = match self.get("cursor") {
             None => None,
-            Some(cursor) => Some(read_before(cursor).ok_or_else(|| {
+            Some(cursor) => Some(read_audit_cursor(cursor).ok_or_else(|| {
                 Refusal::invalid("cursor is not one of the audit: begin without a cursor.")
             })?),
         };
-        Ok(Errand::Audit(before, self.limit()?))
+        Ok(Errand::Audit(after, self.limit()?))
     }
 }
 
@@ -411,28 +411,28 @@ fn read_since(text: &str, now: Millis) -> Option<Millis> {
 #[must_use]
 pub fn cursor(search: &Search, stamp: &str, last: Place) -> String {
     let since = search.since.map_or(u64::MAX, |since| since.0);
-    format!("{}{:016x}{since:016x}{stamp}", hex(&last.key.0), last.created.0)
+    format!("{}{:016x}{since:016x}{stamp}", hex(&last.key.0), last.at.0)
 }
 
 fn read_cursor(cursor: &str, stamp: &str) -> Option<(Place, Option<Millis>)> {
     let number = |text: &str| u64::from_str_radix(text, 16).ok();
     let key = unhex(cursor.get(..64)?).map(KeyId)?;
-    let created = number(cursor.get(64..80)?).map(Millis)?;
+    let at = number(cursor.get(64..80)?).map(Millis)?;
     let since = number(cursor.get(80..96)?)?;
     let since = (since != u64::MAX).then_some(Millis(since));
-    (cursor.get(96..)? == stamp).then_some((Place { created, key }, since))
+    (cursor.get(96..)? == stamp).then_some((Place { at, key }, since))
 }
 
 /// Where a page of the audit ended.
 #[must_use]
-pub fn audit_cursor(last: Before) -> String {
-    format!("{:016x}{:016x}", last.at.0, last.number)
+pub fn audit_cursor(last: Place) -> String {
+    format!("{}{:016x}", hex(&last.key.0), last.at.0)
 }
 
-fn read_before(cursor: &str) -> Option<Before> {
-    let number = |text: &str| u64::from_str_radix(text, 16).ok();
-    (cursor.len() == 32).then_some(())?;
-    Some(Before { at: number(cursor.get(..16)?).map(Millis)?, number: number(cursor.get(16..)?)? })
+fn read_audit_cursor(cursor: &str) -> Option<Place> {
+    let key = unhex(cursor.get(..64)?).map(KeyId)?;
+    let at = u64::from_str_radix(cursor.get(64..)?, 16).ok().map(Millis)?;
+    Some(Place { at, key })
 }
 
 const MEMBERS: [&str; 6] = ["key_id", "lease", "action", "status", "headers", "body"];

@@ -26,8 +26,8 @@ pub enum Inquiry {
     Stats,
     /// One page of decisions, newest first.
     Audit {
-        /// Only older ones than this.
-        before: Option<Before>,
+        /// Only what comes after this in the order of a page.
+        after: Option<Place>,
         /// At most so many.
         limit: u16,
     },
@@ -101,12 +101,12 @@ impl Stage {
     }
 }
 
-/// A record's place in the order of a page: newest first, then by key id.
+/// A place in the order of a page: newest first, then by key id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// When the record was first claimed.
-    pub created: Millis,
-    /// Its key id.
+    /// When the record was first claimed, or the decision made.
+    pub at: Millis,
+    /// The record's key id.
     pub key: KeyId,
 }
 
@@ -114,7 +114,7 @@ impl Place {
     /// Whether this comes before another one.
     #[must_use]
     pub fn is_before(&self, other: &Self) -> bool {
-        let order = |place: &Self| (std::cmp::Reverse(place.created), place.key);
+        let order = |place: &Self| (std::cmp::Reverse(place.at), place.key);
         order(self) < order(other)
     }
 }
@@ -134,7 +134,7 @@ impl Found {
     /// Where it comes on a page.
     #[must_use]
     pub fn place(&self) -> Place {
-        Place { created: self.record.about.created, key: self.key }
+        Place { at: self.record.about.created, key: self.key }
     }
 }
 
@@ -152,50 +152,45 @@ impl Search {
 }
 
 /// The best so many of what is offered, whatever the order it comes in: a page is all that is ever held.
-#[derive(Debug, Default)]
-pub struct Page {
-    best: Vec<Found>,
+#[derive(Debug)]
+pub struct Page<T> {
+    best: Vec<(Place, T)>,
     limit: usize,
 }
 
-impl Page {
+impl<T> Page<T> {
     /// A page of at most so many.
     #[must_use]
     pub fn of(limit: u16) -> Self {
         Self { best: Vec::new(), limit: usize::from(limit) }
     }
 
-    /// Takes a record in if it belongs on the page so far.
-    pub fn offer(&mut self, found: Found) {
-        let place = found.place();
-        let at = self.best.partition_point(|other| other.place().is_before(&place));
+    /// Takes something in if it belongs on the page so far.
+    pub fn offer(&mut self, place: Place, item: T) {
+        let at = self.best.partition_point(|(other, _)| other.is_before(&place));
         if at < self.limit {
-            self.best.insert(at, found);
+            self.best.insert(at, (place, item));
             self.best.truncate(self.limit);
         }
     }
 
+    /// Where the page ends, if it is full: there may be more.
+    #[must_use]
+    pub fn end(&self) -> Option<Place> {
+        let is_full = self.best.len() == self.limit;
+        self.best.last().filter(|_| is_full).map(|(place, _)| *place)
+    }
+
     /// The page, in order.
     #[must_use]
-    pub fn into_rows(self) -> Vec<Found> {
-        self.best
+    pub fn into_items(self) -> Vec<T> {
+        self.best.into_iter().map(|(_, item)| item).collect()
     }
-}
-
-/// Where in the order of decisions: newest first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Before {
-    /// When.
-    pub at: Millis,
-    /// Which one of that shard.
-    pub number: u64,
 }
 
 /// A decision that was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Audited {
-    /// Which one of its shard, counted from 1.
-    pub number: u64,
     /// When.
     pub at: Millis,
     /// About which record.
@@ -208,6 +203,14 @@ pub struct Audited {
     pub before: Record,
     /// What it says after; none where it is gone.
     pub after: Option<Record>,
+}
+
+impl Audited {
+    /// Where it comes on a page.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        Place { at: self.at, key: self.key }
+    }
 }
 
 /// What a Ledger says.

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::key::KeyId;
 use crate::operator::decide::{Decision, Ruling};
-use crate::operator::inquiry::{Audited, Before, Finding, Found, Inquiry, Place, Search, Stage};
+use crate::operator::inquiry::{Audited, Finding, Found, Inquiry, Place, Search, Stage};
 use crate::operator::tally::{KINDS, MARKS_MAX, ROUTES_MAX, Tally};
 use crate::record::{Lease, Millis, Record};
 
@@ -19,10 +19,7 @@ pub(super) fn write_inquiry(to: &mut Writer, inquiry: &Inquiry) {
             to.option(search.state.as_ref(), |to, stage| to.text(stage.as_str()));
             to.option(search.route.as_ref(), |to, route| to.text(route));
             to.option(search.since.as_ref(), |to, since| to.u64(since.0));
-            to.option(search.after.as_ref(), |to, after| {
-                to.u64(after.created.0);
-                to.bytes(&after.key.0);
-            });
+            to.option(search.after.as_ref(), write_place);
             to.u16(search.limit);
         }
         Inquiry::Decide { lease, decision, by } => {
@@ -40,12 +37,9 @@ pub(super) fn write_inquiry(to: &mut Writer, inquiry: &Inquiry) {
             to.bytes(by);
         }
         Inquiry::Stats => to.u8(4),
-        Inquiry::Audit { before, limit } => {
+        Inquiry::Audit { after, limit } => {
             to.u8(5);
-            to.option(before.as_ref(), |to, before| {
-                to.u64(before.at.0);
-                to.u64(before.number);
-            });
+            to.option(after.as_ref(), write_place);
             to.u16(*limit);
         }
     }
@@ -62,9 +56,7 @@ pub(super) fn read_inquiry(reader: &mut Reader<'_>) -> Result<Inquiry, Unreadabl
             },
             route: reader.option(Reader::text)?,
             since: reader.option(|reader| Ok(Millis(reader.u64()?)))?,
-            after: reader.option(|reader| {
-                Ok(Place { created: Millis(reader.u64()?), key: KeyId(reader.array()?) })
-            })?,
+            after: reader.option(read_place)?,
             limit: reader.u16()?,
         }),
         3 => Inquiry::Decide {
@@ -79,11 +71,7 @@ pub(super) fn read_inquiry(reader: &mut Reader<'_>) -> Result<Inquiry, Unreadabl
             by: reader.array()?,
         },
         4 => Inquiry::Stats,
-        5 => Inquiry::Audit {
-            before: reader
-                .option(|reader| Ok(Before { at: Millis(reader.u64()?), number: reader.u64()? }))?,
-            limit: reader.u16()?,
-        },
+        5 => Inquiry::Audit { after: reader.option(read_place)?, limit: reader.u16()? },
         _ => return Err(Unreadable("inquiry")),
     })
 }
@@ -225,7 +213,6 @@ fn read_counts(reader: &mut Reader<'_>) -> Result<Tally, Unreadable> {
 }
 
 fn write_audited(to: &mut Writer, audited: &Audited) {
-    to.u64(audited.number);
     to.u64(audited.at.0);
     to.bytes(&audited.key.0);
     to.text(&audited.action);
@@ -236,7 +223,6 @@ fn write_audited(to: &mut Writer, audited: &Audited) {
 
 fn read_audited(reader: &mut Reader<'_>) -> Result<Audited, Unreadable> {
     Ok(Audited {
-        number: reader.u64()?,
         at: Millis(reader.u64()?),
         key: KeyId(reader.array()?),
         action: reader.text()?,
@@ -244,6 +230,15 @@ fn read_audited(reader: &mut Reader<'_>) -> Result<Audited, Unreadable> {
         before: read_inner(reader)?,
         after: reader.option(read_inner)?,
     })
+}
+
+fn write_place(to: &mut Writer, place: &Place) {
+    to.u64(place.at.0);
+    to.bytes(&place.key.0);
+}
+
+fn read_place(reader: &mut Reader<'_>) -> Result<Place, Unreadable> {
+    Ok(Place { at: Millis(reader.u64()?), key: KeyId(reader.array()?) })
 }
 
 /// A record inside of something else, as it lies in its row.
