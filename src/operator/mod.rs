@@ -13,6 +13,7 @@ pub mod decide;
 pub mod desk;
 pub mod door;
 pub mod inquiry;
+pub mod page;
 pub mod refusal;
 pub mod tally;
 pub mod view;

@@ -1,0 +1,138 @@
+//! The page of one record: where it is in its life, what that means for a retry, what can be done.
+
+use maud::{Markup, html};
+
+use crate::digest::hex;
+use crate::operator::decide::lease_of;
+use crate::operator::inquiry::{Audited, Found, Stage};
+use crate::operator::page::time::at_and_ago;
+use crate::operator::page::{Frame, Place, address, audit, life, within, words};
+use crate::operator::view::{completed, doubt};
+use crate::record::{Completed, Millis, State};
+use crate::reply::Kept;
+
+/// A record; with the stored body, if it was asked for, and the decisions about it, newest first.
+#[must_use]
+pub fn record(frame: &Frame, found: &Found, body: Option<&[u8]>, decisions: &[Audited]) -> String {
+    let (now, state) = (frame.now, &found.record.state);
+    let about = &found.record.about;
+    let title = format!("{} {}: {}", about.method, about.path, words::name(Stage::of(state)));
+    let content = html! {
+        h1 { (words::stage(Stage::of(state))) " " code { (about.method) " " (about.path) } }
+        p { (words::meaning(state, now)) }
+        (decide(found, now))
+        section aria-labelledby="retry" {
+            h2 id="retry" { "What a retry gets now" }
+            dl class="retry" {
+                @for (who, what) in words::retries(state, now) { div { dt { (who) } dd { (what) } } }
+            }
+        }
+        section aria-labelledby="life" {
+            h2 id="life" { "Its life" }
+            (life::life(found, now))
+        }
+        section aria-labelledby="facts" {
+            h2 id="facts" { "Record" }
+            dl class="facts" {
+                @for (name, value) in facts(found, now) { div { dt { (name) } dd { (value) } } }
+            }
+        }
+        @if let Some(completed) = completed(state) { (answer(completed, body)) }
+        @if !decisions.is_empty() {
+            section aria-labelledby="decisions" {
+                h2 id="decisions" { "Decisions" }
+                (audit::rows(now, decisions))
+            }
+        }
+    };
+    within(frame, Place::Elsewhere, &title, &content)
+}
+
+fn decide(found: &Found, now: Millis) -> Markup {
+    let state = &found.record.state;
+    let actions = words::actions(state, now);
+    html! {
+        @if let Some(until) = words::live_until(state, now) {
+            p class="note" {
+                "Nothing can be decided before " (at_and_ago(until, now))
+                ": a request may be under way until then. Reload this page after that."
+            }
+        } @else if doubt(state).is_some() {
+            section class="decide" aria-labelledby="decide" {
+                h2 id="decide" { "What happened at the origin?" }
+                p { "Look it up in the origin's books, by the correlation id or what the request was for. Then say what you found; the next page tells what will happen before anything does." }
+                ul {
+                    @for action in actions.iter() {
+                        li {
+                            a class="button" href={ (address(found)) "/" (action.as_str()) } { (words::button(*action)) }
+                            " " span { (words::condition(*action)) }
+                        }
+                    }
+                }
+            }
+        } @else {
+            p {
+                @for action in actions.iter() {
+                    a class="button" href={ (address(found)) "/" (action.as_str()) } { (words::button(*action)) }
+                }
+            }
+        }
+    }
+}
+
+/// All that is known of it, name by name as in the JSON.
+fn facts(found: &Found, now: Millis) -> Vec<(&'static str, Markup)> {
+    let (about, state) = (&found.record.about, &found.record.state);
+    let when = |at: Millis| at_and_ago(at, now);
+    let code = |text: &str| html! { code { (text) } };
+    let (attempts, lease_until) = match state {
+        State::Running(running) => (running.run.attempt, Some(running.until)),
+        State::Completed(completed) | State::Expired(completed) => (completed.run.attempt, None),
+        State::InDoubt(doubt) | State::Closed(doubt) => (doubt.run.attempt, Some(doubt.until)),
+    };
+    let mut facts = vec![
+        ("Correlation id", code(&about.correlation_id)),
+        ("Route", code(&about.route)),
+        ("Method and path", html! { code { (about.method) " " (about.path) } }),
+        ("Created", when(about.created)),
+        ("Attempts", html! { (attempts) }),
+    ];
+    facts.extend(lease_until.map(|until| ("Lease until", when(until))));
+    if let Some(completed) = completed(state) {
+        facts.push(("Settled", when(completed.settled)));
+        facts.push(("Expires", when(completed.expires)));
+        facts.push(("Replayed", html! { (found.replays) " times, as far as counted" }));
+    }
+    facts.extend(doubt(state).map(|doubt| ("Closes", when(doubt.closes))));
+    facts.push(("Key id", code(&hex(&found.key.0))));
+    facts.push(("Lease", code(&hex(&lease_of(state).0))));
+    facts
+}
+
+fn answer(completed: &Completed, body: Option<&[u8]>) -> Markup {
+    let reply = &completed.reply;
+    html! {
+        section aria-labelledby="answer" {
+            h2 id="answer" { "Stored answer" }
+            p {
+                b { (reply.status) } ", "
+                @match reply.body {
+                    Kept::Whole { bytes } => { (bytes) " bytes" },
+                    Kept::StatusOnly => "body not kept",
+                }
+            }
+            @if !reply.headers.is_empty() || body.is_some() {
+                pre {
+                    @for (name, value) in &reply.headers { (name) ": " (value) "\n" }
+                    @if let Some(body) = body {
+                        "\n" (String::from_utf8_lossy(body.get(..SHOWN).unwrap_or(body)))
+                        @if body.len() > SHOWN { "\n… (" (body.len() - SHOWN) " bytes more)" }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Bytes of a body that are shown.
+const SHOWN: usize = 8_192;
