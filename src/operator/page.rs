@@ -186,5 +186,5 @@ fn address_of(key: crate::key::KeyId) -> String {
 }
 
 /// Records in each list of the overview.
-pub const LISTED: u16 = 20;
+pub const LISTED: u16 = 10;
 const STYLE: &str = include_str!("page/style.css");

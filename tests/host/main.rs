@@ -21,6 +21,7 @@ mod digest; // digests, scope, fingerprint: what is the same request, and whose
 mod filter; // the story of one request
 mod key; // header, key, key id, shard
 mod outcome; // what the origin said
+mod page; // what an operator sees
 mod policy; // knobs, vars, matching
 mod problem; // refusals, and the headers of answers
 mod record; // the life of one key

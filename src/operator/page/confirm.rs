@@ -43,11 +43,8 @@ pub fn confirm(
     let possible = words::actions(state, frame.now).contains(&action);
     let content = html! {
         h1 { (words::question(action)) }
-        p {
-            (words::stage(Stage::of(state))) " " code { (about.method) " " (about.path) }
-            br;
-            span class="quiet" { (about.route) " · " code { (about.correlation_id) } " · " (at_and_ago(about.created, frame.now)) }
-        }
+        p { (words::stage(Stage::of(state))) " " code { (about.method) " " (about.path) } }
+        (words::origin(found, frame.now))
         @if let Some((refusal, _)) = refused { p class="warn" role="alert" { (refusal.detail) } }
         @if possible {
             h2 { "What will happen" }

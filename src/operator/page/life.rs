@@ -149,7 +149,7 @@ fn words(events: &[Event], now: Millis) -> Markup {
         ol class="life" {
             @for event in events {
                 li class=[event.lies_ahead(now).then_some("ahead")] {
-                    b { (event.name) } " " span { (event.note) } " "
+                    b { (event.name) } ": " (event.note) " "
                     @if let Some(then) = event.at {
                         span class="quiet" {
                             (at(then)) ", " (ago(then, now))

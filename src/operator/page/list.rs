@@ -148,7 +148,7 @@ fn filter(asked: &Asked) -> Markup {
                     }
                 }
                 p { label for="route" { "Route" } (text("route", &asked.route)) }
-                p { label for="since" { "Since (2h, or an instant)" } (text("since", &asked.since)) }
+                p { label for="since" { "Since (such as 2h)" } (text("since", &asked.since)) }
                 button class="main" { "Find" }
             }
         }
@@ -195,7 +195,7 @@ fn row(now: Millis, found: &Found) -> Markup {
         span class="hears" { "retry: " b { (status) } " " (code) }
         span class="quiet" {
             (about.route) " · " code { (about.correlation_id) } " · " (at_and_ago(about.created, now))
-            @if let Some(until) = words::live_until(state, now) { " · under way until " (ago(until, now)) }
+            @if let Some(until) = words::live_until(state, now) { " · lease over " (ago(until, now)) }
         }
     }
 }

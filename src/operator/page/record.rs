@@ -19,14 +19,15 @@ pub fn record(frame: &Frame, found: &Found, body: Option<&[u8]>, decisions: &[Au
     let title = format!("{} {}: {}", about.method, about.path, words::name(Stage::of(state)));
     let content = html! {
         h1 { (words::stage(Stage::of(state))) " " code { (about.method) " " (about.path) } }
+        (words::origin(found, now))
         p { (words::meaning(state, now)) }
-        (decide(found, now))
         section aria-labelledby="retry" {
             h2 id="retry" { "What a retry gets now" }
             dl class="retry" {
                 @for (who, what) in words::retries(state, now) { div { dt { (who) } dd { (what) } } }
             }
         }
+        (decide(found, now))
         section aria-labelledby="life" {
             h2 id="life" { "Its life" }
             (life::life(found, now))

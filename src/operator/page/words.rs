@@ -4,7 +4,7 @@
 use maud::{Markup, html};
 
 use crate::operator::desk::Action;
-use crate::operator::inquiry::Stage;
+use crate::operator::inquiry::{Found, Stage};
 use crate::operator::page::time::{at_and_ago, span};
 use crate::operator::view::completed;
 use crate::problem::Code;
@@ -14,6 +14,16 @@ use crate::reply::Kept;
 /// The state as a mark: its name, and a colour that only repeats it.
 pub(super) fn stage(stage: Stage) -> Markup {
     html! { span class={ "stage " (stage.as_str()) } { (name(stage)) } }
+}
+
+/// Where a record comes from, in a line.
+pub(super) fn origin(found: &Found, now: Millis) -> Markup {
+    let about = &found.record.about;
+    html! {
+        p class="quiet" {
+            (about.route) " · " code { (about.correlation_id) } " · " (at_and_ago(about.created, now))
+        }
+    }
 }
 
 /// The state's name in a sentence.
@@ -48,7 +58,7 @@ pub(super) fn meaning(state: &State, now: Millis) -> Markup {
         },
         State::Completed(Completed { reply, .. }) => match reply.body {
             Kept::Whole { .. } => html! {
-                "The operation was executed, the origin answered " b { (reply.status) }
+                "The operation has its outcome: it was answered with " b { (reply.status) }
                 ", and that answer is stored."
             },
             Kept::StatusOnly => html! {
@@ -141,10 +151,10 @@ pub(super) fn retries(state: &State, now: Millis) -> Vec<(&'static str, Markup)>
 /// The name of a decision on a button.
 pub(super) fn button(action: Action) -> &'static str {
     match action {
-        Action::Complete => "It was executed…",
-        Action::Release => "It was not executed…",
-        Action::Hold => "Not known yet…",
-        Action::Purge => "Forget it…",
+        Action::Complete => "Complete: it was executed",
+        Action::Release => "Release: it was not",
+        Action::Hold => "Hold: not known yet",
+        Action::Purge => "Purge: forget it",
     }
 }
 
