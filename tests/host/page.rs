@@ -219,7 +219,7 @@ fn every_link_and_form_is_one_that_the_desk_reads() {
             for form in tags.iter().filter(|tag| tag.name == "form") {
                 let (method, action) = (form.get("method").unwrap(), form.get("action").unwrap());
                 let query: String = form_urlencoded::Serializer::new(String::new())
-                    .extend_pairs(fields(&page, action).into_iter().map(|(name, _)| (name, "1h")))
+                    .extend_pairs(fields(&page, action).into_keys().map(|name| (name, "1h")))
                     .finish();
                 let address = match (method, action) {
                     ("post", _) => action.to_owned(),

@@ -4,7 +4,7 @@ use oncegate::operator::page;
 use oncegate::operator::tally::{Count, Tally, hour};
 use oncegate::record::{Completed, State};
 
-use super::reading::{Tag, read, says};
+use super::reading::{Tag, hides, read, says};
 use super::{NOW, ago, found, frame, states};
 use crate::make::{completed, days, lease, s};
 
@@ -79,7 +79,7 @@ fn a_plot_has_a_bar_for_each_of_the_last_24_hours() {
     };
     let stats = [
         // Too old to be plotted, and would be the highest.
-        (last - 24, tally(&[(Count::Executed, 9_000)])),
+        (last - 24, tally(&[(Count::Executed, 9_000), (Count::KeyExpired, 1)])),
         (last - 23, tally(&[(Count::Executed, 100), (Count::KeyReused, 2), (Count::InFlight, 3)])),
         (last, tally(&[(Count::Executed, 1_000), (Count::Replayed, 4), (Count::Joined, 5)])),
         // Another shard's.
@@ -102,6 +102,7 @@ fn a_plot_has_a_bar_for_each_of_the_last_24_hours() {
         says(&page, words);
     }
     says(&page, "Conflicts: 2 × 422 key-reused, 3 × 409 in-flight");
+    hides(&page, "key-expired");
     let label = svgs[0][0].get("aria-label").unwrap();
     assert_eq!(label, "executed: 2100 in 24 hours, most in the hour from 02:00: 2000");
 }
