@@ -283,15 +283,15 @@ fn any_key_is_searched_for_as_it_was_typed() {
 fn a_person_sees_what_a_retry_gets_and_why() {
     let page = |name: &str| page::record(&frame(), &states()[name], None, &[]);
     says(&page("running"), "409 in-flight with Retry-After");
-    says(&page("completed"), "201: the stored answer, the same 4 bytes every time");
+    says(&page("completed"), "201 replayed with Idempotent-Replayed: true: the stored answer");
     says(&page("completed"), "409 already-executed");
     says(&page("unkept"), "409 reply-not-stored");
     says(
         &page("doubt"),
-        "409 outcome-unknown, every time, because sending it on could execute it a second time",
+        "409 outcome-unknown every time, because sending it on could execute it a second time",
     );
-    says(&page("expired"), "410 key-expired, because it was executed before");
-    says(&page("closed"), "410 key-expired, because it may have been executed");
+    says(&page("expired"), "410 key-expired because it was executed before");
+    says(&page("closed"), "410 key-expired because it may have been executed");
     for name in states().keys() {
         says(&page(name), "422 key-reused");
     }
@@ -360,7 +360,7 @@ fn a_confirmation_says_what_happens_to_the_customer() {
     let page = |found: &Found, action| page::confirm(&frame(), found, action, None);
     says(
         &page(&in_doubt(), Action::Complete),
-        "every retry gets exactly the answer below, for 24 h",
+        "every retry gets exactly the answer below, until 2026-11-23 02:39:25 UTC, in 24 h.",
     );
     says(&page(&in_doubt(), Action::Release), "a payment is charged twice");
     says(&page(&in_doubt(), Action::Hold), "Until then every retry gets 409 outcome-unknown");

@@ -48,7 +48,7 @@ pub fn confirm(
         @if let Some((refusal, _)) = refused { p class="warn" role="alert" { (refusal.detail) } }
         @if possible {
             h2 { "What will happen" }
-            ul class="will" { @for line in words::consequences(action, state, frame.now) { li { (line) } } }
+            (words::consequences(action, state, frame.now))
             p { (words::condition(action)) }
             (form(frame, found, action, refused.map(|(_, draft)| draft)))
         } @else {

@@ -24,7 +24,15 @@ pub fn record(frame: &Frame, found: &Found, body: Option<&[u8]>, decisions: &[Au
         section aria-labelledby="retry" {
             h2 id="retry" { "What a retry gets now" }
             dl class="retry" {
-                @for (who, what) in words::retries(state, now) { div { dt { (who) } dd { (what) } } }
+                @for retry in words::retries(state) {
+                    div {
+                        dt { (retry.who) }
+                        dd {
+                            b { (retry.hears.0) " " code { (retry.hears.1) } } " "
+                            (words::prose(retry.why, retry.at, now))
+                        }
+                    }
+                }
             }
         }
         (decide(found, now))
@@ -35,10 +43,20 @@ pub fn record(frame: &Frame, found: &Found, body: Option<&[u8]>, decisions: &[Au
         section aria-labelledby="facts" {
             h2 id="facts" { "Record" }
             dl class="facts" {
-                @for (name, value) in facts(found, now) { div { dt { (name) } dd { (value) } } }
+                @for (name, fact) in facts(found) {
+                    div {
+                        dt { (name) }
+                        dd {
+                            @match fact {
+                                Fact::At(at) => (at_and_ago(at, now)),
+                                Fact::Text(text) => code { (text) },
+                            }
+                        }
+                    }
+                }
             }
         }
-        @if let Some(completed) = completed(state) { (answer(completed, body)) }
+        @if let Some(completed) = completed(state) { (answer(completed, found.replays, body)) }
         @if !decisions.is_empty() {
             section aria-labelledby="decisions" {
                 h2 id="decisions" { "Decisions" }
@@ -81,36 +99,39 @@ fn decide(found: &Found, now: Millis) -> Markup {
     }
 }
 
+/// Something known of a record.
+enum Fact {
+    At(Millis),
+    Text(String),
+}
+
 /// All that is known of it, name by name as in the JSON.
-fn facts(found: &Found, now: Millis) -> Vec<(&'static str, Markup)> {
+fn facts(found: &Found) -> Vec<(&'static str, Fact)> {
     let (about, state) = (&found.record.about, &found.record.state);
-    let when = |at: Millis| at_and_ago(at, now);
-    let code = |text: &str| html! { code { (text) } };
     let (attempts, lease_until) = match state {
         State::Running(running) => (running.run.attempt, Some(running.until)),
         State::Completed(completed) | State::Expired(completed) => (completed.run.attempt, None),
         State::InDoubt(doubt) | State::Closed(doubt) => (doubt.run.attempt, Some(doubt.until)),
     };
     let mut facts = vec![
-        ("Correlation id", code(&about.correlation_id)),
-        ("Route", code(&about.route)),
-        ("Method and path", html! { code { (about.method) " " (about.path) } }),
-        ("Created", when(about.created)),
-        ("Attempts", html! { (attempts) }),
+        ("Correlation id", Fact::Text(about.correlation_id.clone())),
+        ("Route", Fact::Text(about.route.clone())),
+        ("Method and path", Fact::Text(format!("{} {}", about.method, about.path))),
+        ("Attempts", Fact::Text(attempts.to_string())),
+        ("Key id", Fact::Text(hex(&found.key.0))),
+        ("Lease", Fact::Text(hex(&lease_of(state).0))),
+        ("Created", Fact::At(about.created)),
     ];
-    facts.extend(lease_until.map(|until| ("Lease until", when(until))));
+    facts.extend(lease_until.map(|until| ("Lease until", Fact::At(until))));
     if let Some(completed) = completed(state) {
-        facts.push(("Settled", when(completed.settled)));
-        facts.push(("Expires", when(completed.expires)));
-        facts.push(("Replayed", html! { (found.replays) " times, as far as counted" }));
+        facts.push(("Settled", Fact::At(completed.settled)));
+        facts.push(("Expires", Fact::At(completed.expires)));
     }
-    facts.extend(doubt(state).map(|doubt| ("Closes", when(doubt.closes))));
-    facts.push(("Key id", code(&hex(&found.key.0))));
-    facts.push(("Lease", code(&hex(&lease_of(state).0))));
+    facts.extend(doubt(state).map(|doubt| ("Closes", Fact::At(doubt.closes))));
     facts
 }
 
-fn answer(completed: &Completed, body: Option<&[u8]>) -> Markup {
+fn answer(completed: &Completed, replays: u32, body: Option<&[u8]>) -> Markup {
     let reply = &completed.reply;
     html! {
         section aria-labelledby="answer" {
@@ -121,6 +142,7 @@ fn answer(completed: &Completed, body: Option<&[u8]>) -> Markup {
                     Kept::Whole { bytes } => { (bytes) " bytes" },
                     Kept::StatusOnly => "body not kept",
                 }
+                ", sent again " (replays) " times, as far as counted"
             }
             @if !reply.headers.is_empty() || body.is_some() {
                 pre {

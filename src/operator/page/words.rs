@@ -5,8 +5,8 @@ use maud::{Markup, html};
 
 use crate::operator::desk::Action;
 use crate::operator::inquiry::{Found, Stage};
-use crate::operator::page::time::{at_and_ago, span};
-use crate::operator::view::completed;
+use crate::operator::page::time::at_and_ago;
+use crate::operator::view::doubt;
 use crate::problem::Code;
 use crate::record::{Before, Completed, Doubt, Millis, Running, State};
 use crate::reply::Kept;
@@ -48,104 +48,122 @@ pub(super) fn hears(state: &State) -> (u16, &'static str) {
     (code.status(), code.as_str())
 }
 
-/// What the state means.
-pub(super) fn meaning(state: &State, now: Millis) -> Markup {
-    match state {
-        State::Running(running) => html! {
-            "A request has claimed the key and may be talking to the origin. Its lease lasts until "
-            (at_and_ago(running.until, now)) "; if there is no outcome by then, the record is in doubt."
-            (found_before(running))
-        },
-        State::Completed(Completed { reply, .. }) => match reply.body {
-            Kept::Whole { .. } => html! {
-                "The operation has its outcome: it was answered with " b { (reply.status) }
-                ", and that answer is stored."
-            },
-            Kept::StatusOnly => html! {
-                "The operation was executed and answered with " b { (reply.status) }
-                ", but the answer was too large or a stream, so its body was not kept."
-            },
-        },
-        State::InDoubt(doubt) if now < doubt.until => html! {
-            "The first caller has not got the whole answer, but the call may still be under way. If its answer arrives before "
-            (at_and_ago(doubt.until, now)) ", it settles the record."
-        },
-        State::InDoubt(doubt) => html! {
-            "The request was sent to the origin and no whole answer came back, or one that says nothing. "
-            "It may have been executed, or not: nobody here knows. It stays so until somebody says what happened, or "
-            (at_and_ago(doubt.closes, now)) "."
-        },
-        State::Expired(completed) => html! {
-            "The operation was executed and answered with " b { (completed.reply.status) }
-            ". The answer was kept for its time and is gone; that the key was used is remembered until "
-            (at_and_ago(completed.gone, now)) "."
-        },
-        State::Closed(doubt) => html! {
-            "It was in doubt for longer than the route's " code { "doubt_ttl" }
-            " and nobody said what happened. It is not executed again, and remembered until "
-            (at_and_ago(doubt.gone, now)) "."
-        },
+/// A text as markup: `code` in backticks, and the instant in place of `@`.
+pub(super) fn prose(text: &str, at: Option<Millis>, now: Millis) -> Markup {
+    html! {
+        @for (place, part) in text.split('`').enumerate() {
+            @if place % 2 == 1 {
+                code { (part) }
+            } @else if let (Some((before, after)), Some(at)) = (part.split_once('@'), at) {
+                (before) (at_and_ago(at, now)) (after)
+            } @else {
+                (part)
+            }
+        }
     }
 }
 
-fn found_before(running: &Running) -> Markup {
-    match &running.before {
-        Before::Nothing => html! {},
-        Before::Replied(old) => html! {
-            " It runs again by its strategy: there was a stored answer, " b { (old.reply.status) } "."
+/// What the state means.
+pub(super) fn meaning(state: &State, now: Millis) -> Markup {
+    let (text, at) = match state {
+        State::Running(Running { until, before, .. }) => {
+            let text = match before {
+                Before::Nothing => RUNNING,
+                Before::Replied(_) => RUNNING_AGAIN,
+                Before::Doubted(_) => RUNNING_IN_DOUBT,
+            };
+            (text, Some(*until))
+        }
+        State::Completed(Completed { reply, .. }) => match reply.body {
+            Kept::Whole { .. } => {
+                ("The operation has its outcome: it was answered, and the answer is stored.", None)
+            }
+            Kept::StatusOnly => (
+                "The operation was executed and answered, but the answer was too large or a stream, so its body was not kept.",
+                None,
+            ),
         },
-        Before::Doubted(_) => html! {
-            " It is a new attempt of an operation that was in doubt."
-        },
-    }
+        State::InDoubt(doubt) if now < doubt.until => (
+            "The first caller has not got the whole answer, but the call may still be under way. If its answer arrives before @, it settles the record.",
+            Some(doubt.until),
+        ),
+        State::InDoubt(doubt) => (
+            "The request was sent to the origin and no whole answer came back, or one that says nothing. It may have been executed, or not: nobody here knows. It stays so until somebody says what happened, or @.",
+            Some(doubt.closes),
+        ),
+        State::Expired(completed) => (
+            "The operation was executed. Its answer was kept for its time and is gone; that the key was used is remembered until @.",
+            Some(completed.gone),
+        ),
+        State::Closed(doubt) => (
+            "It was in doubt for longer than the route's `doubt_ttl` and nobody said what happened. It is not executed again, and remembered until @.",
+            Some(doubt.gone),
+        ),
+    };
+    prose(text, at, now)
+}
+
+const RUNNING: &str = "A request has claimed the key and may be talking to the origin. Its lease lasts until @; if there is no outcome by then, the record is in doubt.";
+const RUNNING_AGAIN: &str = "A request runs the operation again, as its strategy says, over a stored answer. Its lease lasts until @; if there is no outcome by then, the record is in doubt.";
+const RUNNING_IN_DOUBT: &str = "A new attempt of an operation that was in doubt may be talking to the origin. Its lease lasts until @; if there is no outcome by then, the record is in doubt again.";
+
+/// What one kind of retry gets now.
+pub(super) struct Retry {
+    /// Which kind.
+    pub(super) who: &'static str,
+    /// Status and code of its answer.
+    pub(super) hears: (u16, &'static str),
+    /// Why; for [`prose`].
+    pub(super) why: &'static str,
+    /// The instant in it.
+    pub(super) at: Option<Millis>,
 }
 
 /// What a retry gets now, and why: for each kind of retry a line.
-pub(super) fn retries(state: &State, now: Millis) -> Vec<(&'static str, Markup)> {
-    let (status, code) = hears(state);
-    let answer = html! { b { (status) " " code { (code) } } };
-    let same = match state {
-        State::Running(_) => html! {
-            "waits for the running one and gets its answer; if that takes longer than the route's "
-            code { "wait" } ", " (answer) " with Retry-After. Sending it on would execute it twice."
-        },
+pub(super) fn retries(state: &State) -> Vec<Retry> {
+    let (why, at) = match state {
+        State::Running(_) => (
+            "with Retry-After, after waiting as long as the route's `wait` for the running one; if that ends before, its answer. Sending it on would execute it twice.",
+            None,
+        ),
         State::Completed(Completed { reply, expires, .. }) => match reply.body {
-            Kept::Whole { bytes } => html! {
-                b { (status) } ": the stored answer, the same " (bytes) " bytes every time, with "
-                code { "Idempotent-Replayed: true" } ", until " (at_and_ago(*expires, now)) "."
-            },
-            Kept::StatusOnly => html! {
-                (answer) ", because there is no body to send again. It names the original status, "
-                (reply.status) "; the result has to be looked up at the origin."
-            },
+            Kept::Whole { .. } => (
+                "with `Idempotent-Replayed: true`: the stored answer, the same bytes every time, until @.",
+                Some(*expires),
+            ),
+            Kept::StatusOnly => (
+                "because there is no body to send again. It names the original status; the result has to be looked up at the origin.",
+                None,
+            ),
         },
-        State::InDoubt(_) => html! {
-            (answer) ", every time, because sending it on could execute it a second time. "
-            "Only a route with " code { "on_in_doubt = \"retry\"" } " sends it on once the lease is over, and one with "
-            code { "\"probe\"" } " asks the origin first."
-        },
-        State::Expired(_) => html! {
-            (answer) ", because it was executed before and the answer is no longer there."
-        },
-        State::Closed(_) => html! {
-            (answer) ", because it may have been executed and is not to be executed twice."
-        },
+        State::InDoubt(_) => (
+            "every time, because sending it on could execute it a second time. Only a route with `on_in_doubt = \"retry\"` sends it on once the lease is over, and one with `\"probe\"` asks the origin first.",
+            None,
+        ),
+        State::Expired(_) => {
+            ("because it was executed before and the answer is no longer there.", None)
+        }
+        State::Closed(_) => {
+            ("because it may have been executed and is not to be executed twice.", None)
+        }
     };
-    let mut lines = vec![("The same request", same)];
-    if completed(state).is_some_and(|_| Stage::of(state) == Stage::Completed) {
-        lines.push((
-            "The same, with X-On-Conflict: FAIL",
-            html! { b { "409 " code { (Code::AlreadyExecuted.as_str()) } } ": its client asked for that." },
-        ));
+    let problem = |code: Code| (code.status(), code.as_str());
+    let mut retries = vec![Retry { who: "The same request", hears: hears(state), why, at }];
+    if Stage::of(state) == Stage::Completed {
+        retries.push(Retry {
+            who: "The same, with X-On-Conflict: FAIL",
+            hears: problem(Code::AlreadyExecuted),
+            why: "because its client asked for that.",
+            at: None,
+        });
     }
-    lines.push((
-        "Another request with this key",
-        html! {
-            b { "422 " code { (Code::KeyReused.as_str()) } }
-            ": another body, query or header than the first one that counts on the route."
-        },
-    ));
-    lines
+    retries.push(Retry {
+        who: "Another request with this key",
+        hears: problem(Code::KeyReused),
+        why: "for another body, query or header than the first one, as far as they count on the route.",
+        at: None,
+    });
+    retries
 }
 
 /// The name of a decision on a button.
@@ -188,40 +206,58 @@ pub(super) fn condition(action: Action) -> &'static str {
     }
 }
 
-/// What a decision about a record will do: to the record, to the customer.
-pub(super) fn consequences(action: Action, state: &State, now: Millis) -> Vec<Markup> {
-    let doubt = crate::operator::view::doubt(state);
-    match (action, doubt) {
-        (Action::Complete, Some(doubt)) => vec![
-            html! { "From now on every retry gets exactly the answer below, for " (span(doubt.terms.ttl)) "." },
-            html! { "Nothing is sent to the origin, and the operation is not executed again." },
-            html! { "An answer of the first try that arrives later is not stored." },
-        ],
-        (Action::Release, Some(Doubt { base: Some(old), .. })) => vec![
-            html! { "The answer that was stored before this run, " b { (old.reply.status) } ", is put back, and retries get it again." },
-        ],
-        (Action::Release, _) => vec![
-            html! { "The record is deleted. The next retry is forwarded to the origin and executed." },
-            html! { b { "If it did go through the first time, it is then executed twice: a payment is charged twice." } },
-        ],
-        (Action::Hold, Some(doubt)) => {
-            let closes = now.plus(doubt.terms.doubt_ttl).max(doubt.closes);
-            vec![
-                html! { "The record is in doubt until " (at_and_ago(closes, now)) "; after that retries get 410." },
-                html! { "Until then every retry gets 409 " code { "outcome-unknown" } ", as now." },
-            ]
+/// What a decision about a record will do: to the record, to the customer. The last line is what can go
+/// wrong, where something can.
+pub(super) fn consequences(action: Action, state: &State, now: Millis) -> Markup {
+    let doubt = doubt(state);
+    let closes = |doubt: &Doubt| now.plus(doubt.terms.doubt_ttl).max(doubt.closes);
+    let (lines, at, risk): (&[&str], _, _) = match (action, doubt) {
+        (Action::Complete, Some(doubt)) => (&COMPLETE, Some(now.plus(doubt.terms.ttl)), None),
+        (Action::Release, Some(Doubt { base: Some(_), .. })) => (
+            &["The answer that was stored before this run is put back, and retries get it again."],
+            None,
+            None,
+        ),
+        (Action::Release, _) => (
+            &["The record is deleted. The next retry is forwarded to the origin and executed."],
+            None,
+            Some(TWICE),
+        ),
+        (Action::Hold, Some(doubt)) => (&HOLD, Some(closes(doubt)), None),
+        (Action::Purge, Some(_)) => (
+            &[
+                "The record is deleted. The next request with this key is forwarded to the origin and executed, whatever it says.",
+            ],
+            None,
+            Some(TWICE),
+        ),
+        (Action::Purge, None) => (
+            &["The record and its stored answer are deleted. They cannot be brought back."],
+            None,
+            Some(AGAIN),
+        ),
+        (Action::Complete | Action::Hold, None) => (&[], None, None),
+    };
+    html! {
+        ul class="will" {
+            @for line in lines { li { (prose(line, at, now)) } }
+            @if let Some(risk) = risk { li { b { (risk) } } }
         }
-        (Action::Purge, Some(_)) => vec![
-            html! { "The record is deleted. The next request with this key is forwarded to the origin and executed, whatever it says." },
-            html! { b { "If it did go through the first time, it is then executed twice: a payment is charged twice." } },
-        ],
-        (Action::Purge, None) => vec![
-            html! { "The record and its stored answer are deleted. They cannot be brought back." },
-            html! { b { "It was executed before. The next retry is forwarded and executed a second time: a payment is charged twice." } },
-        ],
-        (Action::Complete | Action::Hold, None) => Vec::new(),
     }
 }
+
+const COMPLETE: [&str; 3] = [
+    "From now on every retry gets exactly the answer below, until @.",
+    "Nothing is sent to the origin, and the operation is not executed again.",
+    "An answer of the first try that arrives later is not stored.",
+];
+const HOLD: [&str; 2] = [
+    "The record is in doubt until @; after that retries get 410.",
+    "Until then every retry gets 409 `outcome-unknown`, as now.",
+];
+const TWICE: &str =
+    "If it did go through the first time, it is then executed twice: a payment is charged twice.";
+const AGAIN: &str = "It was executed before. The next retry is forwarded and executed a second time: a payment is charged twice.";
 
 /// What has been done.
 pub(super) fn done(action: Action) -> &'static str {
