@@ -366,8 +366,9 @@ pub(crate) fn wrong(knob: impl Into<String>, why: impl Into<String>) -> Misconfi
     Misconfigured { knob: knob.into(), why: why.into() }
 }
 
-/// The vars that the filter reads.
-pub const VARS: [&str; 4] = ["ORIGIN", "SHARDS", "LOCATION_HINT", "ROUTES"];
+/// The vars and secrets that the filter reads.
+pub const VARS: [&str; 6] =
+    ["ORIGIN", "SHARDS", "LOCATION_HINT", "ROUTES", "ADMIN_TOKEN", "LOG_KEYS"];
 /// Ledger objects where SHARDS is not set.
 pub const SHARDS_DEFAULT: u16 = 16;
 /// The most Ledger objects: at 100 to 250 first-seen keys a second each, 100,000 and more.

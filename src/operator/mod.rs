@@ -9,10 +9,12 @@
 //! Reads never change a record. What changes one is a [`decide::Decision`], and every decision leaves
 //! an [`inquiry::Audited`] row.
 
+pub mod answer;
 pub mod decide;
 pub mod desk;
 pub mod door;
 pub mod inquiry;
+pub mod page;
 pub mod refusal;
 pub mod tally;
 pub mod view;
