@@ -24,7 +24,7 @@ pub(super) fn policy(env: &JsValue) -> Result<Rc<Policy>, Rc<Vec<Misconfigured>>
     })
 }
 
-/// What lets operators in; none where there is no ADMIN_TOKEN.
+/// What lets operators in; none where there is no `ADMIN_TOKEN`.
 pub(super) fn door(env: &JsValue) -> Option<Rc<Door>> {
     DOOR.with(|cell| {
         let open = || js::get(env, "ADMIN_TOKEN").as_string().as_deref().and_then(Door::new);

@@ -185,7 +185,9 @@ fn write_counts(to: &mut Writer, tally: &Tally) {
     to.list(&tally.routes, |to, (route, counts)| {
         to.text(route);
         to.u8(u8::try_from(KINDS).unwrap_or(u8::MAX));
-        counts.iter().for_each(|count| to.u64(*count));
+        for count in counts {
+            to.u64(*count);
+        }
     });
     to.list(&tally.replays, |to, (mark, times)| {
         to.bytes(mark);
