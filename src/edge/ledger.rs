@@ -351,7 +351,7 @@ fn told(
         Verdict::AlreadyExecuted => Told::AlreadyExecuted,
         Verdict::InDoubt { lease, over_for } => Told::InDoubt { lease, over_for },
         Verdict::Expired => Told::Expired,
-        Verdict::KeyReused => Told::KeyReused,
+        Verdict::KeyReused(differs) => Told::KeyReused(differs),
         Verdict::CredentialChanged => Told::CredentialChanged,
         Verdict::Kept(expires) => Told::Kept(expires),
         Verdict::Stale => Told::Stale,

@@ -107,7 +107,7 @@ impl Count {
             (_, Verdict::AlreadyExecuted) => Some(Self::AlreadyExecuted),
             (_, Verdict::InDoubt { .. }) => Some(Self::OutcomeUnknown),
             (_, Verdict::Expired) => Some(Self::KeyExpired),
-            (_, Verdict::KeyReused) => Some(Self::KeyReused),
+            (_, Verdict::KeyReused(_)) => Some(Self::KeyReused),
             (_, Verdict::CredentialChanged) => Some(Self::CredentialChanged),
             (Change::Complete(_), Verdict::Kept(_)) => Some(Self::Executed),
             // A release that puts an earlier doubt back leaves it without a lease.

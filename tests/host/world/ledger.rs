@@ -204,7 +204,7 @@ fn answer(verdict: Verdict, body: Option<Vec<u8>>) -> Vec<u8> {
         Verdict::AlreadyExecuted => Told::AlreadyExecuted,
         Verdict::InDoubt { lease, over_for } => Told::InDoubt { lease, over_for },
         Verdict::Expired => Told::Expired,
-        Verdict::KeyReused => Told::KeyReused,
+        Verdict::KeyReused(differs) => Told::KeyReused(differs),
         Verdict::CredentialChanged => Told::CredentialChanged,
         Verdict::Kept(expires) => Told::Kept(expires),
         Verdict::Stale => Told::Stale,
