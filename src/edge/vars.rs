@@ -58,6 +58,7 @@ fn read(env: &JsValue) -> Vars {
         origin: origin(env),
         shards: value(env, "SHARDS"),
         location_hint: value(env, "LOCATION_HINT"),
+        log_keys: value(env, "LOG_KEYS"),
         routes,
         others: others.into_iter().filter(|name| !VARS.contains(&name.as_str())).collect(),
     }
