@@ -12,7 +12,7 @@ import { check } from './check.mjs';
 import { TO_BUILD, npmBin, setUp, tool, toolEnv } from './setup.mjs';
 
 // Start-up at the edge is paid per byte; what is above this was not meant.
-const GZIPPED_KB_MAX = 250;
+const GZIPPED_KB_MAX = 330;
 
 const INPUTS = ['src', 'Cargo.toml', 'Cargo.lock', 'package-lock.json', 'scripts/build.mjs'];
 const OUTPUTS = ['index.js', 'index_bg.wasm'];

@@ -1,6 +1,6 @@
 //! What a Worker asks a Ledger, and what it is told: the conversation, without its bytes (`wire`).
 
-use crate::fingerprint::Fingerprint;
+use crate::fingerprint::{Differs, Fingerprint};
 use crate::operator::inquiry::{Finding, Inquiry};
 use crate::record::{Claim, Lease, Millis, Run};
 use crate::reply::Reply;
@@ -60,8 +60,8 @@ pub enum Told<B> {
     },
     /// The reply is gone; the operation is not run again.
     Expired,
-    /// The key was used for another request.
-    KeyReused,
+    /// The key was used for another request, which differs in this.
+    KeyReused(Differs),
     /// The operation is recorded under another credential.
     CredentialChanged,
     /// The settle, release or doubt counts. After a settle: when the reply expires.
@@ -117,7 +117,7 @@ impl<B> Told<B> {
             Self::AlreadyExecuted => Told::AlreadyExecuted,
             Self::InDoubt { lease, over_for } => Told::InDoubt { lease, over_for },
             Self::Expired => Told::Expired,
-            Self::KeyReused => Told::KeyReused,
+            Self::KeyReused(differs) => Told::KeyReused(differs),
             Self::CredentialChanged => Told::CredentialChanged,
             Self::Kept(expires) => Told::Kept(expires),
             Self::Stale => Told::Stale,

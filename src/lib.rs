@@ -20,6 +20,7 @@ pub mod ask;
 pub mod digest;
 pub mod filter;
 pub mod fingerprint;
+pub mod journal;
 pub mod json;
 pub mod key;
 pub mod knob;

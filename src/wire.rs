@@ -14,7 +14,7 @@ mod operator;
 
 pub use self::operator::{read_decision, read_tally, write_decision, write_tally};
 use crate::ask::{Ask, CredentialChange, How, Replay, Told};
-use crate::fingerprint::{Fingerprint, Kin};
+use crate::fingerprint::{Differs, Fingerprint, Kin};
 use crate::key::KeyId;
 use crate::record::{
     About, Before, Claim, Completed, Doubt, Form, Lease, Millis, OnInDoubt, Record, Run, Running,
@@ -166,7 +166,10 @@ pub fn write_told<B>(told: &Told<B>, version: u8) -> Vec<u8> {
             head.option(over_for.as_ref(), |head, over_for| head.u64(over_for.0));
         }
         Told::Expired => head.u8(7),
-        Told::KeyReused => head.u8(8),
+        Told::KeyReused(differs) => {
+            head.u8(8);
+            head.u8(differs.0);
+        }
         Told::CredentialChanged => head.u8(9),
         Told::Kept(expires) => {
             head.u8(10);
@@ -221,7 +224,7 @@ pub fn read_told(head: &[u8]) -> Result<Told<()>, Unreadable> {
             over_for: reader.option(|reader| Ok(Millis(reader.u64()?)))?,
         },
         7 => Told::Expired,
-        8 => Told::KeyReused,
+        8 => Told::KeyReused(Differs(reader.u8()?)),
         9 => Told::CredentialChanged,
         10 => Told::Kept(reader.option(|reader| Ok(Millis(reader.u64()?)))?),
         11 => Told::Stale,

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use js_sys::{Date, Uint8Array};
+use js_sys::{Date, Promise, Uint8Array};
 use wasm_bindgen::{JsCast as _, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::Headers;
@@ -179,14 +179,26 @@ impl Exchange {
     }
 }
 
-/// One call of a Ledger. The stub is made anew each time: after an exception it is broken
-/// (developers.cloudflare.com, durable-objects/best-practices/error-handling).
+/// One call of a Ledger.
 pub(super) async fn call(
     ledger: &js::Namespace,
     shard: u16,
     location_hint: Option<&str>,
     frame: &Uint8Array,
 ) -> Result<Uint8Array, JsValue> {
+    let sent = send(ledger, shard, location_hint, frame)?;
+    let response: web_sys::Response = JsFuture::from(sent).await?.unchecked_into();
+    message(response.array_buffer()).await
+}
+
+/// Sends a message to a Ledger. The stub is made anew each time: after an exception it is broken
+/// (developers.cloudflare.com, durable-objects/best-practices/error-handling).
+pub(super) fn send(
+    ledger: &js::Namespace,
+    shard: u16,
+    location_hint: Option<&str>,
+    frame: &Uint8Array,
+) -> Result<Promise, JsValue> {
     let options = match location_hint {
         Some(hint) => js::object(&[("locationHint", JsValue::from_str(hint))]).into(),
         None => JsValue::UNDEFINED,
@@ -194,9 +206,7 @@ pub(super) async fn call(
     // The name is part of the stored data.
     let stub = ledger.get_by_name(&format!("shard-{shard}"), &options)?;
     let init = js::object(&[("method", JsValue::from_str("POST")), ("body", frame.into())]);
-    let sent = stub.fetch(&JsValue::from_str("https://ledger/"), &init)?;
-    let response: web_sys::Response = JsFuture::from(sent).await?.unchecked_into();
-    message(response.array_buffer()).await
+    stub.fetch(&JsValue::from_str("https://ledger/"), &init)
 }
 
 /// A request that has waited so long that its body was given up is not forwarded without it.

@@ -5,6 +5,8 @@
 //! any other await lets others in). The answer leaves after the write is on disk: the runtime's output
 //! gate holds it until then, so a granted claim is durable.
 
+mod inquiries;
+
 use std::cell::{Cell, OnceCell, RefCell};
 use std::pin::pin;
 use std::rc::Rc;
@@ -16,6 +18,7 @@ use wasm_bindgen::{JsCast as _, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use worker::{Delay, DurableObject, Env, Request, Response, State, durable_object, wasm_bindgen};
 
+use self::inquiries::{Counted, tallied};
 use super::body::message;
 use super::exchange::{call, join, now, split};
 use super::js;
@@ -23,8 +26,9 @@ use super::parked::Parked;
 use super::store::{Store, Stored};
 use crate::ask::{Ask, CredentialChange, How, Replay, Told};
 use crate::key::KeyId;
+use crate::operator::tally::Count;
 use crate::record::{
-    Change, Completed, Due, Event, Kindred, Millis, Record, State as Stage, Step, Verdict, step,
+    Change, Completed, Due, Event, Kindred, Millis, Record, State as Stage, Verdict, step,
 };
 use crate::released::Released;
 use crate::wire::{self, Addressed, VERSION};
@@ -45,6 +49,8 @@ pub struct Ledger {
     env: JsValue,
     /// The next sweep comes no sooner: a pass costs as much as the shard has rows.
     sweep_from: Cell<Millis>,
+    /// What has happened, for operators.
+    counted: Rc<Counted>,
 }
 
 #[derive(Clone, Copy)]
@@ -69,6 +75,7 @@ impl DurableObject for Ledger {
             shards: Cell::new(None),
             env: env.into(),
             sweep_from: Cell::new(Millis(0)),
+            counted: Rc::default(),
         }
     }
 
@@ -114,6 +121,16 @@ impl Ledger {
 
     async fn answer(&self, addressed: Addressed, body: &Uint8Array) -> Result<Answer, JsValue> {
         let Addressed { key, shards, ask } = addressed;
+        if let Ask::Operator(inquiry) = ask {
+            // A shard that has never been used stays so: reads write nothing.
+            return match self.store()?.shards()?.filter(|first| *first != shards) {
+                Some(first) => Ok((Told::OtherShards(first), None)),
+                None => {
+                    let finding = self.inquire(key, inquiry, body).await?;
+                    Ok((Told::Operator(finding), None))
+                }
+            };
+        }
         self.know_alarm().await?;
         if matches!(ask, Ask::Claim(..) | Ask::Shards) {
             let first = self.first_shards(&ask, key, shards).await?;
@@ -123,7 +140,7 @@ impl Ledger {
         }
         match self.take(key, ask, body)? {
             Found::Answer(answer) => Ok(answer),
-            Found::Wait(until) => self.wait(key, until).await,
+            Found::Wait(until, route) => self.wait(key, until, &route).await,
         }
     }
 
@@ -179,6 +196,11 @@ impl Ledger {
     fn take(&self, key: KeyId, ask: Ask, body: &Uint8Array) -> Result<Found, JsValue> {
         let store = self.store()?;
         let now = now();
+        let claimed = match &ask {
+            Ask::Claim(claim, _) => Some(claim.about.route.clone()),
+            _ => None,
+        };
+        let is_look = matches!(ask, Ask::Look(_));
         let (stored, event) = match ask {
             // A copy of a claim that was on its way while its lease was given back: granting it would
             // leave the key to nobody.
@@ -200,18 +222,28 @@ impl Ledger {
             Ask::Look(fingerprint) => {
                 (store.find_with_body(key, None)?.0, Event::Look(fingerprint))
             }
-            Ask::Shards => return Ok(Found::Answer((Told::Kept(None), None))),
+            Ask::Shards | Ask::Operator(_) => {
+                return Ok(Found::Answer((Told::Kept(None), None)));
+            }
         };
-        let Step { change, verdict } =
-            step(stored.as_ref().map(|stored| stored.record.clone()), event, now);
-        store.apply(key, stored.as_ref(), &change, body)?;
-        self.wake(key, &change, body);
-        if let Change::Insert(record) | Change::Update(record) | Change::Complete(record) = &change
-        {
+        let step = step(stored.as_ref().map(|stored| stored.record.clone()), event, now);
+        store.apply(key, stored.as_ref(), &step.change, body)?;
+        self.written(key, &step.change, body);
+        let route = claimed.as_deref().or(stored.as_ref().map(|at| at.record.about.route.as_str()));
+        if let Some((count, route)) = Count::of(&step).filter(|_| !is_look).zip(route) {
+            let bytes = body.byte_length().into();
+            self.counted.count(store, |tally| tallied(tally, route, count, key, bytes));
+        }
+        told(store, step.verdict, stored.as_ref(), claimed)
+    }
+
+    /// What follows from a write: those who waited for it hear of it, and the sweep comes in time.
+    fn written(&self, key: KeyId, change: &Change, body: &Uint8Array) {
+        self.wake(key, change, body);
+        if let Change::Insert(record) | Change::Update(record) | Change::Complete(record) = change {
             let (Due::Delete(at) | Due::Tombstone(at)) = record.due();
             self.arm(at);
         }
-        told(store, verdict, stored.as_ref())
     }
 
     /// Whatever ends a claim wakes those who wait for it; a grant ends none.
@@ -227,7 +259,7 @@ impl Ledger {
         }
     }
 
-    async fn wait(&self, key: KeyId, until: Millis) -> Result<Answer, JsValue> {
+    async fn wait(&self, key: KeyId, until: Millis, route: &str) -> Result<Answer, JsValue> {
         let Some(woken) = self.parked.park(key) else { return Ok((Told::Crowded, None)) };
         let patience = Delay::from(Duration::from_millis(until.since(now()).0));
         let wake = match select(woken, pin!(patience)).await {
@@ -242,6 +274,8 @@ impl Ledger {
             None => (Told::Again, None),
             Some(settled) => {
                 let (completed, body) = settled.as_ref();
+                let joined = |tally: &mut _| tallied(tally, route, Count::Joined, key, 0);
+                self.counted.count(self.store()?, joined);
                 (replay(completed, How::Joined), Some(body.clone()))
             }
         })
@@ -295,12 +329,18 @@ impl Ledger {
 /// What a question led to.
 enum Found {
     Answer(Answer),
-    Wait(Millis),
+    /// For the route's running claim, until then.
+    Wait(Millis, String),
 }
 
-fn told(store: &Store, verdict: Verdict, stored: Option<&Stored>) -> Result<Found, JsValue> {
+fn told(
+    store: &Store,
+    verdict: Verdict,
+    stored: Option<&Stored>,
+    route: Option<String>,
+) -> Result<Found, JsValue> {
     let told = match verdict {
-        Verdict::Join(until) => return Ok(Found::Wait(until)),
+        Verdict::Join(until) => return Ok(Found::Wait(until, route.unwrap_or_default())),
         Verdict::Replay(completed) => {
             let body =
                 stored.map(|stored| store.body(stored, &completed.reply)).transpose()?.flatten();
@@ -311,7 +351,7 @@ fn told(store: &Store, verdict: Verdict, stored: Option<&Stored>) -> Result<Foun
         Verdict::AlreadyExecuted => Told::AlreadyExecuted,
         Verdict::InDoubt { lease, over_for } => Told::InDoubt { lease, over_for },
         Verdict::Expired => Told::Expired,
-        Verdict::KeyReused => Told::KeyReused,
+        Verdict::KeyReused(differs) => Told::KeyReused(differs),
         Verdict::CredentialChanged => Told::CredentialChanged,
         Verdict::Kept(expires) => Told::Kept(expires),
         Verdict::Stale => Told::Stale,

@@ -3,13 +3,14 @@
 //! [`worker`] is the fetch event, [`respond`] builds its responses; [`exchange`] is the world of one guarded request
 //! ([`crate::filter::World`]); [`origin`] calls the origin and reads its answer; [`body`] buffers bodies
 //! within the instance's limit; [`ledger`] is the Durable Object, [`store`] its rows, [`parked`] those
-//! who wait in it; [`vars`] reads the configuration; [`js`] are the JavaScript calls, all of which may
+//! who wait in it; [`operator`] lets operators in and asks the Ledgers for them; [`vars`] reads the configuration; [`js`] are the JavaScript calls, all of which may
 //! throw and say so.
 
 mod body;
 mod exchange;
 mod js;
 mod ledger;
+mod operator;
 mod origin;
 mod parked;
 mod respond;

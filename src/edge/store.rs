@@ -8,6 +8,8 @@
 //!
 //! `WITHOUT ROWID` keeps an INSERT at one row written: a rowid table with a BLOB key has a hidden index.
 
+mod operator;
+
 use std::cell::Cell;
 
 use js_sys::{Array, Uint8Array};
@@ -23,6 +25,7 @@ use crate::reply::{Kept, Reply};
 use crate::wire::{self, Unreadable};
 
 /// The database of one shard.
+#[derive(Clone)]
 pub(super) struct Store {
     storage: js::Storage,
     sql: js::Sql,
@@ -82,6 +85,7 @@ impl Store {
         store.exec(CREATE_ROWS, &[])?;
         store.exec(CREATE_PIECES, &[])?;
         store.exec(CREATE_SHARDS, &[])?;
+        store.open_operator()?;
         Ok(store)
     }
 

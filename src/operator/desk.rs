@@ -29,10 +29,10 @@ pub enum Errand {
     Record(KeyId),
     /// A page that says what a decision would do, and asks for it.
     Confirm(KeyId, Action),
+    /// To decide.
+    Resolve(Resolve),
     /// To decide; the request's body says what.
-    Resolve,
-    /// To forget a record.
-    Purge(KeyId, Option<Lease>),
+    Posted,
     /// The numbers of the last hours.
     Stats,
     /// A page of decisions.
@@ -108,7 +108,7 @@ pub fn read(method: &str, path: &str, query: Option<&str>, now: Millis) -> Resul
             (asked.only(&[]).and_then(|_| key_id(id)).map(Errand::Record), "GET, DELETE")
         }
         ["records", id, action] => (asked.confirm(id, action), "GET"),
-        ["resolve"] => (asked.only(&[]).map(|_| Errand::Resolve), "POST"),
+        ["resolve"] => (asked.only(&[]).map(|_| Errand::Posted), "POST"),
         ["stats"] => (asked.only(&[]).map(|_| Errand::Stats), "GET"),
         ["audit"] => (asked.audit(), "GET"),
         ["login"] => (asked.only(&[]).map(|_| Errand::LogIn), "POST"),
@@ -160,7 +160,7 @@ pub fn read_json(body: &[u8]) -> Result<Resolve, Refusal> {
         Some(json) => json.to_string().into_bytes(),
     };
     let status = members.get("status").and_then(Value::as_u64);
-    resolve(text("key_id"), text("lease"), text("action"), status, headers, body)
+    resolve(text("key_id"), text("lease"), text("action"), status, &headers, body)
 }
 
 /// Reads a decision as a form, as the page sends it; `field` looks a field up.
@@ -179,11 +179,11 @@ pub fn read_form(field: &dyn Fn(&str) -> String) -> Result<Resolve, Refusal> {
             ))
         })
     });
-    let headers = headers.collect::<Result<_, _>>()?;
+    let headers: Vec<_> = headers.collect::<Result<_, _>>()?;
     let status = field("status").trim().parse().ok();
     // A browser sends line ends as CR LF.
     let body = field("body").replace("\r\n", "\n").into_bytes();
-    resolve(&field("key_id"), &field("lease"), &field("action"), status, headers, body)
+    resolve(&field("key_id"), &field("lease"), &field("action"), status, &headers, body)
 }
 
 fn resolve(
@@ -191,7 +191,7 @@ fn resolve(
     lease: &str,
     action: &str,
     status: Option<u64>,
-    headers: Vec<(String, String)>,
+    headers: &[(String, String)],
     body: Vec<u8>,
 ) -> Result<Resolve, Refusal> {
     let key = key_id(key)?;
@@ -204,7 +204,7 @@ fn resolve(
     }
     let has_reply = status.is_some() || !headers.is_empty() || !body.is_empty();
     let decision = match action {
-        Action::Complete => Decision::Complete(reply(status, &headers, &body)?),
+        Action::Complete => Decision::Complete(reply(status, headers, &body)?),
         // A form sends its empty fields with every button.
         _ if has_reply => {
             return Err(Refusal::invalid("status, headers and body go with action complete only."));
@@ -374,7 +374,8 @@ impl Asked {
 
     fn purge(&self, id: &str) -> Result<Errand, Refusal> {
         self.only(&["lease"])?;
-        Ok(Errand::Purge(key_id(id)?, read_lease(self.get("lease").unwrap_or_default())?))
+        let (key, lease) = (key_id(id)?, read_lease(self.get("lease").unwrap_or_default())?);
+        Ok(Errand::Resolve(Resolve { key, lease, decision: Decision::Purge, body: Vec::new() }))
     }
 
     fn confirm(&self, id: &str, action: &str) -> Result<Errand, Refusal> {

@@ -4,8 +4,6 @@
 //! stored, and changing the token ends every session. A form carries a token bound to its session, so
 //! that no other site can post one.
 
-use std::collections::BTreeMap;
-
 use hmac::{Hmac, Mac as _};
 use sha2::Sha256;
 use subtle::ConstantTimeEq as _;
@@ -105,28 +103,36 @@ impl Door {
 /// Counts wrong tokens by address, in this instance's memory: an address that has shown
 /// [`WRONG_MAX`] within a minute is not heard until that is over.
 #[derive(Debug, Default)]
-pub struct Wrong(BTreeMap<String, (u32, Millis)>);
+pub struct Wrong(Vec<Shown>);
+
+#[derive(Debug)]
+struct Shown {
+    address: String,
+    times: u32,
+    since: Millis,
+}
 
 impl Wrong {
     /// In how many seconds an address is heard again; `None` where it is heard.
     #[must_use]
     pub fn shut_for_s(&self, address: &str, now: Millis) -> Option<u64> {
-        let (count, since) = self.0.get(address)?;
-        let over = since.plus(WRONG_WITHIN);
-        (*count >= WRONG_MAX && now < over).then(|| over.since(now).0.div_ceil(1000))
+        let shown = self.0.iter().find(|shown| shown.address == address)?;
+        let over = shown.since.plus(WRONG_WITHIN);
+        (shown.times >= WRONG_MAX && now < over).then(|| over.since(now).0.div_ceil(1000))
     }
 
     /// Notes a wrong token.
     pub fn note(&mut self, address: &str, now: Millis) {
-        self.0.retain(|_, (_, since)| now < since.plus(WRONG_WITHIN));
-        if self.0.len() >= ADDRESSES_MAX && !self.0.contains_key(address) {
-            // The oldest makes room: whoever has this many addresses is not held back by a count.
-            let oldest = self.0.iter().min_by_key(|(_, (_, since))| *since);
-            if let Some(address) = oldest.map(|(address, _)| address.clone()) {
-                self.0.remove(&address);
-            }
+        self.0.retain(|shown| now < shown.since.plus(WRONG_WITHIN));
+        if let Some(shown) = self.0.iter_mut().find(|shown| shown.address == address) {
+            shown.times += 1;
+            return;
         }
-        self.0.entry(address.to_owned()).or_insert((0, now)).0 += 1;
+        if self.0.len() >= ADDRESSES_MAX {
+            // The oldest makes room: whoever has so many addresses is not held back by a count.
+            self.0.remove(0);
+        }
+        self.0.push(Shown { address: address.to_owned(), times: 1, since: now });
     }
 }
 

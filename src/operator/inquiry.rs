@@ -174,13 +174,6 @@ impl<T> Page<T> {
         }
     }
 
-    /// Where the page ends, if it is full: there may be more.
-    #[must_use]
-    pub fn end(&self) -> Option<Place> {
-        let is_full = self.best.len() == self.limit;
-        self.best.last().filter(|_| is_full).map(|(place, _)| *place)
-    }
-
     /// The page, in order.
     #[must_use]
     pub fn into_items(self) -> Vec<T> {
@@ -224,6 +217,65 @@ pub enum Finding {
     Stats(Vec<(u64, Tally)>),
     /// Decisions.
     Audit(Vec<Audited>),
+}
+
+impl Inquiry {
+    /// Whether every shard is asked, or only the one that holds the key.
+    #[must_use]
+    pub fn concerns_all(&self) -> bool {
+        matches!(self, Self::Search(_) | Self::Stats | Self::Audit { .. })
+    }
+
+    /// What it is told where no shard has said anything yet.
+    #[must_use]
+    pub fn nothing(&self) -> Finding {
+        match self {
+            Self::Key | Self::Search(_) => Finding::Records(Millis(0), Vec::new()),
+            Self::Decide { .. } => Finding::Ruled(Ruling::Absent),
+            Self::Stats => Finding::Stats(Vec::new()),
+            Self::Audit { .. } => Finding::Audit(Vec::new()),
+        }
+    }
+
+    /// What several shards say together: one page, in order; the numbers added up. `None` if one of them
+    /// answers another question.
+    #[must_use]
+    pub fn together(&self, so_far: Finding, more: Finding) -> Option<Finding> {
+        Some(match (so_far, more) {
+            (Finding::Records(_, rows), Finding::Records(now, more)) => {
+                let limit = match self {
+                    Self::Search(search) => usize::from(search.limit),
+                    _ => usize::MAX,
+                };
+                Finding::Records(now, merged(rows, more, Found::place, limit))
+            }
+            (Finding::Audit(rows), Finding::Audit(more)) => {
+                let limit = match self {
+                    Self::Audit { limit, .. } => usize::from(*limit),
+                    _ => usize::MAX,
+                };
+                Finding::Audit(merged(rows, more, Audited::place, limit))
+            }
+            (Finding::Stats(mut hours), Finding::Stats(more)) => {
+                for (hour, tally) in more {
+                    match hours.iter_mut().find(|(known, _)| *known == hour) {
+                        Some((_, known)) => known.merge(&tally),
+                        None => hours.push((hour, tally)),
+                    }
+                }
+                hours.sort_by_key(|(hour, _)| *hour);
+                Finding::Stats(hours)
+            }
+            (_, ruled @ Finding::Ruled(_)) => ruled,
+            _ => return None,
+        })
+    }
+}
+
+fn merged<T>(rows: Vec<T>, more: Vec<T>, place: fn(&T) -> Place, limit: usize) -> Vec<T> {
+    let mut page = Page { best: Vec::new(), limit };
+    rows.into_iter().chain(more).for_each(|row| page.offer(place(&row), row));
+    page.into_items()
 }
 
 impl Decision {

@@ -9,6 +9,7 @@
 //! Reads never change a record. What changes one is a [`decide::Decision`], and every decision leaves
 //! an [`inquiry::Audited`] row.
 
+pub mod answer;
 pub mod decide;
 pub mod desk;
 pub mod door;

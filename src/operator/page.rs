@@ -22,7 +22,7 @@ use crate::record::Millis;
 
 pub use audit::audit;
 pub use confirm::{Draft, confirm, decided, refused};
-pub use list::{Asked, key, records};
+pub use list::{key, records};
 pub use record::record;
 
 /// What every page of a session is made with.
@@ -32,6 +32,8 @@ pub struct Frame {
     pub nonce: String,
     /// Binds a form to its session.
     pub form_token: String,
+    /// The query of the request, as it came: a search fills its form again and goes on with its cursor.
+    pub query: Option<String>,
     /// The Ledger's present, or this Worker's: what "ago" is counted from.
     pub now: Millis,
 }

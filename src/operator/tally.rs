@@ -4,8 +4,6 @@
 //! The row is written at most every [`FLUSH_EVERY`], so that counting costs no row per request; what was
 //! counted since is lost when the object goes.
 
-use std::collections::BTreeMap;
-
 use crate::key::KeyId;
 use crate::problem::Code;
 use crate::record::{Change, Millis, State, Step, Verdict};
@@ -109,7 +107,7 @@ impl Count {
             (_, Verdict::AlreadyExecuted) => Some(Self::AlreadyExecuted),
             (_, Verdict::InDoubt { .. }) => Some(Self::OutcomeUnknown),
             (_, Verdict::Expired) => Some(Self::KeyExpired),
-            (_, Verdict::KeyReused) => Some(Self::KeyReused),
+            (_, Verdict::KeyReused(_)) => Some(Self::KeyReused),
             (_, Verdict::CredentialChanged) => Some(Self::CredentialChanged),
             (Change::Complete(_), Verdict::Kept(_)) => Some(Self::Executed),
             // A release that puts an earlier doubt back leaves it without a lease.
@@ -126,66 +124,70 @@ impl Count {
 /// The numbers of one route, in the order of [`Count::ALL`].
 pub type Counts = [u64; KINDS];
 
-/// One hour of one Ledger, or of many.
+/// One hour of one Ledger, or of many. Lists, since a dozen routes need no tree.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     /// By the route's name.
-    pub routes: BTreeMap<String, Counts>,
-    /// How often a key's reply was sent again, by [`mark`]; at most [`MARKS_MAX`] keys.
-    pub replays: BTreeMap<[u8; 16], u32>,
+    pub routes: Vec<(String, Counts)>,
+    /// How often a key's reply was sent again, by half of its key id; at most [`MARKS_MAX`] keys.
+    pub replays: Vec<([u8; 16], u32)>,
 }
 
 impl Tally {
     /// Adds so many of a kind. Routes beyond [`ROUTES_MAX`] are not counted.
     pub fn add(&mut self, route: &str, count: Count, more: u64) {
-        if !self.routes.contains_key(route) {
-            if self.routes.len() >= ROUTES_MAX {
-                return;
-            }
-            self.routes.insert(route.to_owned(), [0; KINDS]);
+        let mut counts = [0; KINDS];
+        if let Some(number) = counts.get_mut(count as usize) {
+            *number = more;
         }
-        let at = Count::ALL.iter().position(|kind| *kind == count);
-        let counts = self.routes.get_mut(route);
-        if let Some(number) = counts.zip(at).and_then(|(counts, at)| counts.get_mut(at)) {
-            *number = number.saturating_add(more);
-        }
+        self.add_all(route, &counts);
     }
 
-    /// Notes that a key's reply was sent again to so many.
-    pub fn replayed(&mut self, key: KeyId, more: u32) {
-        let mark = mark(key);
-        if self.replays.len() < MARKS_MAX || self.replays.contains_key(&mark) {
-            let times = self.replays.entry(mark).or_default();
-            *times = times.saturating_add(more);
-        }
+    /// Notes that a key's reply was sent again.
+    pub fn replayed(&mut self, key: KeyId) {
+        self.mark(mark(key), 1);
     }
 
     /// How often a key's reply was sent again, as far as this was noted.
     #[must_use]
     pub fn replays_of(&self, key: KeyId) -> u32 {
-        self.replays.get(&mark(key)).copied().unwrap_or_default()
+        let mark = mark(key);
+        self.replays.iter().find(|(known, _)| *known == mark).map_or(0, |(_, times)| *times)
     }
 
     /// Adds another's numbers to these.
     pub fn merge(&mut self, other: &Self) {
         for (route, counts) in &other.routes {
-            for (count, more) in Count::ALL.into_iter().zip(counts) {
-                self.add(route, count, *more);
-            }
+            self.add_all(route, counts);
         }
-        for (mark, more) in &other.replays {
-            let times = self.replays.entry(*mark).or_default();
-            *times = times.saturating_add(*more);
+        for (mark, times) in &other.replays {
+            self.mark(*mark, *times);
         }
     }
 
-    /// One route's number of a kind.
-    #[must_use]
-    pub fn of(&self, route: &str, count: Count) -> u64 {
-        let at = Count::ALL.iter().position(|kind| *kind == count);
-        let counts = self.routes.get(route).zip(at);
-        counts.and_then(|(counts, at)| counts.get(at).copied()).unwrap_or_default()
+    fn add_all(&mut self, route: &str, more: &Counts) {
+        if let Some((_, counts)) = self.routes.iter_mut().find(|(known, _)| known == route) {
+            for (number, more) in counts.iter_mut().zip(more) {
+                *number = number.saturating_add(*more);
+            }
+        } else if self.routes.len() < ROUTES_MAX {
+            self.routes.push((route.to_owned(), *more));
+        }
     }
+
+    fn mark(&mut self, mark: [u8; 16], more: u32) {
+        if let Some((_, times)) = self.replays.iter_mut().find(|(known, _)| *known == mark) {
+            *times = times.saturating_add(more);
+        } else if self.replays.len() < MARKS_MAX {
+            self.replays.push((mark, more));
+        }
+    }
+}
+
+/// One number.
+#[must_use]
+pub fn of(counts: &Counts, count: Count) -> u64 {
+    counts.get(count as usize).copied().unwrap_or_default()
 }
 
 /// The hour of an instant, counted from 1970.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::digest::hex;
 use crate::operator::decide::lease_of;
 use crate::operator::inquiry::{Audited, Found, Stage};
-use crate::operator::tally::{Count, Tally, began};
+use crate::operator::tally::{Count, Tally, began, of};
 use crate::record::{Completed, Doubt, Millis, Record, State};
 use crate::reply::Kept;
 
@@ -108,12 +108,11 @@ pub fn stats(hours: &[(u64, Tally)]) -> Value {
 }
 
 fn routes(tally: &Tally) -> Value {
-    let by_route = tally.routes.keys().map(|route| {
-        let of = |count| tally.of(route, count);
+    let by_route = tally.routes.iter().map(|(route, numbers)| {
         let (mut counts, mut conflicts) = (serde_json::Map::new(), serde_json::Map::new());
         for count in Count::ALL {
             let to = if count.code().is_some() { &mut conflicts } else { &mut counts };
-            to.insert(count.name().to_owned(), of(count).into());
+            to.insert(count.name().to_owned(), of(numbers, count).into());
         }
         counts.insert("conflicts".to_owned(), Value::Object(conflicts));
         (route.clone(), Value::Object(counts))

@@ -7,7 +7,7 @@ use super::{
 use crate::key::KeyId;
 use crate::operator::decide::{Decision, Ruling};
 use crate::operator::inquiry::{Audited, Finding, Found, Inquiry, Place, Search, Stage};
-use crate::operator::tally::{KINDS, MARKS_MAX, ROUTES_MAX, Tally};
+use crate::operator::tally::{KINDS, Tally};
 use crate::record::{Lease, Millis, Record};
 
 pub(super) fn write_inquiry(to: &mut Writer, inquiry: &Inquiry) {
@@ -182,16 +182,16 @@ pub fn read_decision(row: &[u8]) -> Result<Audited, Unreadable> {
 }
 
 fn write_counts(to: &mut Writer, tally: &Tally) {
-    let routes: Vec<_> = tally.routes.iter().take(ROUTES_MAX).collect();
-    to.list(&routes, |to, (route, counts)| {
+    to.list(&tally.routes, |to, (route, counts)| {
         to.text(route);
         to.u8(u8::try_from(KINDS).unwrap_or(u8::MAX));
-        counts.iter().for_each(|count| to.u64(*count));
+        for count in counts {
+            to.u64(*count);
+        }
     });
-    let replays: Vec<_> = tally.replays.iter().take(MARKS_MAX).collect();
-    to.list(&replays, |to, (mark, times)| {
-        to.bytes(&mark[..]);
-        to.u32(**times);
+    to.list(&tally.replays, |to, (mark, times)| {
+        to.bytes(mark);
+        to.u32(*times);
     });
 }
 
@@ -209,7 +209,7 @@ fn read_counts(reader: &mut Reader<'_>) -> Result<Tally, Unreadable> {
         Ok((route, counts))
     })?;
     let replays = reader.list(|reader| Ok((reader.array()?, reader.u32()?)))?;
-    Ok(Tally { routes: routes.into_iter().collect(), replays: replays.into_iter().collect() })
+    Ok(Tally { routes, replays })
 }
 
 fn write_audited(to: &mut Writer, audited: &Audited) {

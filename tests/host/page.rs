@@ -10,7 +10,7 @@ use oncegate::digest::hex;
 use oncegate::operator::decide::{Decision, Ruling, decide, lease_of};
 use oncegate::operator::desk::{self, Action, Errand};
 use oncegate::operator::inquiry::{Audited, Found, Place, Search};
-use oncegate::operator::page::{self, Asked, Draft, Frame};
+use oncegate::operator::page::{self, Draft, Frame};
 use oncegate::operator::refusal::Refusal;
 use oncegate::operator::tally::{Count, Tally, hour};
 use oncegate::record::{About, Completed, Doubt, Millis, Record, State};
@@ -28,7 +28,11 @@ const NOW: Millis = Millis(1_795_315_165_433);
 const ACTIONS: [Action; 4] = [Action::Complete, Action::Release, Action::Hold, Action::Purge];
 
 fn frame() -> Frame {
-    Frame { nonce: "n0nce".to_owned(), form_token: "f0rm".to_owned(), now: NOW }
+    Frame { nonce: "n0nce".to_owned(), form_token: "f0rm".to_owned(), query: None, now: NOW }
+}
+
+fn asked(query: &str) -> Frame {
+    Frame { query: Some(query.to_owned()), ..frame() }
 }
 
 fn ago(span: Millis) -> Millis {
@@ -80,7 +84,7 @@ fn pages(word: &str, found: &Found) -> Vec<(String, String)> {
     let query: String = form_urlencoded::Serializer::new(String::new())
         .extend_pairs([("correlation_id", word), ("route", word), ("since", word)])
         .finish();
-    let asked = Asked::of(Some(&query));
+    let asked = asked(&query);
     let draft = Draft { status: word.to_owned(), headers: word.to_owned(), body: word.to_owned() };
     let mut tally = Tally::default();
     tally.add(word, Count::Executed, 7);
@@ -98,8 +102,8 @@ fn pages(word: &str, found: &Found) -> Vec<(String, String)> {
     let mut pages = vec![
         ("log in".to_owned(), page::log_in("n0nce", Some(word))),
         ("overview".to_owned(), page::overview(&frame, &list, &list, &[(hour(NOW), tally)])),
-        ("records".to_owned(), page::records(&frame, &asked, &list, Some("c0"))),
-        ("no records".to_owned(), page::records(&frame, &asked, &[], None)),
+        ("records".to_owned(), page::records(&asked, &list, Some("c0"))),
+        ("no records".to_owned(), page::records(&asked, &[], None)),
         ("key".to_owned(), page::key(&frame, word, &list)),
         ("no key".to_owned(), page::key(&frame, word, &[])),
         ("record".to_owned(), page::record(&frame, found, Some(word.as_bytes()), &decisions)),
@@ -107,11 +111,11 @@ fn pages(word: &str, found: &Found) -> Vec<(String, String)> {
         ("audit".to_owned(), page::audit(&frame, &decisions, Some("c0"))),
         ("no audit".to_owned(), page::audit(&frame, &[], None)),
     ];
-    for action in ACTIONS {
+    for (action, stays) in ACTIONS.into_iter().zip([true, false, true, false]) {
         let refused = Some((&refusal, &draft));
         let name = action.as_str();
         pages.push((format!("confirm {name}"), page::confirm(&frame, found, action, refused)));
-        pages.push((format!("decided {name}"), page::decided(&frame, found.key, action)));
+        pages.push((format!("decided {name}"), page::decided(&frame, found.key, name, stays)));
     }
     pages
 }
@@ -245,7 +249,7 @@ fn the_link_to_older_records_goes_on_with_the_same_search() {
     };
     let last = Place { at: ago(s(60)), key: key_id("last") };
     let cursor = desk::cursor(&search, &stamp, last);
-    let page = page::records(&frame(), &Asked::of(Some(query)), &[stored()], Some(&cursor));
+    let page = page::records(&asked(query), &[stored()], Some(&cursor));
     let (tags, _) = read(&page);
     let next = tags.iter().find(|tag| tag.get("rel") == Some("next")).unwrap();
     let (path, query) = next.get("href").unwrap().split_once('?').unwrap();
@@ -258,7 +262,7 @@ fn the_link_to_older_records_goes_on_with_the_same_search() {
 #[test]
 fn a_search_fills_its_form_again() {
     let query = "correlation_id=%3Cb%3E&state=expired&route=charge&since=2h";
-    let page = page::records(&frame(), &Asked::of(Some(query)), &[], None);
+    let page = page::records(&asked(query), &[], None);
     let fields = fields(&page, "/.oncegate/records");
     assert_eq!(fields["correlation_id"], "<b>");
     assert_eq!((fields["route"].as_str(), fields["since"].as_str()), ("charge", "2h"));

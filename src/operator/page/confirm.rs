@@ -107,15 +107,14 @@ fn impossible(found: &Found, now: Millis) -> Markup {
     }
 }
 
-/// A decision was carried out.
+/// A decision was carried out; `stays`: there is a record still.
 #[must_use]
-pub fn decided(frame: &Frame, key: KeyId, action: Action) -> String {
-    let gone = matches!(action, Action::Release | Action::Purge);
+pub fn decided(frame: &Frame, key: KeyId, action: &str, stays: bool) -> String {
     let content = html! {
         h1 { "Done" }
-        p class="note" role="status" { (words::done(action)) }
+        p class="note" role="status" { (words::done(action, stays)) }
         p {
-            @if !gone { a class="button" href=(address_of(key)) { "See the record" } }
+            @if stays { a class="button" href=(address_of(key)) { "See the record" } }
             a class="button" href="/.oncegate/records?state=in_doubt" { "What else is in doubt" }
             a class="button" href="/.oncegate/audit" { "Decisions" }
         }
@@ -132,6 +131,7 @@ pub fn refused(frame: &Frame, refusal: &Refusal, key: Option<KeyId>) -> String {
         p class="warn" role="alert" { (refusal.detail) }
         p {
             @if let Some(key) = key.filter(|_| is_there) { a class="button" href=(address_of(key)) { "See the record" } }
+            a class="button" href="/.oncegate/records?state=in_doubt" { "What is in doubt" }
             a class="button" href="/.oncegate/" { "Overview" }
         }
     };

@@ -9,7 +9,7 @@ use crate::record::Millis;
 
 /// What a search asked for, as it was typed: it fills the form again and goes on with the cursor.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Asked {
+struct Asked {
     correlation_id: String,
     state: String,
     route: String,
@@ -18,9 +18,7 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// Reads it from the query of a search.
-    #[must_use]
-    pub fn of(query: Option<&str>) -> Self {
+    fn of(query: Option<&str>) -> Self {
         let mut asked = Self::default();
         for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
             let field = match &*name {
@@ -67,7 +65,8 @@ impl Asked {
 
 /// What a search has found; `next` is the cursor of the page after this one, if there is one.
 #[must_use]
-pub fn records(frame: &Frame, asked: &Asked, found: &[Found], next: Option<&str>) -> String {
+pub fn records(frame: &Frame, found: &[Found], next: Option<&str>) -> String {
+    let asked = &Asked::of(frame.query.as_deref());
     let place = asked.place();
     let title = match place {
         Place::InDoubt => "In doubt",

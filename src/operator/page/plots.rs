@@ -51,8 +51,9 @@ pub(super) fn section(now: Millis, stats: &[(u64, Tally)]) -> Markup {
 fn by_hour(stats: &[(u64, Tally)], route: &str, first: u64, last: u64) -> Vec<Counts> {
     let of_hour = |at: u64| {
         let mut sum = Counts::default();
-        let tallies = stats.iter().filter(|(hour, _)| *hour == at).map(|(_, tally)| tally);
-        for counts in tallies.filter_map(|tally| tally.routes.get(route)) {
+        let tallies = stats.iter().filter(|(hour, _)| *hour == at);
+        let routes = tallies.flat_map(|(_, tally)| &tally.routes);
+        for (_, counts) in routes.filter(|(name, _)| name == route) {
             for (to, more) in sum.iter_mut().zip(counts) {
                 *to = to.saturating_add(*more);
             }

@@ -259,15 +259,14 @@ const TWICE: &str =
     "If it did go through the first time, it is then executed twice: a payment is charged twice.";
 const AGAIN: &str = "It was executed before. The next retry is forwarded and executed a second time: a payment is charged twice.";
 
-/// What has been done.
-pub(super) fn done(action: Action) -> &'static str {
-    match action {
-        Action::Complete => "Completed. The next retry gets exactly the answer that you gave.",
-        Action::Release => {
-            "Released. The next retry is forwarded to the origin, or gets the older answer if there was one."
-        }
-        Action::Hold => "Held. It stays in doubt, and retries go on getting 409 outcome-unknown.",
-        Action::Purge => "Purged. The record is gone; the next request with its key is forwarded.",
+/// What has been done; `stays`: there is a record still.
+pub(super) fn done(action: &str, stays: bool) -> &'static str {
+    match (action, stays) {
+        ("complete", _) => "Completed. The next retry gets exactly the answer that you gave.",
+        ("hold", _) => "Held. It stays in doubt, and retries go on getting 409 outcome-unknown.",
+        ("release", true) => "Released. Retries get the answer again that was stored before.",
+        ("release", false) => "Released. The next retry is forwarded to the origin and executed.",
+        _ => "Purged. The record is gone; the next request with its key is forwarded.",
     }
 }
 
