@@ -333,7 +333,7 @@ impl Operator<'_> {
         let mut marks = vec![
             ("cache-control", "no-store".to_owned()),
             ("vary", "Accept".to_owned()),
-            ("referrer-policy", "no-referrer".to_owned()),
+            ("referrer-policy", "same-origin".to_owned()),
             ("x-content-type-options", "nosniff".to_owned()),
         ];
         marks.extend(more);
