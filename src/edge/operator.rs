@@ -320,7 +320,11 @@ impl Operator<'_> {
             Some(session) if refusal.kind != Kind::Unauthorized => {
                 page::refused(&self.frame(Some(&session)), refusal, None)
             }
-            _ => page::log_in(&hex(&self.nonce), Some(&refusal.detail)),
+            _ => {
+                // Whoever has only come to the door has done nothing wrong.
+                let is_told = self.head.method == "POST" || refusal.kind != Kind::Unauthorized;
+                page::log_in(&hex(&self.nonce), is_told.then_some(&*refusal.detail))
+            }
         }
     }
 
