@@ -4,7 +4,7 @@
 use maud::{Markup, html};
 
 use crate::operator::inquiry::Found;
-use crate::operator::page::time::{ago, at, span};
+use crate::operator::page::time::{ago, at, span, times};
 use crate::operator::view::doubt;
 use crate::record::{Completed, Doubt, Millis, Running, State};
 
@@ -56,7 +56,7 @@ fn events(found: &Found, now: Millis) -> Vec<Event> {
                 *settled,
                 format!("the answer {} is stored", reply.status),
             ));
-            let times = format!("{} times", found.replays);
+            let times = times(found.replays);
             events.push(Event {
                 brief: times.clone(),
                 ..Event::new("replayed", None, format!("{times}, as far as counted"))

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use crate::digest::hex;
 use crate::operator::decide::lease_of;
 use crate::operator::inquiry::{Audited, Found, Stage};
-use crate::operator::page::time::at_and_ago;
+use crate::operator::page::time::{at_and_ago, times};
 use crate::operator::page::{Frame, Place, address, audit, life, within, words};
 use crate::operator::view::{completed, doubt};
 use crate::record::{Completed, Millis, State};
@@ -142,7 +142,7 @@ fn answer(completed: &Completed, replays: u32, body: Option<&[u8]>) -> Markup {
                     Kept::Whole { bytes } => { (bytes) " bytes" },
                     Kept::StatusOnly => "body not kept",
                 }
-                ", sent again " (replays) " times, as far as counted"
+                ", sent again " (times(replays)) ", as far as counted"
             }
             @if !reply.headers.is_empty() || body.is_some() {
                 pre {

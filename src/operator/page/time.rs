@@ -20,10 +20,15 @@ pub(super) fn at_and_ago(then: Millis, now: Millis) -> Markup {
 /// How far an instant is from now: "3 min ago", "in 24 h".
 pub(super) fn ago(then: Millis, now: Millis) -> String {
     match (now.since(then).0, then.since(now).0) {
-        (0..1000, 0) => "just now".to_owned(),
+        (0..2000, 0) => "just now".to_owned(),
         (past, 0) => format!("{} ago", span(Millis(past))),
         (_, ahead) => format!("in {}", span(Millis(ahead))),
     }
+}
+
+/// How often: "once", "3 times".
+pub(super) fn times(number: u32) -> String {
+    if number == 1 { "once".to_owned() } else { format!("{number} times") }
 }
 
 /// A span in its most telling unit, rounded down; what is shorter than two of a unit is told in the

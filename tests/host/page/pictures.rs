@@ -1,5 +1,6 @@
 //! The pictures: a record's life, and the plots.
 
+use oncegate::operator::inquiry::Found;
 use oncegate::operator::page;
 use oncegate::operator::tally::{Count, Tally, hour};
 use oncegate::record::{Completed, State};
@@ -56,13 +57,15 @@ fn a_life_is_told_in_order_and_now_lies_between_what_was_and_what_will_be() {
 fn the_life_of_a_stored_answer_has_every_event() {
     let gone = NOW.plus(days(8));
     let kept = Completed { gone, ..completed(lease(7), ago(s(3599))) };
-    let page = page::record(&frame(), &found(State::Completed(kept)), None, &[]);
+    let page = page::record(&frame(), &found(State::Completed(kept.clone())), None, &[]);
     let (_, list) = page.split_once("<ol class=\"life\">").unwrap();
     let (list, _) = list.split_once("</ol>").unwrap();
     let names = list.split("<b>").skip(1).filter_map(|rest| rest.split('<').next());
     let names: Vec<_> = names.collect();
     assert_eq!(names, ["claimed", "forwarded", "settled", "replayed", "expires", "forgotten"]);
     says(&page, "replayed: 3 times");
+    let once = Found { replays: 1, ..found(State::Completed(kept)) };
+    says(&page::record(&frame(), &once, None, &[]), "replayed: once");
     says(&page, "forwarded: attempt 1");
     says(&page, "(+1000 ms)");
 }
