@@ -78,10 +78,10 @@ pub fn duplicate<H, B>(told: Told<B>) -> Answer<H, B> {
             Code::KeyExpired,
             "The reply to this key is gone and the operation is not executed again. Find out what became of it before using a new key.",
         ),
-        Told::KeyReused => problem(
-            Code::KeyReused,
-            "This key was used for another request. Use a new key for a new operation, and send retries unchanged.",
-        ),
+        Told::KeyReused(differs) => {
+            let detail = "This key was used for another request. Use a new key for a new operation, and send retries unchanged.";
+            Answer::Problem(Problem::new(Code::KeyReused, detail).because(differs.why()), None)
+        }
         Told::CredentialChanged => problem(
             Code::CredentialChanged,
             "The same request was sent under this key with another credential. Retry with the first credential, or find out what became of it before using a new key.",
@@ -94,7 +94,8 @@ pub fn duplicate<H, B>(told: Told<B>) -> Answer<H, B> {
         | Told::Crowded
         | Told::OtherShards(_)
         | Told::Failed(_)
-        | Told::UnknownVersion(_) => store_unavailable(),
+        | Told::UnknownVersion(_)
+        | Told::Operator(_) => store_unavailable(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a Worker asks a Ledger, and what it is told: the conversation, without its bytes (`wire`).
 
-use crate::fingerprint::Fingerprint;
+use crate::fingerprint::{Differs, Fingerprint};
+use crate::operator::inquiry::{Finding, Inquiry};
 use crate::record::{Claim, Lease, Millis, Run};
 use crate::reply::Reply;
 
@@ -20,6 +21,8 @@ pub enum Ask {
     /// Asked of shard 0 by another one on its first use: is this the number of shards? A shard that
     /// remembers none takes it.
     Shards,
+    /// An operator's question.
+    Operator(Inquiry),
 }
 
 /// What a route says of the same operation under another credential.
@@ -57,8 +60,8 @@ pub enum Told<B> {
     },
     /// The reply is gone; the operation is not run again.
     Expired,
-    /// The key was used for another request.
-    KeyReused,
+    /// The key was used for another request, which differs in this.
+    KeyReused(Differs),
     /// The operation is recorded under another credential.
     CredentialChanged,
     /// The settle, release or doubt counts. After a settle: when the reply expires.
@@ -75,6 +78,8 @@ pub enum Told<B> {
     Failed(String),
     /// The Ledger does not speak the version it was asked in; nothing was changed. It offers this one.
     UnknownVersion(u8),
+    /// What an operator is told.
+    Operator(Finding),
 }
 
 /// A stored reply on its way to a duplicate.
@@ -112,7 +117,7 @@ impl<B> Told<B> {
             Self::AlreadyExecuted => Told::AlreadyExecuted,
             Self::InDoubt { lease, over_for } => Told::InDoubt { lease, over_for },
             Self::Expired => Told::Expired,
-            Self::KeyReused => Told::KeyReused,
+            Self::KeyReused(differs) => Told::KeyReused(differs),
             Self::CredentialChanged => Told::CredentialChanged,
             Self::Kept(expires) => Told::Kept(expires),
             Self::Stale => Told::Stale,
@@ -121,6 +126,7 @@ impl<B> Told<B> {
             Self::OtherShards(shards) => Told::OtherShards(shards),
             Self::Failed(why) => Told::Failed(why),
             Self::UnknownVersion(version) => Told::UnknownVersion(version),
+            Self::Operator(finding) => Told::Operator(finding),
         }
     }
 }

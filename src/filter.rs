@@ -326,7 +326,7 @@ async fn superseded<W: World>(
             | Told::InFlight { .. }
             | Told::InDoubt { .. }
             | Told::Expired
-            | Told::KeyReused),
+            | Told::KeyReused(_)),
         ) => duplicate(told),
         // Nothing is known of the record; what the origin said is.
         Ok(_) | Err(_) => Answer::Heard(heard, status, None),

@@ -7,9 +7,17 @@ use crate::digest::Parts;
 use crate::json::{self, Pointer};
 use crate::target::Target;
 
-/// SHA-256 over what makes two requests the same request.
+/// What makes two requests the same request: 20 bytes of a SHA-256 over all of it, then two bytes for each
+/// of [`PARTS`], which tell where two requests differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fingerprint(pub [u8; 32]);
+
+/// In which of [`PARTS`] two requests differ, one bit for each, the first the lowest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Differs(pub u8);
+
+/// The parts of a request that count, by the names that an operator's log has.
+pub const PARTS: [&str; 6] = ["method", "path", "query", "body", "Content-Type", "headers"];
 
 /// Digest of everything that names an operation except who asks: route, the scope without its
 /// credential, and the fingerprint. Equal kin under another key id means that only the credential
@@ -57,16 +65,56 @@ impl Fingerprint {
         header: &dyn Fn(&str) -> Option<String>,
     ) -> Self {
         let query = target.query.as_ref().filter(|_| rule.query);
-        let parts = Parts::of("fingerprint")
-            .part(method)
-            .part(&target.path)
-            .maybe(query)
-            .part(body)
-            .maybe(header("content-type").map(|value| media_type(&value)));
-        let parts = FINGERPRINT_HEADERS.iter().fold(parts, |parts, name| parts.maybe(header(name)));
-        let parts =
-            rule.headers.iter().fold(parts, |parts, name| parts.part(name).maybe(header(name)));
-        Self(parts.whole())
+        let content_type = header("content-type").map(|value| media_type(&value));
+        let headers = FINGERPRINT_HEADERS
+            .iter()
+            .fold(Parts::of("fingerprinted headers"), |parts, name| parts.maybe(header(name)));
+        let headers = rule
+            .headers
+            .iter()
+            .fold(headers, |parts, name| parts.part(name).maybe(header(name)))
+            .whole();
+        let parts = [
+            Parts::of("method").part(method).whole(),
+            Parts::of("path").part(&target.path).whole(),
+            Parts::of("query").maybe(query).whole(),
+            *body,
+            Parts::of("content-type").maybe(content_type).whole(),
+            headers,
+        ];
+        let whole = parts.iter().fold(Parts::of("fingerprint"), Parts::part).whole();
+        let hints = parts.iter().flat_map(|part| part.iter().take(HINT)).copied();
+        let mut fingerprint = [0; 32];
+        for (to, from) in fingerprint.iter_mut().zip(whole.into_iter().take(DIGEST).chain(hints)) {
+            *to = from;
+        }
+        Self(fingerprint)
+    }
+
+    /// Where another request differs, as far as two bytes of each part tell.
+    #[must_use]
+    pub fn differs(&self, other: &Self) -> Differs {
+        let hints = |fingerprint: &Self| {
+            let hints: Vec<_> = fingerprint.0.iter().skip(DIGEST).copied().collect();
+            hints
+        };
+        let (own, others) = (hints(self), hints(other));
+        let pairs = own.chunks(HINT).zip(others.chunks(HINT)).enumerate();
+        let bit = |(at, (own, other))| if own == other { 0 } else { 1_u8 << at };
+        Differs(pairs.map(bit).sum())
+    }
+}
+
+impl Differs {
+    /// `fingerprint differs in body, query`.
+    #[must_use]
+    pub fn why(self) -> String {
+        let named = PARTS.iter().enumerate().filter(|(at, _)| self.0 >> at & 1 == 1);
+        let names: Vec<_> = named.map(|(_, name)| *name).collect();
+        match names.as_slice() {
+            [] => "fingerprint differs".to_owned(),
+            names => format!("fingerprint differs in {}", names.join(", ")),
+        }
     }
 }
 
@@ -103,3 +151,8 @@ impl BodyRule {
 pub fn media_type(content_type: &str) -> String {
     content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
+
+/// Bytes of the digest over all parts: 160 bits are beyond any search.
+const DIGEST: usize = 20;
+/// Bytes of each part's own digest.
+const HINT: usize = 2;

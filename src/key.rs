@@ -43,6 +43,13 @@ impl Key {
         Err(KeyInvalid("the key holds a space, a control character or one that is not ASCII"))
     }
 
+    /// Takes a key as an operator names it: without quotes, as it is compared. `None` if no key reads so.
+    #[must_use]
+    pub fn stored(text: &str) -> Option<Self> {
+        let is_key = text.bytes().all(|b| (b' '..=b'~').contains(&b));
+        is_key.then(|| Self::of_length(text.to_owned()).ok()).flatten()
+    }
+
     fn of_length(text: String) -> Result<Self, KeyInvalid> {
         match text.len() {
             0 => Err(KeyInvalid("the key is empty")),

@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use serde_json::Value;
 
+use crate::journal::LogKeys;
 use crate::knob::Wrong;
 use crate::record::Millis;
 use crate::route::{DAY, Doubtful, ForwardKey, KNOBS, Knob, Mode, Route};
@@ -23,6 +24,8 @@ pub struct Policy {
     pub shards: u16,
     /// Where new Ledger objects are placed.
     pub location_hint: Option<String>,
+    /// How keys appear in the log.
+    pub log_keys: LogKeys,
     /// The routes, ready for matching.
     pub routes: Routes,
 }
@@ -61,6 +64,8 @@ pub struct Vars {
     pub shards: Option<Value>,
     /// `LOCATION_HINT`.
     pub location_hint: Option<Value>,
+    /// `LOG_KEYS`.
+    pub log_keys: Option<Value>,
     /// `ROUTES`, `ROUTES_2`, …: name and value (a list of tables, or its JSON text).
     pub routes: Vec<(String, Value)>,
     /// Names of all other vars and bindings.
@@ -86,6 +91,7 @@ impl Policy {
         let origin = note(&mut wrongs, Origin::parse(&vars.origin));
         let shards = note(&mut wrongs, shards(vars.shards.as_ref()));
         let location_hint = note(&mut wrongs, location_hint(vars.location_hint.as_ref()));
+        let log_keys = note(&mut wrongs, log_keys(vars.log_keys.as_ref()));
         let (list, places) = routes(&vars.routes, &mut wrongs);
         let routes = match Routes::new(list, &places) {
             Ok(routes) => Some(routes),
@@ -94,11 +100,11 @@ impl Policy {
                 None
             }
         };
-        match (origin, shards, location_hint, routes) {
-            (Some(origin), Some(shards), Some(location_hint), Some(routes))
+        match (origin, shards, location_hint, log_keys, routes) {
+            (Some(origin), Some(shards), Some(location_hint), Some(log_keys), Some(routes))
                 if wrongs.is_empty() =>
             {
-                Ok(Self { origin, shards, location_hint, routes })
+                Ok(Self { origin, shards, location_hint, log_keys, routes })
             }
             _ => Err(wrongs),
         }
@@ -346,6 +352,14 @@ fn shards(value: Option<&Value>) -> Result<u16, Misconfigured> {
         })
 }
 
+fn log_keys(value: Option<&Value>) -> Result<LogKeys, Misconfigured> {
+    match value.map(Value::as_str) {
+        None | Some(Some("hashed")) => Ok(LogKeys::Hashed),
+        Some(Some("plain")) => Ok(LogKeys::Plain),
+        Some(_) => Err(wrong("LOG_KEYS", r#"must be "hashed" or "plain""#)),
+    }
+}
+
 fn location_hint(value: Option<&Value>) -> Result<Option<String>, Misconfigured> {
     let Some(value) = value else { return Ok(None) };
     match value.as_str() {
@@ -366,8 +380,9 @@ pub(crate) fn wrong(knob: impl Into<String>, why: impl Into<String>) -> Misconfi
     Misconfigured { knob: knob.into(), why: why.into() }
 }
 
-/// The vars that the filter reads.
-pub const VARS: [&str; 4] = ["ORIGIN", "SHARDS", "LOCATION_HINT", "ROUTES"];
+/// The vars and secrets that the filter reads.
+pub const VARS: [&str; 6] =
+    ["ORIGIN", "SHARDS", "LOCATION_HINT", "ROUTES", "ADMIN_TOKEN", "LOG_KEYS"];
 /// Ledger objects where SHARDS is not set.
 pub const SHARDS_DEFAULT: u16 = 16;
 /// The most Ledger objects: at 100 to 250 first-seen keys a second each, 100,000 and more.

@@ -139,6 +139,8 @@ pub struct Problem {
     pub retry_after_s: Option<u64>,
     /// Status of the first answer, where only that was kept.
     pub original_status: Option<u16>,
+    /// Why, for the operator's log: what a client is not told.
+    pub why: Option<String>,
 }
 
 impl Problem {
@@ -152,6 +154,7 @@ impl Problem {
             detail: detail.into(),
             retry_after_s,
             original_status: None,
+            why: None,
         }
     }
 
@@ -159,6 +162,12 @@ impl Problem {
     #[must_use]
     pub fn retry_after(self, seconds: u64) -> Self {
         Self { retry_after_s: Some(seconds), ..self }
+    }
+
+    /// The same with what the operator's log says of it.
+    #[must_use]
+    pub fn because(self, why: impl Into<String>) -> Self {
+        Self { why: Some(why.into()), ..self }
     }
 
     /// The same with another status (`outcome-unknown` is 502 or 504 to the first caller).

@@ -18,7 +18,7 @@
 //! `retry`, and then only once the doubtful lease is over.
 
 use crate::digest::Parts;
-use crate::fingerprint::{Fingerprint, Kin};
+use crate::fingerprint::{Differs, Fingerprint, Kin};
 use crate::reply::{Kept, Reply};
 
 /// Milliseconds: an instant on the Ledger's clock (since the Unix epoch), or a span.
@@ -282,8 +282,8 @@ pub enum Verdict {
     },
     /// The reply is gone; the operation is not run again.
     Expired,
-    /// The key was used for another request.
-    KeyReused,
+    /// The key was used for another request, which differs in this.
+    KeyReused(Differs),
     /// The operation is recorded under another credential.
     CredentialChanged,
     /// The settle, release or doubt counts. After a settle: when the reply expires.
@@ -460,7 +460,10 @@ fn on_claim(found: Option<Record>, claim: &Claim, kindred: Kindred, now: Millis)
         State::Running(running) if running.lease == claim.lease => {
             keep(Verdict::Granted(running.run))
         }
-        _ if !same => keep(Verdict::KeyReused),
+        _ if !same => {
+            let differs = record.about.fingerprint.differs(&claim.about.fingerprint);
+            keep(Verdict::KeyReused(differs))
+        }
         // As none; a release puts the tombstone back.
         State::Expired(completed) if claim.strategy == Strategy::FailOnRunning => {
             grant_anew(claim, kindred, now, Before::Replied(completed))
@@ -623,7 +626,9 @@ fn on_doubt(found: Option<Record>, lease: Lease) -> Step {
 fn look(found: Option<Record>, fingerprint: Fingerprint, now: Millis) -> Verdict {
     match found {
         None => Verdict::Absent,
-        Some(record) if record.about.fingerprint != fingerprint => Verdict::KeyReused,
+        Some(record) if record.about.fingerprint != fingerprint => {
+            Verdict::KeyReused(record.about.fingerprint.differs(&fingerprint))
+        }
         Some(record) => match record.state {
             State::Running(running) => in_flight(&running, now),
             State::Completed(completed) => Verdict::Replay(completed),

@@ -10,8 +10,11 @@
 //! another says which it offers. Bytes that do not follow the grammar are [`Unreadable`], which is an
 //! error for that key and never "absent".
 
+mod operator;
+
+pub use self::operator::{read_decision, read_tally, write_decision, write_tally};
 use crate::ask::{Ask, CredentialChange, How, Replay, Told};
-use crate::fingerprint::{Fingerprint, Kin};
+use crate::fingerprint::{Differs, Fingerprint, Kin};
 use crate::key::KeyId;
 use crate::record::{
     About, Before, Claim, Completed, Doubt, Form, Lease, Millis, OnInDoubt, Record, Run, Running,
@@ -102,6 +105,10 @@ pub fn write_ask(addressed: &Addressed, version: u8) -> Vec<u8> {
             head.bytes(&fingerprint.0);
         }
         Ask::Shards => head.u8(6),
+        Ask::Operator(inquiry) => {
+            head.u8(7);
+            operator::write_inquiry(&mut head, inquiry);
+        }
     }
     frame(version, &head.0)
 }
@@ -121,6 +128,7 @@ pub fn read_ask(head: &[u8]) -> Result<Addressed, Unreadable> {
         4 => Ask::Doubt(Lease(reader.array()?)),
         5 => Ask::Look(Fingerprint(reader.array()?)),
         6 => Ask::Shards,
+        7 => Ask::Operator(operator::read_inquiry(&mut reader)?),
         _ => return Err(Unreadable("question")),
     };
     reader.end()?;
@@ -158,7 +166,10 @@ pub fn write_told<B>(told: &Told<B>, version: u8) -> Vec<u8> {
             head.option(over_for.as_ref(), |head, over_for| head.u64(over_for.0));
         }
         Told::Expired => head.u8(7),
-        Told::KeyReused => head.u8(8),
+        Told::KeyReused(differs) => {
+            head.u8(8);
+            head.u8(differs.0);
+        }
         Told::CredentialChanged => head.u8(9),
         Told::Kept(expires) => {
             head.u8(10);
@@ -178,6 +189,10 @@ pub fn write_told<B>(told: &Told<B>, version: u8) -> Vec<u8> {
         Told::OtherShards(shards) => {
             head.u8(16);
             head.u16(*shards);
+        }
+        Told::Operator(finding) => {
+            head.u8(17);
+            operator::write_finding(&mut head, finding);
         }
     }
     frame(version, &head.0)
@@ -209,7 +224,7 @@ pub fn read_told(head: &[u8]) -> Result<Told<()>, Unreadable> {
             over_for: reader.option(|reader| Ok(Millis(reader.u64()?)))?,
         },
         7 => Told::Expired,
-        8 => Told::KeyReused,
+        8 => Told::KeyReused(Differs(reader.u8()?)),
         9 => Told::CredentialChanged,
         10 => Told::Kept(reader.option(|reader| Ok(Millis(reader.u64()?)))?),
         11 => Told::Stale,
@@ -218,6 +233,7 @@ pub fn read_told(head: &[u8]) -> Result<Told<()>, Unreadable> {
         14 => Told::Failed(reader.text()?),
         15 => Told::UnknownVersion(reader.u8()?),
         16 => Told::OtherShards(reader.u16()?),
+        17 => Told::Operator(operator::read_finding(&mut reader)?),
         _ => return Err(Unreadable("answer")),
     };
     reader.end()?;
@@ -268,10 +284,7 @@ pub fn write_record(record: &Record) -> Vec<u8> {
 /// # Errors
 /// The row does not follow the grammar, or is of a version that this code does not know.
 pub fn read_record(row: &[u8]) -> Result<Record, Unreadable> {
-    let mut reader = Reader { rest: row };
-    if !(OLDEST..=VERSION).contains(&reader.u8()?) {
-        return Err(Unreadable("version"));
-    }
+    let mut reader = Reader::versioned(row)?;
     let about = read_about(&mut reader)?;
     let about = About { created: Millis(reader.u64()?), ..about };
     let state = match reader.u8()? {
@@ -517,6 +530,12 @@ impl Writer {
         self.count(text.len());
         self.bytes(text.as_bytes());
     }
+    fn list<T>(&mut self, items: &[T], mut write: impl FnMut(&mut Self, &T)) {
+        self.count(items.len());
+        for item in items {
+            write(self, item);
+        }
+    }
     fn option<T>(&mut self, value: Option<&T>, write: impl FnOnce(&mut Self, &T)) {
         match value {
             None => self.u8(0),
@@ -533,6 +552,14 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
+    /// What follows the version of a row, if that is known.
+    fn versioned(row: &'a [u8]) -> Result<Self, Unreadable> {
+        let mut reader = Self { rest: row };
+        if !(OLDEST..=VERSION).contains(&reader.u8()?) {
+            return Err(Unreadable("version"));
+        }
+        Ok(reader)
+    }
     fn take(&mut self, count: usize) -> Result<&'a [u8], Unreadable> {
         let (taken, rest) = self.rest.split_at_checked(count).ok_or(Unreadable("cut short"))?;
         self.rest = rest;
@@ -557,6 +584,16 @@ impl<'a> Reader<'a> {
         let count = usize::try_from(self.u32()?).map_err(|_| Unreadable("length"))?;
         let bytes = self.take(count)?;
         String::from_utf8(bytes.to_vec()).map_err(|_| Unreadable("text"))
+    }
+    fn list<T>(
+        &mut self,
+        mut read: impl FnMut(&mut Self) -> Result<T, Unreadable>,
+    ) -> Result<Vec<T>, Unreadable> {
+        let mut items = Vec::new();
+        for _ in 0..self.u32()? {
+            items.push(read(self)?);
+        }
+        Ok(items)
     }
     fn option<T>(
         &mut self,

@@ -82,6 +82,7 @@ fn read(vars: &Value, binds_origin: bool) -> Vars {
         origin,
         shards: vars.get("SHARDS").cloned(),
         location_hint: vars.get("LOCATION_HINT").cloned(),
+        log_keys: vars.get("LOG_KEYS").cloned(),
         routes,
         // Every other var is reported by name.
         others: Vec::new(),

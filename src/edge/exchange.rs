@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use js_sys::{Date, Uint8Array};
+use js_sys::{Date, Promise, Uint8Array};
 use wasm_bindgen::{JsCast as _, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::Headers;
@@ -198,8 +198,7 @@ pub(super) enum Payload {
     Streaming(web_sys::ReadableStream),
 }
 
-/// One call of a Ledger. The stub is made anew each time: after an exception it is broken
-/// (developers.cloudflare.com, durable-objects/best-practices/error-handling).
+/// One call of a Ledger.
 pub(super) async fn call(
     ledger: &js::Namespace,
     shard: u16,
@@ -207,24 +206,7 @@ pub(super) async fn call(
     head: &[u8],
     body: Option<&Uint8Array>,
 ) -> Result<(Told<()>, Payload), JsValue> {
-    let options = match location_hint {
-        Some(hint) => js::object(&[("locationHint", JsValue::from_str(hint))]).into(),
-        None => JsValue::UNDEFINED,
-    };
-    // The name is part of the stored data.
-    let stub = ledger.get_by_name(&format!("shard-{shard}"), &options)?;
-    let init = |method, body| js::object(&[("method", JsValue::from_str(method)), ("body", body)]);
-    let frame = join(head, body);
-    let sent = match body.map(Uint8Array::byte_length) {
-        // The Ledger is told the length first, and reads when there is room for it. Bytes and not a stream:
-        // only those can the runtime send again by itself
-        // (developers.cloudflare.com, durable-objects/best-practices/automatic-retries).
-        Some(bytes) if bytes > SMALL => {
-            let address = JsValue::from_str(&format!("https://ledger/{bytes}"));
-            stub.fetch(&address, &init("PUT", frame.into()))?
-        }
-        _ => stub.fetch(&JsValue::from_str("https://ledger/"), &init("POST", frame.into()))?,
-    };
+    let sent = send(ledger, shard, location_hint, head, body)?;
     let response: web_sys::Response = JsFuture::from(sent).await?.unchecked_into();
     let (head, body) = if response.status() == STREAMED {
         read_streamed(&response).await?
@@ -234,6 +216,35 @@ pub(super) async fn call(
         (head, Payload::Whole(body))
     };
     Ok((wire::read_told(&head).map_err(unreadable)?, body))
+}
+
+/// Sends a message to a Ledger. The stub is made anew each time: after an exception it is broken
+/// (developers.cloudflare.com, durable-objects/best-practices/error-handling).
+pub(super) fn send(
+    ledger: &js::Namespace,
+    shard: u16,
+    location_hint: Option<&str>,
+    head: &[u8],
+    body: Option<&Uint8Array>,
+) -> Result<Promise, JsValue> {
+    let options = match location_hint {
+        Some(hint) => js::object(&[("locationHint", JsValue::from_str(hint))]).into(),
+        None => JsValue::UNDEFINED,
+    };
+    // The name is part of the stored data.
+    let stub = ledger.get_by_name(&format!("shard-{shard}"), &options)?;
+    let init = |method, body| js::object(&[("method", JsValue::from_str(method)), ("body", body)]);
+    let frame = join(head, body);
+    match body.map(Uint8Array::byte_length) {
+        // The Ledger is told the length first, and reads when there is room for it. Bytes and not a stream:
+        // only those can the runtime send again by itself
+        // (developers.cloudflare.com, durable-objects/best-practices/automatic-retries).
+        Some(bytes) if bytes > SMALL => {
+            let address = JsValue::from_str(&format!("https://ledger/{bytes}"));
+            stub.fetch(&address, &init("PUT", frame.into()))
+        }
+        _ => stub.fetch(&JsValue::from_str("https://ledger/"), &init("POST", frame.into())),
+    }
 }
 
 /// The head of an answer whose body stays in its stream.

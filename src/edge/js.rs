@@ -10,6 +10,10 @@ extern "C" {
     #[wasm_bindgen(catch)]
     pub(crate) fn fetch(input: &JsValue, init: &JsValue) -> Result<Promise, JsValue>;
 
+    /// Base64 of a text whose characters stand for bytes.
+    #[wasm_bindgen(catch)]
+    pub(crate) fn btoa(bytes: &str) -> Result<String, JsValue>;
+
     #[wasm_bindgen(catch, js_namespace = crypto, js_name = getRandomValues)]
     pub(crate) fn fill_random(bytes: &mut [u8]) -> Result<(), JsValue>;
 
@@ -119,6 +123,7 @@ extern "C" {
     #[wasm_bindgen(method, catch, js_name = setAlarm)]
     pub(crate) fn set_alarm(this: &Storage, at_ms: f64) -> Result<Promise, JsValue>;
 
+    #[derive(Clone)]
     pub(crate) type Sql;
     #[wasm_bindgen(method, catch, variadic)]
     pub(crate) fn exec(this: &Sql, query: &str, bindings: &Array) -> Result<Cursor, JsValue>;

@@ -5,6 +5,8 @@
 //! any other await lets others in). The answer leaves after the write is on disk: the runtime's output
 //! gate holds it until then, so a granted claim is durable.
 
+mod inquiries;
+
 use std::cell::{Cell, OnceCell, RefCell};
 use std::pin::pin;
 use std::rc::Rc;
@@ -18,6 +20,7 @@ use worker::{
     Delay, DurableObject, Env, Method, Request, Response, State, durable_object, wasm_bindgen,
 };
 
+use self::inquiries::{Counted, tallied};
 use super::alone::{BrokeOff, alone};
 use super::body::message;
 use super::exchange::{SMALL, call, join, now, split};
@@ -28,8 +31,9 @@ use super::store::{Lies, Others, PIECE, Store, Stored};
 use super::{faults, js};
 use crate::ask::{Ask, CredentialChange, How, Replay, Told};
 use crate::key::KeyId;
+use crate::operator::tally::Count;
 use crate::record::{
-    Change, Completed, Due, Event, Kindred, Millis, Record, State as Stage, Step, Verdict, step,
+    Change, Completed, Due, Event, Kindred, Millis, Record, State as Stage, Verdict, step,
 };
 use crate::released::Released;
 use crate::wire::{self, Addressed, VERSION};
@@ -54,6 +58,8 @@ pub struct Ledger {
     env: JsValue,
     /// The next sweep comes no sooner: a pass costs as much as the shard has rows.
     sweep_from: Cell<Millis>,
+    /// What has happened, for operators.
+    counted: Rc<Counted>,
 }
 
 // A panic in one request leaves what the others use as it was: every borrow of a cell ends before
@@ -90,6 +96,7 @@ impl DurableObject for Ledger {
             shards: Cell::new(None),
             env: env.into(),
             sweep_from: Cell::new(Millis(0)),
+            counted: Rc::default(),
         }
     }
 
@@ -171,6 +178,16 @@ impl Ledger {
 
     async fn answer(&self, addressed: Addressed, body: &Uint8Array) -> Result<Answer, JsValue> {
         let Addressed { key, shards, ask } = addressed;
+        if let Ask::Operator(inquiry) = ask {
+            // A shard that has never been used stays so: reads write nothing.
+            return match self.store()?.shards()?.filter(|first| *first != shards) {
+                Some(first) => Ok((Told::OtherShards(first), None)),
+                None => {
+                    let finding = self.inquire(key, inquiry, body).await?;
+                    Ok((Told::Operator(finding), None))
+                }
+            };
+        }
         self.know_alarm().await?;
         if matches!(ask, Ask::Claim(..) | Ask::Shards) {
             let first = self.first_shards(&ask, key, shards).await?;
@@ -180,7 +197,7 @@ impl Ledger {
         }
         match self.take(key, ask, body)? {
             Found::Answer(answer) => Ok(answer),
-            Found::Wait(until) => self.wait(key, until).await,
+            Found::Wait(until, route) => self.wait(key, until, &route).await,
             Found::Full(completed, bytes) => self.queue(key, completed, bytes).await,
         }
     }
@@ -233,6 +250,11 @@ impl Ledger {
         let store = self.store()?;
         let now = now();
         let mut around = 0;
+        let claimed = match &ask {
+            Ask::Claim(claim, _) => Some(claim.about.route.clone()),
+            _ => None,
+        };
+        let is_look = matches!(ask, Ask::Look(_));
         let (stored, event) = match ask {
             // A copy of a claim that was on its way while its lease was given back or settled: granting
             // it would leave the key to nobody.
@@ -256,25 +278,35 @@ impl Ledger {
             }
             Ask::Doubt(lease) => (store.find(key)?, Event::Doubt(lease)),
             Ask::Look(fingerprint) => (store.find_with_body(key)?, Event::Look(fingerprint)),
-            Ask::Shards => return Ok(Found::Answer((Told::Kept(None), None))),
+            Ask::Shards | Ask::Operator(_) => {
+                return Ok(Found::Answer((Told::Kept(None), None)));
+            }
         };
-        let Step { change, verdict } =
-            step(stored.as_ref().map(|stored| stored.record.clone()), event, now);
+        let step = step(stored.as_ref().map(|stored| stored.record.clone()), event, now);
         faults::here("step");
-        store.apply(key, stored.as_ref(), around, &change, body)?;
+        store.apply(key, stored.as_ref(), around, &step.change, body)?;
         faults::here("stored");
-        self.wake(key, &change, body);
-        if let Change::Insert(record) | Change::Update(record) | Change::Complete(record) = &change
-        {
-            let (Due::Delete(at) | Due::Tombstone(at)) = record.due();
-            self.arm(at);
+        self.written(key, &step.change, body);
+        let route = claimed.as_deref().or(stored.as_ref().map(|at| at.record.about.route.as_str()));
+        if let Some((count, route)) = Count::of(&step).filter(|_| !is_look).zip(route) {
+            let bytes = body.byte_length().into();
+            self.counted.count(store, |tally| tallied(tally, route, count, key, bytes));
         }
-        match (verdict, stored) {
+        match (step.verdict, stored) {
             (Verdict::Replay(completed), Some(stored)) => {
                 self.replay(key, completed, &stored, None)
             }
-            (Verdict::Join(until), _) => Ok(Found::Wait(until)),
+            (Verdict::Join(until), _) => Ok(Found::Wait(until, claimed.unwrap_or_default())),
             (verdict, _) => Ok(Found::Answer((told(&verdict), None))),
+        }
+    }
+
+    /// What follows from a write: those who waited for it hear of it, and the sweep comes in time.
+    fn written(&self, key: KeyId, change: &Change, body: &Uint8Array) {
+        self.wake(key, change, body);
+        if let Change::Insert(record) | Change::Update(record) | Change::Complete(record) = change {
+            let (Due::Delete(at) | Due::Tombstone(at)) = record.due();
+            self.arm(at);
         }
     }
 
@@ -343,7 +375,7 @@ impl Ledger {
         Some(Settled { completed: completed.clone(), body: body.clone(), place })
     }
 
-    async fn wait(&self, key: KeyId, until: Millis) -> Result<Answer, JsValue> {
+    async fn wait(&self, key: KeyId, until: Millis, route: &str) -> Result<Answer, JsValue> {
         let Some(woken) = self.parked.park(key) else { return Ok((Told::Crowded, None)) };
         let patience = Delay::from(Duration::from_millis(until.since(now()).0));
         let wake = match select(woken, pin!(patience)).await {
@@ -357,6 +389,8 @@ impl Ledger {
         Ok(match wake {
             None => (Told::Again, None),
             Some(settled) => {
+                let joined = |tally: &mut _| tallied(tally, route, Count::Joined, key, 0);
+                self.counted.count(self.store()?, joined);
                 let told = replay(&settled.completed, How::Joined);
                 let body = if settled.place.is_some() {
                     Body::Large(Large::Held(settled))
@@ -437,7 +471,8 @@ fn kindred_of(own: Option<&Stored>, others: Others, now: Millis) -> Result<Kindr
 /// What a question led to.
 enum Found {
     Answer(Answer),
-    Wait(Millis),
+    /// For the route's running claim, until then.
+    Wait(Millis, String),
     /// The reply is too large to be sent before others have been: room for so many bytes is needed.
     Full(Completed, u64),
 }
@@ -449,7 +484,7 @@ fn told(verdict: &Verdict) -> Told<()> {
         Verdict::AlreadyExecuted => Told::AlreadyExecuted,
         Verdict::InDoubt { lease, over_for } => Told::InDoubt { lease, over_for },
         Verdict::Expired => Told::Expired,
-        Verdict::KeyReused => Told::KeyReused,
+        Verdict::KeyReused(differs) => Told::KeyReused(differs),
         Verdict::CredentialChanged => Told::CredentialChanged,
         Verdict::Kept(expires) => Told::Kept(expires),
         Verdict::Stale => Told::Stale,

@@ -194,7 +194,7 @@ async fn pump(
 }
 
 /// Builds a response whose body goes out as it is: whatever Content-Encoding says has been done.
-fn response(
+pub(super) fn response(
     status: u16,
     headers: &Headers,
     body: &JsValue,

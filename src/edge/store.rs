@@ -12,6 +12,8 @@
 //! operation under another credential. Where there are more, they are a *crowd*: each row of it is in an
 //! index by operation, which costs two rows written more, and nobody else has to pay for it.
 
+mod operator;
+
 use std::cell::Cell;
 use std::panic::AssertUnwindSafe;
 
@@ -27,6 +29,7 @@ use crate::reply::{Kept, Reply};
 use crate::wire::{self, Unreadable};
 
 /// The database of one shard.
+#[derive(Clone)]
 pub(super) struct Store {
     storage: js::Storage,
     sql: js::Sql,
@@ -127,6 +130,7 @@ impl Store {
         store.exec(CREATE_CROWD, &[])?;
         store.exec(CREATE_PIECES, &[])?;
         store.exec(CREATE_SHARDS, &[])?;
+        store.open_operator()?;
         Ok(store)
     }
 

@@ -9,9 +9,11 @@ use serde_json::Value;
 use wasm_bindgen::JsValue;
 
 use super::js;
+use crate::operator::door::Door;
 use crate::policy::{Misconfigured, OriginVar, Policy, VARS, Vars};
 
 thread_local! {
+    static DOOR: OnceCell<Option<Rc<Door>>> = const { OnceCell::new() };
     static POLICY: OnceCell<Result<Rc<Policy>, Rc<Vec<Misconfigured>>>> = const { OnceCell::new() };
 }
 
@@ -19,6 +21,14 @@ thread_local! {
 pub(super) fn policy(env: &JsValue) -> Result<Rc<Policy>, Rc<Vec<Misconfigured>>> {
     POLICY.with(|cell| {
         cell.get_or_init(|| Policy::parse(&read(env)).map(Rc::new).map_err(Rc::new)).clone()
+    })
+}
+
+/// What lets operators in; none where there is no `ADMIN_TOKEN`.
+pub(super) fn door(env: &JsValue) -> Option<Rc<Door>> {
+    DOOR.with(|cell| {
+        let open = || js::get(env, "ADMIN_TOKEN").as_string().as_deref().and_then(Door::new);
+        cell.get_or_init(|| open().map(Rc::new)).clone()
     })
 }
 
@@ -48,6 +58,7 @@ fn read(env: &JsValue) -> Vars {
         origin: origin(env),
         shards: value(env, "SHARDS"),
         location_hint: value(env, "LOCATION_HINT"),
+        log_keys: value(env, "LOG_KEYS"),
         routes,
         others: others.into_iter().filter(|name| !VARS.contains(&name.as_str())).collect(),
     }

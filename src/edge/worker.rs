@@ -13,11 +13,13 @@ use worker::{Context, Env, event};
 use super::alone::{BrokeOff, afterwards, alone};
 use super::body::{self, Of, Read, Room};
 use super::exchange::{Exchange, lapsed};
+use super::operator::Operator;
 use super::respond::{self, Client, Response, plain_problem};
 use super::{faults, js, origin, vars};
 use crate::admission::{self, Admission, Guarded, Head, admit, consider};
 use crate::answer::Answer;
 use crate::filter::{Order, Reached, clear_up, filter};
+use crate::operator::door::Door;
 use crate::outcome::Failure;
 use crate::policy::{Misconfigured, Origin, Policy};
 use crate::problem::{Code, Problem};
@@ -74,10 +76,21 @@ impl Asked {
             return plain_problem(400, "Bad Request");
         };
         let head = Head { method: &method, address: &address, header: &header };
+        if admission::is_own(&address.target.path)
+            && let Some(door) = vars::door(&self.env)
+        {
+            return self.operate(&door, &head).await;
+        }
         match vars::policy(&self.env) {
             Ok(policy) => self.admit(&policy, &head).await,
             Err(wrongs) => self.misconfigured(&wrongs, &head).await,
         }
+    }
+
+    async fn operate(&self, door: &Door, head: &Head<'_>) -> Result<Response, JsValue> {
+        let Lease(nonce) = lease()?;
+        let (env, request, policy) = (&self.env, &self.request, vars::policy(&self.env));
+        Operator { door, env, request, head, policy, nonce }.serve().await
     }
 
     async fn admit(&self, policy: &Rc<Policy>, head: &Head<'_>) -> Result<Response, JsValue> {

@@ -1,7 +1,7 @@
 //! Any value of the core's types, for property tests; built on [`crate::make`].
 
 use oncegate::ask::{Ask, CredentialChange, How, Replay, Told};
-use oncegate::fingerprint::{Fingerprint, Kin};
+use oncegate::fingerprint::{Differs, Fingerprint, Kin};
 use oncegate::key::KeyId;
 use oncegate::record::{
     About, Before, Claim, Completed, Doubt, Form, Lease, Millis, OnInDoubt, Record, Run, Running,
@@ -182,7 +182,7 @@ pub(crate) fn told() -> BoxedStrategy<Told<()>> {
         (option::of(lease()), option::of(millis()))
             .prop_map(|(lease, over_for)| Told::InDoubt { lease, over_for }),
         Just(Told::Expired),
-        Just(Told::KeyReused),
+        any::<u8>().prop_map(|bits| Told::KeyReused(Differs(bits))),
         Just(Told::CredentialChanged),
         option::of(millis()).prop_map(Told::Kept),
         Just(Told::Stale),

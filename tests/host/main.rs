@@ -21,7 +21,9 @@ mod corpus; // whatever the fuzzer found
 mod digest; // digests, scope, fingerprint: what is the same request, and whose
 mod filter; // the story of one request
 mod key; // header, key, key id, shard
+mod operator; // the operators' part
 mod outcome; // what the origin said
+mod page; // what an operator sees
 mod policy; // knobs, vars, matching
 mod problem; // refusals, and the headers of answers
 mod prove; // every interleaving, and a judge

@@ -163,6 +163,7 @@ pub(crate) fn vars() -> Vars {
         origin: OriginVar::Absent,
         shards: None,
         location_hint: None,
+        log_keys: None,
         routes: Vec::new(),
         others: Vec::new(),
     }

@@ -4,6 +4,7 @@
 //! format. Spaces and line breaks are for the reader; integers are little-endian.
 
 use oncegate::ask::{Ask, CredentialChange, How, Replay, Told};
+use oncegate::fingerprint::Differs;
 use oncegate::record::{
     About, Before, Claim, Completed, Doubt, Form, Lease, Millis, OnInDoubt, Record, Run, Running,
     State, Strategy, Terms,
@@ -86,7 +87,7 @@ pub(crate) fn told_pins() -> Pins<Told<()>> {
         (Told::AlreadyExecuted, "05".to_owned()),
         (in_doubt, format!("06 01 {AA} 01 60ea000000000000")),
         (Told::Expired, "07".to_owned()),
-        (Told::KeyReused, "08".to_owned()),
+        (Told::KeyReused(Differs(0b101)), "0805".to_owned()),
         (Told::CredentialChanged, "09".to_owned()),
         (Told::Kept(Some(Millis(3))), "0a 01 0300000000000000".to_owned()),
         (Told::Stale, "0b".to_owned()),

@@ -120,7 +120,7 @@ impl Subject {
                 Verdict::InDoubt { lease: doubt.lease, over_for }
             }
             "expired" => Verdict::Expired,
-            "key reused" => Verdict::KeyReused,
+            "key reused" => Verdict::KeyReused(oncegate::fingerprint::Differs(0b11_1111)),
             "credential changed" => Verdict::CredentialChanged,
             "kept" => Verdict::Kept(None),
             "kept for ttl" => Verdict::Kept(Some(now.plus(make::terms().ttl))),

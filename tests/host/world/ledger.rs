@@ -152,7 +152,7 @@ impl Ledger {
             Ask::Release(lease) => Event::Release(lease),
             Ask::Doubt(lease) => Event::Doubt(lease),
             Ask::Look(fingerprint) => Event::Look(fingerprint),
-            Ask::Shards => return answered(Told::Kept(None)),
+            Ask::Shards | Ask::Operator(_) => return answered(Told::Kept(None)),
         };
         let claim = match &event {
             Event::Claim(claim, _) => Some(Rc::new(claim.clone())),
@@ -346,7 +346,7 @@ fn answer(verdict: Verdict, body: Option<Vec<u8>>) -> Told<Vec<u8>> {
         Verdict::AlreadyExecuted => Told::AlreadyExecuted,
         Verdict::InDoubt { lease, over_for } => Told::InDoubt { lease, over_for },
         Verdict::Expired => Told::Expired,
-        Verdict::KeyReused => Told::KeyReused,
+        Verdict::KeyReused(differs) => Told::KeyReused(differs),
         Verdict::CredentialChanged => Told::CredentialChanged,
         Verdict::Kept(expires) => Told::Kept(expires),
         Verdict::Stale => Told::Stale,

@@ -1,0 +1,200 @@
+//! The Ledger's answers to operators, and its numbers.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Duration;
+
+use js_sys::Uint8Array;
+use wasm_bindgen::JsValue;
+use worker::Delay;
+
+use super::Ledger;
+use crate::edge::alone::aside;
+use crate::edge::exchange::now;
+use crate::edge::js;
+use crate::edge::store::Store;
+use crate::key::KeyId;
+use crate::operator::decide::{Decided, Decision, Ruling, decide};
+use crate::operator::inquiry::{Audited, Finding, Found, Inquiry, Page, Search};
+use crate::operator::tally::{Count, FLUSH_AFTER, FLUSH_EVERY, Tally, hour};
+use crate::record::{Change, Lease, Millis, Record};
+
+impl Ledger {
+    pub(super) async fn inquire(
+        &self,
+        key: KeyId,
+        inquiry: Inquiry,
+        body: &Uint8Array,
+    ) -> Result<Finding, JsValue> {
+        match inquiry {
+            Inquiry::Key => self.of_key(key),
+            Inquiry::Search(search) => self.search(&search).await,
+            Inquiry::Decide { lease, decision, by } => {
+                self.decide(key, lease, decision, by, body).map(Finding::Ruled)
+            }
+            Inquiry::Stats => Ok(Finding::Stats(self.counted.hours(self.store()?)?)),
+            Inquiry::Audit { after, limit } => {
+                Ok(Finding::Audit(self.store()?.audit(after, limit)?))
+            }
+        }
+    }
+
+    fn of_key(&self, key: KeyId) -> Result<Finding, JsValue> {
+        let (store, now) = (self.store()?, now());
+        let replays = self.counted.all(store)?;
+        let rows = store.of_key(key)?;
+        let found = rows.into_iter().filter_map(|(key, record)| found(key, record, &replays, now));
+        Ok(Finding::Records(now, found.collect()))
+    }
+
+    /// Reads the whole shard, a batch at a time; between two of them requests get their turn.
+    async fn search(&self, search: &Search) -> Result<Finding, JsValue> {
+        let (store, now) = (self.store()?, now());
+        let replays = self.counted.all(store)?;
+        let text = search.correlation_id.as_ref().or(search.route.as_ref());
+        let text = text.map_or("", String::as_str);
+        let (mut page, mut after) = (Page::of(search.limit), None);
+        while let Some(batch) = store.batch(after.as_ref(), text)? {
+            for row in batch.records {
+                match row {
+                    Ok((key, record)) => {
+                        let found = found(key, record, &replays, now);
+                        if let Some(found) = found.filter(|found| search.matches(found)) {
+                            page.offer(found.place(), found);
+                        }
+                    }
+                    Err(error) => {
+                        worker::console_error!("left out of a search: {}", js::text(&error));
+                    }
+                }
+            }
+            after = Some(batch.last);
+            Delay::from(Duration::ZERO).await;
+        }
+        Ok(Finding::Records(now, page.into_items()))
+    }
+
+    /// One synchronous block, as for requests: read, decide, write. No await in here.
+    fn decide(
+        &self,
+        key: KeyId,
+        lease: Option<Lease>,
+        decision: Decision,
+        by: [u8; 4],
+        body: &Uint8Array,
+    ) -> Result<Ruling, JsValue> {
+        let (store, now) = (self.store()?, now());
+        let Some(before) = store.find(key)?.and_then(|stored| stored.record.at(now)) else {
+            return Ok(Ruling::Absent);
+        };
+        let action = decision.as_str().to_owned();
+        let Decided { change, ruling } = decide(Some(before.clone()), lease, decision, now);
+        if ruling != Ruling::Done {
+            return Ok(ruling);
+        }
+        let after = match &change {
+            Change::Keep => Some(before.clone()),
+            Change::Delete => None,
+            Change::Insert(record) | Change::Update(record) | Change::Complete(record) => {
+                Some(record.clone())
+            }
+        };
+        let audited = Audited { at: now, key, action, by, before, after };
+        store.decide(key, &change, body, &audited)?;
+        self.written(key, &change, body);
+        Ok(Ruling::Done)
+    }
+}
+
+fn found(key: KeyId, record: Record, replays: &Tally, now: Millis) -> Option<Found> {
+    let record = record.at(now)?;
+    Some(Found { key, replays: replays.replays_of(key), record })
+}
+
+/// The numbers of the hour, in memory, and what is kept of them.
+#[derive(Default)]
+pub(super) struct Counted {
+    state: RefCell<State>,
+    /// A write is due.
+    is_due: Cell<bool>,
+    /// When the last one was made.
+    kept: Cell<Option<Millis>>,
+}
+
+#[derive(Default)]
+struct State {
+    /// What was counted since the last write, of [`Self::hour`].
+    hour: u64,
+    tally: Tally,
+}
+
+impl Counted {
+    /// Counts, and sees to it that this is written before the object goes to sleep, though not each time.
+    pub(super) fn count(self: &Rc<Self>, store: &Store, count: impl FnOnce(&mut Tally)) {
+        let now = now();
+        if self.state.borrow().hour != hour(now) {
+            self.keep(store);
+            self.state.borrow_mut().hour = hour(now);
+        }
+        count(&mut self.state.borrow_mut().tally);
+        if self.is_due.replace(true) {
+            return;
+        }
+        let next = self.kept.get().map_or(now, |kept| kept.plus(FLUSH_EVERY));
+        let wait = next.since(now).max(FLUSH_AFTER);
+        let (counted, store) = (self.clone(), store.clone());
+        aside(async move {
+            Delay::from(Duration::from_millis(wait.0)).await;
+            counted.keep(&store);
+        });
+    }
+
+    /// Adds what was counted to the row of its hour. Numbers are no reason to fail.
+    fn keep(&self, store: &Store) {
+        self.is_due.set(false);
+        let State { hour, tally } = &mut *self.state.borrow_mut();
+        if tally.routes.is_empty() {
+            return;
+        }
+        let kept = store.hour(*hour).and_then(|kept| {
+            let mut whole = kept.unwrap_or_default();
+            whole.merge(tally);
+            store.keep_hour(*hour, &whole)
+        });
+        *tally = Tally::default();
+        self.kept.set(Some(now()));
+        if let Err(error) = kept {
+            worker::console_error!("the statistics could not be kept: {}", js::text(&error));
+        }
+    }
+
+    /// Every hour that is kept, with what has been counted since.
+    fn hours(&self, store: &Store) -> Result<Vec<(u64, Tally)>, JsValue> {
+        let mut hours = store.hours()?;
+        let state = self.state.borrow();
+        match hours.last_mut() {
+            Some((hour, tally)) if *hour == state.hour => tally.merge(&state.tally),
+            _ if state.tally.routes.is_empty() => {}
+            _ => hours.push((state.hour, state.tally.clone())),
+        }
+        Ok(hours)
+    }
+
+    fn all(&self, store: &Store) -> Result<Tally, JsValue> {
+        let mut all = Tally::default();
+        for (_, tally) in self.hours(store)? {
+            all.merge(&tally);
+        }
+        Ok(all)
+    }
+}
+
+/// What a step counts, beside [`Count::of`] it.
+pub(super) fn tallied(tally: &mut Tally, route: &str, count: Count, key: KeyId, bytes: u64) {
+    tally.add(route, count, 1);
+    match count {
+        Count::Executed => tally.add(route, Count::Bytes, bytes),
+        Count::Replayed | Count::Joined => tally.replayed(key),
+        _ => {}
+    }
+}

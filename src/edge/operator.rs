@@ -1,0 +1,406 @@
+//! The operators' part: lets them in, asks the Ledgers, answers as JSON or as a page.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use js_sys::{Array, Promise, Uint8Array};
+use serde_json::{Value, json};
+use wasm_bindgen::{JsCast as _, JsValue};
+use wasm_bindgen_futures::JsFuture;
+use web_sys::Headers;
+
+use super::body::{self, Of, Read, message};
+use super::exchange::{now, send, split};
+use super::js;
+use super::respond::{Response, response};
+use crate::admission::Head;
+use crate::ask::{Ask, Told};
+use crate::digest::hex;
+use crate::filter::other_shards;
+use crate::key::KeyId;
+use crate::operator::answer::{self, answer, inquiries};
+use crate::operator::decide::Ruling;
+use crate::operator::desk::{self, Errand};
+use crate::operator::door::{Door, SESSION, Wrong};
+use crate::operator::inquiry::Finding;
+use crate::operator::page::{self, Frame};
+use crate::operator::refusal::{Kind, Refusal};
+use crate::policy::{Misconfigured, Policy};
+use crate::source::cookies;
+use crate::wire::{self, Addressed, VERSION};
+
+thread_local! {
+    static WRONG: RefCell<Wrong> = RefCell::default();
+}
+
+/// An operator's request.
+pub(super) struct Operator<'a> {
+    pub(super) door: &'a Door,
+    pub(super) env: &'a JsValue,
+    pub(super) request: &'a web_sys::Request,
+    pub(super) head: &'a Head<'a>,
+    pub(super) policy: Result<Rc<Policy>, Rc<Vec<Misconfigured>>>,
+    /// Fresh random bytes.
+    pub(super) nonce: [u8; 16],
+}
+
+/// What is answered.
+enum Said {
+    Answer(answer::Said),
+    /// See the first page, with another session.
+    SeeOther(String),
+}
+
+impl Operator<'_> {
+    /// Answers, whatever comes.
+    pub(super) async fn serve(&self) -> Result<Response, JsValue> {
+        match self.answer().await {
+            Ok(said) => self.respond(200, said, Vec::new()),
+            Err(refusal) => {
+                let headers = refusal.headers();
+                let said = if self.wants_page() {
+                    answer::Said::Page(self.refused(&refusal))
+                } else {
+                    answer::Said::Json(refusal.document())
+                };
+                self.respond(refusal.status(), Said::Answer(said), headers)
+            }
+        }
+    }
+
+    async fn answer(&self) -> Result<Said, Refusal> {
+        let target = &self.head.address.target;
+        let query = target.query.as_deref();
+        if desk::carries_token(query) {
+            return Err(Refusal::invalid(
+                "A token does not belong in an address, which is kept in histories and logs. Send it as Authorization: Bearer, and change it.",
+            ));
+        }
+        let errand = desk::read(self.head.method, &target.path, query, now());
+        self.heard()?;
+        let (session, form) = if matches!(errand, Ok(Errand::LogIn)) {
+            self.same_site()?;
+            return self.log_in(&self.form().await?);
+        } else {
+            let session = self.visitor()?;
+            let is_posted = session.is_some() && self.head.method == "POST";
+            (session, if is_posted { Some(self.form().await?) } else { None })
+        };
+        let errand = match (errand?, &form) {
+            (Errand::Posted, None) => {
+                Errand::Resolve(desk::read_json(&self.body().await?.to_vec())?)
+            }
+            (errand, None) => errand,
+            (errand, Some(form)) => self.posted(errand, session.as_deref(), form)?,
+        };
+        if errand == Errand::LogOut {
+            return Ok(Said::SeeOther(self.set_cookie("", 0)));
+        }
+        let (findings, replies) = self.ask(&errand).await?;
+        let frame = self.wants_page().then(|| self.frame(session.as_deref()));
+        answer(&errand, findings, &replies, frame.as_ref()).map(Said::Answer)
+    }
+
+    // Who asks.
+
+    /// The session, where it is not a bearer of the token.
+    fn visitor(&self) -> Result<Option<String>, Refusal> {
+        if let Some(authorization) = (self.head.header)("authorization") {
+            if self.door.is_borne(&authorization) {
+                return Ok(None);
+            }
+            self.note_wrong();
+            return Err(Refusal::new(Kind::Unauthorized, "The token is wrong."));
+        }
+        self.session().map(Some).ok_or_else(|| {
+            let detail = "Send the operator's token as Authorization: Bearer, or log in.";
+            Refusal::new(Kind::Unauthorized, detail)
+        })
+    }
+
+    fn session(&self) -> Option<String> {
+        let header = (self.head.header)("cookie")?;
+        let found = cookies(&header).into_iter().find(|(name, _)| *name == COOKIE);
+        found.map(|(_, session)| session).filter(|session| self.door.admits(session, now()))
+    }
+
+    fn log_in(&self, form: &Form) -> Result<Said, Refusal> {
+        if !self.door.opens(&field(form, "token")) {
+            self.note_wrong();
+            return Err(Refusal::new(Kind::Unauthorized, "That is not the token."));
+        }
+        let session = self.door.session(self.nonce, now());
+        Ok(Said::SeeOther(self.set_cookie(&session, SESSION.0 / 1000)))
+    }
+
+    fn posted(
+        &self,
+        errand: Errand,
+        session: Option<&str>,
+        form: &Form,
+    ) -> Result<Errand, Refusal> {
+        self.same_site()?;
+        let token = field(form, "form_token");
+        if !session.is_some_and(|session| self.door.is_form_token(session, &token)) {
+            let detail =
+                "The form was not made for this session. Nothing was changed; load the page again.";
+            return Err(Refusal::new(Kind::Forbidden, detail));
+        }
+        match errand {
+            Errand::Posted => desk::read_form(&|name| field(form, name)).map(Errand::Resolve),
+            errand => Ok(errand),
+        }
+    }
+
+    /// Whether this address may try a token at all.
+    fn heard(&self) -> Result<(), Refusal> {
+        let shut = WRONG.with_borrow(|wrong| wrong.shut_for_s(&self.address(), now()));
+        shut.map_or(Ok(()), |seconds| {
+            let detail = format!("Too many wrong tokens came from your address. Wait {seconds} s.");
+            Err(Refusal::new(Kind::TooMany(seconds), detail))
+        })
+    }
+
+    fn note_wrong(&self) {
+        WRONG.with_borrow_mut(|wrong| wrong.note(&self.address(), now()));
+        worker::console_warn!("a wrong operator's token came from {}", self.address());
+    }
+
+    /// Set by Cloudflare, whatever the client sends (developers.cloudflare.com,
+    /// fundamentals/reference/http-headers); a local runtime has none.
+    fn address(&self) -> String {
+        (self.head.header)("cf-connecting-ip").unwrap_or_default()
+    }
+
+    /// Browsers say where a form comes from; SameSite=Strict keeps the cookie from other sites anyway.
+    fn same_site(&self) -> Result<(), Refusal> {
+        let site = (self.head.header)("sec-fetch-site");
+        let origin = (self.head.header)("origin");
+        let own = format!("{}://{}", self.head.address.scheme, self.head.address.host);
+        if site.is_none_or(|site| site == "same-origin" || site == "none")
+            && origin.is_none_or(|origin| origin == own)
+        {
+            return Ok(());
+        }
+        Err(Refusal::new(Kind::Forbidden, "The form comes from another site. Nothing was changed."))
+    }
+
+    fn set_cookie(&self, value: &str, seconds: u64) -> String {
+        let secure = if self.head.address.scheme == "https" { "; Secure" } else { "" };
+        // Only the operators' part gets it: never the origin, to which it would be a credential.
+        format!(
+            "{COOKIE}={value}; Path={}; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}",
+            desk::ROOT
+        )
+    }
+
+    // What is asked for.
+
+    /// One finding for each question, and the replies where the errand wants them.
+    async fn ask(&self, errand: &Errand) -> Result<(Vec<Finding>, Vec<Value>), Refusal> {
+        let policy = self.policy.as_ref().map_err(|wrongs| {
+            let knobs: Vec<_> = wrongs.iter().map(|wrong| wrong.knob.as_str()).collect();
+            failed(&format!("the configuration does not parse: {}", knobs.join(", ")))
+        })?;
+        let (key, inquiries) = inquiries(errand, self.door.by());
+        let body = match errand {
+            Errand::Resolve(resolve) => Some(Uint8Array::from(resolve.body.as_slice())),
+            _ => None,
+        };
+        let mut findings = Vec::new();
+        for inquiry in inquiries {
+            let shards = if inquiry.concerns_all() {
+                (0..policy.shards).collect()
+            } else {
+                vec![key.shard(policy.shards)]
+            };
+            let mut found = inquiry.nothing();
+            let ask = Ask::Operator(inquiry.clone());
+            // A few at a time: six connections may wait at once for one request
+            // (developers.cloudflare.com, workers/platform/limits).
+            for some in shards.chunks(AT_ONCE) {
+                for (told, _) in self.ask_shards(policy, some, key, &ask, body.as_ref()).await? {
+                    let Told::Operator(more) = told else { return Err(strange(told)) };
+                    found = inquiry
+                        .together(found, more)
+                        .ok_or_else(|| failed("a shard answers another question"))?;
+                }
+            }
+            let is_refused = matches!(found, Finding::Ruled(ruling) if ruling != Ruling::Done);
+            findings.push(found);
+            if is_refused {
+                break;
+            }
+        }
+        if let (Errand::Resolve(resolve), [Finding::Ruled(Ruling::Done), ..]) =
+            (errand, findings.as_slice())
+        {
+            let action = resolve.decision.as_str();
+            worker::console_log!(
+                "{}",
+                json!({ "operator": hex(&self.door.by()), "action": action, "key_id": hex(&key.0) })
+            );
+        }
+        let mut replies = Vec::new();
+        if let (Errand::Key(_, true), [Finding::Records(_, rows)]) = (errand, findings.as_slice()) {
+            for found in rows {
+                let look = Ask::Look(found.record.about.fingerprint);
+                let shard = key.shard(policy.shards);
+                let told = self.ask_shards(policy, &[shard], found.key, &look, None).await?.pop();
+                replies.push(told.map_or(Ok(Value::Null), reply)?);
+            }
+        }
+        Ok((findings, replies))
+    }
+
+    /// Asks some shards side by side.
+    async fn ask_shards(
+        &self,
+        policy: &Policy,
+        shards: &[u16],
+        key: KeyId,
+        ask: &Ask,
+        body: Option<&Uint8Array>,
+    ) -> Result<Vec<(Told<()>, Uint8Array)>, Refusal> {
+        let addressed = Addressed { key, shards: policy.shards, ask: ask.clone() };
+        let head = wire::write_ask(&addressed, VERSION);
+        let ledger: js::Namespace = js::get(self.env, "LEDGER").unchecked_into();
+        let hint = policy.location_hint.as_deref();
+        let failed_call = |error: JsValue| failed(&js::text(&error));
+        let sent: Result<Vec<_>, _> =
+            shards.iter().map(|shard| send(&ledger, *shard, hint, &head, body)).collect();
+        let all = Promise::all_iterable(&sent.map_err(failed_call)?.iter().collect::<Array>());
+        let answers: Array = JsFuture::from(all).await.map_err(failed_call)?.unchecked_into();
+        let mut told = Vec::new();
+        for response in answers.iter() {
+            let response: Response = response.unchecked_into();
+            let answer = message(response.array_buffer()).await.map_err(failed_call)?;
+            let read =
+                split(&answer).and_then(|(_, head, body)| Ok((wire::read_told(&head)?, body)));
+            told.push(read.map_err(|wire::Unreadable(at)| {
+                failed(&format!("an answer is unreadable: {at}"))
+            })?);
+        }
+        Ok(told)
+    }
+
+    async fn body(&self) -> Result<Uint8Array, Refusal> {
+        let Some(stream) = self.request.body() else { return Ok(Uint8Array::new_with_length(0)) };
+        match body::read(stream.into(), None, REQUEST_MAX, Of::Request).await {
+            Read::Whole(room) => room.bytes().ok_or_else(|| failed("the request took too long")),
+            Read::TooLarge(_) => Err(Refusal::new(
+                Kind::TooLarge,
+                format!("A decision may be {REQUEST_MAX} bytes. Nothing was changed."),
+            )),
+            Read::NoRoom(_) => Err(failed("too much is being buffered")),
+            Read::Broken(why) => Err(failed(&why)),
+        }
+    }
+
+    async fn form(&self) -> Result<Form, Refusal> {
+        let body = self.body().await?.to_vec();
+        Ok(form_urlencoded::parse(&body).into_owned().collect())
+    }
+
+    // How it is answered.
+
+    /// Programs get JSON; a browser says that it would rather have a page.
+    fn wants_page(&self) -> bool {
+        (self.head.header)("accept").is_some_and(|accept| accept.contains("text/html"))
+    }
+
+    fn frame(&self, session: Option<&str>) -> Frame {
+        let form_token = session.map_or_else(String::new, |session| self.door.form_token(session));
+        let query = self.head.address.target.query.clone();
+        Frame { nonce: hex(&self.nonce), form_token, query, now: now() }
+    }
+
+    fn refused(&self, refusal: &Refusal) -> String {
+        match self.session() {
+            Some(session) if refusal.kind != Kind::Unauthorized => {
+                page::refused(&self.frame(Some(&session)), refusal, None)
+            }
+            _ => {
+                // Whoever has only come to the door has done nothing wrong.
+                let is_told = self.head.method == "POST" || refusal.kind != Kind::Unauthorized;
+                page::log_in(&hex(&self.nonce), is_told.then_some(&*refusal.detail))
+            }
+        }
+    }
+
+    fn respond(
+        &self,
+        status: u16,
+        said: Said,
+        more: Vec<(&'static str, String)>,
+    ) -> Result<Response, JsValue> {
+        let mut marks = vec![
+            ("cache-control", "no-store".to_owned()),
+            ("vary", "Accept".to_owned()),
+            ("referrer-policy", "same-origin".to_owned()),
+            ("x-content-type-options", "nosniff".to_owned()),
+        ];
+        marks.extend(more);
+        let (status, body) = match said {
+            Said::Answer(answer::Said::Json(document)) => {
+                let kind =
+                    if status < 400 { "application/json" } else { "application/problem+json" };
+                marks.push(("content-type", kind.to_owned()));
+                (status, document.to_string())
+            }
+            Said::Answer(answer::Said::Page(html)) => {
+                marks.push(("content-type", "text/html; charset=utf-8".to_owned()));
+                marks.push(("content-security-policy", page::policy(&hex(&self.nonce))));
+                marks.push(("x-frame-options", "DENY".to_owned()));
+                (status, html)
+            }
+            Said::SeeOther(cookie) => {
+                marks.push(("location", desk::ROOT.to_owned()));
+                marks.push(("set-cookie", cookie));
+                (303, String::new())
+            }
+        };
+        response(status, &Headers::new()?, &JsValue::from_str(&body), &marks)
+    }
+}
+
+type Form = Vec<(String, String)>;
+
+fn field(form: &Form, name: &str) -> String {
+    let found = form.iter().find(|(known, _)| known == name);
+    found.map(|(_, value)| value.clone()).unwrap_or_default()
+}
+
+/// Headers and body of a stored reply; null where none is stored.
+fn reply((told, body): (Told<()>, Uint8Array)) -> Result<Value, Refusal> {
+    let Told::Replay(replay) = told else { return Ok(Value::Null) };
+    let body = body.to_vec();
+    let (name, text) = match std::str::from_utf8(&body) {
+        Ok(text) => ("body", text.to_owned()),
+        Err(_) => {
+            let latin: String = body.iter().map(|byte| char::from(*byte)).collect();
+            ("body_base64", js::btoa(&latin).map_err(|error| failed(&js::text(&error)))?)
+        }
+    };
+    Ok(json!({ "status": replay.reply.status, "headers": replay.reply.headers, name: text }))
+}
+
+fn strange(told: Told<()>) -> Refusal {
+    match told {
+        Told::Failed(why) => failed(&why),
+        Told::OtherShards(first) => failed(&other_shards(first)),
+        // A busy object runs the code of before for minutes after a deploy.
+        _ => failed("a shard runs an older version; ask again in a few minutes"),
+    }
+}
+
+/// What keeps the Ledgers from answering.
+fn failed(why: &str) -> Refusal {
+    Refusal::new(Kind::Unavailable(1), format!("The store could not be asked: {why}."))
+}
+
+const COOKIE: &str = "oncegate_session";
+const AT_ONCE: usize = 6;
+/// A stored reply is as large as `reply.max` allows, 8 MiB where nothing else is said; a form spells it
+/// longer.
+const REQUEST_MAX: u64 = 16 * 1024 * 1024;

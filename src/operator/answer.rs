@@ -1,0 +1,179 @@
+//! From an errand to the questions that it takes, and from what is found to an answer: JSON for programs, a
+//! page for people.
+
+use serde_json::{Value, json};
+
+use crate::digest::hex;
+use crate::key::KeyId;
+use crate::operator::desk::{self, Errand};
+use crate::operator::inquiry::{Finding, Found, Inquiry, Place, Search, Stage};
+use crate::operator::page::{self, Frame};
+use crate::operator::refusal::{Kind, Refusal};
+use crate::operator::view;
+
+/// An answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// For programs.
+    Json(Value),
+    /// For people.
+    Page(String),
+}
+
+/// The questions, in order, and the key id that the first of them are about; `by` names the token.
+#[must_use]
+pub fn inquiries(errand: &Errand, by: [u8; 4]) -> (KeyId, Vec<Inquiry>) {
+    let search = |search: &Search| Inquiry::Search(search.clone());
+    match errand {
+        Errand::Overview => {
+            let doubts =
+                Search { state: Some(Stage::InDoubt), limit: page::LISTED, ..Search::default() };
+            let latest = Search { limit: page::LISTED, ..Search::default() };
+            (ANY, vec![search(&doubts), search(&latest), Inquiry::Stats])
+        }
+        Errand::Key(key, _) => (KeyId::new(key, [0; 16]), vec![Inquiry::Key]),
+        Errand::Records(wanted, _) => (ANY, vec![search(wanted)]),
+        Errand::Record(id) | Errand::Confirm(id, _) => (*id, vec![Inquiry::Key]),
+        Errand::Resolve(resolve) => {
+            let (lease, decision) = (resolve.lease, resolve.decision.clone());
+            (resolve.key, vec![Inquiry::Decide { lease, decision, by }, Inquiry::Key])
+        }
+        Errand::Stats => (ANY, vec![Inquiry::Stats]),
+        Errand::Audit(after, limit) => (ANY, vec![Inquiry::Audit { after: *after, limit: *limit }]),
+        Errand::LogIn | Errand::LogOut | Errand::Posted => (ANY, Vec::new()),
+    }
+}
+
+/// Answers with what was found, one finding for each question; as a page where there is a frame for one.
+/// `replies` are those of the records, where they were asked for.
+///
+/// # Errors
+/// There is no such record, or a decision was refused.
+pub fn answer(
+    errand: &Errand,
+    findings: Vec<Finding>,
+    replies: &[Value],
+    frame: Option<&Frame>,
+) -> Result<Said, Refusal> {
+    let mut findings = findings.into_iter();
+    let mut next = || findings.next().unwrap_or(Finding::Stats(Vec::new()));
+    Ok(match errand {
+        Errand::Overview => {
+            let (doubts, latest, stats) = (records(next()), records(next()), next());
+            let Finding::Stats(stats) = stats else { return Err(strange()) };
+            frame.map_or_else(
+                || Said::Json(json!({ "in_doubt": views(&doubts), "latest": views(&latest), "stats": view::stats(&stats) })),
+                |frame| Said::Page(page::overview(frame, &doubts, &latest, &stats)),
+            )
+        }
+        Errand::Key(key, _) => {
+            let found = records(next());
+            frame.map_or_else(
+                || Said::Json(json!({ "records": with_replies(&found, replies) })),
+                |frame| Said::Page(page::key(frame, key.as_str(), &found)),
+            )
+        }
+        Errand::Records(search, stamp) => {
+            let found = records(next());
+            let last = found.last().map(Found::place);
+            let cursor =
+                full(last, found.len(), search.limit).map(|last| desk::cursor(search, stamp, last));
+            frame.map_or_else(
+                || Said::Json(json!({ "records": views(&found), "cursor": cursor })),
+                |frame| Said::Page(page::records(frame, &found, cursor.as_deref())),
+            )
+        }
+        Errand::Record(id) => {
+            let found = one(next(), *id).ok_or_else(no_record)?;
+            frame.map_or_else(
+                || Said::Json(view::record(&found)),
+                |frame| Said::Page(page::record(frame, &found, None, &[])),
+            )
+        }
+        Errand::Confirm(id, action) => {
+            let found = one(next(), *id).ok_or_else(no_record)?;
+            let frame = frame.ok_or_else(|| {
+                Refusal::new(
+                    Kind::NotFound,
+                    "This is a page for people: send POST /.oncegate/resolve.",
+                )
+            })?;
+            Said::Page(page::confirm(frame, &found, *action, None))
+        }
+        Errand::Resolve(resolve) => {
+            let Finding::Ruled(ruling) = next() else { return Err(strange()) };
+            if let Some(refusal) = Refusal::of(ruling) {
+                return Err(refusal);
+            }
+            let (id, action) = (resolve.key, resolve.decision.as_str());
+            let record = one(next(), id);
+            frame.map_or_else(
+                || Said::Json(json!({ "key_id": hex(&id.0), "action": action, "record": record.as_ref().map(view::record) })),
+                |frame| Said::Page(page::decided(frame, id, action, record.is_some())),
+            )
+        }
+        Errand::Stats => {
+            let Finding::Stats(stats) = next() else { return Err(strange()) };
+            Said::Json(view::stats(&stats))
+        }
+        Errand::Audit(_, limit) => {
+            let Finding::Audit(decisions) = next() else { return Err(strange()) };
+            let last = decisions.last().map(super::inquiry::Audited::place);
+            let cursor = full(last, decisions.len(), *limit).map(desk::audit_cursor);
+            frame.map_or_else(
+                || {
+                    let views: Vec<_> = decisions.iter().map(view::audited).collect();
+                    Said::Json(json!({ "decisions": views, "cursor": cursor }))
+                },
+                |frame| Said::Page(page::audit(frame, &decisions, cursor.as_deref())),
+            )
+        }
+        Errand::LogIn | Errand::LogOut | Errand::Posted => {
+            return Err(Refusal::new(Kind::NotFound, "There is no session."));
+        }
+    })
+}
+
+/// Where a page ends, if it is full: there may be more.
+fn full(last: Option<Place>, rows: usize, limit: u16) -> Option<Place> {
+    last.filter(|_| rows >= usize::from(limit))
+}
+
+fn records(finding: Finding) -> Vec<Found> {
+    match finding {
+        Finding::Records(_, rows) => rows,
+        _ => Vec::new(),
+    }
+}
+
+fn one(finding: Finding, id: KeyId) -> Option<Found> {
+    records(finding).into_iter().find(|found| found.key == id)
+}
+
+fn views(found: &[Found]) -> Vec<Value> {
+    found.iter().map(view::record).collect()
+}
+
+fn with_replies(found: &[Found], replies: &[Value]) -> Vec<Value> {
+    let mut views = views(found);
+    for (view, reply) in views.iter_mut().zip(replies) {
+        if let Some(members) = view.as_object_mut() {
+            members.insert("reply".to_owned(), reply.clone());
+        }
+    }
+    views
+}
+
+fn no_record() -> Refusal {
+    Refusal::new(
+        Kind::NotFound,
+        "There is no such record. It may have been purged or have expired.",
+    )
+}
+
+fn strange() -> Refusal {
+    Refusal::new(Kind::Unavailable(1), "A shard answers another question.")
+}
+
+/// Beside the key id of a question that is about none.
+const ANY: KeyId = KeyId([0; 32]);

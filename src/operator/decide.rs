@@ -1,0 +1,126 @@
+//! What an operator may do to a record: the only transitions that no request causes.
+//!
+//! A decision names the lease of the record it was made about. Where the record has moved on since, or
+//! a Worker may still be at it, nothing is changed and the operator is told: two people who decide at
+//! once do not both succeed.
+
+use crate::record::{CLOSED_KEPT, Change, Completed, Doubt, Lease, Millis, Record, Running, State};
+use crate::reply::Reply;
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// The operation was executed, and this is what its caller gets from now on. The body travels beside it.
+    Complete(Reply),
+    /// The operation was not executed: the next retry is forwarded.
+    Release,
+    /// Not known yet: the record stays in doubt for another `doubt_ttl`.
+    Hold,
+    /// Forget the record, whatever it says: the next request with its key is forwarded.
+    Purge,
+}
+
+/// What came of a decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ruling {
+    /// It is done.
+    Done,
+    /// There is no such record.
+    Absent,
+    /// A Worker may still be at it until then.
+    LeaseLive(Millis),
+    /// The record is not, or no longer, in doubt under that lease.
+    MovedOn,
+}
+
+/// A decision's whole outcome.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decided {
+    /// What to write.
+    pub change: Change,
+    /// What to say.
+    pub ruling: Ruling,
+}
+
+/// Decides what a decision does. Total, like [`crate::record::step`].
+///
+/// `lease` is the one that the operator saw. A purge may leave it out; then it forgets the record
+/// whatever has become of it since, unless a lease is live.
+#[must_use]
+pub fn decide(
+    stored: Option<Record>,
+    lease: Option<Lease>,
+    decision: Decision,
+    now: Millis,
+) -> Decided {
+    let Some(Record { about, state }) = stored.and_then(|record| record.at(now)) else {
+        return refused(Ruling::Absent);
+    };
+    if let Some(until) = live_until(&state, now) {
+        return refused(Ruling::LeaseLive(until));
+    }
+    let named = lease_of(&state);
+    if lease.is_some_and(|lease| lease != named) {
+        return refused(Ruling::MovedOn);
+    }
+    let change = match (decision, state) {
+        (Decision::Purge, _) => Change::Delete,
+        // Only a doubt is resolved, and only under the lease that was looked at.
+        (Decision::Complete(reply), State::InDoubt(doubt) | State::Closed(doubt))
+            if lease.is_some() =>
+        {
+            let state = State::Completed(completed(&doubt, named, reply, now));
+            Change::Complete(Record { about, state })
+        }
+        (Decision::Release, State::InDoubt(doubt) | State::Closed(doubt)) if lease.is_some() => {
+            match doubt.base {
+                Some(old) => Change::Update(Record { about, state: State::Completed(old) }),
+                None => Change::Delete,
+            }
+        }
+        (Decision::Hold, State::InDoubt(doubt) | State::Closed(doubt)) if lease.is_some() => {
+            Change::Update(Record { about, state: State::InDoubt(held(doubt, now)) })
+        }
+        _ => return refused(Ruling::MovedOn),
+    };
+    Decided { change, ruling: Ruling::Done }
+}
+
+/// The lease that a decision about this record names.
+#[must_use]
+pub fn lease_of(state: &State) -> Lease {
+    match state {
+        State::Running(Running { lease, .. })
+        | State::Completed(Completed { lease, .. })
+        | State::Expired(Completed { lease, .. }) => *lease,
+        // The latest attempt was given back; its run still names the doubt.
+        State::InDoubt(doubt) | State::Closed(doubt) => doubt.lease.unwrap_or(doubt.run.id),
+    }
+}
+
+/// Until when a Worker may still be at it.
+fn live_until(state: &State, now: Millis) -> Option<Millis> {
+    match state {
+        State::Running(running) => Some(running.until),
+        State::InDoubt(doubt) | State::Closed(doubt) => Some(doubt.until).filter(|at| now < *at),
+        State::Completed(_) | State::Expired(_) => None,
+    }
+}
+
+/// Under a lease of its own: a settle that comes late is told that the record has moved on, and what it
+/// brings does not pass for what the operator said.
+fn completed(doubt: &Doubt, named: Lease, reply: Reply, now: Millis) -> Completed {
+    let expires = now.plus(doubt.terms.ttl);
+    let gone = expires.plus(doubt.terms.tombstone);
+    Completed { lease: named.next(), run: doubt.run, reply, settled: now, expires, gone }
+}
+
+fn held(doubt: Doubt, now: Millis) -> Doubt {
+    let closes = now.plus(doubt.terms.doubt_ttl).max(doubt.closes);
+    let gone = closes.plus(doubt.terms.tombstone.max(CLOSED_KEPT)).max(doubt.gone);
+    Doubt { closes, gone, ..doubt }
+}
+
+fn refused(ruling: Ruling) -> Decided {
+    Decided { change: Change::Keep, ruling }
+}

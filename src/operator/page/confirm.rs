@@ -1,0 +1,139 @@
+//! Before a decision: what will happen. After it: what has.
+
+use maud::{Markup, html};
+
+use crate::digest::hex;
+use crate::key::KeyId;
+use crate::operator::decide::lease_of;
+use crate::operator::desk::Action;
+use crate::operator::inquiry::{Found, Stage};
+use crate::operator::page::time::at_and_ago;
+use crate::operator::page::{Frame, Place, address, address_of, form_token, within, words};
+use crate::operator::refusal::{Kind, Refusal};
+use crate::record::Millis;
+
+/// What was typed into the form of a completion; it comes back when it was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Draft {
+    /// Status of the answer.
+    pub status: String,
+    /// Its headers, one `Name: value` a line.
+    pub headers: String,
+    /// Its body.
+    pub body: String,
+}
+
+impl Default for Draft {
+    fn default() -> Self {
+        let headers = "Content-Type: application/json".to_owned();
+        Self { status: "201".to_owned(), headers, body: String::new() }
+    }
+}
+
+/// The page that says what a decision would do and asks for it. `refused`: why the decision was not
+/// taken as it was sent, and what was in the form.
+#[must_use]
+pub fn confirm(
+    frame: &Frame,
+    found: &Found,
+    action: Action,
+    refused: Option<(&Refusal, &Draft)>,
+) -> String {
+    let (state, about) = (&found.record.state, &found.record.about);
+    let possible = words::actions(state, frame.now).contains(&action);
+    let content = html! {
+        h1 { (words::question(action)) }
+        p { (words::stage(Stage::of(state))) " " code { (about.method) " " (about.path) } }
+        (words::origin(found, frame.now))
+        @if let Some((refusal, _)) = refused { p class="warn" role="alert" { (refusal.detail) } }
+        @if possible {
+            h2 { "What will happen" }
+            (words::consequences(action, state, frame.now))
+            p { (words::condition(action)) }
+            (form(frame, found, action, refused.map(|(_, draft)| draft)))
+        } @else {
+            (impossible(found, frame.now))
+        }
+    };
+    within(frame, Place::Elsewhere, words::question(action), &content)
+}
+
+fn form(frame: &Frame, found: &Found, action: Action, draft: Option<&Draft>) -> Markup {
+    let fresh = Draft::default();
+    let draft = draft.unwrap_or(&fresh);
+    html! {
+        form method="post" action="/.oncegate/resolve" {
+            (form_token(frame))
+            input type="hidden" name="key_id" value=(hex(&found.key.0));
+            input type="hidden" name="lease" value=(hex(&lease_of(&found.record.state).0));
+            input type="hidden" name="action" value=(action.as_str());
+            @if action == Action::Complete { (answer(draft)) }
+            p class="deed" {
+                button class={ "main" @if matches!(action, Action::Release | Action::Purge) { " risky" } } { (words::deed(action)) }
+                a class="button" href=(address(found)) { "Cancel" }
+            }
+            p class="quiet" { "The decision is kept, with the time and the token that made it, under Decisions." }
+        }
+    }
+}
+
+fn answer(draft: &Draft) -> Markup {
+    html! {
+        fieldset {
+            legend { "The origin's answer" }
+            p class="quiet" { "What the origin answered, or would have: the next retry gets it byte by byte." }
+            label for="status" { "Status" }
+            input id="status" name="status" type="number" min="200" max="599" required value=(draft.status);
+            label for="headers" { "Headers, one " code { "Name: value" } " a line" }
+            textarea id="headers" name="headers" rows="3" spellcheck="false" { "\n" (draft.headers) }
+            label for="body" { "Body" }
+            textarea id="body" name="body" rows="8" spellcheck="false" { "\n" (draft.body) }
+        }
+    }
+}
+
+fn impossible(found: &Found, now: Millis) -> Markup {
+    html! {
+        p class="note" {
+            @match words::live_until(&found.record.state, now) {
+                Some(until) => {
+                    "That cannot be decided before " (at_and_ago(until, now))
+                    ": a request may be under way until then."
+                },
+                None => "There is nothing left to decide here: only what is in doubt is resolved.",
+            }
+        }
+        p { a class="button" href=(address(found)) { "Back to the record" } }
+    }
+}
+
+/// A decision was carried out; `stays`: there is a record still.
+#[must_use]
+pub fn decided(frame: &Frame, key: KeyId, action: &str, stays: bool) -> String {
+    let content = html! {
+        h1 { "Done" }
+        p class="note" role="status" { (words::done(action, stays)) }
+        p {
+            @if stays { a class="button" href=(address_of(key)) { "See the record" } }
+            a class="button" href="/.oncegate/records?state=in_doubt" { "What else is in doubt" }
+            a class="button" href="/.oncegate/audit" { "Decisions" }
+        }
+    };
+    within(frame, Place::Elsewhere, "Done", &content)
+}
+
+/// Something was refused; `key`: the record that it was about.
+#[must_use]
+pub fn refused(frame: &Frame, refusal: &Refusal, key: Option<KeyId>) -> String {
+    let is_there = !matches!(refusal.kind, Kind::NotFound);
+    let content = html! {
+        h1 { (refusal.title()) }
+        p class="warn" role="alert" { (refusal.detail) }
+        p {
+            @if let Some(key) = key.filter(|_| is_there) { a class="button" href=(address_of(key)) { "See the record" } }
+            a class="button" href="/.oncegate/records?state=in_doubt" { "What is in doubt" }
+            a class="button" href="/.oncegate/" { "Overview" }
+        }
+    };
+    within(frame, Place::Elsewhere, refusal.title(), &content)
+}

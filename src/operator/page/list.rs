@@ -1,0 +1,200 @@
+//! Lists of records, and the forms that ask for one.
+
+use maud::{Markup, html};
+
+use crate::operator::inquiry::{Found, Stage};
+use crate::operator::page::time::{ago, at_and_ago};
+use crate::operator::page::{Frame, Place, address, within, words};
+use crate::record::Millis;
+
+/// What a search asked for, as it was typed: it fills the form again and goes on with the cursor.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Asked {
+    correlation_id: String,
+    state: String,
+    route: String,
+    since: String,
+    limit: String,
+}
+
+impl Asked {
+    fn of(query: Option<&str>) -> Self {
+        let mut asked = Self::default();
+        for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+            let field = match &*name {
+                "correlation_id" => &mut asked.correlation_id,
+                "state" => &mut asked.state,
+                "route" => &mut asked.route,
+                "since" => &mut asked.since,
+                "limit" => &mut asked.limit,
+                _ => continue,
+            };
+            *field = value.into_owned();
+        }
+        asked
+    }
+
+    fn fields(&self) -> [(&'static str, &str); 5] {
+        [
+            ("correlation_id", &self.correlation_id),
+            ("state", &self.state),
+            ("route", &self.route),
+            ("since", &self.since),
+            ("limit", &self.limit),
+        ]
+    }
+
+    /// The address of the page that a cursor begins.
+    fn next(&self, cursor: &str) -> String {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        for (name, value) in self.fields().into_iter().filter(|(_, value)| !value.is_empty()) {
+            query.append_pair(name, value);
+        }
+        format!("/.oncegate/records?{}", query.append_pair("cursor", cursor).finish())
+    }
+
+    fn place(&self) -> Place {
+        let rest = [&self.correlation_id, &self.route, &self.since];
+        match self.state.as_str() {
+            "" => Place::Records,
+            "in_doubt" if rest.iter().all(|text| text.is_empty()) => Place::InDoubt,
+            _ => Place::Elsewhere,
+        }
+    }
+}
+
+/// What a search has found; `next` is the cursor of the page after this one, if there is one.
+#[must_use]
+pub fn records(frame: &Frame, found: &[Found], next: Option<&str>) -> String {
+    let asked = &Asked::of(frame.query.as_deref());
+    let place = asked.place();
+    let title = match place {
+        Place::InDoubt => "In doubt",
+        _ => "Records",
+    };
+    let content = html! {
+        h1 { (title) }
+        (filter(asked))
+        @if found.is_empty() {
+            (nothing(asked))
+        } @else {
+            (rows(frame.now, found))
+        }
+        @if let Some(cursor) = next {
+            p { a href=(asked.next(cursor)) rel="next" { "Older ones" } }
+        }
+    };
+    within(frame, place, title, &content)
+}
+
+/// The records of a key in every scope.
+#[must_use]
+pub fn key(frame: &Frame, key: &str, found: &[Found]) -> String {
+    let content = html! {
+        h1 { "Key " code { (key) } }
+        (by_key(key))
+        @if found.is_empty() {
+            p { "There is no record of this key. Either no request came with it, or the key was given back (the origin refused before it did anything, or it was released), or its time is over." }
+            p { "Keys are compared byte by byte, without the quotes around them. " a href="/.oncegate/records" { "Look through the latest records" } " if you are not sure how it was spelled." }
+        } @else {
+            @if found.len() > 1 {
+                p class="quiet" { "The same key is another one for each route, host, path and credential, as the route's scope says." }
+            }
+            (rows(frame.now, found))
+        }
+    };
+    within(frame, Place::Elsewhere, "Key", &content)
+}
+
+/// The two ways to find an operation.
+pub(super) fn search() -> Markup {
+    html! {
+        search class="pair" {
+            form method="get" action="/.oncegate/records" {
+                label for="correlation_id" { "Correlation id" }
+                span class="field" { (text("correlation_id", "")) button class="main" { "Find" } }
+            }
+            (by_key(""))
+        }
+    }
+}
+
+fn by_key(key: &str) -> Markup {
+    html! {
+        form method="get" action="/.oncegate/keys" {
+            label for="key" { "Key" }
+            span class="field" {
+                input id="key" name="key" type="search" value=(key) required maxlength="255"
+                    autocomplete="off" autocapitalize="none" spellcheck="false";
+                button class="main" { "Find" }
+            }
+        }
+    }
+}
+
+fn filter(asked: &Asked) -> Markup {
+    html! {
+        search {
+            form method="get" action="/.oncegate/records" class="filter" {
+                p { label for="correlation_id" { "Correlation id" } (text("correlation_id", &asked.correlation_id)) }
+                p {
+                    label for="state" { "State" }
+                    select id="state" name="state" {
+                        option value="" { "any" }
+                        @for stage in Stage::ALL {
+                            option value=(stage.as_str()) selected[asked.state == stage.as_str()] { (words::name(stage)) }
+                        }
+                    }
+                }
+                p { label for="route" { "Route" } (text("route", &asked.route)) }
+                p { label for="since" { "Since (such as 2h)" } (text("since", &asked.since)) }
+                button class="main" { "Find" }
+            }
+        }
+    }
+}
+
+fn text(name: &str, value: &str) -> Markup {
+    html! {
+        input id=(name) name=(name) type="search" value=(value)
+            autocomplete="off" autocapitalize="none" spellcheck="false";
+    }
+}
+
+fn nothing(asked: &Asked) -> Markup {
+    html! {
+        @if *asked == Asked::default() {
+            p { "No record yet. The first request with a key on a guarded route makes one." }
+        } @else if asked.place() == Place::InDoubt {
+            p { "Nothing is in doubt: of every operation here it is known what became of it." }
+        } @else {
+            p { "No record is like that. " a href="/.oncegate/records" { "Show all records" } "." }
+            @if !asked.correlation_id.is_empty() {
+                p { "A record carries the correlation id of its first request, whole and with the same case: it is the " code { "X-Correlation-Id" } " of every answer. A key that was given back leaves no record." }
+            }
+        }
+    }
+}
+
+/// Records one under the other, each a link to its page.
+pub(super) fn rows(now: Millis, found: &[Found]) -> Markup {
+    html! {
+        ul class="rows" {
+            @for one in found { li { a href=(address(one)) { (row(now, one)) } } }
+        }
+    }
+}
+
+fn row(now: Millis, found: &Found) -> Markup {
+    let (about, state) = (&found.record.about, &found.record.state);
+    let (status, code) = words::hears(state);
+    html! {
+        (words::stage(Stage::of(state)))
+        span class="what" { (about.method) " " (about.path) }
+        span class="hears" { "retry: " b { (status) } " " (code) }
+        span class="quiet" {
+            (about.route) " · " code { (about.correlation_id) } " · " (at_and_ago(about.created, now))
+            @if let Some(until) = words::live_until(state, now) { " · lease over " (ago(until, now)) }
+        }
+    }
+}

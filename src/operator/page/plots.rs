@@ -1,0 +1,128 @@
+//! The numbers of the last hours, as small plots: for each route one per kind, on a scale of its own, so
+//! that a single doubt shows beside a thousand executions.
+
+use maud::{Markup, html};
+
+use crate::operator::tally::{Count, Counts, Tally, began, hour};
+use crate::operator::view::instant;
+use crate::record::Millis;
+
+/// What is plotted: a name, the class that colours it, what it adds up.
+type Kind = (&'static str, &'static str, fn(Count) -> bool);
+
+const KINDS: [Kind; 4] = [
+    ("executed", "executed", |count| count == Count::Executed),
+    ("replayed, joined", "replayed", |count| matches!(count, Count::Replayed | Count::Joined)),
+    ("conflicts", "conflicts", |count| count.code().is_some()),
+    ("in doubt", "doubts", |count| count == Count::InDoubt),
+];
+
+/// The section of the first page.
+pub(super) fn section(now: Millis, stats: &[(u64, Tally)]) -> Markup {
+    let last = hour(now);
+    let first = last.saturating_sub(HOURS - 1);
+    let mut all = Tally::default();
+    for (_, tally) in stats.iter().filter(|(at, _)| (first..=last).contains(at)) {
+        all.merge(tally);
+    }
+    html! {
+        section aria-labelledby="stats" {
+            h2 id="stats" { "Last 24 hours, by route" }
+            @if all.routes.is_empty() { p { "Nothing was counted in the last 24 hours." } }
+            @for (route, counts) in &all.routes {
+                @let by_hour = by_hour(stats, route, first, last);
+                h3 { code { (route) } }
+                div class="plots" {
+                    @for kind in &KINDS { (plot(*kind, first, &by_hour)) }
+                }
+                (conflicts(counts))
+            }
+            @if !all.routes.is_empty() {
+                p class="quiet" {
+                    "A bar is an hour (UTC), the last one still running; each plot has its own scale. "
+                    "Counted in memory: what a restart swallows is missing."
+                }
+            }
+        }
+    }
+}
+
+/// A route's numbers hour by hour, hours without any included.
+fn by_hour(stats: &[(u64, Tally)], route: &str, first: u64, last: u64) -> Vec<Counts> {
+    let of_hour = |at: u64| {
+        let mut sum = Counts::default();
+        let tallies = stats.iter().filter(|(hour, _)| *hour == at);
+        let routes = tallies.flat_map(|(_, tally)| &tally.routes);
+        for (_, counts) in routes.filter(|(name, _)| name == route) {
+            for (to, more) in sum.iter_mut().zip(counts) {
+                *to = to.saturating_add(*more);
+            }
+        }
+        sum
+    };
+    (first..=last).map(of_hour).collect()
+}
+
+fn total(counts: &Counts, belongs: fn(Count) -> bool) -> u64 {
+    let chosen = Count::ALL.into_iter().zip(counts).filter(|(count, _)| belongs(*count));
+    chosen.fold(0, |sum, (_, more)| sum.saturating_add(*more))
+}
+
+fn plot((name, class, belongs): Kind, first: u64, by_hour: &[Counts]) -> Markup {
+    let bars: Vec<u64> = by_hour.iter().map(|counts| total(counts, belongs)).collect();
+    let sum = bars.iter().fold(0_u64, |sum, bar| sum.saturating_add(*bar));
+    let most = bars.iter().copied().max().unwrap_or_default();
+    let peak = (first..).zip(&bars).find(|(_, bar)| **bar == most).map_or(first, |(at, _)| at);
+    let label = match most {
+        0 => format!("{name}: none in any hour"),
+        _ => format!(
+            "{name}: {sum} in {} hours, most in the hour from {}: {most}",
+            bars.len(),
+            clock(peak)
+        ),
+    };
+    html! {
+        figure class=[(sum == 0).then_some("none")] {
+            figcaption { b { (sum) } " " (name) }
+            svg class=(class) viewBox={ "0 0 " (bars.len() * 5) " " (HEIGHT) } role="img" aria-label=(label) {
+                @for ((at, bar), x) in (first..).zip(&bars).zip((0..).step_by(5)) {
+                    @let height = height(*bar, most);
+                    rect x=(x) y=(HEIGHT - height) width="4" height=(height) {
+                        @if *bar > 0 { title { (clock(at)) " " (bar) } }
+                    }
+                }
+            }
+            @if most > 0 { small { "most " (most) ", " (clock(peak)) } }
+        }
+    }
+}
+
+/// An hour without any is a line, and one is never lost beside many.
+fn height(bar: u64, most: u64) -> u64 {
+    match bar {
+        0 => 1,
+        _ => (bar.saturating_mul(HEIGHT) / most.max(1)).clamp(3, HEIGHT),
+    }
+}
+
+/// The hour of a day: 14:00.
+fn clock(hour: u64) -> String {
+    instant(began(hour)).chars().skip(11).take(5).collect()
+}
+
+/// What was refused, by code.
+fn conflicts(counts: &Counts) -> Markup {
+    let codes: Vec<String> = Count::ALL
+        .into_iter()
+        .zip(counts)
+        .filter(|(_, number)| **number > 0)
+        .filter_map(|(count, number)| {
+            let code = count.code()?;
+            Some(format!("{number} × {} {}", code.status(), code.as_str()))
+        })
+        .collect();
+    html! { @if !codes.is_empty() { p class="quiet" { "Conflicts: " (codes.join(", ")) } } }
+}
+
+const HOURS: u64 = 24;
+const HEIGHT: u64 = 30;

@@ -1,0 +1,161 @@
+//! The page of one record: where it is in its life, what that means for a retry, what can be done.
+
+use maud::{Markup, html};
+
+use crate::digest::hex;
+use crate::operator::decide::lease_of;
+use crate::operator::inquiry::{Audited, Found, Stage};
+use crate::operator::page::time::{at_and_ago, times};
+use crate::operator::page::{Frame, Place, address, audit, life, within, words};
+use crate::operator::view::{completed, doubt};
+use crate::record::{Completed, Millis, State};
+use crate::reply::Kept;
+
+/// A record; with the stored body, if it was asked for, and the decisions about it, newest first.
+#[must_use]
+pub fn record(frame: &Frame, found: &Found, body: Option<&[u8]>, decisions: &[Audited]) -> String {
+    let (now, state) = (frame.now, &found.record.state);
+    let about = &found.record.about;
+    let title = format!("{} {}: {}", about.method, about.path, words::name(Stage::of(state)));
+    let content = html! {
+        h1 { (words::stage(Stage::of(state))) " " code { (about.method) " " (about.path) } }
+        (words::origin(found, now))
+        p { (words::meaning(state, now)) }
+        section aria-labelledby="retry" {
+            h2 id="retry" { "What a retry gets now" }
+            dl class="retry" {
+                @for retry in words::retries(state) {
+                    div {
+                        dt { (retry.who) }
+                        dd {
+                            b { (retry.hears.0) " " code { (retry.hears.1) } } " "
+                            (words::prose(retry.why, retry.at, now))
+                        }
+                    }
+                }
+            }
+        }
+        (decide(found, now))
+        section aria-labelledby="life" {
+            h2 id="life" { "Its life" }
+            (life::life(found, now))
+        }
+        section aria-labelledby="facts" {
+            h2 id="facts" { "Record" }
+            dl class="facts" {
+                @for (name, fact) in facts(found) {
+                    div {
+                        dt { (name) }
+                        dd {
+                            @match fact {
+                                Fact::At(at) => (at_and_ago(at, now)),
+                                Fact::Text(text) => code { (text) },
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        @if let Some(completed) = completed(state) { (answer(completed, found.replays, body)) }
+        @if !decisions.is_empty() {
+            section aria-labelledby="decisions" {
+                h2 id="decisions" { "Decisions" }
+                (audit::rows(now, decisions))
+            }
+        }
+    };
+    within(frame, Place::Elsewhere, &title, &content)
+}
+
+fn decide(found: &Found, now: Millis) -> Markup {
+    let state = &found.record.state;
+    let actions = words::actions(state, now);
+    html! {
+        @if let Some(until) = words::live_until(state, now) {
+            p class="note" {
+                "Nothing can be decided before " (at_and_ago(until, now))
+                ": a request may be under way until then. Reload this page after that."
+            }
+        } @else if doubt(state).is_some() {
+            section class="decide" aria-labelledby="decide" {
+                h2 id="decide" { "What happened at the origin?" }
+                p { "Look it up in the origin's books, by the correlation id or what the request was for. Then say what you found; the next page tells what will happen before anything does." }
+                ul {
+                    @for action in actions.iter() {
+                        li {
+                            a class="button" href={ (address(found)) "/" (action.as_str()) } { (words::button(*action)) }
+                            " " span { (words::condition(*action)) }
+                        }
+                    }
+                }
+            }
+        } @else {
+            p {
+                @for action in actions.iter() {
+                    a class="button" href={ (address(found)) "/" (action.as_str()) } { (words::button(*action)) }
+                }
+            }
+        }
+    }
+}
+
+/// Something known of a record.
+enum Fact {
+    At(Millis),
+    Text(String),
+}
+
+/// All that is known of it, name by name as in the JSON.
+fn facts(found: &Found) -> Vec<(&'static str, Fact)> {
+    let (about, state) = (&found.record.about, &found.record.state);
+    let (attempts, lease_until) = match state {
+        State::Running(running) => (running.run.attempt, Some(running.until)),
+        State::Completed(completed) | State::Expired(completed) => (completed.run.attempt, None),
+        State::InDoubt(doubt) | State::Closed(doubt) => (doubt.run.attempt, Some(doubt.until)),
+    };
+    let mut facts = vec![
+        ("Correlation id", Fact::Text(about.correlation_id.clone())),
+        ("Route", Fact::Text(about.route.clone())),
+        ("Method and path", Fact::Text(format!("{} {}", about.method, about.path))),
+        ("Attempts", Fact::Text(attempts.to_string())),
+        ("Key id", Fact::Text(hex(&found.key.0))),
+        ("Lease", Fact::Text(hex(&lease_of(state).0))),
+        ("Created", Fact::At(about.created)),
+    ];
+    facts.extend(lease_until.map(|until| ("Lease until", Fact::At(until))));
+    if let Some(completed) = completed(state) {
+        facts.push(("Settled", Fact::At(completed.settled)));
+        facts.push(("Expires", Fact::At(completed.expires)));
+    }
+    facts.extend(doubt(state).map(|doubt| ("Closes", Fact::At(doubt.closes))));
+    facts
+}
+
+fn answer(completed: &Completed, replays: u32, body: Option<&[u8]>) -> Markup {
+    let reply = &completed.reply;
+    html! {
+        section aria-labelledby="answer" {
+            h2 id="answer" { "Stored answer" }
+            p {
+                b { (reply.status) } ", "
+                @match reply.body {
+                    Kept::Whole { bytes } => { (bytes) " bytes" },
+                    Kept::StatusOnly => "body not kept",
+                }
+                ", sent again " (times(replays)) ", as far as counted"
+            }
+            @if !reply.headers.is_empty() || body.is_some() {
+                pre {
+                    @for (name, value) in &reply.headers { (name) ": " (value) "\n" }
+                    @if let Some(body) = body {
+                        "\n" (String::from_utf8_lossy(body.get(..SHOWN).unwrap_or(body)))
+                        @if body.len() > SHOWN { "\n… (" (body.len() - SHOWN) " bytes more)" }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Bytes of a body that are shown.
+const SHOWN: usize = 8_192;

@@ -1,0 +1,45 @@
+//! Instants and spans as a person reads them: UTC, and how long ago.
+
+use maud::{Markup, html};
+
+use crate::operator::view::instant;
+use crate::record::Millis;
+
+/// An instant in UTC, to the second.
+pub(super) fn at(at: Millis) -> Markup {
+    let exact = instant(at);
+    let read: String = exact.chars().take(19).collect::<String>().replace('T', " ");
+    html! { time datetime=(exact) { (read) " UTC" } }
+}
+
+/// An instant in UTC, and how far it is from now.
+pub(super) fn at_and_ago(then: Millis, now: Millis) -> Markup {
+    html! { (at(then)) ", " (ago(then, now)) }
+}
+
+/// How far an instant is from now: "3 min ago", "in 24 h".
+pub(super) fn ago(then: Millis, now: Millis) -> String {
+    match (now.since(then).0, then.since(now).0) {
+        (0..2000, 0) => "just now".to_owned(),
+        (past, 0) => format!("{} ago", span(Millis(past))),
+        (_, ahead) => format!("in {}", span(Millis(ahead))),
+    }
+}
+
+/// How often: "once", "3 times".
+pub(super) fn times(number: u32) -> String {
+    if number == 1 { "once".to_owned() } else { format!("{number} times") }
+}
+
+/// A span in its most telling unit, rounded down; what is shorter than two of a unit is told in the
+/// next smaller one.
+pub(super) fn span(Millis(ms): Millis) -> String {
+    let (s, min, h) = (ms / 1000, ms / 60_000, ms / 3_600_000);
+    match (s, min, h) {
+        (0..2, ..) => format!("{ms} ms"),
+        (_, 0..2, _) => format!("{s} s"),
+        (_, _, 0..2) => format!("{min} min"),
+        (_, _, 0..48) => format!("{h} h"),
+        _ => format!("{} d", h / 24),
+    }
+}

@@ -1,0 +1,293 @@
+//! What a state means, what a retry gets in it, and what a decision would do: in words for somebody who
+//! was woken up by it.
+
+use maud::{Markup, html};
+
+use crate::operator::desk::Action;
+use crate::operator::inquiry::{Found, Stage};
+use crate::operator::page::time::at_and_ago;
+use crate::operator::view::doubt;
+use crate::problem::Code;
+use crate::record::{Before, Completed, Doubt, Millis, Running, State};
+use crate::reply::Kept;
+
+/// The state as a mark: its name, and a colour that only repeats it.
+pub(super) fn stage(stage: Stage) -> Markup {
+    html! { span class={ "stage " (stage.as_str()) } { (name(stage)) } }
+}
+
+/// Where a record comes from, in a line.
+pub(super) fn origin(found: &Found, now: Millis) -> Markup {
+    let about = &found.record.about;
+    html! {
+        p class="quiet" {
+            (about.route) " · " code { (about.correlation_id) } " · " (at_and_ago(about.created, now))
+        }
+    }
+}
+
+/// The state's name in a sentence.
+pub(super) fn name(stage: Stage) -> &'static str {
+    match stage {
+        Stage::InDoubt => "in doubt",
+        other => other.as_str(),
+    }
+}
+
+/// What the same request gets if it comes now, in two words: status and code.
+pub(super) fn hears(state: &State) -> (u16, &'static str) {
+    let code = match state {
+        State::Completed(Completed { reply, .. }) if reply.body != Kept::StatusOnly => {
+            return (reply.status, "replayed");
+        }
+        State::Completed(_) => Code::ReplyNotStored,
+        State::Running(_) => Code::InFlight,
+        State::InDoubt(_) => Code::OutcomeUnknown,
+        State::Expired(_) | State::Closed(_) => Code::KeyExpired,
+    };
+    (code.status(), code.as_str())
+}
+
+/// A text as markup: `code` in backticks, and the instant in place of `@`.
+pub(super) fn prose(text: &str, at: Option<Millis>, now: Millis) -> Markup {
+    html! {
+        @for (place, part) in text.split('`').enumerate() {
+            @if place % 2 == 1 {
+                code { (part) }
+            } @else if let (Some((before, after)), Some(at)) = (part.split_once('@'), at) {
+                (before) (at_and_ago(at, now)) (after)
+            } @else {
+                (part)
+            }
+        }
+    }
+}
+
+/// What the state means.
+pub(super) fn meaning(state: &State, now: Millis) -> Markup {
+    let (text, at) = match state {
+        State::Running(Running { until, before, .. }) => {
+            let text = match before {
+                Before::Nothing => RUNNING,
+                Before::Replied(_) => RUNNING_AGAIN,
+                Before::Doubted(_) => RUNNING_IN_DOUBT,
+            };
+            (text, Some(*until))
+        }
+        State::Completed(Completed { reply, .. }) => match reply.body {
+            Kept::Whole { .. } => {
+                ("The operation has its outcome: it was answered, and the answer is stored.", None)
+            }
+            Kept::StatusOnly => (
+                "The operation was executed and answered, but the answer was too large or a stream, so its body was not kept.",
+                None,
+            ),
+        },
+        State::InDoubt(doubt) if now < doubt.until => (
+            "The first caller has not got the whole answer, but the call may still be under way. If its answer arrives before @, it settles the record.",
+            Some(doubt.until),
+        ),
+        State::InDoubt(doubt) => (
+            "The request was sent to the origin and no whole answer came back, or one that says nothing. It may have been executed, or not: nobody here knows. It stays so until somebody says what happened, or @.",
+            Some(doubt.closes),
+        ),
+        State::Expired(completed) => (
+            "The operation was executed. Its answer was kept for its time and is gone; that the key was used is remembered until @.",
+            Some(completed.gone),
+        ),
+        State::Closed(doubt) => (
+            "It was in doubt for longer than the route's `doubt_ttl` and nobody said what happened. It is not executed again, and remembered until @.",
+            Some(doubt.gone),
+        ),
+    };
+    prose(text, at, now)
+}
+
+const RUNNING: &str = "A request has claimed the key and may be talking to the origin. Its lease lasts until @; if there is no outcome by then, the record is in doubt.";
+const RUNNING_AGAIN: &str = "A request runs the operation again, as its strategy says, over a stored answer. Its lease lasts until @; if there is no outcome by then, the record is in doubt.";
+const RUNNING_IN_DOUBT: &str = "A new attempt of an operation that was in doubt may be talking to the origin. Its lease lasts until @; if there is no outcome by then, the record is in doubt again.";
+
+/// What one kind of retry gets now.
+pub(super) struct Retry {
+    /// Which kind.
+    pub(super) who: &'static str,
+    /// Status and code of its answer.
+    pub(super) hears: (u16, &'static str),
+    /// Why; for [`prose`].
+    pub(super) why: &'static str,
+    /// The instant in it.
+    pub(super) at: Option<Millis>,
+}
+
+/// What a retry gets now, and why: for each kind of retry a line.
+pub(super) fn retries(state: &State) -> Vec<Retry> {
+    let (why, at) = match state {
+        State::Running(_) => (
+            "with Retry-After, after waiting as long as the route's `wait` for the running one; if that ends before, its answer. Sending it on would execute it twice.",
+            None,
+        ),
+        State::Completed(Completed { reply, expires, .. }) => match reply.body {
+            Kept::Whole { .. } => (
+                "with `Idempotent-Replayed: true`: the stored answer, the same bytes every time, until @.",
+                Some(*expires),
+            ),
+            Kept::StatusOnly => (
+                "because there is no body to send again. It names the original status; the result has to be looked up at the origin.",
+                None,
+            ),
+        },
+        State::InDoubt(_) => (
+            "every time, because sending it on could execute it a second time. Only a route with `on_in_doubt = \"retry\"` sends it on once the lease is over, and one with `\"probe\"` asks the origin first.",
+            None,
+        ),
+        State::Expired(_) => {
+            ("because it was executed before and the answer is no longer there.", None)
+        }
+        State::Closed(_) => {
+            ("because it may have been executed and is not to be executed twice.", None)
+        }
+    };
+    let problem = |code: Code| (code.status(), code.as_str());
+    let mut retries = vec![Retry { who: "The same request", hears: hears(state), why, at }];
+    if Stage::of(state) == Stage::Completed {
+        retries.push(Retry {
+            who: "The same, with X-On-Conflict: FAIL",
+            hears: problem(Code::AlreadyExecuted),
+            why: "because its client asked for that.",
+            at: None,
+        });
+    }
+    retries.push(Retry {
+        who: "Another request with this key",
+        hears: problem(Code::KeyReused),
+        why: "for another body, query or header than the first one, as far as they count on the route.",
+        at: None,
+    });
+    retries
+}
+
+/// The name of a decision on a button.
+pub(super) fn button(action: Action) -> &'static str {
+    match action {
+        Action::Complete => "Complete: it was executed",
+        Action::Release => "Release: it was not",
+        Action::Hold => "Hold: not known yet",
+        Action::Purge => "Purge: forget it",
+    }
+}
+
+/// The heading of the page that asks for a decision.
+pub(super) fn question(action: Action) -> &'static str {
+    match action {
+        Action::Complete => "Complete it with the origin's answer?",
+        Action::Release => "Release the key?",
+        Action::Hold => "Keep it in doubt?",
+        Action::Purge => "Forget the record?",
+    }
+}
+
+/// The button that decides.
+pub(super) fn deed(action: Action) -> &'static str {
+    match action {
+        Action::Complete => "Complete: store this answer",
+        Action::Release => "Release: let the next retry be executed",
+        Action::Hold => "Hold: keep it in doubt",
+        Action::Purge => "Purge: forget the record",
+    }
+}
+
+/// When a decision is the right one.
+pub(super) fn condition(action: Action) -> &'static str {
+    match action {
+        Action::Complete => "Right if the origin's books show that it was executed.",
+        Action::Release => "Right only if the origin's books show that it was not executed.",
+        Action::Hold => "Right while nobody can tell. It changes nothing for the customer.",
+        Action::Purge => "For records that should not be there at all. It is rarely what you want.",
+    }
+}
+
+/// What a decision about a record will do: to the record, to the customer. The last line is what can go
+/// wrong, where something can.
+pub(super) fn consequences(action: Action, state: &State, now: Millis) -> Markup {
+    let doubt = doubt(state);
+    let closes = |doubt: &Doubt| now.plus(doubt.terms.doubt_ttl).max(doubt.closes);
+    let (lines, at, risk): (&[&str], _, _) = match (action, doubt) {
+        (Action::Complete, Some(doubt)) => (&COMPLETE, Some(now.plus(doubt.terms.ttl)), None),
+        (Action::Release, Some(Doubt { base: Some(_), .. })) => (
+            &["The answer that was stored before this run is put back, and retries get it again."],
+            None,
+            None,
+        ),
+        (Action::Release, _) => (
+            &["The record is deleted. The next retry is forwarded to the origin and executed."],
+            None,
+            Some(TWICE),
+        ),
+        (Action::Hold, Some(doubt)) => (&HOLD, Some(closes(doubt)), None),
+        (Action::Purge, Some(_)) => (
+            &[
+                "The record is deleted. The next request with this key is forwarded to the origin and executed, whatever it says.",
+            ],
+            None,
+            Some(TWICE),
+        ),
+        (Action::Purge, None) => (
+            &["The record and its stored answer are deleted. They cannot be brought back."],
+            None,
+            Some(AGAIN),
+        ),
+        (Action::Complete | Action::Hold, None) => (&[], None, None),
+    };
+    html! {
+        ul class="will" {
+            @for line in lines { li { (prose(line, at, now)) } }
+            @if let Some(risk) = risk { li { b { (risk) } } }
+        }
+    }
+}
+
+const COMPLETE: [&str; 3] = [
+    "From now on every retry gets exactly the answer below, until @.",
+    "Nothing is sent to the origin, and the operation is not executed again.",
+    "An answer of the first try that arrives later is not stored.",
+];
+const HOLD: [&str; 2] = [
+    "The record is in doubt until @; after that retries get 410.",
+    "Until then every retry gets 409 `outcome-unknown`, as now.",
+];
+const TWICE: &str =
+    "If it did go through the first time, it is then executed twice: a payment is charged twice.";
+const AGAIN: &str = "It was executed before. The next retry is forwarded and executed a second time: a payment is charged twice.";
+
+/// What has been done; `stays`: there is a record still.
+pub(super) fn done(action: &str, stays: bool) -> &'static str {
+    match (action, stays) {
+        ("complete", _) => "Completed. The next retry gets exactly the answer that you gave.",
+        ("hold", _) => "Held. It stays in doubt, and retries go on getting 409 outcome-unknown.",
+        ("release", true) => "Released. Retries get the answer again that was stored before.",
+        ("release", false) => "Released. The next retry is forwarded to the origin and executed.",
+        _ => "Purged. The record is gone; the next request with its key is forwarded.",
+    }
+}
+
+/// Until when a Worker may still be at it, so that nothing can be decided.
+pub(super) fn live_until(state: &State, now: Millis) -> Option<Millis> {
+    let until = match state {
+        State::Running(running) => Some(running.until),
+        State::InDoubt(doubt) | State::Closed(doubt) => Some(doubt.until),
+        State::Completed(_) | State::Expired(_) => None,
+    };
+    until.filter(|until| now < *until)
+}
+
+/// What can be decided about a record now.
+pub(super) fn actions(state: &State, now: Millis) -> &'static [Action] {
+    match Stage::of(state) {
+        _ if live_until(state, now).is_some() => &[],
+        Stage::InDoubt | Stage::Closed => {
+            &[Action::Complete, Action::Release, Action::Hold, Action::Purge]
+        }
+        Stage::Completed | Stage::Expired => &[Action::Purge],
+        Stage::Running => &[],
+    }
+}

@@ -1,0 +1,76 @@
+//! Pages of records: newest first over all shards, nothing twice and nothing left out.
+
+use oncegate::key::KeyId;
+use oncegate::operator::inquiry::{Finding, Found, Inquiry, Page, Search, Stage};
+use oncegate::record::{Millis, State};
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use crate::make::{about, cases, completed, doubt, lease, record, s};
+
+fn found(created: u64, key: u8) -> Found {
+    let mut record = record(State::Completed(completed(lease(1), s(1))));
+    record.about.created = Millis(created);
+    Found { key: KeyId([key; 32]), record, replays: 0 }
+}
+
+/// What one shard would answer.
+fn shard(rows: &[Found], search: &Search) -> Finding {
+    let mut page = Page::of(search.limit);
+    for row in rows.iter().filter(|row| search.matches(row)) {
+        page.offer(row.place(), row.clone());
+    }
+    Finding::Records(Millis(0), page.into_items())
+}
+
+fn search(shards: &[Vec<Found>], search: &Search) -> Vec<Found> {
+    let inquiry = Inquiry::Search(search.clone());
+    let all = shards.iter().map(|rows| shard(rows, search));
+    let together = all.fold(inquiry.nothing(), |sum, more| inquiry.together(sum, more).unwrap());
+    let Finding::Records(_, rows) = together else { panic!("records were asked for") };
+    rows
+}
+
+proptest! {
+    #![proptest_config(cases(300))]
+
+    #[test]
+    fn leafing_through_shows_every_record_once_newest_first(
+        rows in vec((0..20_u64, 0..4_usize), 0..60),
+        limit in 1..10_u16,
+    ) {
+        let mut shards = vec![Vec::new(); 4];
+        for (key, (created, shard)) in (0..).zip(&rows) {
+            shards[*shard].push(found(*created, key));
+        }
+        let mut seen: Vec<Found> = Vec::new();
+        let mut wanted = Search { limit, ..Search::default() };
+        loop {
+            let page = search(&shards, &wanted);
+            prop_assert!(page.len() <= usize::from(limit));
+            let Some(last) = page.last() else { break };
+            wanted.after = Some(last.place());
+            seen.extend(page);
+        }
+        prop_assert_eq!(seen.len(), rows.len());
+        for pair in seen.windows(2) {
+            prop_assert!(pair[0].place().is_before(&pair[1].place()));
+        }
+    }
+}
+
+#[test]
+fn a_search_finds_what_has_all_that_was_asked_for() {
+    let mut doubtful = found(5000, 1);
+    doubtful.record.state = State::InDoubt(doubt(lease(1), s(1)));
+    let some = |text: &str| Some(text.to_owned());
+    let finds = |search: Search| search.matches(&doubtful);
+    assert!(finds(Search::default()));
+    assert!(finds(Search { correlation_id: some(&about().correlation_id), ..Search::default() }));
+    assert!(!finds(Search { correlation_id: some("c-"), ..Search::default() }), "not a part of it");
+    assert!(finds(Search { state: Some(Stage::InDoubt), ..Search::default() }));
+    assert!(!finds(Search { state: Some(Stage::Completed), ..Search::default() }));
+    assert!(finds(Search { route: some("charge"), since: Some(s(5)), ..Search::default() }));
+    assert!(!finds(Search { route: some("refund"), ..Search::default() }));
+    assert!(!finds(Search { since: Some(Millis(5001)), ..Search::default() }));
+}

@@ -1,0 +1,460 @@
+//! The operators' page: that nothing from outside becomes markup, that it says the right thing of each
+//! state, and that what it links to and posts is what the desk reads.
+
+mod pictures; // a record's life, and the plots
+mod reading; // tags, texts and forms of a page
+
+use std::collections::BTreeMap;
+
+use oncegate::digest::hex;
+use oncegate::operator::decide::{Decision, Ruling, decide, lease_of};
+use oncegate::operator::desk::{self, Action, Errand};
+use oncegate::operator::inquiry::{Audited, Found, Place, Search};
+use oncegate::operator::page::{self, Draft, Frame};
+use oncegate::operator::refusal::Refusal;
+use oncegate::operator::tally::{Count, Tally, hour};
+use oncegate::record::{About, Completed, Doubt, Millis, Record, State};
+use oncegate::reply::{Kept, Reply};
+use proptest::prelude::*;
+
+use crate::make::{
+    cases, completed, days, doubt, fingerprint, key_id, kin, lease, ms_before, record, reply,
+    running, s,
+};
+
+use self::reading::{Tag, fields, hides, read, says};
+
+const NOW: Millis = Millis(1_795_315_165_433);
+const ACTIONS: [Action; 4] = [Action::Complete, Action::Release, Action::Hold, Action::Purge];
+
+fn frame() -> Frame {
+    Frame { nonce: "n0nce".to_owned(), form_token: "f0rm".to_owned(), query: None, now: NOW }
+}
+
+fn asked(query: &str) -> Frame {
+    Frame { query: Some(query.to_owned()), ..frame() }
+}
+
+fn ago(span: Millis) -> Millis {
+    Millis(NOW.0 - span.0)
+}
+
+fn found(state: State) -> Found {
+    since(ago(s(3600)), state)
+}
+
+fn since(created: Millis, state: State) -> Found {
+    let record = record(state);
+    let record = Record { about: About { created, ..record.about }, ..record };
+    Found { key: key_id("order-1001"), record: record.at(NOW).unwrap(), replays: 3 }
+}
+
+fn in_doubt() -> Found {
+    found(State::InDoubt(doubt(lease(7), ago(s(60)))))
+}
+
+fn stored() -> Found {
+    found(State::Completed(completed(lease(7), ago(s(3599)))))
+}
+
+/// One record in each state, and the doubts that are told apart.
+fn states() -> BTreeMap<&'static str, Found> {
+    let kept = completed(lease(7), ago(s(3599)));
+    let unkept = Reply { body: Kept::StatusOnly, ..reply(201, 0) };
+    let old = completed(lease(7), ago(days(2)));
+    let closed = doubt(lease(7), ago(days(91)));
+    BTreeMap::from([
+        ("running", found(State::Running(running(lease(7), ago(s(30)))))),
+        ("completed", stored()),
+        ("unkept", found(State::Completed(Completed { reply: unkept, ..kept }))),
+        ("live doubt", found(State::InDoubt(doubt(lease(7), NOW.plus(s(40)))))),
+        ("doubt", in_doubt()),
+        (
+            "expired",
+            since(ago(days(3)), State::Completed(Completed { gone: NOW.plus(days(1)), ..old })),
+        ),
+        ("closed", since(ago(days(92)), State::InDoubt(closed))),
+    ])
+}
+
+/// Every page there is, with these words in every place that holds words from outside.
+fn pages(word: &str, found: &Found) -> Vec<(String, String)> {
+    let frame = frame();
+    let refusal = Refusal::invalid(word);
+    let query: String = form_urlencoded::Serializer::new(String::new())
+        .extend_pairs([("correlation_id", word), ("route", word), ("since", word)])
+        .finish();
+    let asked = asked(&query);
+    let draft = Draft { status: word.to_owned(), headers: word.to_owned(), body: word.to_owned() };
+    let mut tally = Tally::default();
+    tally.add(word, Count::Executed, 7);
+    tally.add(word, Count::KeyReused, 1);
+    let decision = Audited {
+        at: NOW,
+        key: found.key,
+        action: word.to_owned(),
+        by: [1; 4],
+        before: found.record.clone(),
+        after: None,
+    };
+    let decisions = [decision];
+    let list = [found.clone()];
+    let mut pages = vec![
+        ("log in".to_owned(), page::log_in("n0nce", Some(word))),
+        ("overview".to_owned(), page::overview(&frame, &list, &list, &[(hour(NOW), tally)])),
+        ("records".to_owned(), page::records(&asked, &list, Some("c0"))),
+        ("no records".to_owned(), page::records(&asked, &[], None)),
+        ("key".to_owned(), page::key(&frame, word, &list)),
+        ("no key".to_owned(), page::key(&frame, word, &[])),
+        ("record".to_owned(), page::record(&frame, found, Some(word.as_bytes()), &decisions)),
+        ("refused".to_owned(), page::refused(&frame, &refusal, Some(found.key))),
+        ("audit".to_owned(), page::audit(&frame, &decisions, Some("c0"))),
+        ("no audit".to_owned(), page::audit(&frame, &[], None)),
+    ];
+    for (action, stays) in ACTIONS.into_iter().zip([true, false, true, false]) {
+        let refused = Some((&refusal, &draft));
+        let name = action.as_str();
+        pages.push((format!("confirm {name}"), page::confirm(&frame, found, action, refused)));
+        pages.push((format!("decided {name}"), page::decided(&frame, found.key, name, stays)));
+    }
+    pages
+}
+
+// Nothing from outside is markup.
+
+fn shape(html: &str) -> Vec<(String, Vec<String>)> {
+    let names = |tag: Tag| tag.attributes.into_iter().map(|(name, _)| name).collect();
+    read(html).0.into_iter().map(|tag| (tag.name.clone(), names(tag))).collect()
+}
+
+fn with_words(word: &str) -> Found {
+    let about = About {
+        fingerprint: fingerprint(1),
+        kin: kin(1),
+        route: word.to_owned(),
+        method: word.to_owned(),
+        path: word.to_owned(),
+        correlation_id: word.to_owned(),
+        created: NOW,
+    };
+    let reply = Reply { headers: vec![(word.to_owned(), word.to_owned())], ..reply(201, 4) };
+    let state = State::Completed(Completed { reply, ..completed(lease(1), NOW) });
+    Found { key: key_id("k"), record: Record { about, state }, replays: 0 }
+}
+
+proptest! {
+    #![proptest_config(cases(64))]
+    #[test]
+    fn words_from_outside_change_no_tag_and_no_attribute(
+        word in prop_oneof![any::<String>(), r#"[<>"'&/=a ;!\-]{1,12}"#],
+    ) {
+        prop_assume!(!word.trim().is_empty());
+        let plain = pages("word", &with_words("word"));
+        for ((name, page), (_, plain)) in pages(&word, &with_words(&word)).into_iter().zip(plain) {
+            prop_assert_eq!(shape(&page), shape(&plain), "{}", name);
+        }
+    }
+}
+
+#[test]
+fn words_from_outside_come_through_as_text() {
+    let word = "</title><script>alert('1')</script>\"onload=\"x&amp;";
+    for (name, page) in pages(word, &with_words(word)) {
+        if ["no audit", "decided", "confirm"].iter().any(|start| name.starts_with(start)) {
+            continue;
+        }
+        let (tags, text) = read(&page);
+        let mut values = tags.iter().flat_map(|tag| &tag.attributes);
+        let shown = text.contains(word) || values.any(|(_, value)| value.contains(word));
+        assert!(shown, "{name} lost the word");
+    }
+}
+
+#[test]
+fn no_page_needs_what_the_policy_forbids() {
+    for found in states().values() {
+        for (name, page) in pages("word", found) {
+            assert!(!page.contains("http:") && !page.contains("https:"), "{name} points elsewhere");
+            for tag in read(&page).0 {
+                assert!(!["script", "link", "img", "iframe", "base"].contains(&tag.name.as_str()));
+                if tag.name == "style" {
+                    assert_eq!(tag.get("nonce"), Some("n0nce"), "{name}");
+                }
+                for (attribute, value) in &tag.attributes {
+                    let is_free = attribute == "style" || attribute.starts_with("on");
+                    assert!(!is_free, "{name}: {attribute}={value}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn every_posted_form_but_the_log_in_carries_the_form_token() {
+    for (name, page) in pages("word", &in_doubt()) {
+        let (tags, _) = read(&page);
+        let posts = tags.iter().filter(|tag| tag.get("method") == Some("post"));
+        let actions: Vec<_> = posts.map(|tag| tag.get("action").unwrap().to_owned()).collect();
+        assert!(!actions.is_empty(), "{name} has no way to log out");
+        for action in actions.iter().filter(|action| *action != "/.oncegate/login") {
+            let fields = fields(&page, action);
+            assert_eq!(fields.get("form_token").map(String::as_str), Some("f0rm"), "{name}");
+        }
+    }
+}
+
+#[test]
+fn every_link_and_form_is_one_that_the_desk_reads() {
+    let asked = |method: &str, address: &str| {
+        let (path, query) = address.split_once('?').map_or((address, None), |(p, q)| (p, Some(q)));
+        desk::read(method, path, query, NOW)
+    };
+    let mut seen = 0;
+    for found in states().values() {
+        for (name, page) in pages("word", found) {
+            let (tags, _) = read(&page);
+            for address in tags.iter().filter_map(|tag| tag.get("href")) {
+                // The cursors here are made up, and so is what a search asked for.
+                if address != "#main" && !address.contains("cursor=") {
+                    assert!(asked("GET", address).is_ok(), "{name}: {address}");
+                    seen += 1;
+                }
+            }
+            for form in tags.iter().filter(|tag| tag.name == "form") {
+                let (method, action) = (form.get("method").unwrap(), form.get("action").unwrap());
+                let query: String = form_urlencoded::Serializer::new(String::new())
+                    .extend_pairs(fields(&page, action).into_keys().map(|name| (name, "1h")))
+                    .finish();
+                let address = match (method, action) {
+                    ("post", _) => action.to_owned(),
+                    // Any state that there is.
+                    _ => format!("{action}?{}", query.replace("state=1h", "state=running")),
+                };
+                let method = method.to_ascii_uppercase();
+                assert!(asked(&method, &address).is_ok(), "{name}: {method} {address}");
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 500, "only {seen}");
+}
+
+#[test]
+fn the_link_to_older_records_goes_on_with_the_same_search() {
+    let query = "correlation_id=a%26b+c%2F..&state=completed&route=&since=2h&limit=7";
+    let Ok(Errand::Records(search, stamp)) =
+        desk::read("GET", "/.oncegate/records", Some(query), NOW)
+    else {
+        panic!("the search does not parse")
+    };
+    let last = Place { at: ago(s(60)), key: key_id("last") };
+    let cursor = desk::cursor(&search, &stamp, last);
+    let page = page::records(&asked(query), &[stored()], Some(&cursor));
+    let (tags, _) = read(&page);
+    let next = tags.iter().find(|tag| tag.get("rel") == Some("next")).unwrap();
+    let (path, query) = next.get("href").unwrap().split_once('?').unwrap();
+    // Ten seconds later: the span still begins where it began.
+    let later = NOW.plus(s(10));
+    let expected = Search { after: Some(last), ..search };
+    assert_eq!(desk::read("GET", path, Some(query), later), Ok(Errand::Records(expected, stamp)));
+}
+
+#[test]
+fn a_search_fills_its_form_again() {
+    let query = "correlation_id=%3Cb%3E&state=expired&route=charge&since=2h";
+    let page = page::records(&asked(query), &[], None);
+    let fields = fields(&page, "/.oncegate/records");
+    assert_eq!(fields["correlation_id"], "<b>");
+    assert_eq!((fields["route"].as_str(), fields["since"].as_str()), ("charge", "2h"));
+    let (tags, _) = read(&page);
+    let chosen: Vec<_> = tags.iter().filter(|tag| tag.get("selected").is_some()).collect();
+    assert_eq!(chosen.len(), 1);
+    assert_eq!(chosen[0].get("value"), Some("expired"));
+    says(&page, "No record is like that.");
+}
+
+#[test]
+fn any_key_is_searched_for_as_it_was_typed() {
+    for key in ["..", "a%2Fb", "it's \"quoted\"", "<a&b>", " two  words "] {
+        let page = page::key(&frame(), key, &[]);
+        assert_eq!(fields(&page, "/.oncegate/keys")["key"], key);
+    }
+}
+
+// What it says of each state.
+
+#[test]
+fn a_person_sees_what_a_retry_gets_and_why() {
+    let page = |name: &str| page::record(&frame(), &states()[name], None, &[]);
+    says(&page("running"), "409 in-flight with Retry-After");
+    says(&page("completed"), "201 replayed with Idempotent-Replayed: true: the stored answer");
+    says(&page("completed"), "409 already-executed");
+    says(&page("unkept"), "409 reply-not-stored");
+    says(
+        &page("doubt"),
+        "409 outcome-unknown every time, because sending it on could execute it a second time",
+    );
+    says(&page("expired"), "410 key-expired because it was executed before");
+    says(&page("closed"), "410 key-expired because it may have been executed");
+    for name in states().keys() {
+        says(&page(name), "422 key-reused");
+    }
+    let overview = page::overview(&frame(), &[in_doubt()], &[stored()], &[]);
+    says(&overview, "retry: 409 outcome-unknown");
+    says(&overview, "retry: 201 replayed");
+}
+
+#[test]
+fn a_record_shows_all_that_the_json_says() {
+    let found = stored();
+    let page = page::record(&frame(), &found, None, &[]);
+    for word in ["completed", "charge", "POST /v1/payments", "c-1", "3 times", "201", "4 bytes"] {
+        says(&page, word);
+    }
+    says(&page, &hex(&found.key.0));
+    says(&page, &hex(&lease_of(&found.record.state).0));
+    says(&page, "content-type: application/json");
+    // 2026-11-22T02:39:25Z is NOW; it was claimed an hour before.
+    says(&page, "2026-11-22 01:39:25 UTC, 60 min ago");
+    assert!(page.contains("<time datetime=\"2026-11-22T01:39:25.433Z\">"));
+}
+
+#[test]
+fn decisions_are_offered_where_they_would_be_carried_out_and_nowhere_else() {
+    for (name, found) in states() {
+        let (tags, _) = read(&page::record(&frame(), &found, None, &[]));
+        for action in ACTIONS {
+            let confirm = format!("/.oncegate/records/{}/{}", hex(&found.key.0), action.as_str());
+            let offered = tags.iter().any(|tag| tag.get("href") == Some(&confirm));
+            let page = page::confirm(&frame(), &found, action, None);
+            let asks = page.contains("action=\"/.oncegate/resolve\"");
+            assert_eq!(offered, asks, "{name}: {action:?}");
+            let decided = match action {
+                Action::Complete => Decision::Complete(reply(201, 0)),
+                Action::Release => Decision::Release,
+                Action::Hold => Decision::Hold,
+                Action::Purge => Decision::Purge,
+            };
+            let lease = lease_of(&found.record.state);
+            let ruling = decide(Some(found.record.clone()), Some(lease), decided, NOW).ruling;
+            assert_eq!(offered, ruling == Ruling::Done, "{name}: {action:?} is {ruling:?}");
+        }
+    }
+}
+
+#[test]
+fn while_a_lease_is_live_it_says_until_when() {
+    for name in ["running", "live doubt"] {
+        let found = &states()[name];
+        says(&page::record(&frame(), found, None, &[]), "Nothing can be decided before 2026-11-22");
+        says(
+            &page::confirm(&frame(), found, Action::Release, None),
+            "That cannot be decided before",
+        );
+    }
+    let over = Frame { now: NOW.plus(s(40)), ..frame() };
+    let before = Frame { now: ms_before(over.now), ..frame() };
+    let page = |frame: &Frame| page::record(frame, &states()["live doubt"], None, &[]);
+    hides(&page(&before), "Complete: it was executed");
+    says(&page(&over), "Complete: it was executed");
+}
+
+#[test]
+fn a_confirmation_says_what_happens_to_the_customer() {
+    let page = |found: &Found, action| page::confirm(&frame(), found, action, None);
+    says(
+        &page(&in_doubt(), Action::Complete),
+        "every retry gets exactly the answer below, until 2026-11-23 02:39:25 UTC, in 24 h.",
+    );
+    says(&page(&in_doubt(), Action::Release), "a payment is charged twice");
+    says(&page(&in_doubt(), Action::Hold), "Until then every retry gets 409 outcome-unknown");
+    says(&page(&in_doubt(), Action::Purge), "a payment is charged twice");
+    says(&page(&stored(), Action::Purge), "executed a second time: a payment is charged twice");
+    let over_old =
+        Doubt { base: Some(completed(lease(2), ago(days(1)))), ..doubt(lease(7), ago(s(60))) };
+    let over_old = found(State::InDoubt(over_old));
+    let release = page(&over_old, Action::Release);
+    says(&release, "is put back, and retries get it again");
+    hides(&release, "charged twice");
+}
+
+#[test]
+fn a_confirmed_form_is_the_decision_that_it_says() {
+    for action in ACTIONS {
+        let found = in_doubt();
+        let page = page::confirm(&frame(), &found, action, None);
+        let mut fields = fields(&page, "/.oncegate/resolve");
+        if action == Action::Complete {
+            fields.insert("body".to_owned(), "{\r\n  \"id\": 1\r\n}".to_owned());
+        }
+        let field = |name: &str| fields.get(name).cloned().unwrap_or_default();
+        let resolve = desk::read_form(&field).unwrap();
+        assert_eq!(resolve.decision.as_str(), action.as_str());
+        assert_eq!((resolve.key, resolve.lease), (found.key, Some(lease(7))));
+        if action == Action::Complete {
+            assert_eq!(resolve.body, b"{\n  \"id\": 1\n}");
+            let reply = Reply { body: Kept::Whole { bytes: 13 }, ..reply(201, 0) };
+            assert_eq!(resolve.decision, Decision::Complete(reply));
+        }
+        let decided = decide(Some(found.record), resolve.lease, resolve.decision, NOW);
+        assert_eq!(decided.ruling, Ruling::Done);
+    }
+}
+
+#[test]
+fn a_refused_completion_keeps_what_was_typed() {
+    let draft = Draft {
+        status: "99".to_owned(),
+        headers: "no colon".to_owned(),
+        body: "\n{\"a\":\n</textarea>1}".to_owned(),
+    };
+    let refusal = Refusal::invalid("status must be 200 to 599.");
+    let page = page::confirm(&frame(), &in_doubt(), Action::Complete, Some((&refusal, &draft)));
+    let fields = fields(&page, "/.oncegate/resolve");
+    assert_eq!((fields["status"].as_str(), fields["headers"].as_str()), ("99", "no colon"));
+    assert_eq!(fields["body"].replace("\r\n", "\n"), draft.body);
+    says(&page, "status must be 200 to 599.");
+}
+
+#[test]
+fn nothing_to_show_is_said_in_words() {
+    let page = page::overview(&frame(), &[], &[], &[]);
+    says(&page, "Nothing is in doubt");
+    says(&page, "No record yet.");
+    says(&page, "Nothing was counted in the last 24 hours.");
+    says(&page::key(&frame(), "order-1", &[]), "There is no record of this key.");
+    says(&page::audit(&frame(), &[], None), "Nobody has decided anything yet.");
+}
+
+#[test]
+fn what_is_in_doubt_comes_before_everything_but_the_search() {
+    let page = page::overview(&frame(), &[in_doubt()], &[stored()], &[]);
+    let at = |what: &str| page.find(what).unwrap_or_else(|| panic!("no {what}"));
+    assert!(at("name=\"correlation_id\"") < at("id=\"doubts\""));
+    assert!(at("id=\"doubts\"") < at("id=\"latest\"") && at("id=\"latest\"") < at("id=\"stats\""));
+    assert!(page.contains("<title>1 in doubt · Oncegate</title>"));
+}
+
+proptest! {
+    #![proptest_config(cases(256))]
+    #[test]
+    fn no_instant_and_no_number_stops_a_page(
+        record in crate::arbitrary::record(),
+        replays in any::<u32>(),
+        now in crate::arbitrary::millis(),
+        counts in any::<[u64; 3]>(),
+    ) {
+        let found = Found { key: key_id("k"), record, replays };
+        let frame = Frame { now, ..frame() };
+        let mut tally = Tally::default();
+        for (kind, more) in [Count::Executed, Count::Replayed, Count::Joined].into_iter().zip(counts) {
+            tally.add("charge", kind, more);
+        }
+        let list = [found.clone()];
+        read(&page::overview(&frame, &list, &list, &[(hour(now), tally.clone()), (hour(now), tally)]));
+        read(&page::record(&frame, &found, None, &[]));
+        for action in ACTIONS {
+            read(&page::confirm(&frame, &found, action, None));
+        }
+    }
+}
