@@ -95,7 +95,7 @@ pub fn duplicate<H, B>(told: Told<B>) -> Answer<H, B> {
         | Told::OtherShards(_)
         | Told::Failed(_)
         | Told::UnknownVersion(_)
-        | Told::Operator(_) => store_unavailable(),
+        | Told::Operator(_) => store_unavailable("the Ledger's answer makes no sense"),
     }
 }
 
@@ -121,9 +121,9 @@ pub(crate) fn unknown<H, B>(status: u16, what: &str) -> Answer<H, B> {
 }
 
 /// The Ledger could not be asked; nothing was forwarded.
-pub(crate) fn store_unavailable<H, B>() -> Answer<H, B> {
+pub(crate) fn store_unavailable<H, B>(why: &str) -> Answer<H, B> {
     let detail = "The idempotency store could not be asked, so nothing was forwarded. Send the request again with the same key.";
-    Answer::Problem(Problem::new(Code::StoreUnavailable, detail), None)
+    Answer::Problem(Problem::new(Code::StoreUnavailable, detail).because(why), None)
 }
 
 pub(crate) const STILL_IN_DOUBT: &str = "An earlier try may or may not have been executed.";

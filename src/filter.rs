@@ -111,7 +111,7 @@ pub async fn filter<W: World>(
             Ok(told) => respond(duplicate(told)),
             Err(why) => {
                 world.log(&format!("store-unavailable: {why}"));
-                respond(store_unavailable());
+                respond(store_unavailable(&why));
             }
         }
         if maybe_granted {

@@ -25,16 +25,14 @@ pub struct Entry<'a> {
     pub route: &'a str,
     /// Request method.
     pub method: &'a str,
-    /// The key.
-    pub key: &'a Key,
-    /// Its record.
-    pub id: KeyId,
+    /// The key and its record; none where a request was refused for its key.
+    pub key: Option<(&'a Key, KeyId)>,
     /// The client's correlation id, or the derived one.
     pub correlation_id: &'a str,
     /// The request's trace context (W3C Trace Context), which goes on to the origin as it came.
     pub traceparent: Option<String>,
-    /// Which Ledger was asked.
-    pub shard: u16,
+    /// Which Ledger the key belongs to.
+    pub shard: Option<u16>,
     /// The attempt that this request was, where it was granted one.
     pub attempt: Option<u32>,
     /// `executed`, `replayed`, `joined`, `released`, `unknown`, or a problem's code.
@@ -62,10 +60,10 @@ impl Entry<'_> {
     /// The log line.
     #[must_use]
     pub fn line(&self, keys: LogKeys) -> String {
-        let key = match keys {
-            LogKeys::Hashed => hex(&self.id.key_half()),
-            LogKeys::Plain => self.key.as_str().to_owned(),
-        };
+        let key = self.key.map(|(key, id)| match keys {
+            LogKeys::Hashed => hex(&id.key_half()),
+            LogKeys::Plain => key.as_str().to_owned(),
+        });
         json!({
             "outcome": self.outcome,
             "status": self.status,
@@ -73,7 +71,7 @@ impl Entry<'_> {
             "route": self.route,
             "method": self.method,
             "key": key,
-            "key_id": hex(&self.id.0),
+            "key_id": self.key.map(|(_, id)| hex(&id.0)),
             "correlation_id": self.correlation_id,
             "traceparent": self.traceparent,
             "shard": self.shard,

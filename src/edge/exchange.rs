@@ -1,6 +1,6 @@
 //! The world of one guarded request: its Ledger, its origin, its clock.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use wasm_bindgen_futures::JsFuture;
 use web_sys::Headers;
 
 use super::body::{Room, message};
+use super::journal::Course;
 use super::origin::{self, Answer, Body};
 use super::{faults, js};
 use crate::admission::{Guarded, KEY_HEADER};
@@ -33,7 +34,7 @@ pub(super) struct Exchange {
     /// The address to send on to.
     pub(super) address: String,
     /// The guarded request.
-    pub(super) guarded: Guarded,
+    pub(super) guarded: Rc<Guarded>,
     /// Where it was asked for; a probe goes to the same host.
     pub(super) asked: Address,
     /// Method of the request.
@@ -44,8 +45,8 @@ pub(super) struct Exchange {
     pub(super) body: RefCell<Option<Room>>,
     /// Where requests go.
     pub(super) policy: Rc<Policy>,
-    /// How far it has come, for whoever must answer where it breaks off.
-    pub(super) reached: Rc<Cell<Reached>>,
+    /// Its course, for whoever answers and writes it down.
+    pub(super) course: Rc<Course>,
 }
 
 impl World for Exchange {
@@ -60,8 +61,9 @@ impl World for Exchange {
     ) -> Result<Told<Payload>, Unreachable> {
         faults::here("ask");
         if let Ask::Claim(claim, _) = ask {
-            self.reached.set(Reached::Claim(claim.lease));
+            self.course.reached.set(Reached::Claim(claim.lease));
         }
+        let _until_answered = self.course.asking();
         let addressed = Addressed { key: *key, shards: self.policy.shards, ask: ask.clone() };
         let body = heard.and_then(|heard| match &heard.body {
             Body::Whole(bytes, _) => Some(bytes),
@@ -83,8 +85,9 @@ impl World for Exchange {
     async fn forward(&self, run: Run) -> Result<Answer, Failure> {
         faults::here("granted");
         let init = self.request_init(run).map_err(|_| Failure::NeverSent)?;
-        if let Reached::Claim(lease) = self.reached.get() {
-            self.reached.set(Reached::Origin(lease));
+        let _until_answered = self.course.forwarding(run);
+        if let Reached::Claim(lease) = self.course.reached.get() {
+            self.course.reached.set(Reached::Origin(lease));
         }
         // Not held while the origin works: only the runtime needs the bytes then, and a future whose
         // context dies would hold them for ever.
@@ -150,7 +153,7 @@ impl Exchange {
     }
 
     fn forward_key(&self, headers: &Headers, run: Run) -> Result<(), JsValue> {
-        let Guarded { route, key, form, .. } = &self.guarded;
+        let Guarded { route, key, form, .. } = self.guarded.as_ref();
         let names = route
             .key_from
             .iter()

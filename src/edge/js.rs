@@ -29,6 +29,11 @@ extern "C" {
         init: &JsValue,
     ) -> Result<Promise, JsValue>;
 
+    /// An Analytics Engine dataset.
+    pub(crate) type Dataset;
+    #[wasm_bindgen(method, catch, js_name = writeDataPoint)]
+    pub(crate) fn write_data_point(this: &Dataset, point: &JsValue) -> Result<(), JsValue>;
+
     /// A Durable Object namespace.
     pub(crate) type Namespace;
     #[wasm_bindgen(method, catch, js_name = getByName)]

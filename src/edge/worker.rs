@@ -1,7 +1,7 @@
 //! The fetch event: what is not guarded is handed on untouched; what is goes through
 //! [`crate::filter`] inside `wait_until`, so that a client that hangs up loses nothing.
 
-use std::cell::{Cell, OnceCell, RefCell};
+use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 
 use futures_channel::oneshot;
@@ -13,12 +13,14 @@ use worker::{Context, Env, event};
 use super::alone::{BrokeOff, afterwards, alone};
 use super::body::{self, Of, Read, Room};
 use super::exchange::{Exchange, lapsed};
+use super::journal::{self, Course};
 use super::operator::Operator;
 use super::respond::{self, Client, Response, plain_problem};
 use super::{faults, js, origin, vars};
 use crate::admission::{self, Admission, Guarded, Head, admit, consider};
-use crate::answer::Answer;
-use crate::filter::{Order, Reached, clear_up, filter};
+use crate::answer::{Answer, Status};
+use crate::filter::{Order, clear_up, filter};
+use crate::journal::Entry;
 use crate::operator::door::Door;
 use crate::outcome::Failure;
 use crate::policy::{Misconfigured, Origin, Policy};
@@ -32,8 +34,8 @@ use crate::target::Address;
 
 #[event(fetch)]
 async fn fetch(request: web_sys::Request, env: Env, context: Context) -> worker::Result<Response> {
-    let reached = Rc::new(Cell::new(Reached::NoClaim));
-    let asked = Asked { env: env.into(), context, request, client: OnceCell::new(), reached };
+    let course = Rc::new(Course::new());
+    let asked = Asked { env: env.into(), context, request, client: OnceCell::new(), course };
     match alone(asked.serve()).await {
         Ok(Ok(response)) => Ok(response),
         Ok(Err(error)) => {
@@ -51,8 +53,8 @@ struct Asked {
     context: Context,
     /// Whom to answer, once it is known to be guarded.
     client: OnceCell<Client>,
-    /// How far a guarded one has come.
-    reached: Rc<Cell<Reached>>,
+    /// How far a guarded one has come, and how long that took.
+    course: Rc<Course>,
 }
 
 /// What has been read of a request's body.
@@ -107,7 +109,10 @@ impl Asked {
                 log_shadow(&route, problem.code.as_str(), &id);
                 self.pass(&policy.origin, head, body).await
             }
-            Admission::Refuse(problem, route) => refuse(&problem, Some(&route), head),
+            Admission::Refuse(problem, route) => {
+                self.write(policy, &route, None, head, Said::of(&problem));
+                refuse(&problem, Some(&route), head)
+            }
             Admission::Guard(guarded) if guarded.route.mode == Mode::Shadow => {
                 self.shadow(policy, guarded, head, body).await
             }
@@ -192,11 +197,15 @@ impl Asked {
         });
         let body = match self.whole(body, &guarded.route).await {
             Ok(body) => body,
-            Err((problem, _)) => return client.problem(&problem, None),
+            Err((problem, _)) => {
+                self.write(policy, &guarded.route, Some(&guarded), head, Said::of(&problem));
+                return client.problem(&problem, None);
+            }
         };
         let digest = digest(body.as_ref(), &guarded.route).await?;
         faults::here("read");
-        let (exchange, order) = self.exchange(policy, guarded, head, &digest, body)?;
+        let guarded = Rc::new(guarded);
+        let (exchange, order) = self.exchange(policy, guarded.clone(), head, &digest, body)?;
         let (sender, answer) = oneshot::channel();
         // Registered before anything is claimed: after a disconnect it would be too late, and only what
         // is registered lives on, for at most 30 s (developers.cloudflare.com, workers/runtime-apis/context).
@@ -207,10 +216,21 @@ impl Asked {
                 let _ = sender.send(said);
             });
             if let Err(BrokeOff) = alone(story).await {
-                clear_up(&exchange, &key, exchange.reached.get()).await;
+                clear_up(&exchange, &key, exchange.course.reached.get()).await;
             }
         });
-        match answer.await {
+        let answer = answer.await;
+        let said = match &answer {
+            Ok(Answer::Problem(problem, _)) => Said::of(problem),
+            Ok(Answer::Heard(heard, status, _)) => Said::heard(heard.response.status(), *status),
+            Ok(Answer::Stored(replay)) => {
+                let outcome = Status::from(replay.how).as_str();
+                Said { outcome, status: replay.reply.status, why: None }
+            }
+            Err(oneshot::Canceled) => Said::of(&self.course.reached.get().broke_off().0),
+        };
+        self.write(policy, &guarded.route, Some(&guarded), head, said);
+        match answer {
             Ok(Answer::Problem(problem, status)) => client.problem(&problem, status),
             Ok(Answer::Heard(heard, status, expires)) => {
                 faults::here("heard");
@@ -226,8 +246,33 @@ impl Asked {
         let Some(client) = self.client.get() else {
             return plain_problem(500, "Internal Server Error");
         };
-        let (problem, status) = self.reached.get().broke_off();
+        let (problem, status) = self.course.reached.get().broke_off();
         client.problem(&problem, status)
+    }
+
+    /// Writes down what became of a guarded request.
+    fn write(
+        &self,
+        policy: &Policy,
+        route: &Route,
+        guarded: Option<&Guarded>,
+        head: &Head<'_>,
+        Said { outcome, status, why }: Said,
+    ) {
+        let entry = Entry {
+            route: &route.name,
+            method: head.method,
+            key: guarded.map(|guarded| (&guarded.key, guarded.id)),
+            correlation_id: guarded.map_or("", |guarded| &guarded.correlation_id),
+            traceparent: (head.header)("traceparent"),
+            shard: guarded.map(|guarded| guarded.id.shard(policy.shards)),
+            attempt: self.course.attempt(),
+            outcome,
+            status,
+            why,
+            times: self.course.times(),
+        };
+        journal::write(&self.env, policy.log_keys, &entry);
     }
 
     /// Forwards as if unguarded, and logs what enforcing would have answered.
@@ -246,7 +291,7 @@ impl Asked {
             }
         };
         let digest = digest(body.as_ref(), &guarded.route).await?;
-        let (exchange, order) = self.exchange(policy, guarded, head, &digest, None)?;
+        let (exchange, order) = self.exchange(policy, Rc::new(guarded), head, &digest, None)?;
         let reply_max = order.route.reply_max;
         let (tell, told) = oneshot::channel::<Passed>();
         afterwards(&self.context, async move {
@@ -263,7 +308,7 @@ impl Asked {
     fn exchange(
         &self,
         policy: &Rc<Policy>,
-        guarded: Guarded,
+        guarded: Rc<Guarded>,
         head: &Head<'_>,
         digest: &[u8; 32],
         body: Option<Room>,
@@ -280,7 +325,7 @@ impl Asked {
             headers: self.request.headers(),
             body: RefCell::new(body),
             policy: policy.clone(),
-            reached: self.reached.clone(),
+            course: self.course.clone(),
         };
         Ok((exchange, order))
     }
@@ -328,6 +373,31 @@ impl Asked {
 
     fn binding(&self) -> js::Fetcher {
         js::get(&self.env, "ORIGIN").unchecked_into()
+    }
+}
+
+/// What the log says of an answer.
+struct Said {
+    outcome: &'static str,
+    status: u16,
+    why: Option<String>,
+}
+
+impl Said {
+    fn of(problem: &Problem) -> Self {
+        let why = problem.why.clone().unwrap_or_else(|| problem.code.title().to_owned());
+        Self { outcome: problem.code.as_str(), status: problem.status, why: Some(why) }
+    }
+
+    fn heard(answered: u16, status: Status) -> Self {
+        let why = match status {
+            Status::Released => Some(format!("the origin answered {answered}: released")),
+            Status::Unknown => {
+                Some(format!("the origin answered {answered}: it is not known whether it executed"))
+            }
+            Status::Executed | Status::Replayed | Status::Joined => None,
+        };
+        Self { outcome: status.as_str(), status: answered, why }
     }
 }
 

@@ -1,0 +1,98 @@
+// Contract part 2: one line of the log for each guarded request, which says why, and nothing that is secret; one
+// data point where there is a dataset.
+
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { describe, test } from "node:test";
+import { freshKey, freshPath, gate, stage, until } from "./harness.mjs";
+
+const routes = [
+  { name: "needs", methods: ["POST"], path: "/needs", key: { required: true } },
+  { name: "charge", methods: ["POST"], path: "/{*rest}", timeout: "1s" },
+];
+const SECRETS = ["Bearer sesame", "a secret body"];
+const TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+describe("the log", { timeout: 60_000 }, () => {
+  const on = stage({ routes, shards: 4 });
+  /** The lines about one correlation id. */
+  const linesOf = (id) => on.worker.logs.split("\n").filter((line) => line.startsWith("{") && line.includes(`"correlation_id":"${id}"`)).map((line) => JSON.parse(line));
+  const line = (id, n = 1) => until(() => linesOf(id)[n - 1], { what: `line ${n} of ${id}` });
+  const send = (id, spec) => on.worker.send({ body: SECRETS[1], ...spec, headers: [["Content-Type", "text/plain"], ["Authorization", SECRETS[0]], ["X-Correlation-Id", id], ["traceparent", TRACE], ...(spec.headers ?? [])] });
+
+  test("says of each request what became of it, where, when and why", async () => {
+    const [id, path, key] = [freshKey(), freshPath(), freshKey()];
+    await send(id, { path, key });
+    const first = await line(id);
+    const hash = createHash("sha256").update(key).digest("hex").slice(0, 32);
+    const { ms, key_id, shard, ...rest } = first;
+    assert.deepEqual(rest, { outcome: "executed", status: 201, why: null, route: "charge", method: "POST", key: hash, correlation_id: id, traceparent: TRACE, attempt: 1 });
+    assert.match(key_id, new RegExp(`^${hash}[0-9a-f]{32}$`));
+    assert.ok(shard >= 0 && shard < 4);
+    assert.deepEqual(Object.keys(ms).sort(), ["ledger", "origin", "total"]);
+    assert.ok(ms.total >= ms.origin);
+    await send(id, { path, key });
+    assert.equal((await line(id, 2)).outcome, "replayed");
+    await send(id, { path, key, body: "another" });
+    const reused = await line(id, 3);
+    assert.deepEqual([reused.outcome, reused.status, reused.why, reused.attempt], ["key-reused", 422, "fingerprint differs in body", null]);
+    await send(id, { path: `${path}?a=1`, key, headers: [["If-Match", "x"]] });
+    assert.equal((await line(id, 4)).why, "fingerprint differs in query, headers");
+    assert.equal(linesOf(id).length, 4, "one line each");
+  });
+  test("says why a request was released, refused or left in doubt", async () => {
+    for (const [status, outcome, why] of [[429, "released", /answered 429: released/], [504, "unknown", /answered 504: it is not known/]]) {
+      const [id, path] = [freshKey(), freshPath()];
+      on.origin.on(path, { status });
+      await send(id, { path, key: freshKey() });
+      const said = await line(id);
+      assert.deepEqual([said.outcome, said.status], [outcome, status]);
+      assert.match(said.why, why);
+    }
+    const id = freshKey();
+    await send(id, { path: "/needs" });
+    const said = await until(() => on.worker.logs.split("\n").filter((line) => line.includes('"key-missing"')).map((line) => JSON.parse(line))[0]);
+    assert.deepEqual([said.route, said.status, said.key], ["needs", 400, null]);
+  });
+  test("says how long one waited", async () => {
+    const [id, path, key] = [freshKey(), freshPath(), freshKey()];
+    const { opened, open } = gate();
+    on.origin.on(path, async () => (await opened, { status: 201, body: "paid" }));
+    const first = send(id, { path, key });
+    await on.origin.reached(path);
+    const other = freshKey();
+    const joined = send(other, { path, key });
+    const refused = freshKey();
+    await send(refused, { path, key, headers: [["Prefer", "wait=0"]] });
+    assert.equal((await line(refused)).outcome, "in-flight");
+    open();
+    await Promise.all([first, joined]);
+    assert.match((await line(other)).outcome, /joined|replayed/);
+  });
+  test("holds no credential, no body and no key", async () => {
+    for (const secret of [...SECRETS, "sesame"]) assert.ok(!on.worker.logs.includes(secret), secret);
+    const key = `key-${freshKey()}`;
+    const id = freshKey();
+    await send(id, { path: freshPath(), key });
+    await line(id);
+    assert.ok(!on.worker.logs.includes(key));
+  });
+});
+
+describe("the log with LOG_KEYS = plain", () => {
+  const on = stage({ routes, vars: { LOG_KEYS: "plain" } });
+  test("holds the key as it was sent", async () => {
+    const key = freshKey();
+    await on.worker.send({ path: freshPath(), key: `"${key}"` });
+    await on.worker.logged(new RegExp(`"key":"${key}"`));
+  });
+});
+
+describe("the log with another LOG_KEYS", () => {
+  const on = stage({ routes, vars: { LOG_KEYS: "none" } });
+  test("is a configuration error that names the knob", async () => {
+    const response = await on.worker.send({ path: freshPath(), key: freshKey() });
+    assert.deepEqual([response.status, response.json.code], [500, "misconfigured"]);
+    await on.worker.logged(/misconfigured: LOG_KEYS: must be "hashed" or "plain"/);
+  });
+});
