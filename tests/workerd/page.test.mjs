@@ -17,13 +17,16 @@ const ANSWER = '{"id": "pay_1",\n "note": "grüße & <b>"}';
 
 describe("the operators' page", { timeout: 150_000 }, () => {
   const on = stage({ routes, shards: 4, vars: { ADMIN_TOKEN: TOKEN } });
-  let browser;
-  before(async () => (browser = await openBrowser()));
+  let browser, late, left;
+  before(async () => {
+    browser = await openBrowser();
+    [late, left] = [await doubtful(), await doubtful()]; // their leases are over when the first tests are
+  });
   after(() => browser?.close());
 
   const url = (place = "") => `http://127.0.0.1:${on.worker.port}/.oncegate/${place}`;
   const visit = (place) => browser.visit(url(place));
-  const links = () => browser.see(() => [...document.links].map(({ href }) => href));
+  const decisions = () => browser.see(() => [...document.links].map(({ href }) => href).filter((href) => /\/(complete|release|hold|purge)$/.test(href)));
   const heading = () => browser.see(() => document.querySelector("h1").innerText);
   const says = async (words) => assert.ok((await browser.text()).includes(words), `it does not say "${words}" but:\n${await browser.text()}`);
 
@@ -86,7 +89,6 @@ describe("the operators' page", { timeout: 150_000 }, () => {
     await says("409 outcome-unknown every time, because sending it on could execute it a second time");
     await says("Nothing can be decided before");
     const record = await browser.see(() => location.href);
-    const decisions = async () => (await links()).filter((href) => /\/(complete|release|hold|purge)$/.test(href));
     assert.deepEqual(await decisions(), []);
     await browser.visit(`${record}/complete`);
     await says("That cannot be decided before");
@@ -104,12 +106,14 @@ describe("the operators' page", { timeout: 150_000 }, () => {
     await choose("form[action$=resolve] button");
     assert.equal(browser.status, 400);
     await says('The header line "no colon here" has no colon');
+    await fits("a refused form");
     assert.equal(await browser.see(() => document.querySelector("#body").value), ANSWER, "what was typed is still there");
     isProblem(await on.worker.send(operation), "outcome-unknown");
     await browser.tabTo("#headers");
     await browser.type("Content-Type: application/json; charset=utf-8");
     await choose("form[action$=resolve] button");
     await says("Completed. The next retry gets exactly the answer that you gave.");
+    await fits("done");
 
     const next = await on.worker.send(operation);
     assert.deepEqual([next.status, next.get("Content-Type")], [201, "application/json; charset=utf-8"]);
@@ -132,21 +136,35 @@ describe("the operators' page", { timeout: 150_000 }, () => {
   });
 
   test("Tab goes down the page, shows where it is, and leads to what is to be done", async () => {
+    const { key_id } = await recordOf(late);
     await logIn();
-    const { key_id } = await recordOf(await doubtful());
-    await visit();
     const inOrder = ["Skip to the content", "Overview", "In doubt", "Records", "Decisions", "Log out", "Correlation id", "Find", "Key", "Find"];
     const names = (way) => way.map(({ name }) => name);
     const down = await browser.tabTo(".rows a");
     assert.deepEqual(names(down).slice(0, -1), inOrder);
     assert.match(names(down).at(-1), /^in doubt\n/);
-    await until(async () => (await visit(`records/${key_id}`), (await links()).some((href) => href.endsWith("/hold"))), { ms: 30_000, every: 500, what: "the lease's end" });
+    await until(async () => (await visit(`records/${key_id}`), (await decisions()).length), { ms: 30_000, every: 500, what: "the lease's end" });
     const actions = await browser.tabTo("a[href$='/purge']");
     assert.deepEqual(names(actions).slice(inOrder.indexOf("Log out") + 1), ["Complete: it was executed", "Release: it was not", "Hold: not known yet", "Purge: forget it"]);
     await visit(`records/${key_id}/complete`);
     const form = await browser.tabTo("form[action$=resolve] ~ *, form[action$=resolve] a");
     assert.deepEqual(names(form).slice(inOrder.indexOf("Log out") + 1), ["Status", "Headers, one Name: value a line", "Body", "Complete: store this answer", "Cancel"]);
     for (const { name, isInView, hasRing } of [...down, ...actions, ...form]) assert.deepEqual([isInView, hasRing], [true, true], `${name} has the focus and does not show it`);
+  });
+
+  test("who decides after somebody else is told, and led to the record as it is now", async () => {
+    const { key_id, lease } = await recordOf(late);
+    await logIn();
+    await visit(`records/${key_id}/release`);
+    const headers = { Authorization: `Bearer ${TOKEN}`, "Content-Type": "application/json" };
+    const sooner = { key_id, lease, action: "complete", status: 200, body: "sooner" };
+    assert.equal((await on.worker.send({ path: "/.oncegate/resolve", headers, body: JSON.stringify(sooner) })).status, 200);
+    await choose("form[action$=resolve] button");
+    assert.deepEqual([await heading(), browser.status], ["The record has moved on", 409]);
+    await fits("moved on");
+    await choose(`a[href$='${key_id}']`);
+    assert.equal(await heading(), `completed POST ${late.path}`);
+    assert.equal((await on.worker.send(late)).text, "sooner");
   });
 
   test("every page fits a phone and can be read, in the light and in the dark", async () => {
@@ -158,39 +176,35 @@ describe("the operators' page", { timeout: 150_000 }, () => {
     on.origin.on(other.path, { silent: true });
     const call = on.worker.send(other).catch(() => {});
     await on.origin.reached(other.path);
-    const [completed, running] = [(await recordOf(stored)).key_id, (await recordOf(other)).key_id];
+    const records = [];
+    for (const operation of [stored, other, left]) records.push(`records/${(await recordOf(operation)).key_id}`);
     await logIn();
-    await visit("records?state=in_doubt");
-    const doubt = await browser.see(() => [...document.querySelectorAll(".rows a")].at(-1).getAttribute("href").split("/").at(-1));
-    const records = [completed, running, doubt].map((id) => `records/${id}`);
     const pages = [
       "", "records", "records?state=in_doubt", `records?correlation_id=${long}`, "records?route=none", `keys?key=${long}`, `keys?key=${stored.key}`, "audit",
       ...records, `${records[0]}?body=1`, `${records[0]}/purge`, ...["complete", "release", "hold", "purge"].map((action) => `${records[2]}/${action}`),
       "nowhere", "records?since=never",
     ];
-    const looks = [{ width: 360, height: 740 }, { width: 360, height: 740, scheme: "dark" }, {}, { scheme: "dark" }];
-    await look(pages, looks);
+    for (const place of pages) await visit(place), await fits(place);
     await browser.call("Network.clearBrowserCookies");
-    await look(["login?", "", `?token=${long}`], looks);
-    await browser.looksAt({});
+    for (const place of ["login", `?token=${long}`]) await visit(place), await fits(place);
     await call;
   });
 
-  /** Looks at pages in several ways. */
-  async function look(pages, looks) {
-    for (const place of pages) {
-      await visit(place);
-      for (const { scheme = "light", ...size } of looks) {
-        await browser.looksAt({ ...size, scheme });
-        const at = `/.oncegate/${place.slice(0, 60)} at ${size.width ?? 1000} px in the ${scheme}`;
-        const width = await browser.see(() => [document.documentElement.scrollWidth, document.documentElement.clientWidth]);
-        assert.ok(width[0] <= (size.width ?? width[1]), `${at} is ${width[0]} px wide`);
+  /** Looks at the page in every way. */
+  async function fits(name) {
+    for (const [width, height] of [[360, 740], [1000, 1200]]) {
+      for (const scheme of ["light", "dark"]) {
+        await browser.looksAt({ width, height, scheme });
+        const at = `${name.slice(0, 60)} at ${width} px in the ${scheme}`;
+        const wide = await browser.see(() => document.documentElement.scrollWidth);
+        assert.ok(wide <= width, `${at} is ${wide} px wide`);
         const read = await browser.see(contrasts);
         assert.ok(read.length >= 4, at);
         assert.ok(read[0].contrast >= 4.5, `${at}: a contrast of ${read[0].contrast.toFixed(2)} in "${read[0].text.slice(0, 60)}"`);
-        await shot(`${place.replaceAll(/[^a-z]+/gi, "-").slice(0, 60)}-${size.width ?? 1000}-${scheme}`);
+        await shot(`${name.replaceAll(/[^\w=]+/g, "-").slice(0, 99)}-${width}-${scheme}`);
       }
     }
+    await browser.looksAt({});
   }
   async function shot(name) {
     const folder = process.env.ONCEGATE_SHOTS;
@@ -270,7 +284,7 @@ describe("the operators' page", { timeout: 150_000 }, () => {
   });
 
   test("all the while nothing was loaded from anywhere and nothing was complained of", () => {
-    assert.deepEqual(browser.complaints, []);
+    assert.deepEqual([...new Set(browser.complaints)], []);
     const own = browser.requests.filter(({ url }) => !url.includes("/trap/"));
     assert.ok(own.length > 50);
     assert.deepEqual(own.filter(({ type, url: asked }) => type !== "Document" || !asked.startsWith(url())), []);
