@@ -62,6 +62,8 @@ class Browser {
     this.#socket = new WebSocket(tab.webSocketDebuggerUrl);
     this.#socket.onmessage = ({ data }) => this.#heard(JSON.parse(data));
     await new Promise((resolve, reject) => Object.assign(this.#socket, { onopen: resolve, onerror: reject }));
+    // The end of loading the empty page must not pass for that of another.
+    await until(() => this.see(() => document.readyState === "complete"));
     for (const domain of ["Page", "Runtime", "Network", "Log", "Audits"]) await this.call(`${domain}.enable`);
     await this.call("Emulation.setScriptExecutionDisabled", { value: true });
   }
@@ -93,7 +95,8 @@ class Browser {
   }
   async #loads(act) {
     const loaded = new Promise((resolve, reject) => {
-      const timer = setTimeout(() => reject(new Error("no page was loaded")), 15_000);
+      const failed = async () => reject(new Error(`no page was loaded; there is still:\n${await this.text()}`));
+      const timer = setTimeout(failed, 15_000);
       this.#watchers.set("Page.loadEventFired", () => (clearTimeout(timer), resolve()));
     });
     await Promise.all([loaded, act()]);
