@@ -68,10 +68,12 @@ class Browser {
     await this.call("Emulation.setScriptExecutionDisabled", { value: true });
   }
   async close() {
-    this.#socket?.close();
-    process.off("exit", this.#kill);
-    this.#kill();
+    // Asked to end, it takes its children along; killed, it leaves them to write to the profile for a moment.
+    const timer = setTimeout(this.#kill, this.#socket ? 10_000 : 0);
+    if (this.#socket) this.call("Browser.close").catch(() => {});
     await this.#child.closed;
+    clearTimeout(timer);
+    process.off("exit", this.#kill);
     rmSync(this.#profile, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
   }
 
