@@ -5,6 +5,7 @@
 
 import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { chromium } from './chromium.mjs';
 import { ROOT, Stop, TOOLS, CARGO_PROGRESS, alone, ask, childEnv, run } from './run.mjs';
 
 const WASM = 'wasm32-unknown-unknown';
@@ -72,6 +73,7 @@ const NEEDS = {
     missing: () => crateIsMissing('wasm-bindgen-cli', lockedCrate('wasm-bindgen')),
     install: () => installCrate('wasm-bindgen-cli', lockedCrate('wasm-bindgen'), 'it joins Wasm and JavaScript'),
   },
+  chromium: { missing: () => !chromium(), install: installChromium },
 };
 
 /** What it takes to build the Worker. */
@@ -229,6 +231,21 @@ async function installCrate(name, version, why) {
     ? 'it needs a C compiler, pkg-config and the OpenSSL headers (Debian: build-essential pkg-config libssl-dev)'
     : 'is the network there, and a C compiler? Then run this again';
   throw new Stop(`${name} did not install: ${hint} (output in ${done.log})`);
+}
+
+// Chromium, which only root can install, and only where we know how.
+
+async function installChromium() {
+  const byHand = 'install it or Google Chrome, or name one in CHROME_PATH';
+  const isDebian = existsSync('/usr/bin/apt-get') && process.getuid?.() === 0;
+  if (!isDebian) throw new Stop(`Chromium is missing, the operators' page is tested in it: ${byHand}`);
+  const apt = (label, ...args) =>
+    run(label, 'apt-get', args, { env: childEnv({ DEBIAN_FRONTEND: 'noninteractive' }), announce: true, name: 'apt-chromium' });
+  const install = () => apt("installing Chromium, to test the operators' page in", 'install', '-y', 'chromium');
+  let done = await install();
+  // A fresh system has no list of packages, or one that is out of date.
+  if (done.code && !(await apt('asking which packages there are', 'update')).code) done = await install();
+  if (done.code || !chromium()) throw new Stop(`Chromium did not install: ${byHand} (output in ${done.log})`);
 }
 
 const read = (name) => readFileSync(join(ROOT, name), 'utf8');

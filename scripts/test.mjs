@@ -34,7 +34,7 @@ async function host() {
 }
 
 async function workerd() {
-  await setUp(...TO_BUILD, 'node');
+  await setUp(...TO_BUILD, 'node', 'chromium');
   const since = performance.now();
   done('build', since, await build());
   const args = ['--test', '--test-reporter=spec', '--test-concurrency=1', '--test-force-exit', `--test-timeout=${TEST_MS}`, ...testFiles()];

@@ -46,7 +46,7 @@ pub(super) struct Operator<'a> {
 
 /// What is answered.
 enum Said {
-    Answer(answer::Said),
+    Answer(u16, answer::Said),
     /// See the first page, with another session.
     SeeOther(String),
 }
@@ -55,7 +55,7 @@ impl Operator<'_> {
     /// Answers, whatever comes.
     pub(super) async fn serve(&self) -> Result<Response, JsValue> {
         match self.answer().await {
-            Ok(said) => self.respond(200, said, Vec::new()),
+            Ok(said) => self.respond(said, Vec::new()),
             Err(refusal) => {
                 let headers = refusal.headers();
                 let said = if self.wants_page() {
@@ -63,7 +63,7 @@ impl Operator<'_> {
                 } else {
                     answer::Said::Json(refusal.document())
                 };
-                self.respond(refusal.status(), Said::Answer(said), headers)
+                self.respond(Said::Answer(refusal.status(), said), headers)
             }
         }
     }
@@ -98,7 +98,11 @@ impl Operator<'_> {
         }
         let (findings, replies) = self.ask(&errand).await?;
         let frame = self.wants_page().then(|| self.frame(session.as_deref()));
-        answer(&errand, findings, &replies, frame.as_ref()).map(Said::Answer)
+        let status = match &errand {
+            Errand::Confirm(_, _, Some((refusal, _))) => refusal.status(),
+            _ => 200,
+        };
+        answer(&errand, findings, &replies, frame.as_ref()).map(|said| Said::Answer(status, said))
     }
 
     // Who asks.
@@ -147,7 +151,7 @@ impl Operator<'_> {
             return Err(Refusal::new(Kind::Forbidden, detail));
         }
         match errand {
-            Errand::Posted => desk::read_form(&|name| field(form, name)).map(Errand::Resolve),
+            Errand::Posted => desk::read_form(&|name| field(form, name)),
             errand => Ok(errand),
         }
     }
@@ -242,8 +246,8 @@ impl Operator<'_> {
             );
         }
         let mut replies = Vec::new();
-        if let (Errand::Key(_, true), [Finding::Records(_, rows)]) = (errand, findings.as_slice()) {
-            for found in rows {
+        if let Some(Finding::Records(_, rows)) = findings.first() {
+            for found in rows.iter().filter(|found| errand.wants_body_of(found.key)) {
                 let look = Ask::Look(found.record.about.fingerprint);
                 let shard = key.shard(policy.shards);
                 let told = self.ask_shards(policy, &[shard], found.key, &look, None).await?.pop();
@@ -318,7 +322,7 @@ impl Operator<'_> {
     fn refused(&self, refusal: &Refusal) -> String {
         match self.session() {
             Some(session) if refusal.kind != Kind::Unauthorized => {
-                page::refused(&self.frame(Some(&session)), refusal, None)
+                page::refused(&self.frame(Some(&session)), refusal)
             }
             _ => {
                 // Whoever has only come to the door has done nothing wrong.
@@ -328,12 +332,7 @@ impl Operator<'_> {
         }
     }
 
-    fn respond(
-        &self,
-        status: u16,
-        said: Said,
-        more: Vec<(&'static str, String)>,
-    ) -> Result<Response, JsValue> {
+    fn respond(&self, said: Said, more: Vec<(&'static str, String)>) -> Result<Response, JsValue> {
         let mut marks = vec![
             ("cache-control", "no-store".to_owned()),
             ("vary", "Accept".to_owned()),
@@ -342,13 +341,13 @@ impl Operator<'_> {
         ];
         marks.extend(more);
         let (status, body) = match said {
-            Said::Answer(answer::Said::Json(document)) => {
+            Said::Answer(status, answer::Said::Json(document)) => {
                 let kind =
                     if status < 400 { "application/json" } else { "application/problem+json" };
                 marks.push(("content-type", kind.to_owned()));
                 (status, document.to_string())
             }
-            Said::Answer(answer::Said::Page(html)) => {
+            Said::Answer(status, answer::Said::Page(html)) => {
                 marks.push(("content-type", "text/html; charset=utf-8".to_owned()));
                 marks.push(("content-security-policy", page::policy(&hex(&self.nonce))));
                 marks.push(("x-frame-options", "DENY".to_owned()));

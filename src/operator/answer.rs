@@ -33,7 +33,8 @@ pub fn inquiries(errand: &Errand, by: [u8; 4]) -> (KeyId, Vec<Inquiry>) {
         }
         Errand::Key(key, _) => (KeyId::new(key, [0; 16]), vec![Inquiry::Key]),
         Errand::Records(wanted, _) => (ANY, vec![search(wanted)]),
-        Errand::Record(id) | Errand::Confirm(id, _) => (*id, vec![Inquiry::Key]),
+        Errand::Record(id, _) => (*id, vec![Inquiry::Key, Inquiry::Decisions]),
+        Errand::Confirm(id, ..) => (*id, vec![Inquiry::Key]),
         Errand::Resolve(resolve) => {
             let (lease, decision) = (resolve.lease, resolve.decision.clone());
             (resolve.key, vec![Inquiry::Decide { lease, decision, by }, Inquiry::Key])
@@ -83,30 +84,37 @@ pub fn answer(
                 |frame| Said::Page(page::records(frame, &found, cursor.as_deref())),
             )
         }
-        Errand::Record(id) => {
-            let found = one(next(), *id).ok_or_else(no_record)?;
+        Errand::Record(id, _) => {
+            let (found, decisions) = (one(next(), *id)?, next());
+            let Finding::Audit(decisions) = decisions else { return Err(strange()) };
+            let reply = replies.first();
             frame.map_or_else(
-                || Said::Json(view::record(&found)),
-                |frame| Said::Page(page::record(frame, &found, None, &[])),
+                || {
+                    let mut views = with_replies(std::slice::from_ref(&found), replies);
+                    let mut view = views.pop().unwrap_or_default();
+                    let decisions: Vec<_> = decisions.iter().map(view::audited).collect();
+                    insert(&mut view, "decisions", decisions.into());
+                    Said::Json(view)
+                },
+                |frame| Said::Page(page::record(frame, &found, reply, &decisions)),
             )
         }
-        Errand::Confirm(id, action) => {
-            let found = one(next(), *id).ok_or_else(no_record)?;
-            let frame = frame.ok_or_else(|| {
-                Refusal::new(
-                    Kind::NotFound,
-                    "This is a page for people: send POST /.oncegate/resolve.",
-                )
-            })?;
-            Said::Page(page::confirm(frame, &found, *action, None))
+        Errand::Confirm(id, action, refused) => {
+            let found = one(next(), *id)?;
+            let Some(frame) = frame else {
+                let other = "This is a page for people: send POST /.oncegate/resolve.";
+                let why = refused.as_ref().map(|(refusal, _)| refusal.clone());
+                return Err(why.unwrap_or_else(|| Refusal::new(Kind::NotFound, other)));
+            };
+            Said::Page(page::confirm(frame, &found, *action, refused.as_ref()))
         }
         Errand::Resolve(resolve) => {
             let Finding::Ruled(ruling) = next() else { return Err(strange()) };
-            if let Some(refusal) = Refusal::of(ruling) {
+            let (id, action) = (resolve.key, resolve.decision.as_str());
+            if let Some(refusal) = Refusal::of(ruling, id) {
                 return Err(refusal);
             }
-            let (id, action) = (resolve.key, resolve.decision.as_str());
-            let record = one(next(), id);
+            let record = one(next(), id).ok();
             frame.map_or_else(
                 || Said::Json(json!({ "key_id": hex(&id.0), "action": action, "record": record.as_ref().map(view::record) })),
                 |frame| Said::Page(page::decided(frame, id, action, record.is_some())),
@@ -146,8 +154,9 @@ fn records(finding: Finding) -> Vec<Found> {
     }
 }
 
-fn one(finding: Finding, id: KeyId) -> Option<Found> {
-    records(finding).into_iter().find(|found| found.key == id)
+fn one(finding: Finding, id: KeyId) -> Result<Found, Refusal> {
+    let found = records(finding).into_iter().find(|found| found.key == id);
+    found.ok_or_else(Refusal::no_record)
 }
 
 fn views(found: &[Found]) -> Vec<Value> {
@@ -157,18 +166,15 @@ fn views(found: &[Found]) -> Vec<Value> {
 fn with_replies(found: &[Found], replies: &[Value]) -> Vec<Value> {
     let mut views = views(found);
     for (view, reply) in views.iter_mut().zip(replies) {
-        if let Some(members) = view.as_object_mut() {
-            members.insert("reply".to_owned(), reply.clone());
-        }
+        insert(view, "reply", reply.clone());
     }
     views
 }
 
-fn no_record() -> Refusal {
-    Refusal::new(
-        Kind::NotFound,
-        "There is no such record. It may have been purged or have expired.",
-    )
+fn insert(view: &mut Value, name: &str, value: Value) {
+    if let Some(members) = view.as_object_mut() {
+        members.insert(name.to_owned(), value);
+    }
 }
 
 fn strange() -> Refusal {

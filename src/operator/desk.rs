@@ -25,10 +25,10 @@ pub enum Errand {
     Key(Key, bool),
     /// A page of records, and the stamp of the search for its [`cursor`].
     Records(Search, String),
-    /// One record.
-    Record(KeyId),
-    /// A page that says what a decision would do, and asks for it.
-    Confirm(KeyId, Action),
+    /// One record, with its body or without.
+    Record(KeyId, bool),
+    /// A page that says what a decision would do, and asks for it; again, where it was refused as it was typed.
+    Confirm(KeyId, Action, Option<(Refusal, Draft)>),
     /// To decide.
     Resolve(Resolve),
     /// To decide; the request's body says what.
@@ -56,6 +56,17 @@ pub enum Action {
     Purge,
 }
 
+/// What was typed into the form of a completion.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Draft {
+    /// Status of the answer.
+    pub status: String,
+    /// Its headers, one `Name: value` a line.
+    pub headers: String,
+    /// Its body.
+    pub body: String,
+}
+
 /// A decision on its way, with the body to store beside it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resolve {
@@ -67,6 +78,18 @@ pub struct Resolve {
     pub decision: Decision,
     /// The body of the reply; empty for other decisions.
     pub body: Vec<u8>,
+}
+
+impl Errand {
+    /// Whether the stored body of a record that was found is asked for.
+    #[must_use]
+    pub fn wants_body_of(&self, found: KeyId) -> bool {
+        match self {
+            Self::Key(_, body) => *body,
+            Self::Record(key, body) => *body && *key == found,
+            _ => false,
+        }
+    }
 }
 
 impl Action {
@@ -104,9 +127,7 @@ pub fn read(method: &str, path: &str, query: Option<&str>, now: Millis) -> Resul
             (asked.search(now).map(|search| Errand::Records(search, asked.stamp())), "GET")
         }
         ["records", id] if method == "DELETE" => (asked.purge(id), "GET, DELETE"),
-        ["records", id] => {
-            (asked.only(&[]).and_then(|_| key_id(id)).map(Errand::Record), "GET, DELETE")
-        }
+        ["records", id] => (asked.record(id), "GET, DELETE"),
         ["records", id, action] => (asked.confirm(id, action), "GET"),
         ["resolve"] => (asked.only(&[]).map(|_| Errand::Posted), "POST"),
         ["stats"] => (asked.only(&[]).map(|_| Errand::Stats), "GET"),
@@ -163,11 +184,23 @@ pub fn read_json(body: &[u8]) -> Result<Resolve, Refusal> {
     resolve(text("key_id"), text("lease"), text("action"), status, &headers, body)
 }
 
-/// Reads a decision as a form, as the page sends it; `field` looks a field up.
+/// Reads a decision as a form, as the page sends it; `field` looks a field up. A completion that is
+/// refused is asked for again, so that nothing has to be typed twice.
 ///
 /// # Errors
 /// What is missing or wrong, by name.
-pub fn read_form(field: &dyn Fn(&str) -> String) -> Result<Resolve, Refusal> {
+pub fn read_form(field: &dyn Fn(&str) -> String) -> Result<Errand, Refusal> {
+    read_fields(field).map(Errand::Resolve).or_else(|refusal| {
+        let (Ok(key), "complete") = (key_id(&field("key_id")), &*field("action")) else {
+            return Err(refusal);
+        };
+        let [status, headers, body] = ["status", "headers", "body"].map(field);
+        let draft = Draft { status, headers, body };
+        Ok(Errand::Confirm(key, Action::Complete, Some((refusal, draft))))
+    })
+}
+
+fn read_fields(field: &dyn Fn(&str) -> String) -> Result<Resolve, Refusal> {
     let lines = field("headers");
     let headers = lines.lines().filter(|line| !line.trim().is_empty()).map(|line| {
         let pair = line
@@ -311,15 +344,24 @@ impl Asked {
                 "key is missing: /.oncegate/keys?key=… with the key as the client sent it, percent-encoded.",
             ));
         };
-        let body = match self.get("body") {
-            None | Some("0") => false,
-            Some("1") => true,
-            Some(_) => return Err(Refusal::invalid("body must be 0 or 1.")),
-        };
+        let body = self.body()?;
         let key = Key::stored(key).ok_or_else(|| {
             Refusal::invalid("No key is longer than 255 characters or holds other than ASCII ones.")
         })?;
         Ok(Errand::Key(key, body))
+    }
+
+    fn record(&self, id: &str) -> Result<Errand, Refusal> {
+        self.only(&["body"])?;
+        Ok(Errand::Record(key_id(id)?, self.body()?))
+    }
+
+    fn body(&self) -> Result<bool, Refusal> {
+        match self.get("body") {
+            None | Some("0") => Ok(false),
+            Some("1") => Ok(true),
+            Some(_) => Err(Refusal::invalid("body must be 0 or 1.")),
+        }
     }
 
     fn search(&self, now: Millis) -> Result<Search, Refusal> {
@@ -382,7 +424,7 @@ impl Asked {
         self.only(&[])?;
         let action = Action::named(action)
             .ok_or_else(|| Refusal::new(Kind::NotFound, "There is no such decision."))?;
-        Ok(Errand::Confirm(key_id(id)?, action))
+        Ok(Errand::Confirm(key_id(id)?, action, None))
     }
 
     fn audit(&self) -> Result<Errand, Refusal> {

@@ -22,6 +22,8 @@ pub enum Inquiry {
         /// By which token: the first bytes of its digest.
         by: [u8; 4],
     },
+    /// The latest decisions about the record.
+    Decisions,
     /// The numbers of the last hours.
     Stats,
     /// One page of decisions, newest first.
@@ -233,7 +235,7 @@ impl Inquiry {
             Self::Key | Self::Search(_) => Finding::Records(Millis(0), Vec::new()),
             Self::Decide { .. } => Finding::Ruled(Ruling::Absent),
             Self::Stats => Finding::Stats(Vec::new()),
-            Self::Audit { .. } => Finding::Audit(Vec::new()),
+            Self::Audit { .. } | Self::Decisions => Finding::Audit(Vec::new()),
         }
     }
 

@@ -21,7 +21,7 @@ use crate::operator::tally::Tally;
 use crate::record::Millis;
 
 pub use audit::audit;
-pub use confirm::{Draft, confirm, decided, refused};
+pub use confirm::{confirm, decided, refused};
 pub use list::{key, records};
 pub use record::record;
 
@@ -42,7 +42,7 @@ pub struct Frame {
 #[must_use]
 pub fn policy(nonce: &str) -> String {
     format!(
-        "default-src 'none'; style-src 'nonce-{nonce}'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+        "default-src 'none'; style-src 'nonce-{nonce}'; img-src data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     )
 }
 
@@ -55,6 +55,8 @@ pub fn log_in(nonce: &str, wrong: Option<&str>) -> String {
             h1 { "Log in" }
             @if let Some(wrong) = wrong { p class="warn" role="alert" { (wrong) } }
             form method="post" action="/.oncegate/login" {
+                // A password is kept under a name, and there is but one operator here.
+                input name="username" value="operator" autocomplete="username" hidden;
                 label for="token" { "Operators' token" }
                 input id="token" name="token" type="password" autocomplete="current-password"
                     required autofocus;
@@ -165,6 +167,8 @@ fn document(nonce: &str, title: &str, body: &Markup) -> String {
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
                 meta name="robots" content="noindex";
+                // Without one, browsers ask the origin for /favicon.ico.
+                link rel="icon" href="data:,";
                 title { (title) " · Oncegate" }
                 style nonce=(nonce) { (PreEscaped(STYLE)) }
             }

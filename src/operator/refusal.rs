@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::key::KeyId;
 use crate::operator::decide::Ruling;
 use crate::operator::view::instant;
 
@@ -12,6 +13,8 @@ pub struct Refusal {
     pub kind: Kind,
     /// What to do next.
     pub detail: String,
+    /// The record to look at again.
+    pub key: Option<KeyId>,
 }
 
 /// The kinds of refusal.
@@ -43,7 +46,7 @@ impl Refusal {
     /// A refusal with what to do next.
     #[must_use]
     pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into() }
+        Self { kind, detail: detail.into(), key: None }
     }
 
     /// A question that does not parse.
@@ -52,15 +55,12 @@ impl Refusal {
         Self::new(Kind::Invalid, detail)
     }
 
-    /// Why a decision was not carried out; none if it was.
+    /// Why a decision about a record was not carried out; none if it was.
     #[must_use]
-    pub fn of(ruling: Ruling) -> Option<Self> {
-        Some(match ruling {
+    pub fn of(ruling: Ruling, key: KeyId) -> Option<Self> {
+        let refusal = match ruling {
             Ruling::Done => return None,
-            Ruling::Absent => Self::new(
-                Kind::NotFound,
-                "There is no such record. It may have been purged or have expired.",
-            ),
+            Ruling::Absent => return Some(Self::no_record()),
             Ruling::LeaseLive(until) => Self::new(
                 Kind::LeaseLive,
                 format!(
@@ -72,7 +72,17 @@ impl Refusal {
                 Kind::MovedOn,
                 "The record is not, or no longer, as you saw it: it was resolved, settled or claimed again. Nothing was changed; look at it again.",
             ),
-        })
+        };
+        Some(Self { key: Some(key), ..refusal })
+    }
+
+    /// There is no record of that key id.
+    #[must_use]
+    pub fn no_record() -> Self {
+        Self::new(
+            Kind::NotFound,
+            "There is no such record. It may have been purged or have expired.",
+        )
     }
 
     /// The status of the answer.

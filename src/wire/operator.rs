@@ -42,6 +42,7 @@ pub(super) fn write_inquiry(to: &mut Writer, inquiry: &Inquiry) {
             to.option(after.as_ref(), write_place);
             to.u16(*limit);
         }
+        Inquiry::Decisions => to.u8(6),
     }
 }
 
@@ -72,6 +73,7 @@ pub(super) fn read_inquiry(reader: &mut Reader<'_>) -> Result<Inquiry, Unreadabl
         },
         4 => Inquiry::Stats,
         5 => Inquiry::Audit { after: reader.option(read_place)?, limit: reader.u16()? },
+        6 => Inquiry::Decisions,
         _ => return Err(Unreadable("inquiry")),
     })
 }

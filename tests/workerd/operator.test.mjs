@@ -91,7 +91,9 @@ describe("operators", { concurrency: 4, timeout: 120_000 }, () => {
     const full = (await get(`keys?key=${key}&body=1`)).records.find((record) => record.path === path);
     assert.deepEqual([full.reply.status, full.reply.body], [201, "paid"]);
     assert.deepEqual(Object.fromEntries(full.reply.headers)["content-type"], "text/plain");
-    assert.deepEqual(await get(`records/${record.key_id}`), record);
+    assert.deepEqual(await get(`records/${record.key_id}`), { ...record, decisions: [] });
+    const { reply } = await get(`records/${record.key_id}?body=1`);
+    assert.deepEqual(reply, full.reply);
   });
   test("a body that is not text comes as base64", async () => {
     const [path, key] = [freshPath(), freshKey()];
@@ -166,6 +168,7 @@ describe("operators", { concurrency: 4, timeout: 120_000 }, () => {
     isRefused(await resolve(record, "release"), 409, "moved-on");
     const { decisions } = await get("audit?limit=200");
     const mine = decisions.filter((decision) => decision.key_id === record.key_id);
+    assert.deepEqual((await get(`records/${record.key_id}`)).decisions, mine);
     assert.deepEqual(mine.map(({ action, before, after }) => [action, before.state, after.state, after.status]), [["complete", "in_doubt", "completed", 201]]);
     assert.match(mine[0].by, /^[0-9a-f]{8}$/);
   });

@@ -36,6 +36,7 @@ impl Ledger {
             Inquiry::Audit { after, limit } => {
                 Ok(Finding::Audit(self.store()?.audit(after, limit)?))
             }
+            Inquiry::Decisions => Ok(Finding::Audit(self.store()?.decisions(key)?)),
         }
     }
 

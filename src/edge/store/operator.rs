@@ -77,8 +77,12 @@ impl Store {
                 self.rows(READ_OLDER_AUDIT, &[number(at), blob(&key.0), JsValue::from(limit)])?
             }
         };
-        let decision = |row: &Row| wire::read_decision(&column(row)?);
-        rows.iter().map(decision).collect::<Result<_, _>>().map_err(unreadable)
+        audited(&rows)
+    }
+
+    /// The latest decisions about a record, newest first.
+    pub(in crate::edge) fn decisions(&self, key: KeyId) -> Result<Vec<Audited>, JsValue> {
+        audited(&self.rows(READ_DECISIONS, &[blob(&key.0)])?)
     }
 
     /// The numbers of the hours that are kept, the oldest first.
@@ -103,6 +107,11 @@ fn found(row: &Row) -> Result<(KeyId, Record), JsValue> {
     let id = bytes_of(&row.last()).map(|id| id.to_vec()).unwrap_or_default();
     let id = id.try_into().map_err(|_| JsValue::from_str("a stored key id is unreadable"))?;
     Ok((KeyId(id), read(&row.rec())?))
+}
+
+fn audited(rows: &[Row]) -> Result<Vec<Audited>, JsValue> {
+    let decision = |row: &Row| wire::read_decision(&column(row)?);
+    rows.iter().map(decision).collect::<Result<_, _>>().map_err(unreadable)
 }
 
 fn tally(row: &Row) -> Result<Tally, JsValue> {
@@ -135,6 +144,8 @@ const ADD_DECISION: &str = "INSERT INTO a (at, k, entry) VALUES (?, ?, ?)";
 const READ_AUDIT: &str = "SELECT entry AS rec FROM a ORDER BY at DESC, k LIMIT ?";
 const READ_OLDER_AUDIT: &str =
     "SELECT entry AS rec FROM a WHERE at < ?1 OR (at = ?1 AND k > ?2) ORDER BY at DESC, k LIMIT ?3";
+/// Reads all of the table: people make its rows, so it stays small.
+const READ_DECISIONS: &str = "SELECT entry AS rec FROM a WHERE k = ? ORDER BY n DESC LIMIT 20";
 const READ_HOURS: &str = "SELECT hour AS rows, tally AS rec FROM h ORDER BY hour";
 const READ_HOUR: &str = "SELECT hour AS rows, tally AS rec FROM h WHERE hour = ?";
 const KEEP_HOUR: &str = "INSERT INTO h (hour, tally) VALUES (?, ?) ON CONFLICT (hour) DO UPDATE SET tally = excluded.tally";

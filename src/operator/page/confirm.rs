@@ -5,30 +5,12 @@ use maud::{Markup, html};
 use crate::digest::hex;
 use crate::key::KeyId;
 use crate::operator::decide::lease_of;
-use crate::operator::desk::Action;
+use crate::operator::desk::{Action, Draft};
 use crate::operator::inquiry::{Found, Stage};
 use crate::operator::page::time::at_and_ago;
 use crate::operator::page::{Frame, Place, address, address_of, form_token, within, words};
-use crate::operator::refusal::{Kind, Refusal};
+use crate::operator::refusal::Refusal;
 use crate::record::Millis;
-
-/// What was typed into the form of a completion; it comes back when it was refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Draft {
-    /// Status of the answer.
-    pub status: String,
-    /// Its headers, one `Name: value` a line.
-    pub headers: String,
-    /// Its body.
-    pub body: String,
-}
-
-impl Default for Draft {
-    fn default() -> Self {
-        let headers = "Content-Type: application/json".to_owned();
-        Self { status: "201".to_owned(), headers, body: String::new() }
-    }
-}
 
 /// The page that says what a decision would do and asks for it. `refused`: why the decision was not
 /// taken as it was sent, and what was in the form.
@@ -37,7 +19,7 @@ pub fn confirm(
     frame: &Frame,
     found: &Found,
     action: Action,
-    refused: Option<(&Refusal, &Draft)>,
+    refused: Option<&(Refusal, Draft)>,
 ) -> String {
     let (state, about) = (&found.record.state, &found.record.about);
     let possible = words::actions(state, frame.now).contains(&action);
@@ -59,8 +41,6 @@ pub fn confirm(
 }
 
 fn form(frame: &Frame, found: &Found, action: Action, draft: Option<&Draft>) -> Markup {
-    let fresh = Draft::default();
-    let draft = draft.unwrap_or(&fresh);
     html! {
         form method="post" action="/.oncegate/resolve" {
             (form_token(frame))
@@ -77,17 +57,21 @@ fn form(frame: &Frame, found: &Found, action: Action, draft: Option<&Draft>) -> 
     }
 }
 
-fn answer(draft: &Draft) -> Markup {
+fn answer(draft: Option<&Draft>) -> Markup {
+    let [status, headers, body] = match draft {
+        Some(Draft { status, headers, body }) => [&**status, headers, body],
+        None => ["201", "Content-Type: application/json", ""],
+    };
     html! {
         fieldset {
             legend { "The origin's answer" }
             p class="quiet" { "What the origin answered, or would have: the next retry gets it byte by byte." }
             label for="status" { "Status" }
-            input id="status" name="status" type="number" min="200" max="599" required value=(draft.status);
+            input id="status" name="status" type="number" min="200" max="599" required value=(status);
             label for="headers" { "Headers, one " code { "Name: value" } " a line" }
-            textarea id="headers" name="headers" rows="3" spellcheck="false" { "\n" (draft.headers) }
+            textarea id="headers" name="headers" rows="3" spellcheck="false" { "\n" (headers) }
             label for="body" { "Body" }
-            textarea id="body" name="body" rows="8" spellcheck="false" { "\n" (draft.body) }
+            textarea id="body" name="body" rows="8" spellcheck="false" { "\n" (body) }
         }
     }
 }
@@ -122,15 +106,14 @@ pub fn decided(frame: &Frame, key: KeyId, action: &str, stays: bool) -> String {
     within(frame, Place::Elsewhere, "Done", &content)
 }
 
-/// Something was refused; `key`: the record that it was about.
+/// Something was refused.
 #[must_use]
-pub fn refused(frame: &Frame, refusal: &Refusal, key: Option<KeyId>) -> String {
-    let is_there = !matches!(refusal.kind, Kind::NotFound);
+pub fn refused(frame: &Frame, refusal: &Refusal) -> String {
     let content = html! {
         h1 { (refusal.title()) }
         p class="warn" role="alert" { (refusal.detail) }
         p {
-            @if let Some(key) = key.filter(|_| is_there) { a class="button" href=(address_of(key)) { "See the record" } }
+            @if let Some(key) = refusal.key { a class="button" href=(address_of(key)) { "See the record" } }
             a class="button" href="/.oncegate/records?state=in_doubt" { "What is in doubt" }
             a class="button" href="/.oncegate/" { "Overview" }
         }

@@ -1,6 +1,7 @@
 //! The page of one record: where it is in its life, what that means for a retry, what can be done.
 
 use maud::{Markup, html};
+use serde_json::Value;
 
 use crate::digest::hex;
 use crate::operator::decide::lease_of;
@@ -11,9 +12,15 @@ use crate::operator::view::{completed, doubt};
 use crate::record::{Completed, Millis, State};
 use crate::reply::Kept;
 
-/// A record; with the stored body, if it was asked for, and the decisions about it, newest first.
+/// A record; with the stored reply as JSON, if its body was asked for, and the decisions about it, newest
+/// first.
 #[must_use]
-pub fn record(frame: &Frame, found: &Found, body: Option<&[u8]>, decisions: &[Audited]) -> String {
+pub fn record(
+    frame: &Frame,
+    found: &Found,
+    reply: Option<&Value>,
+    decisions: &[Audited],
+) -> String {
     let (now, state) = (frame.now, &found.record.state);
     let about = &found.record.about;
     let title = format!("{} {}: {}", about.method, about.path, words::name(Stage::of(state)));
@@ -56,7 +63,7 @@ pub fn record(frame: &Frame, found: &Found, body: Option<&[u8]>, decisions: &[Au
                 }
             }
         }
-        @if let Some(completed) = completed(state) { (answer(completed, found.replays, body)) }
+        @if let Some(completed) = completed(state) { (answer(completed, found, reply)) }
         @if !decisions.is_empty() {
             section aria-labelledby="decisions" {
                 h2 id="decisions" { "Decisions" }
@@ -131,8 +138,12 @@ fn facts(found: &Found) -> Vec<(&'static str, Fact)> {
     facts
 }
 
-fn answer(completed: &Completed, replays: u32, body: Option<&[u8]>) -> Markup {
+fn answer(completed: &Completed, found: &Found, read: Option<&Value>) -> Markup {
     let reply = &completed.reply;
+    let member = |name| read.and_then(|read| read.get(name)).and_then(Value::as_str);
+    let in_base64 = member("body_base64");
+    let body = member("body").or(in_base64).filter(|body| !body.is_empty());
+    let is_there = Stage::of(&found.record.state) == Stage::Completed;
     html! {
         section aria-labelledby="answer" {
             h2 id="answer" { "Stored answer" }
@@ -142,20 +153,27 @@ fn answer(completed: &Completed, replays: u32, body: Option<&[u8]>) -> Markup {
                     Kept::Whole { bytes } => { (bytes) " bytes" },
                     Kept::StatusOnly => "body not kept",
                 }
-                ", sent again " (times(replays)) ", as far as counted"
+                ", sent again " (times(found.replays)) ", as far as counted"
             }
-            @if !reply.headers.is_empty() || body.is_some() {
-                pre {
-                    @for (name, value) in &reply.headers { (name) ": " (value) "\n" }
-                    @if let Some(body) = body {
-                        "\n" (String::from_utf8_lossy(body.get(..SHOWN).unwrap_or(body)))
-                        @if body.len() > SHOWN { "\n… (" (body.len() - SHOWN) " bytes more)" }
-                    }
-                }
+            @if !reply.headers.is_empty() {
+                pre { @for (name, value) in &reply.headers { (name) ": " (value) "\n" } }
+            }
+            @if let Some(body) = body {
+                @if in_base64.is_some() { p class="quiet" { "The body is no text; this is its base64." } }
+                // A parser drops the first line end.
+                pre { "\n" (beginning(body)) }
+                @if body.len() > SHOWN { p class="quiet" { "The first 64 KiB of it." } }
+            } @else if is_there && matches!(reply.body, Kept::Whole { bytes } if bytes > 0) {
+                p { a class="button" href={ (address(found)) "?body=1#answer" } { "Show the body" } }
             }
         }
     }
 }
 
+/// As much of a text as is shown, up to the end of a character.
+fn beginning(text: &str) -> &str {
+    (0..4).find_map(|less| text.get(..SHOWN - less)).unwrap_or(text)
+}
+
 /// Bytes of a body that are shown.
-const SHOWN: usize = 8_192;
+const SHOWN: usize = 64 * 1024;

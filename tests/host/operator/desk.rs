@@ -127,8 +127,12 @@ fn what_is_not_meant_is_refused_by_name() {
 #[test]
 fn a_record_is_named_by_its_key_id() {
     let id = KeyId([1; 32]);
-    assert_eq!(get(&format!("records/{ID}")), Ok(Errand::Record(id)));
-    assert_eq!(get(&format!("records/{ID}/release")), Ok(Errand::Confirm(id, Action::Release)));
+    assert_eq!(get(&format!("records/{ID}")), Ok(Errand::Record(id, false)));
+    assert_eq!(get(&format!("records/{ID}?body=1")), Ok(Errand::Record(id, true)));
+    assert_eq!(
+        get(&format!("records/{ID}/release")),
+        Ok(Errand::Confirm(id, Action::Release, None))
+    );
     let purge = |lease| {
         Ok(Errand::Resolve(Resolve { key: id, lease, decision: Decision::Purge, body: Vec::new() }))
     };
@@ -173,7 +177,7 @@ fn a_resolve_as_json_and_as_a_form_is_the_same() {
         let found = fields.iter().find(|(known, _)| *known == name);
         found.map_or(String::new(), |(_, value)| (*value).to_owned())
     };
-    assert_eq!(read_form(&field), Ok(expected.clone()));
+    assert_eq!(read_form(&field), Ok(Errand::Resolve(expected.clone())));
     // JSON as JSON is the same text.
     let plain = json.replace(r#""{\"id\":1}""#, r#"{"id":1}"#);
     assert_eq!(read_json(plain.as_bytes()), Ok(expected));
