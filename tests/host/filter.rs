@@ -29,7 +29,7 @@ fn request(lease: u8) -> Order {
 }
 
 /// The same under the rules of a route.
-fn by(route: &Route, lease: u8) -> Order {
+pub(crate) fn by(route: &Route, lease: u8) -> Order {
     let claim = Claim {
         strategy: route.on_duplicate,
         on_in_doubt: match route.on_in_doubt {

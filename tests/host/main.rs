@@ -23,6 +23,7 @@ mod key; // header, key, key id, shard
 mod outcome; // what the origin said
 mod policy; // knobs, vars, matching
 mod problem; // refusals, and the headers of answers
+mod prove; // every interleaving, and a judge
 mod record; // the life of one key
 mod released; // claims that come too late
 mod reply; // what is kept

@@ -23,7 +23,7 @@ use oncegate::ask::Ask;
 use oncegate::filter::Order;
 use oncegate::key::KeyId;
 use oncegate::outcome::Failure;
-use oncegate::record::{Millis, Run};
+use oncegate::record::{Millis, Record, Run};
 
 use self::calls::Calling;
 pub(crate) use self::history::{Cause, Event, Kind, answer_words, seconds};
@@ -316,15 +316,24 @@ impl World {
         worker.telling = Awake(None);
     }
 
+    /// All that a request which comes when nothing is under way depends on, in a few bytes.
+    pub(crate) fn ledger_digest(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (self.now.0, self.script.len(), self.probes.len(), self.executed.len()).hash(&mut hasher);
+        self.ledger.digest(self.now, &mut hasher);
+        hasher.finish()
+    }
+
     /// All that what happens next depends on, in a few bytes.
     pub(crate) fn digest(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
-        (self.now.0, self.script.len(), self.probes.len(), self.executed.len()).hash(&mut hasher);
-        self.ledger.hash(&mut hasher);
+        self.ledger_digest().hash(&mut hasher);
         for worker in &self.workers {
             (worker.over, worker.news.digest(), worker.opening.at.0).hash(&mut hasher);
         }
-        let mut calls: Vec<_> = self.calls.iter().collect();
+        // Whoever waits in the Ledger and is not waited for hears no wake.
+        let heard = |calling: &&Calling| calling.wanted || !calling.is_parked() || self.planted.is_some();
+        let mut calls: Vec<_> = self.calls.iter().filter(heard).collect();
         calls.sort_by_key(|calling| (calling.id.story, calling.id.number, calling.wanted));
         calls.hash(&mut hasher);
         hasher.finish()
@@ -356,6 +365,26 @@ impl World {
     /// The Ledger, to look into or to break.
     pub(crate) fn ledger<T>(&mut self, look: impl FnOnce(&mut Ledger) -> T) -> T {
         look(&mut self.ledger)
+    }
+
+    /// Every record as it is stored.
+    pub(crate) fn records(&self) -> impl Iterator<Item = Record> {
+        self.ledger.records()
+    }
+
+    /// Whether the alarm has something to do.
+    pub(crate) fn is_due(&self) -> bool {
+        self.ledger.is_due(self.now)
+    }
+
+    /// Whether starting the Ledger anew would make it forget anything.
+    pub(crate) fn remembers(&self) -> bool {
+        self.ledger.remembers()
+    }
+
+    /// Whether somebody waits for the answer of a call.
+    pub(crate) fn waits(&self, call: Call) -> bool {
+        self.calls.iter().any(|calling| calling.id == call && calling.wanted)
     }
 
     fn under_way(&self, story: Story, is: fn(&What) -> bool) -> Option<&Calling> {

@@ -44,6 +44,10 @@ impl Calling {
         self.kind.is_none()
     }
 
+    pub(super) fn is_parked(&self) -> bool {
+        matches!(self.stage, Stage::Parked(_))
+    }
+
     /// Nothing can come of it any more.
     fn is_done_for(&self, now: Millis) -> bool {
         let on_its_way = matches!(self.stage, Stage::Out) && self.can_arrive(now);
@@ -284,6 +288,22 @@ impl World {
     /// Whether something can happen without time passing.
     pub(crate) fn is_moving(&self) -> bool {
         self.calls.iter().any(|calling| calling.wanted && !calling.rests(self.now))
+    }
+
+    /// A Worker to which something can happen that concerns nobody else, before anything of it reaches
+    /// the Ledger.
+    pub(crate) fn alone(&self, but: &[Story]) -> Option<Story> {
+        let of = |story| self.calls.iter().filter(move |c| c.wanted && c.id.story == story);
+        let in_the_ledger = |calling: &Calling| match calling.stage {
+            Stage::Out => matches!(calling.what, What::Ask(_)),
+            Stage::Parked(_) => true,
+            Stage::Until(..) | Stage::Back(_) => false,
+        };
+        (0..self.workers.len()).map(Story).find(|story| {
+            !but.contains(story)
+                && of(*story).any(|calling| !calling.rests(self.now))
+                && !of(*story).any(in_the_ledger)
+        })
     }
 
     pub(super) fn made(&mut self, story: Story, number: u32, what: What) {

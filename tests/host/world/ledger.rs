@@ -110,6 +110,19 @@ impl Ledger {
         !self.parked.is_empty() || !self.released.is_empty()
     }
 
+    /// All that what happens next depends on. Who waits is told by the calls.
+    pub(super) fn digest(&self, now: Millis, hasher: &mut impl Hasher) {
+        self.rows.hash(hasher);
+        let released = self.released.iter().filter(|(_, at)| now.since(*at) <= DELIVERY_MAX);
+        released.for_each(|(lease, at)| (lease.0, at.0).hash(hasher));
+        if self.planted.is_some() {
+            let parked = self.parked.iter();
+            parked.for_each(|(key, call, _)| (key, call.story, call.number).hash(hasher));
+            let read = self.to_write.iter();
+            read.for_each(|(call, _)| (call.story, call.number).hash(hasher));
+        }
+    }
+
     pub(super) fn hear(&mut self, call: Call, question: &[u8], now: Millis) -> (Hearing, Woken) {
         let answered = |told| (Hearing::Answered(told), Vec::new());
         if Prefix::read(question).unwrap().version != self.version {
@@ -315,16 +328,6 @@ impl Ledger {
             told[0].1 = Told::Granted(run);
         }
         told
-    }
-}
-
-impl Hash for Ledger {
-    fn hash<H: Hasher>(&self, hasher: &mut H) {
-        self.rows.hash(hasher);
-        let parked = self.parked.iter();
-        parked.for_each(|(key, call, _)| (key, call.story.0, call.number).hash(hasher));
-        self.released.iter().for_each(|(lease, at)| (lease.0, at.0).hash(hasher));
-        self.to_write.iter().for_each(|(call, _)| (call.story.0, call.number).hash(hasher));
     }
 }
 

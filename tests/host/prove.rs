@@ -1,0 +1,10 @@
+//! Every interleaving of a few requests with a few faults, held to the contract by a judge that looks
+//! at the history alone.
+
+mod every;
+mod explorer;
+mod grants;
+mod judge;
+mod life;
+mod scenarios;
+mod truth;

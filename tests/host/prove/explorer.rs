@@ -1,0 +1,376 @@
+//! Every history of a scenario within a budget of faults, the shortest first.
+//!
+//! Breadth first over states, so that the first violation found is at the end of a shortest history. A
+//! state that was seen before is not followed again. It is known by a digest of all that what follows,
+//! or the judge, can depend on: the Ledger's rows and memory, the calls under way, what each Worker has
+//! heard and when (a story is a function of that), the origin's script, the clock, the judge's own
+//! state, the faults left and the requests still to be sent. That is sound as far as 64 bits go: among
+//! 10^7 states two different ones share a digest with a chance of 3 in 10^6, and what is lost then is one
+//! branch of one state.
+//!
+//! What happens by itself is free: a call arrives or is answered, a request is sent, the alarm comes,
+//! time passes where nothing else can happen. A crash, a reset, a lost or refused call, and time that
+//! passes although something else could happen cost one fault each. Requests are sent in one order: who
+//! is first is a matter of names.
+//!
+//! Two orders of steps that come to the same are followed once. What concerns one Worker alone (an answer
+//! reaches it, the origin hears it) changes nothing for the others until the clock moves: so it comes
+//! at once, or not before a delay ([`Step::Hold`]). A request that is sent arrives next, or not before a
+//! delay, or something happens to it: what comes before its arrival might as well come before it is sent.
+
+use std::collections::{HashSet, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use oncegate::record::{Millis, State};
+
+use super::judge::{Judge, Violation};
+use crate::make::{ms_before, s};
+use super::scenarios::Scenario;
+use crate::world::{Choice, Story, World, seconds};
+
+/// What came of it.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) states: usize,
+    /// Histories that came to an end, each tried again until its key is forgotten.
+    pub(crate) ends: usize,
+    pub(crate) violation: Option<(Violation, Vec<String>)>,
+}
+
+/// One step of a history.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Step {
+    Send,
+    Take(Choice),
+    DelayTo(Millis),
+    /// Nothing happens to a Worker before the next delay.
+    Hold(Story),
+}
+
+#[derive(Clone)]
+struct At {
+    world: World,
+    judge: Judge,
+    sent: usize,
+    /// The request that was sent in the last step.
+    just_sent: Option<Story>,
+    /// To whom nothing happens before the next delay.
+    held: Vec<Story>,
+    faults: u32,
+    /// Where in the list of steps it is.
+    place: usize,
+}
+
+/// Explores a scenario with so many faults. Depth first, which takes little memory; what is found is then
+/// sought again breadth first.
+pub(crate) fn explore(scenario: &Scenario, faults: u32) -> Found {
+    let found = search(scenario, faults, VecDeque::pop_back);
+    if found.violation.is_some() { shortest(scenario, faults) } else { found }
+}
+
+/// The same breadth first: what is found is the shortest.
+pub(crate) fn shortest(scenario: &Scenario, faults: u32) -> Found {
+    search(scenario, faults, VecDeque::pop_front)
+}
+
+fn search(
+    scenario: &Scenario,
+    faults: u32,
+    next: fn(&mut VecDeque<At>) -> Option<At>,
+) -> Found {
+    let mut search = Search {
+        scenario,
+        steps: vec![(0, Step::Send)],
+        seen: HashSet::new(),
+        ended: HashSet::new(),
+    };
+    let mut first = At::first(scenario, faults);
+    let mut frontier = VecDeque::new();
+    let mut violation = None;
+    let judged = judge_news(&mut first.judge, &mut first.world);
+    let mut judged = judged.map_err(|broken| (0, broken, false));
+    if judged.is_ok() {
+        frontier.push_back(first);
+    }
+    while judged.is_ok()
+        && let Some(at) = next(&mut frontier)
+    {
+        judged = search.follow(at, &mut frontier);
+    }
+    if let Err((place, broken, epilogue)) = judged {
+        violation = Some((broken, search.script(place, faults, epilogue)));
+    }
+    Found { states: search.seen.len(), ends: search.ended.len(), violation }
+}
+
+struct Search<'a> {
+    scenario: &'a Scenario,
+    /// Each step and the one before it.
+    steps: Vec<(usize, Step)>,
+    seen: HashSet<u64>,
+    ended: HashSet<u64>,
+}
+
+/// After which step, what, and whether it took an epilogue to see it.
+type Broken = (usize, Violation, bool);
+
+impl Search<'_> {
+    fn follow(&mut self, at: At, frontier: &mut VecDeque<At>) -> Result<(), Broken> {
+        let steps = at.steps(self.scenario);
+        let is_end = at.is_end(self.scenario);
+        if is_end {
+            self.end(&at)?;
+        }
+        let mut last = Some(at);
+        let count = steps.len();
+        for (number, (step, cost)) in steps.into_iter().enumerate() {
+            let next = if number + 1 == count { last.take() } else { last.clone() };
+            let Some(mut next) = next else { break };
+            let before_it = self.late_copy(&next, step);
+            let judged = next.take(self.scenario, step, cost);
+            if before_it.is_some_and(|digest| digest == next.world.ledger_digest()) {
+                continue;
+            }
+            let before = next.place;
+            if judged.is_ok() && !self.seen.insert(next.digest()) {
+                continue;
+            }
+            next.place = self.steps.len();
+            self.steps.push((before, step));
+            judged.map_err(|broken| (next.place, broken, false))?;
+            frontier.push_back(next);
+        }
+        Ok(())
+    }
+
+    /// A late copy of a call that nobody waits for: where it changes nothing, it might as well be lost.
+    fn late_copy(&self, at: &At, step: Step) -> Option<u64> {
+        match step {
+            Step::Take(Choice::Arrive(call)) if !at.world.waits(call) => {
+                Some(at.world.ledger_digest())
+            }
+            _ => None,
+        }
+    }
+
+    /// Nothing is under way: one more try now, and around every moment at which something changes, until
+    /// the key is forgotten.
+    fn end(&mut self, at: &At) -> Result<(), Broken> {
+        let mut hasher = DefaultHasher::new();
+        at.judge.hash(&mut hasher);
+        at.world.ledger_digest().hash(&mut hasher);
+        if !self.ended.insert(hasher.finish()) {
+            return Ok(());
+        }
+        let mut world = at.world.clone();
+        let mut judge = at.judge.clone();
+        let result = epilogue(&mut world, self.scenario, |world| judge_news(&mut judge, world));
+        result.map_err(|broken| (at.place, broken, true))
+    }
+
+    /// The history that leads to a step, told line by line.
+    fn script(&self, place: usize, faults: u32, with_epilogue: bool) -> Vec<String> {
+        let mut steps = Vec::new();
+        let mut place = place;
+        while place != 0 {
+            let (before, step) = self.steps[place];
+            steps.push(step);
+            place = before;
+        }
+        let mut at = At::first(self.scenario, faults);
+        let mut lines = Vec::new();
+        let mut judge = Judge::default();
+        let mut tell = |world: &mut World| {
+            for (now, event) in world.news() {
+                lines.push(format!("{}  {}", seconds(now), event.line()));
+                judge.hear(now, &event)?;
+            }
+            Ok(())
+        };
+        let mut told = tell(&mut at.world);
+        for step in steps.into_iter().rev() {
+            at.make(self.scenario, step);
+            told = told.and_then(|()| tell(&mut at.world));
+        }
+        if with_epilogue {
+            told = told.and_then(|()| epilogue(&mut at.world, self.scenario, tell));
+        }
+        match told {
+            Ok(()) => lines.push("told again, the history breaks nothing".to_owned()),
+            Err(broken) => lines.push(format!("BROKEN {:?}: {}", broken.rule, broken.why)),
+        }
+        lines
+    }
+}
+
+impl At {
+    fn first(scenario: &Scenario, faults: u32) -> Self {
+        Self {
+            world: scenario.world(),
+            judge: Judge::default(),
+            sent: 0,
+            just_sent: None,
+            held: Vec::new(),
+            faults,
+            place: 0,
+        }
+    }
+
+    /// All that can happen next, and what it costs.
+    fn steps(&self, scenario: &Scenario) -> Vec<(Step, u32)> {
+        let world = &self.world;
+        if self.faults == 0 && !self.held.is_empty() {
+            return Vec::new();
+        }
+        let alone = self.just_sent.or_else(|| world.alone(&self.held));
+        let mut steps = Vec::new();
+        for choice in world.choices() {
+            let cost = u32::from(choice.is_fault());
+            let concerned = match choice {
+                Choice::Arrive(call) if !world.waits(call) => None,
+                Choice::Arrive(call)
+                | Choice::Answer(call)
+                | Choice::Lose(call)
+                | Choice::Overload(call)
+                | Choice::Refuse(call) => Some(call.story),
+                Choice::Rouse(call) if world.waits(call) => Some(call.story),
+                // Nobody hears it.
+                Choice::Rouse(_) => continue,
+                Choice::Crash(story) => Some(story),
+                // The story goes on without its client.
+                Choice::Leave(_) => continue,
+                Choice::Pass if world.is_moving() => continue,
+                Choice::Sweep if !world.is_due() => continue,
+                Choice::Reset if !world.remembers() => continue,
+                Choice::Pass | Choice::Sweep | Choice::Reset => None,
+            };
+            let is_held = concerned.is_some_and(|story| self.held.contains(&story));
+            if !is_held && (alone.is_none() || alone == concerned) {
+                steps.push((Step::Take(choice), cost));
+            }
+        }
+        match alone {
+            Some(story) if self.faults > 0 => steps.push((Step::Hold(story), 0)),
+            Some(_) => {}
+            None => {
+                steps.extend((self.sent < scenario.orders.len()).then_some((Step::Send, 0)));
+                steps.extend(self.delays().into_iter().map(|at| (Step::DelayTo(at), 1)));
+            }
+        }
+        steps.retain(|(_, cost)| *cost <= self.faults);
+        steps
+    }
+
+    /// The moments to which the clock may jump although something else could happen.
+    fn delays(&self) -> Vec<Millis> {
+        let world = &self.world;
+        let next = world.next_deadline();
+        let moving = next.filter(|_| world.is_moving());
+        let mut delays: Vec<_> = moving
+            .into_iter()
+            .chain(landmarks(world).filter(|at| Some(*at) != next))
+            .filter(|at| *at > world.now())
+            .collect();
+        delays.sort();
+        delays.dedup();
+        delays
+    }
+
+    fn is_end(&self, scenario: &Scenario) -> bool {
+        self.sent == scenario.orders.len() && !self.world.is_busy()
+    }
+
+    fn take(&mut self, scenario: &Scenario, step: Step, cost: u32) -> Result<(), Violation> {
+        self.faults -= cost;
+        self.make(scenario, step);
+        judge_news(&mut self.judge, &mut self.world)
+    }
+
+    fn make(&mut self, scenario: &Scenario, step: Step) {
+        self.just_sent = None;
+        match step {
+            Step::Send => {
+                self.just_sent = Some(self.world.send(scenario.orders[self.sent].clone()));
+                self.sent += 1;
+            }
+            Step::Take(choice) => self.world.take(choice),
+            Step::DelayTo(at) => {
+                self.held.clear();
+                self.world.delay_to(at);
+            }
+            Step::Hold(story) => {
+                self.held.push(story);
+                self.held.sort();
+            }
+        }
+        if self.is_end(scenario) {
+            self.world.note_quiet();
+        }
+    }
+
+    fn digest(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (self.sent, self.faults, self.just_sent, &self.held).hash(&mut hasher);
+        self.world.digest().hash(&mut hasher);
+        self.judge.hash(&mut hasher);
+        hasher.finish()
+    }
+}
+
+fn judge_news(judge: &mut Judge, world: &mut World) -> Result<(), Violation> {
+    world.news().iter().try_for_each(|(at, event)| judge.hear(*at, event))
+}
+
+/// The moments at which a record changes by itself.
+fn landmarks(world: &World) -> impl Iterator<Item = Millis> {
+    let marks = world.records().map(|record| match record.state {
+        State::Running(running) => {
+            vec![running.until, running.since.plus(running.terms.ttl)]
+        }
+        State::Completed(completed) | State::Expired(completed) => {
+            vec![completed.expires, completed.gone]
+        }
+        State::InDoubt(doubt) | State::Closed(doubt) => {
+            vec![doubt.until, doubt.until.plus(doubt.terms.ttl), doubt.closes, doubt.gone]
+        }
+    });
+    marks.collect::<Vec<_>>().into_iter().flatten()
+}
+
+/// One more try now, then just before and at each moment at which the record changes by itself, with the
+/// alarm before it; in between a good day.
+fn epilogue(
+    world: &mut World,
+    scenario: &Scenario,
+    mut judge: impl FnMut(&mut World) -> Result<(), Violation>,
+) -> Result<(), Violation> {
+    let mut number = 0;
+    let mut retry = |world: &mut World, judge: &mut dyn FnMut(&mut World) -> _| {
+        number += 1;
+        let story: Story = world.send(scenario.retry(number));
+        while world.step() {
+            judge(world)?;
+        }
+        debug_assert!(world.is_over(story));
+        world.note_quiet();
+        judge(world)
+    };
+    retry(world, &mut judge)?;
+    let mut marks: Vec<_> = landmarks(world).filter(|at| *at > world.now()).collect();
+    marks.sort();
+    marks.dedup();
+    for mark in marks {
+        for at in [ms_before(mark), mark] {
+            if at > world.now() {
+                world.run_for(at.since(world.now()));
+            }
+            world.take(Choice::Sweep);
+            retry(world, &mut judge)?;
+        }
+    }
+    // Whatever the last try left has its end too.
+    let last = landmarks(world).max().unwrap_or(world.now());
+    world.run_for(last.since(world.now()).plus(s(1)));
+    world.take(Choice::Sweep);
+    judge(world)
+}

@@ -1,0 +1,228 @@
+//! What the judge makes of a claim's course: granted, executed, settled, released, swept.
+
+use std::rc::Rc;
+
+use oncegate::key::KeyId;
+use oncegate::outcome::Failure;
+use oncegate::record::{Lease, OnInDoubt, Run, Strategy};
+use oncegate::released::DELIVERY_MAX;
+
+use super::judge::{Grant, Judge, Open, Rule, Violation, broken, kindred};
+use super::life::{Hold, Life, Ms, Phase, Token};
+use crate::world::{Heard, Story};
+
+impl Judge {
+    pub(super) fn granted(
+        &mut self,
+        story: Story,
+        Lease(lease): Lease,
+        run: Run,
+    ) -> Result<(), Violation> {
+        let now = self.now;
+        let order = self.orders[&story].clone();
+        if self.given_back.get(&lease).is_some_and(|at| now - at <= DELIVERY_MAX.0) {
+            return broken(Rule::GivenBackIsGone, format!("{story} is granted a released lease"));
+        }
+        let same_print = |life: &Life| life.print == order.claim.about.fingerprint.0;
+        let again = order.claim.strategy == Strategy::FailOnRunning;
+        let mut hold = Hold::new(lease, now, &order.claim.terms);
+        let life = self.lives.get(&order.key).cloned().unwrap_or_default();
+        match life.at(now) {
+            // Its first answer was lost.
+            Phase::Running(hold) if hold.lease == lease => return Ok(()),
+            Phase::Free => {}
+            found @ Phase::Stored(_) if again && same_print(&life) => hold.found = found,
+            Phase::Doubt(doubt)
+                if order.claim.on_in_doubt == OnInDoubt::Retry
+                    && doubt.hold.until <= now
+                    && now < doubt.closes
+                    && same_print(&life) =>
+            {
+                hold.run = doubt.hold.run;
+                hold.attempt = doubt.hold.attempt + 1;
+                hold.found = Phase::Doubt(doubt);
+            }
+            found => {
+                let why = format!("{story} is granted what is {}", word(&found));
+                return broken(Rule::GrantedOnce, why);
+            }
+        }
+        let fresh = matches!(hold.found, Phase::Free);
+        if fresh && kindred(&self.lives, &order, now) {
+            let why = format!("{story} is granted what is live under another credential");
+            return broken(Rule::NothingCrosses, why);
+        }
+        if (run.id.0, run.attempt) != (hold.run, hold.attempt) {
+            let why = format!("attempt {} of its run, but {} is next", run.attempt, hold.attempt);
+            return broken(Rule::GrantedOnce, why);
+        }
+        let (run, attempt, until) = (hold.run, hold.attempt, hold.until);
+        let (executed, released, troubles) = (None, false, self.troubles);
+        let grant = Grant { story, run, attempt, until, troubles, executed, released };
+        self.grants.insert(lease, grant);
+        if let Some(open) = self.open.get_mut(&story) {
+            open.lease = Some(lease);
+        }
+        let life = self.lives.entry(order.key).or_default();
+        life.print = order.claim.about.fingerprint.0;
+        life.kin = order.claim.about.kin.0;
+        life.phase = Phase::Running(Rc::new(hold));
+        self.changed(order.key);
+        Ok(())
+    }
+
+    pub(super) fn executed(
+        &mut self,
+        story: Story,
+        run: Run,
+        said: &Result<Heard, Failure>,
+    ) -> Result<(), Violation> {
+        let now = self.now;
+        let its = |grant: &&mut Grant| {
+            grant.story == story && (grant.run, grant.attempt) == (run.id.0, run.attempt)
+        };
+        let rule = Rule::ExecutedOncePerGrant;
+        let Some(grant) = self.grants.values_mut().filter(its).max_by_key(|grant| grant.until) else {
+            return broken(rule, format!("{story} is executed without a grant"));
+        };
+        if grant.executed.is_some() {
+            return broken(rule, format!("{story} is executed twice under one grant"));
+        }
+        if grant.released {
+            return broken(rule, format!("{story} is executed under a lease that was released"));
+        }
+        if grant.until <= now {
+            return broken(rule, format!("{story} is executed after its lease"));
+        }
+        let answer = said.as_ref().ok().map(|heard| (heard.facts.status, heard.body.clone()));
+        grant.executed = Some(answer);
+        Ok(())
+    }
+
+    pub(super) fn settled(
+        &mut self,
+        story: Story,
+        key: KeyId,
+        lease: Token,
+        (status, body): (u16, &[u8]),
+        expires: Ms,
+    ) -> Result<(), Violation> {
+        let now = self.now;
+        let life = self.lives.entry(key).or_default();
+        let Some(hold) = life.held(lease, now) else {
+            return match life.at(now) {
+                Phase::Stored(stored) if stored.lease == lease && stored.expires == expires => Ok(()),
+                found => {
+                    let why = format!("{story} settles with a lease that is not it: {}", word(&found));
+                    broken(Rule::HolderEnds, why)
+                }
+            };
+        };
+        let said = self.grants.get(&lease).and_then(|grant| grant.executed.clone()).flatten();
+        let probed = self.open.get(&story).map_or(&[][..], |open| &open.probed);
+        let is_said = said.is_some_and(|said| said == (status, body.to_owned()))
+            || probed.iter().any(|said| *said == (200, body.to_owned()) && status == 200);
+        if !is_said {
+            return broken(Rule::StoredAsSaid, "what is stored the origin has not said");
+        }
+        life.settle(&hold, status, body.to_owned(), now);
+        if expires != now + hold.ttl {
+            return broken(Rule::StoredAsSaid, "it is not kept for its ttl");
+        }
+        self.changed(key);
+        Ok(())
+    }
+
+    pub(super) fn released(
+        &mut self,
+        story: Story,
+        key: KeyId,
+        lease: Token,
+    ) -> Result<(), Violation> {
+        let now = self.now;
+        let life = self.lives.entry(key).or_default();
+        let Some(hold) = life.held(lease, now) else {
+            let why = format!("{story} releases with a lease that is not its: {}", word(&life.at(now)));
+            return broken(Rule::HolderEnds, why);
+        };
+        let nothing_is_known = |open: &Open| {
+            let asked = open.probed.iter().any(|(status, _)| *status == 404);
+            asked && now >= hold.until + open.order.route.probe_after.0
+        };
+        let Some(grant) = self.grants.get_mut(&lease) else {
+            return broken(Rule::HolderEnds, "a release of what was never granted");
+        };
+        let has_cause = match &grant.executed {
+            None => true,
+            Some(Some((status, _))) => Meaning::of(*status) == Meaning::Release,
+            Some(None) => false,
+        };
+        if !has_cause && !self.open.get(&story).is_some_and(nothing_is_known) {
+            let why = format!("{story} releases what the origin may have done");
+            return broken(Rule::ReleasedForCause, why);
+        }
+        grant.released = true;
+        life.release(now);
+        self.changed(key);
+        Ok(())
+    }
+
+    /// A settle, release or doubt is refused.
+    pub(super) fn refused(&self, key: KeyId, lease: Token) -> Result<(), Violation> {
+        let held = self.lives.get(&key).and_then(|life| life.held(lease, self.now));
+        match held {
+            Some(_) => broken(Rule::HolderEnds, "the holder of the lease is refused"),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn swept(&self, left: &[KeyId]) -> Result<(), Violation> {
+        let is_over = |key: &&KeyId| {
+            self.lives.get(key).is_none_or(|life| matches!(life.at(self.now), Phase::Free))
+        };
+        match left.iter().find(is_over) {
+            Some(_) => broken(Rule::NothingLeft, "a row is left after its end and a sweep"),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn in_time(&self, story: Story, open: &Open) -> Result<(), Violation> {
+        let took = (self.now - open.sent).saturating_sub(self.delayed - open.delayed);
+        let route = &open.order.route;
+        // Four times: three claims that wait and are lost, then a probe. Then the origin's time and
+        // six tries to end the claim.
+        let at_most = 4 * (3 * (route.wait.0 + 5_000) + route.timeout.0) + route.timeout.0 + 40_000;
+        if took > at_most {
+            return broken(Rule::Answered, format!("{story} is answered after {took} ms"));
+        }
+        Ok(())
+    }
+}
+
+/// What an answer means by the standard table (contract 1.6).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Meaning {
+    Store,
+    Release,
+    InDoubt,
+}
+
+impl Meaning {
+    pub(super) fn of(status: u16) -> Self {
+        match status {
+            402 => Self::Store,
+            400..=499 | 521 | 523 | 525 | 526 | 530 => Self::Release,
+            502 | 503 | 504 | 520 | 522 | 524 => Self::InDoubt,
+            _ => Self::Store,
+        }
+    }
+}
+
+fn word(phase: &Phase) -> &'static str {
+    match phase {
+        Phase::Free => "free",
+        Phase::Running(_) => "running",
+        Phase::Stored(_) => "stored",
+        Phase::Doubt(_) => "in doubt",
+    }
+}

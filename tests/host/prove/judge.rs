@@ -1,0 +1,340 @@
+//! Reads a history, event by event, and says which promise of the contract it breaks, if any.
+//!
+//! It sees no record and no future: what was sent, asked, told, executed and answered, and when.
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::ops::Deref;
+use std::rc::Rc;
+
+use oncegate::ask::{CredentialChange, Told};
+use oncegate::filter::Order;
+use oncegate::key::KeyId;
+use oncegate::record::Millis;
+use oncegate::released::DELIVERY_MAX;
+
+use super::life::{Life, Ms, Phase, Token, View};
+use super::truth;
+use crate::world::{Cause, Event, Kind, Story};
+
+/// The promise that a history breaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rule {
+    /// A key is granted once within its life, unless a policy allows more.
+    GrantedOnce,
+    /// A wake grants nothing.
+    WakesGrantNothing,
+    /// What was given back is not granted to a late copy of its claim.
+    GivenBackIsGone,
+    /// Each grant lets the origin execute once, and nothing is executed without one.
+    ExecutedOncePerGrant,
+    /// Only the lease's holder ends a claim, and it can.
+    HolderEnds,
+    /// What is stored the origin has said, for as long as the route says.
+    StoredAsSaid,
+    /// A key is released only where nothing happened, or the origin's answer says so.
+    ReleasedForCause,
+    /// A key is in doubt only where something failed.
+    DoubtedForCause,
+    /// An answer is true of its key at some moment since it was asked.
+    TrueAnswer,
+    /// A replay has the stored reply's bytes.
+    SameBytes,
+    /// No answer crosses fingerprints, scopes or credentials.
+    NothingCrosses,
+    /// What says that it was stored is.
+    StoredBeforeSent,
+    /// Every request is answered, in bounded time.
+    Answered,
+    /// Who is willing to wait waits.
+    Waits,
+    /// Retry-After is at least 1 s and never past the lease's end.
+    RetryAfter,
+    /// Nothing outlives its expiry.
+    NothingLeft,
+}
+
+/// A broken promise, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Violation {
+    pub(crate) rule: Rule,
+    pub(crate) why: String,
+}
+
+pub(crate) fn broken(rule: Rule, why: impl Into<String>) -> Result<(), Violation> {
+    Err(Violation { rule, why: why.into() })
+}
+
+#[derive(Clone, Default)]
+pub(crate) struct Judge {
+    pub(super) now: Ms,
+    pub(super) lives: BTreeMap<KeyId, Life>,
+    /// Everybody's, answered or not.
+    pub(super) orders: BTreeMap<Story, Sent>,
+    pub(super) open: BTreeMap<Story, Open>,
+    pub(super) grants: BTreeMap<Token, Grant>,
+    pub(super) given_back: BTreeMap<Token, Ms>,
+    /// Faults so far.
+    pub(super) troubles: u32,
+    /// Time that passed although something else could have happened.
+    pub(super) delayed: Ms,
+}
+
+/// A request that has no answer yet.
+#[derive(Clone)]
+pub(crate) struct Open {
+    pub(super) order: Sent,
+    pub(super) sent: Ms,
+    pub(super) delayed: Ms,
+    pub(super) troubled: bool,
+    /// What could be said of its key since it was sent, each with the fingerprint that it had.
+    pub(super) views: Vec<([u8; 32], View)>,
+    /// The same operation was live under another credential meanwhile.
+    pub(super) kindred: bool,
+    /// The lease that it was granted last.
+    pub(super) lease: Option<Token>,
+    /// It was told that its request was never handed over.
+    pub(super) refused: bool,
+    pub(super) probed: Vec<(u16, Vec<u8>)>,
+}
+
+/// What was sent.
+#[derive(Clone)]
+pub(crate) struct Sent(Rc<Order>);
+
+impl Deref for Sent {
+    type Target = Order;
+    fn deref(&self) -> &Order {
+        &self.0
+    }
+}
+
+#[derive(Clone)]
+pub(crate) struct Grant {
+    pub(super) story: Story,
+    pub(super) run: Token,
+    pub(super) attempt: u32,
+    pub(super) until: Ms,
+    pub(super) troubles: u32,
+    /// What the origin said to it; none of it if that was no answer.
+    pub(super) executed: Option<Option<(u16, Vec<u8>)>>,
+    pub(super) released: bool,
+}
+
+impl Judge {
+    /// Takes notice of the next event.
+    pub(crate) fn hear(&mut self, at: Millis, event: &Event) -> Result<(), Violation> {
+        self.pass(at.0);
+        match event {
+            Event::Sent { story, order } => self.sent(*story, order),
+            Event::Asked { story, asked, told, absent } => {
+                self.asked(*story, asked, told.as_ref())?;
+                if *absent {
+                    self.trouble();
+                }
+            }
+            Event::Woken { told: Told::Granted(_), story } => {
+                return broken(Rule::WakesGrantNothing, format!("a wake granted a lease to {story}"));
+            }
+            Event::Executed { story, run, said } => return self.executed(*story, *run, said),
+            Event::Probed { story, said } => {
+                if let (Some(open), Ok(heard)) = (self.open.get_mut(story), said) {
+                    open.probed.push((heard.facts.status, heard.body.clone()));
+                }
+            }
+            Event::Failed { story, why: Cause::NeverSent, .. } => {
+                if let Some(open) = self.open.get_mut(story) {
+                    open.refused = true;
+                }
+            }
+            Event::Failed { why: Cause::Lost | Cause::Overloaded, .. } => self.trouble(),
+            Event::Crashed { story } => {
+                self.open.remove(story);
+                self.trouble();
+            }
+            Event::Left { story } => {
+                self.open.remove(story);
+            }
+            Event::Reset => {
+                self.given_back.clear();
+                self.trouble();
+            }
+            Event::Delayed { from } => {
+                self.delayed += at.since(*from).0;
+                self.trouble();
+            }
+            Event::Swept { left } => return self.swept(left),
+            Event::Answered { story, answer } => {
+                let Some(open) = self.open.remove(story) else { return Ok(()) };
+                let grant = open.lease.and_then(|lease| self.grants.get(&lease));
+                let troubled = open.troubled || grant.is_some_and(|g| g.troubles < self.troubles);
+                truth::of(answer, &open, grant, troubled, self.now)?;
+                return self.in_time(*story, &open);
+            }
+            Event::Quiet => {
+                if let Some(story) = self.open.keys().next() {
+                    return broken(Rule::Answered, format!("{story} is never answered"));
+                }
+            }
+            Event::Woken { .. } | Event::Calls { .. } | Event::Hears { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// Time passes; what changes by itself meanwhile could have been said of it.
+    fn pass(&mut self, to: Ms) {
+        while self.now < to {
+            let keys = self.open.values().map(|open| open.order.key);
+            let marks = keys.filter_map(|key| self.lives.get(&key)?.next(self.now));
+            self.now = marks.min().map_or(to, |mark| mark.min(to));
+            let Self { open, lives, now, .. } = self;
+            for open in open.values_mut() {
+                open.look(lives, *now);
+            }
+        }
+    }
+
+    fn trouble(&mut self) {
+        self.troubles += 1;
+        for open in self.open.values_mut() {
+            open.troubled = true;
+        }
+    }
+
+    fn sent(&mut self, story: Story, order: &Rc<Order>) {
+        let mut open = Open {
+            order: Sent(Rc::clone(order)),
+            sent: self.now,
+            delayed: self.delayed,
+            troubled: false,
+            views: Vec::new(),
+            kindred: false,
+            lease: None,
+            refused: false,
+            probed: Vec::new(),
+        };
+        open.look(&self.lives, self.now);
+        self.orders.insert(story, open.order.clone());
+        self.open.insert(story, open);
+    }
+
+    /// The life of a key has changed: whoever asks for it may hear so.
+    pub(super) fn changed(&mut self, key: KeyId) {
+        let Self { open, lives, now, .. } = self;
+        let same_key = |open: &&mut Open| open.order.key.key_half() == key.key_half();
+        for open in open.values_mut().filter(same_key) {
+            open.look(lives, *now);
+        }
+    }
+
+    fn asked(
+        &mut self,
+        story: Story,
+        asked: &Kind,
+        told: Option<&Told<Vec<u8>>>,
+    ) -> Result<(), Violation> {
+        let now = self.now;
+        let Some(key) = self.orders.get(&story).map(|order| order.key) else { return Ok(()) };
+        let life = self.lives.entry(key).or_default();
+        match (asked, told) {
+            (Kind::Claim { lease, .. }, Some(Told::Granted(run))) => {
+                return self.granted(story, *lease, *run);
+            }
+            (Kind::Claim { .. } | Kind::Look, Some(Told::InFlight { retry_after_s })) => {
+                let Phase::Running(hold) = life.at(now) else {
+                    return broken(Rule::TrueAnswer, "told in flight, but nothing is");
+                };
+                let at_most = ((hold.until - now) / 1000).max(1);
+                if *retry_after_s < 1 || *retry_after_s > at_most {
+                    let why = format!("Retry-After {retry_after_s}, but 1 to {at_most} is true");
+                    return broken(Rule::RetryAfter, why);
+                }
+            }
+            (Kind::Claim { .. }, Some(Told::InDoubt { .. })) => {
+                if let Phase::Doubt(doubt) = life.at(now)
+                    && !doubt.was_said
+                    && self.grants[&doubt.hold.lease].troubles == self.troubles
+                {
+                    return broken(Rule::DoubtedForCause, "nothing failed since its grant");
+                }
+            }
+            (Kind::Settle { lease, status, body }, Some(Told::Kept(Some(expires)))) => {
+                return self.settled(story, key, lease.0, (*status, body), expires.0);
+            }
+            (Kind::Release(lease), Some(told @ (Told::Kept(_) | Told::Stale))) => {
+                self.given_back.retain(|_, at| now - *at <= DELIVERY_MAX.0);
+                self.given_back.insert(lease.0, now);
+                return if *told == Told::Stale {
+                    self.refused(key, lease.0)
+                } else {
+                    self.released(story, key, lease.0)
+                };
+            }
+            (Kind::Doubt(lease), Some(Told::Kept(_))) => {
+                if life.held(lease.0, now).is_none() {
+                    return broken(Rule::HolderEnds, "a doubt counts under another's lease");
+                }
+                life.doubt(now);
+                self.changed(key);
+            }
+            (Kind::Settle { lease, .. } | Kind::Doubt(lease), Some(Told::Stale)) => {
+                return self.refused(key, lease.0);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+impl Hash for Judge {
+    /// All that a later judgement depends on, and no more. What was sent is told by the numbers.
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        self.lives.hash(hasher);
+        for (story, open) in &self.open {
+            (story, open.sent, self.delayed - open.delayed, open.troubled).hash(hasher);
+            (open.kindred, open.lease, open.refused, &open.probed).hash(hasher);
+            // A set, whose order is that of the views' own digests.
+            let digest = |view: &([u8; 32], View)| {
+                let mut hasher = DefaultHasher::new();
+                view.hash(&mut hasher);
+                hasher.finish()
+            };
+            let mut views: Vec<_> = open.views.iter().map(digest).collect();
+            views.sort_unstable();
+            views.hash(hasher);
+        }
+        for (lease, grant) in &self.grants {
+            let Grant { story, run, attempt, until, troubles, executed, released } = grant;
+            (lease, story, run, attempt, until, executed, released).hash(hasher);
+            (*troubles == self.troubles).hash(hasher);
+        }
+        let late = self.given_back.iter().filter(|(_, at)| self.now - **at <= DELIVERY_MAX.0);
+        late.for_each(|back| back.hash(hasher));
+    }
+}
+
+impl Open {
+    /// Takes a look at its key.
+    fn look(&mut self, lives: &BTreeMap<KeyId, Life>, now: Ms) {
+        let key = self.order.key;
+        let life = lives.get(&key);
+        let view = life.map_or(View::Free, |life| life.view(now));
+        let seen = (life.map_or([0; 32], |life| life.print), view);
+        if !self.views.contains(&seen) {
+            self.views.push(seen);
+        }
+        self.kindred |= kindred(lives, &self.order, now);
+    }
+}
+
+/// Whether the same operation is live under another credential.
+pub(super) fn kindred(lives: &BTreeMap<KeyId, Life>, order: &Order, now: Ms) -> bool {
+    let [mut first, mut last] = [order.key; 2];
+    first.0[16..].fill(0);
+    last.0[16..].fill(0xff);
+    let live = |(key, life): (&KeyId, &Life)| {
+        *key != order.key && life.kin == order.claim.about.kin.0 && life.view(now) != View::Free
+    };
+    order.route.credential_change == CredentialChange::Refuse
+        && lives.range(first..=last).any(live)
+}

@@ -1,0 +1,191 @@
+//! What the history says of one key: who holds it, what is stored, what is doubted, at any moment.
+//!
+//! Written from the contract (1.5 to 1.7), not from the product: it keeps nothing but what was said, by
+//! whom, and for how long that holds.
+
+use std::rc::Rc;
+
+use oncegate::record::Terms;
+
+/// Milliseconds of the Ledger's clock.
+pub(crate) type Ms = u64;
+/// A lease, or the id of a run.
+pub(crate) type Token = [u8; 16];
+
+/// A key from the first grant until it is forgotten.
+#[derive(Clone, Debug, Hash, Default)]
+pub(crate) struct Life {
+    pub(crate) print: [u8; 32],
+    pub(crate) kin: Token,
+    pub(crate) phase: Phase,
+}
+
+#[derive(Clone, Debug, Hash, Default)]
+pub(crate) enum Phase {
+    #[default]
+    Free,
+    Running(Rc<Hold>),
+    Stored(Rc<Stored>),
+    Doubt(Rc<Doubt>),
+}
+
+/// A granted claim.
+#[derive(Clone, Debug, Hash)]
+pub(crate) struct Hold {
+    pub(crate) lease: Token,
+    pub(crate) run: Token,
+    pub(crate) attempt: u32,
+    pub(crate) until: Ms,
+    pub(crate) ttl: Ms,
+    pub(crate) tombstone: Ms,
+    pub(crate) doubt_ttl: Ms,
+    /// What it found, and what its release puts back.
+    pub(crate) found: Phase,
+}
+
+/// A reply that was stored.
+#[derive(Clone, Debug, Hash, PartialEq, Eq)]
+pub(crate) struct Stored {
+    pub(crate) lease: Token,
+    pub(crate) status: u16,
+    pub(crate) body: Vec<u8>,
+    pub(crate) expires: Ms,
+    pub(crate) gone: Ms,
+}
+
+/// A claim of which nobody knows what came.
+#[derive(Clone, Debug, Hash)]
+pub(crate) struct Doubt {
+    pub(crate) hold: Hold,
+    /// Its holder may still end it.
+    pub(crate) can_end: bool,
+    pub(crate) closes: Ms,
+    pub(crate) gone: Ms,
+    /// Somebody said so; else its lease ran out.
+    pub(crate) was_said: bool,
+}
+
+/// What a client can be told of a key at one moment.
+#[derive(Clone, Debug, Hash, PartialEq, Eq)]
+pub(crate) enum View {
+    Free,
+    Running,
+    Stored(Rc<Stored>),
+    Expired,
+    Doubt,
+    Closed,
+}
+
+impl Life {
+    /// As it is at a moment, time having passed.
+    pub(crate) fn at(&self, now: Ms) -> Phase {
+        match &self.phase {
+            Phase::Running(hold) if hold.until <= now => {
+                let doubt = Doubt::of(Hold::clone(hold), false);
+                if doubt.gone <= now { Phase::Free } else { Phase::Doubt(Rc::new(doubt)) }
+            }
+            Phase::Stored(stored) if stored.gone <= now => Phase::Free,
+            Phase::Doubt(doubt) if doubt.gone <= now => Phase::Free,
+            phase => phase.clone(),
+        }
+    }
+
+    pub(crate) fn view(&self, now: Ms) -> View {
+        match self.at(now) {
+            Phase::Free => View::Free,
+            Phase::Running(_) => View::Running,
+            Phase::Stored(stored) if stored.expires <= now => View::Expired,
+            Phase::Stored(stored) => View::Stored(stored),
+            Phase::Doubt(doubt) if doubt.closes <= now => View::Closed,
+            Phase::Doubt(_) => View::Doubt,
+        }
+    }
+
+    /// The next moment at which it changes by itself.
+    pub(crate) fn next(&self, now: Ms) -> Option<Ms> {
+        let marks = match self.at(now) {
+            Phase::Free => return None,
+            Phase::Running(hold) => [hold.until; 2],
+            Phase::Stored(stored) => [stored.expires, stored.gone],
+            Phase::Doubt(doubt) => [doubt.closes, doubt.gone],
+        };
+        marks.into_iter().filter(|mark| *mark > now).min()
+    }
+
+    /// The claim that a lease may still end.
+    pub(crate) fn held(&self, lease: Token, now: Ms) -> Option<Rc<Hold>> {
+        match self.at(now) {
+            Phase::Running(hold) if hold.lease == lease => Some(hold),
+            Phase::Doubt(doubt)
+                if doubt.hold.lease == lease && doubt.can_end && now < doubt.closes =>
+            {
+                Some(Rc::new(doubt.hold.clone()))
+            }
+            _ => None,
+        }
+    }
+
+    pub(crate) fn doubt(&mut self, now: Ms) {
+        if let Phase::Running(hold) = self.at(now) {
+            self.phase = Phase::Doubt(Rc::new(Doubt::of(Hold::clone(&hold), true)));
+        }
+    }
+
+    pub(crate) fn settle(&mut self, hold: &Hold, status: u16, body: Vec<u8>, now: Ms) {
+        let expires = now + hold.ttl;
+        let gone = expires + hold.tombstone;
+        let stored = Stored { lease: hold.lease, status, body, expires, gone };
+        self.phase = Phase::Stored(Rc::new(stored));
+    }
+
+    /// A release puts back what the claim found. Where the latest attempt was in doubt already, the
+    /// earlier one still is, but nobody is at it any more.
+    pub(crate) fn release(&mut self, now: Ms) {
+        self.phase = match self.at(now) {
+            Phase::Running(hold) => hold.found.clone(),
+            Phase::Doubt(doubt) => match &doubt.hold.found {
+                Phase::Doubt(_) => {
+                    let mut left = Doubt::clone(&doubt);
+                    left.can_end = false;
+                    left.hold.until = left.hold.until.min(now);
+                    Phase::Doubt(Rc::new(left))
+                }
+                found => found.clone(),
+            },
+            phase => phase,
+        };
+    }
+}
+
+impl Hold {
+    pub(crate) fn new(lease: Token, now: Ms, terms: &Terms) -> Self {
+        Self {
+            lease,
+            run: lease,
+            attempt: 1,
+            until: now + terms.lease.0,
+            ttl: terms.ttl.0,
+            tombstone: terms.tombstone.0,
+            doubt_ttl: terms.doubt_ttl.0,
+            found: Phase::Free,
+        }
+    }
+}
+
+impl Doubt {
+    fn of(mut hold: Hold, was_said: bool) -> Self {
+        let mut closes = hold.until + hold.doubt_ttl;
+        if let Phase::Doubt(earlier) = &hold.found {
+            closes = closes.max(earlier.closes);
+            // Of the doubts before it only the latest counts, and what the first run found.
+            if let Phase::Doubt(_) = &earlier.hold.found {
+                hold.found = earlier.hold.found.clone();
+            }
+        }
+        let gone = closes + hold.tombstone.max(CLOSED_KEPT);
+        Self { hold, can_end: true, closes, gone, was_said }
+    }
+}
+
+/// How long a closed doubt goes on to answer 410 at the least: 90 days.
+const CLOSED_KEPT: Ms = 90 * 24 * 60 * 60 * 1000;

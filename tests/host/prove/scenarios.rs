@@ -1,0 +1,148 @@
+//! What is explored: requests under one key, the rules of their route, and what the origin does.
+
+use oncegate::ask::CredentialChange;
+use oncegate::filter::Order;
+use oncegate::key::KeyId;
+use oncegate::outcome::Failure;
+use oncegate::record::{Claim, Millis, Strategy};
+use oncegate::route::{Doubtful, Route};
+
+use crate::filter::by;
+use crate::make::{self, days, s};
+use crate::world::{Planted, Scripted, World, heard};
+
+/// Requests and an origin.
+#[derive(Clone)]
+pub(crate) struct Scenario {
+    pub(crate) name: &'static str,
+    pub(crate) route: Route,
+    /// The requests, in the order in which they are sent.
+    pub(crate) orders: Vec<Order>,
+    pub(crate) origin: Vec<Scripted>,
+    pub(crate) probes: Vec<Scripted>,
+    /// So long after a first request of the same key, which had a good day, everything begins.
+    pub(crate) after: Option<Millis>,
+    pub(crate) planted: Option<Planted>,
+}
+
+impl Scenario {
+    /// So many requests of the default route; an origin that says 201 after a second.
+    pub(crate) fn new(name: &'static str, requests: u8) -> Self {
+        let paid = |n| (s(1), Ok(heard(201, &format!("paid {n}"))));
+        Self {
+            name,
+            route: make::route(),
+            orders: Vec::new(),
+            origin: (1..=5).map(paid).collect(),
+            probes: Vec::new(),
+            after: None,
+            planted: None,
+        }
+        .requests(requests)
+    }
+
+    pub(crate) fn route(mut self, change: impl FnOnce(&mut Route)) -> Self {
+        change(&mut self.route);
+        let count = self.orders.len();
+        self.requests(u8::try_from(count).unwrap())
+    }
+
+    fn requests(mut self, count: u8) -> Self {
+        self.orders = (1..=count).map(|lease| by(&self.route, lease)).collect();
+        self
+    }
+
+    /// The origin does this first.
+    pub(crate) fn origin(mut self, first: &[Scripted]) -> Self {
+        self.origin.splice(..first.len(), first.iter().cloned());
+        self
+    }
+
+    pub(crate) fn probes(mut self, said: &Scripted) -> Self {
+        self.probes = vec![said.clone(); 8];
+        self
+    }
+
+    pub(crate) fn after(mut self, span: Millis) -> Self {
+        self.after = Some(span);
+        self
+    }
+
+    pub(crate) fn order(mut self, at: usize, change: impl FnOnce(&mut Order)) -> Self {
+        change(&mut self.orders[at]);
+        self
+    }
+
+    pub(crate) fn planted(mut self, planted: Planted) -> Self {
+        self.planted = Some(planted);
+        self
+    }
+
+    /// One more try of the first request.
+    pub(crate) fn retry(&self, number: u8) -> Order {
+        let lease = make::lease(0xd0 + number);
+        let first = self.orders[0].clone();
+        Order { claim: Claim { lease, ..first.claim }, ..first }
+    }
+
+    pub(crate) fn world(&self) -> World {
+        let mut world = World::with(self.planted);
+        world.origin(self.origin.iter().cloned());
+        world.probes(self.probes.iter().cloned());
+        if let Some(span) = self.after {
+            world.send(self.retry(0));
+            world.run();
+            world.run_for(span);
+        }
+        world
+    }
+}
+
+/// Each with how many faults it is explored in `npm test`, and at night.
+pub(crate) fn all() -> Vec<(Scenario, u32, u32)> {
+    let new = Scenario::new;
+    let unknown = (s(1), Err(Failure::Unknown));
+    let says = |status: u16| (s(1), Ok(heard(status, &format!("said {status}"))));
+    let late = (s(70), Ok(heard(201, "late")));
+    let never = (crate::world::NEVER, Err(Failure::Unknown));
+    let fail = |route: &mut Route| route.on_duplicate = Strategy::Fail;
+    let again = |route: &mut Route| route.on_duplicate = Strategy::FailOnRunning;
+    let retry = |route: &mut Route| route.on_in_doubt = Doubtful::Retry;
+    let probe = |route: &mut Route| {
+        route.on_in_doubt = Doubtful::Probe;
+        route.probe = Some("/{key}".to_owned());
+    };
+    let other_print = |order: &mut Order| order.claim.about.fingerprint = make::fingerprint(2);
+    let other_scope = |order: &mut Order| order.key = KeyId::new(&make::key("k"), [2; 16]);
+    let other_caller = |change: CredentialChange| {
+        move |route: &mut Route| route.credential_change = change
+    };
+    vec![
+        (new("default, 2", 2), 2, 3),
+        (new("default, 3", 3), 1, 2),
+        (new("default, 3: released, 429", 3).origin(&[says(429)]), 1, 2),
+        (new("default: in doubt, 502", 2).origin(&[says(502)]), 1, 2),
+        (new("default: in doubt, connection lost", 2).origin(&[unknown.clone()]), 1, 2),
+        (new("default: an answer after the timeout", 2).origin(&[late.clone()]), 1, 2),
+        (new("default: a refusal after the timeout", 2).origin(&[(s(70), Ok(heard(404, "late")))]), 1, 2),
+        (new("default: no answer ever", 2).origin(&[never]), 1, 2),
+        (new("fail", 3).route(fail), 1, 2),
+        (new("fail on running", 3).route(again), 1, 1),
+        (new("fail on running, then 429", 2).route(again).origin(&[says(201), says(429)]).after(s(9)), 1, 2),
+        (new("fail on running, then in doubt", 2).route(again).origin(&[says(201), unknown.clone()]).after(s(9)), 1, 2),
+        (new("wait 0", 3).route(|route| route.wait = Millis(0)), 1, 2),
+        (new("retry: in doubt, then 201", 2).route(retry).origin(&[unknown.clone()]).after(s(74)), 1, 2),
+        (new("retry: in doubt, then 429", 2).route(retry).origin(&[unknown.clone(), says(429)]).after(s(75)), 1, 2),
+        (new("retry: late", 2).route(retry).origin(&[late]), 1, 2),
+        (new("probe: 404", 2).route(probe).origin(&[unknown.clone()]).probes(&says(404)).after(s(140)), 1, 2),
+        (new("probe: 404, but too early", 2).route(probe).origin(&[unknown.clone()]).probes(&says(404)).after(s(80)), 1, 2),
+        (new("probe: 200", 2).route(probe).origin(&[unknown.clone()]).probes(&says(200)).after(s(9)), 1, 2),
+        (new("probe: 500", 2).route(probe).origin(&[unknown]).probes(&says(500)).after(s(140)), 1, 2),
+        (new("two fingerprints", 2).order(1, other_print), 1, 2),
+        (new("two fingerprints, released", 2).order(1, other_print).origin(&[says(429)]), 1, 2),
+        (new("two scopes", 2).route(other_caller(CredentialChange::Forward)).order(1, other_scope), 1, 2),
+        (new("two credentials", 2).order(1, other_scope), 1, 2),
+        (new("tombstone", 2).route(|route| route.tombstone = days(1)), 1, 2),
+        (new("tombstone, fail on running", 2).route(again).route(|route| route.tombstone = days(1)), 1, 2),
+    ]
+}

@@ -1,0 +1,170 @@
+//! Whether an answer is true: of its key, at some moment between the request and its answer.
+
+use oncegate::answer::{Answer as Answered, Status};
+use oncegate::ask::Replay;
+use oncegate::problem::{Code, Problem};
+use oncegate::record::{Millis, Strategy};
+use oncegate::reply::Kept;
+
+use super::grants::Meaning;
+use super::judge::{Grant, Open, Rule, Violation, broken};
+use super::life::{Ms, Stored, View};
+use crate::world::{Answer, Heard};
+
+/// What an answer is held against: the request, its grant if it had one, whether anything has failed
+/// since, the time.
+pub(super) fn of(
+    answer: &Answer,
+    open: &Open,
+    grant: Option<&Grant>,
+    troubled: bool,
+    now: Ms,
+) -> Result<(), Violation> {
+    match answer {
+        Answered::Stored(replay) => replayed(replay, open),
+        Answered::Heard(heard, status, expires) => {
+            self::heard(heard, *status, *expires, open, grant, troubled)
+        }
+        Answered::Problem(problem, _) => refused(problem, open, grant, troubled, now),
+    }
+}
+
+impl Open {
+    fn has_same_print(&self, print: &[u8; 32]) -> bool {
+        *print == self.order.claim.about.fingerprint.0
+    }
+
+    /// Its key could be seen so, under its fingerprint.
+    fn saw(&self, is: impl Fn(&View) -> bool) -> bool {
+        self.views.iter().any(|(print, view)| self.has_same_print(print) && is(view))
+    }
+
+    fn saw_stored(&self, is: impl Fn(&Stored) -> bool) -> bool {
+        self.saw(|view| matches!(view, View::Stored(stored) if is(stored)))
+    }
+}
+
+fn replayed(replay: &Replay<Vec<u8>>, open: &Open) -> Result<(), Violation> {
+    let same = |stored: &Stored| {
+        stored.status == replay.reply.status
+            && stored.body == replay.body
+            && stored.expires == replay.expires.0
+    };
+    if open.saw_stored(same) {
+        if open.order.claim.strategy != Strategy::ReturnExisting && open.lease.is_none() {
+            return broken(Rule::TrueAnswer, "a replay to one who asked for none");
+        }
+        return Ok(());
+    }
+    let other = |(_, view): &([u8; 32], View)| matches!(view, View::Stored(stored) if same(stored));
+    if open.views.iter().any(other) {
+        return broken(Rule::NothingCrosses, "a replay to another fingerprint");
+    }
+    match open.saw_stored(|_| true) {
+        true => broken(Rule::SameBytes, "a replay of other bytes than those that are stored"),
+        false => broken(Rule::TrueAnswer, "a replay where nothing is stored, or no longer"),
+    }
+}
+
+fn heard(
+    heard: &Heard,
+    status: Status,
+    expires: Option<Millis>,
+    open: &Open,
+    grant: Option<&Grant>,
+    troubled: bool,
+) -> Result<(), Violation> {
+    let Some(grant) = grant else {
+        return broken(Rule::TrueAnswer, "an answer of the origin without a grant");
+    };
+    let said = grant.executed.clone().flatten();
+    if said != Some((heard.facts.status, heard.body.clone())) {
+        return broken(Rule::SameBytes, "an answer that the origin did not give");
+    }
+    let is_true = match status {
+        Status::Executed => {
+            let kept = |stored: &Stored| {
+                Some(stored.lease) == open.lease
+                    && stored.status == heard.facts.status
+                    && (heard.kept == Kept::StatusOnly || stored.body == heard.body)
+                    && expires.is_none_or(|expires| expires.0 == stored.expires)
+            };
+            if !open.saw_stored(kept) {
+                return broken(Rule::StoredBeforeSent, "executed, but its reply is not stored");
+            }
+            true
+        }
+        Status::Released => grant.released,
+        Status::Unknown => troubled || Meaning::of(heard.facts.status) == Meaning::InDoubt,
+        Status::Replayed | Status::Joined => false,
+    };
+    match is_true {
+        true => Ok(()),
+        false => broken(Rule::TrueAnswer, format!("{} is not true", status.as_str())),
+    }
+}
+
+fn refused(
+    problem: &Problem,
+    open: &Open,
+    grant: Option<&Grant>,
+    troubled: bool,
+    now: Ms,
+) -> Result<(), Violation> {
+    let claim = &open.order.claim;
+    if problem.code.should_retry() != problem.retry_after_s.is_some_and(|seconds| seconds >= 1) {
+        return broken(Rule::RetryAfter, "a problem that passes has no Retry-After");
+    }
+    let is_true = match problem.code {
+        Code::InFlight => {
+            let longest = claim.terms.lease.0 / 1000;
+            if problem.retry_after_s.is_some_and(|seconds| seconds > longest) {
+                return broken(Rule::RetryAfter, "it is longer than any lease");
+            }
+            let waits = claim.strategy == Strategy::ReturnExisting && open.lease.is_none();
+            if waits && now - open.sent < claim.wait.0 {
+                return broken(Rule::Waits, format!("after {} ms only", now - open.sent));
+            }
+            open.saw(|view| *view == View::Running)
+        }
+        Code::AlreadyExecuted => {
+            claim.strategy == Strategy::Fail && open.saw_stored(|_| true)
+        }
+        Code::OutcomeUnknown if problem.status == 409 => open.saw(|view| *view == View::Doubt),
+        Code::OutcomeUnknown => grant.is_some(),
+        Code::KeyExpired => open.saw(|view| matches!(view, View::Expired | View::Closed)),
+        Code::KeyReused => open
+            .views
+            .iter()
+            .any(|(print, view)| !open.has_same_print(print) && *view != View::Free),
+        Code::CredentialChanged => open.kindred,
+        Code::OriginUnreachable => open.refused,
+        Code::StoreUnavailable => troubled,
+        Code::ReplyNotStored => open.saw_stored(|stored| stored.body.is_empty()),
+        Code::KeyMissing
+        | Code::KeyInvalid
+        | Code::StrategyInvalid
+        | Code::Misconfigured
+        | Code::RequestTooLarge => false,
+    };
+    match is_true {
+        true => Ok(()),
+        false => {
+            let views: Vec<_> = open.views.iter().map(|(_, view)| word(view)).collect();
+            let why = format!("{}, but the key was {}", problem.code.as_str(), views.join(", then "));
+            broken(Rule::TrueAnswer, why)
+        }
+    }
+}
+
+fn word(view: &View) -> &'static str {
+    match view {
+        View::Free => "free",
+        View::Running => "running",
+        View::Stored(_) => "stored",
+        View::Expired => "expired",
+        View::Doubt => "in doubt",
+        View::Closed => "closed",
+    }
+}
+
