@@ -119,7 +119,7 @@ impl Judge {
             };
         };
         let said = self.grants.get(&lease).and_then(|grant| grant.executed.clone()).flatten();
-        let probed = self.open.get(&story).map_or(&[][..], |open| &open.probed);
+        let probed = self.probed.get(&story).map_or(&[][..], Vec::as_slice);
         let is_said = said.is_some_and(|said| said == (status, body.to_owned()))
             || probed.iter().any(|said| *said == (200, body.to_owned()) && status == 200);
         if !is_said {
@@ -145,10 +145,10 @@ impl Judge {
             let why = format!("{story} releases with a lease that is not its: {}", word(&life.at(now)));
             return broken(Rule::HolderEnds, why);
         };
-        let nothing_is_known = |open: &Open| {
-            let asked = open.probed.iter().any(|(status, _)| *status == 404);
-            asked && now >= hold.until + open.order.route.probe_after.0
-        };
+        let probed = self.probed.get(&story).map_or(&[][..], Vec::as_slice);
+        let probe_after = self.orders[&story].route.probe_after.0;
+        let found_nothing = probed.iter().any(|(status, _)| *status == 404);
+        let by_probe = found_nothing && now >= hold.until + probe_after;
         let Some(grant) = self.grants.get_mut(&lease) else {
             return broken(Rule::HolderEnds, "a release of what was never granted");
         };
@@ -157,7 +157,7 @@ impl Judge {
             Some(Some((status, _))) => Meaning::of(*status) == Meaning::Release,
             Some(None) => false,
         };
-        if !has_cause && !self.open.get(&story).is_some_and(nothing_is_known) {
+        if !has_cause && !by_probe {
             let why = format!("{story} releases what the origin may have done");
             return broken(Rule::ReleasedForCause, why);
         }

@@ -74,6 +74,8 @@ pub(crate) struct Judge {
     pub(super) open: BTreeMap<Story, Open>,
     pub(super) grants: BTreeMap<Token, Grant>,
     pub(super) given_back: BTreeMap<Token, Ms>,
+    /// What each request's probes said.
+    pub(super) probed: BTreeMap<Story, Vec<(u16, Vec<u8>)>>,
     /// Faults so far.
     pub(super) troubles: u32,
     /// Time that passed although something else could have happened.
@@ -95,7 +97,6 @@ pub(crate) struct Open {
     pub(super) lease: Option<Token>,
     /// It was told that its request was never handed over.
     pub(super) refused: bool,
-    pub(super) probed: Vec<(u16, Vec<u8>)>,
 }
 
 /// What was sent.
@@ -138,8 +139,9 @@ impl Judge {
             }
             Event::Executed { story, run, said } => return self.executed(*story, *run, said),
             Event::Probed { story, said } => {
-                if let (Some(open), Ok(heard)) = (self.open.get_mut(story), said) {
-                    open.probed.push((heard.facts.status, heard.body.clone()));
+                if let Ok(heard) = said {
+                    let said = (heard.facts.status, heard.body.clone());
+                    self.probed.entry(*story).or_default().push(said);
                 }
             }
             Event::Failed { story, why: Cause::NeverSent, .. } => {
@@ -211,7 +213,6 @@ impl Judge {
             kindred: false,
             lease: None,
             refused: false,
-            probed: Vec::new(),
         };
         open.look(&self.lives, self.now);
         self.orders.insert(story, open.order.clone());
@@ -290,9 +291,10 @@ impl Hash for Judge {
     /// All that a later judgement depends on, and no more. What was sent is told by the numbers.
     fn hash<H: Hasher>(&self, hasher: &mut H) {
         self.lives.hash(hasher);
+        self.probed.hash(hasher);
         for (story, open) in &self.open {
             (story, open.sent, self.delayed - open.delayed, open.troubled).hash(hasher);
-            (open.kindred, open.lease, open.refused, &open.probed).hash(hasher);
+            (open.kindred, open.lease, open.refused).hash(hasher);
             // A set, whose order is that of the views' own digests.
             let digest = |view: &([u8; 32], View)| {
                 let mut hasher = DefaultHasher::new();

@@ -23,7 +23,7 @@ pub(super) fn of(
     match answer {
         Answered::Stored(replay) => replayed(replay, open),
         Answered::Heard(heard, status, expires) => {
-            self::heard(heard, *status, *expires, open, grant, troubled)
+            self::heard(heard, (*status, *expires), open, grant, troubled, now)
         }
         Answered::Problem(problem, _) => refused(problem, open, grant, troubled, now),
     }
@@ -68,11 +68,11 @@ fn replayed(replay: &Replay<Vec<u8>>, open: &Open) -> Result<(), Violation> {
 
 fn heard(
     heard: &Heard,
-    status: Status,
-    expires: Option<Millis>,
+    (status, expires): (Status, Option<Millis>),
     open: &Open,
     grant: Option<&Grant>,
     troubled: bool,
+    now: Ms,
 ) -> Result<(), Violation> {
     let Some(grant) = grant else {
         return broken(Rule::TrueAnswer, "an answer of the origin without a grant");
@@ -94,7 +94,9 @@ fn heard(
             }
             true
         }
-        Status::Released => grant.released,
+        // Past its lease a Worker cannot tell whether its release, repeated, came first or too late; that
+        // its own attempt did nothing is true all the same.
+        Status::Released => grant.released || grant.until <= now,
         Status::Unknown => troubled || Meaning::of(heard.facts.status) == Meaning::InDoubt,
         Status::Replayed | Status::Joined => false,
     };
