@@ -185,3 +185,8 @@ pub(crate) fn cases(cases: u32) -> Config {
     let cases = std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(cases);
     Config { failure_persistence: None, ..Config::with_cases(cases) }
 }
+
+/// Whether the large form of a test is wanted.
+pub(crate) fn is_night() -> bool {
+    std::env::var("ONCEGATE_NIGHTLY").is_ok_and(|value| value == "1")
+}

@@ -6,5 +6,6 @@ mod explorer;
 mod grants;
 mod judge;
 mod life;
+mod planted;
 mod scenarios;
 mod truth;

@@ -64,22 +64,25 @@ struct At {
 /// Explores a scenario with so many faults. Depth first, which takes little memory; what is found is then
 /// sought again breadth first.
 pub(crate) fn explore(scenario: &Scenario, faults: u32) -> Found {
-    let found = search(scenario, faults, VecDeque::pop_back);
+    let found = search(scenario, faults, Order::Depth);
     if found.violation.is_some() { shortest(scenario, faults) } else { found }
 }
 
 /// The same breadth first: what is found is the shortest.
 pub(crate) fn shortest(scenario: &Scenario, faults: u32) -> Found {
-    search(scenario, faults, VecDeque::pop_front)
+    search(scenario, faults, Order::Breadth)
 }
 
-fn search(
-    scenario: &Scenario,
-    faults: u32,
-    next: fn(&mut VecDeque<At>) -> Option<At>,
-) -> Found {
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Order {
+    Depth,
+    Breadth,
+}
+
+fn search(scenario: &Scenario, faults: u32, order: Order) -> Found {
     let mut search = Search {
         scenario,
+        order,
         steps: vec![(0, Step::Send)],
         seen: HashSet::new(),
         ended: HashSet::new(),
@@ -88,12 +91,15 @@ fn search(
     let mut frontier = VecDeque::new();
     let mut violation = None;
     let judged = judge_news(&mut first.judge, &mut first.world);
-    let mut judged = judged.map_err(|broken| (0, broken, false));
+    let mut judged = judged.map_err(|broken| (0, broken, None));
     if judged.is_ok() {
         frontier.push_back(first);
     }
     while judged.is_ok()
-        && let Some(at) = next(&mut frontier)
+        && let Some(at) = match order {
+            Order::Depth => frontier.pop_back(),
+            Order::Breadth => frontier.pop_front(),
+        }
     {
         judged = search.follow(at, &mut frontier);
     }
@@ -105,14 +111,22 @@ fn search(
 
 struct Search<'a> {
     scenario: &'a Scenario,
-    /// Each step and the one before it.
+    order: Order,
+    /// Each step and the one before it; only where the shortest history is sought.
     steps: Vec<(usize, Step)>,
     seen: HashSet<u64>,
     ended: HashSet<u64>,
 }
 
-/// After which step, what, and whether it took an epilogue to see it.
-type Broken = (usize, Violation, bool);
+/// After which step, what, and which epilogue it took to see it.
+type Broken = (usize, Violation, Option<Alarm>);
+
+/// Whether the alarm comes before or after the try that is made at the same moment.
+#[derive(Clone, Copy)]
+enum Alarm {
+    Before,
+    After,
+}
 
 impl Search<'_> {
     fn follow(&mut self, at: At, frontier: &mut VecDeque<At>) -> Result<(), Broken> {
@@ -135,9 +149,11 @@ impl Search<'_> {
             if judged.is_ok() && !self.seen.insert(next.digest()) {
                 continue;
             }
-            next.place = self.steps.len();
-            self.steps.push((before, step));
-            judged.map_err(|broken| (next.place, broken, false))?;
+            if self.order == Order::Breadth {
+                next.place = self.steps.len();
+                self.steps.push((before, step));
+            }
+            judged.map_err(|broken| (next.place, broken, None))?;
             frontier.push_back(next);
         }
         Ok(())
@@ -162,14 +178,18 @@ impl Search<'_> {
         if !self.ended.insert(hasher.finish()) {
             return Ok(());
         }
-        let mut world = at.world.clone();
-        let mut judge = at.judge.clone();
-        let result = epilogue(&mut world, self.scenario, |world| judge_news(&mut judge, world));
-        result.map_err(|broken| (at.place, broken, true))
+        for alarm in [Alarm::Before, Alarm::After] {
+            let mut world = at.world.clone();
+            let mut judge = at.judge.clone();
+            let tell = |world: &mut World| judge_news(&mut judge, world);
+            epilogue(&mut world, self.scenario, alarm, tell)
+                .map_err(|broken| (at.place, broken, Some(alarm)))?;
+        }
+        Ok(())
     }
 
     /// The history that leads to a step, told line by line.
-    fn script(&self, place: usize, faults: u32, with_epilogue: bool) -> Vec<String> {
+    fn script(&self, place: usize, faults: u32, alarm: Option<Alarm>) -> Vec<String> {
         let mut steps = Vec::new();
         let mut place = place;
         while place != 0 {
@@ -192,8 +212,8 @@ impl Search<'_> {
             at.make(self.scenario, step);
             told = told.and_then(|()| tell(&mut at.world));
         }
-        if with_epilogue {
-            told = told.and_then(|()| epilogue(&mut at.world, self.scenario, tell));
+        if let Some(alarm) = alarm {
+            told = told.and_then(|()| epilogue(&mut at.world, self.scenario, alarm, tell));
         }
         match told {
             Ok(()) => lines.push("told again, the history breaks nothing".to_owned()),
@@ -337,11 +357,12 @@ fn landmarks(world: &World) -> impl Iterator<Item = Millis> {
     marks.collect::<Vec<_>>().into_iter().flatten()
 }
 
-/// One more try now, then just before and at each moment at which the record changes by itself, with the
-/// alarm before it; in between a good day.
+/// One more try now, then just before and at each moment at which the record changes by itself, each
+/// with an alarm; in between a good day.
 fn epilogue(
     world: &mut World,
     scenario: &Scenario,
+    alarm: Alarm,
     mut judge: impl FnMut(&mut World) -> Result<(), Violation>,
 ) -> Result<(), Violation> {
     let mut number = 0;
@@ -364,8 +385,16 @@ fn epilogue(
             if at > world.now() {
                 world.run_for(at.since(world.now()));
             }
-            world.take(Choice::Sweep);
-            retry(world, &mut judge)?;
+            match alarm {
+                Alarm::Before => {
+                    world.take(Choice::Sweep);
+                    retry(world, &mut judge)?;
+                }
+                Alarm::After => {
+                    retry(world, &mut judge)?;
+                    world.take(Choice::Sweep);
+                }
+            }
         }
     }
     // Whatever the last try left has its end too.

@@ -2,7 +2,7 @@
 //!
 //! It sees no record and no future: what was sent, asked, told, executed and answered, and when.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Deref;
 use std::rc::Rc;
@@ -74,6 +74,8 @@ pub(crate) struct Judge {
     pub(super) open: BTreeMap<Story, Open>,
     pub(super) grants: BTreeMap<Token, Grant>,
     pub(super) given_back: BTreeMap<Token, Ms>,
+    /// Who waits in the Ledger.
+    waiting: BTreeSet<Story>,
     /// What each request's probes said.
     pub(super) probed: BTreeMap<Story, Vec<(u16, Vec<u8>)>>,
     /// Faults so far.
@@ -125,13 +127,15 @@ pub(crate) struct Grant {
 impl Judge {
     /// Takes notice of the next event.
     pub(crate) fn hear(&mut self, at: Millis, event: &Event) -> Result<(), Violation> {
-        self.pass(at.0);
+        self.pass(at.0)?;
         match event {
             Event::Sent { story, order } => self.sent(*story, order),
             Event::Asked { story, asked, told, absent } => {
                 self.asked(*story, asked, told.as_ref())?;
                 if *absent {
                     self.trouble();
+                } else if told.is_none() {
+                    self.waiting.insert(*story);
                 }
             }
             Event::Woken { told: Told::Granted(_), story } => {
@@ -149,8 +153,12 @@ impl Judge {
                     open.refused = true;
                 }
             }
-            Event::Failed { why: Cause::Lost | Cause::Overloaded, .. } => self.trouble(),
+            Event::Failed { story, why: Cause::Lost | Cause::Overloaded, .. } => {
+                self.waiting.remove(story);
+                self.trouble();
+            }
             Event::Crashed { story } => {
+                self.waiting.remove(story);
                 self.open.remove(story);
                 self.trouble();
             }
@@ -159,6 +167,7 @@ impl Judge {
             }
             Event::Reset => {
                 self.given_back.clear();
+                self.waiting.clear();
                 self.trouble();
             }
             Event::Delayed { from } => {
@@ -170,7 +179,7 @@ impl Judge {
                 let Some(open) = self.open.remove(story) else { return Ok(()) };
                 let grant = open.lease.and_then(|lease| self.grants.get(&lease));
                 let troubled = open.troubled || grant.is_some_and(|g| g.troubles < self.troubles);
-                truth::of(answer, &open, grant, troubled, self.now)?;
+                truth::of(answer, &open, grant, &self.lives, troubled, self.now)?;
                 return self.in_time(*story, &open);
             }
             Event::Quiet => {
@@ -178,13 +187,19 @@ impl Judge {
                     return broken(Rule::Answered, format!("{story} is never answered"));
                 }
             }
-            Event::Woken { .. } | Event::Calls { .. } | Event::Hears { .. } => {}
+            Event::Woken { story, .. } => {
+                self.waiting.remove(story);
+            }
+            Event::Calls { .. } | Event::Hears { .. } => {}
         }
         Ok(())
     }
 
     /// Time passes; what changes by itself meanwhile could have been said of it.
-    fn pass(&mut self, to: Ms) {
+    fn pass(&mut self, to: Ms) -> Result<(), Violation> {
+        if self.now < to {
+            self.all_are_woken()?;
+        }
         while self.now < to {
             let keys = self.open.values().map(|open| open.order.key);
             let marks = keys.filter_map(|key| self.lives.get(&key)?.next(self.now));
@@ -193,6 +208,19 @@ impl Judge {
             for open in open.values_mut() {
                 open.look(lives, *now);
             }
+        }
+        Ok(())
+    }
+
+    /// Whoever waits for a claim that has been ended is woken at once.
+    fn all_are_woken(&self) -> Result<(), Violation> {
+        let ended = |story: &&Story| {
+            let life = self.lives.get(&self.orders[story].key);
+            !life.is_some_and(|life| matches!(life.phase, Phase::Running(_)))
+        };
+        match self.waiting.iter().find(ended) {
+            Some(story) => broken(Rule::Waits, format!("{story} waits on, and for nothing")),
+            None => Ok(()),
         }
     }
 
@@ -291,7 +319,7 @@ impl Hash for Judge {
     /// All that a later judgement depends on, and no more. What was sent is told by the numbers.
     fn hash<H: Hasher>(&self, hasher: &mut H) {
         self.lives.hash(hasher);
-        self.probed.hash(hasher);
+        (&self.probed, &self.waiting).hash(hasher);
         for (story, open) in &self.open {
             (story, open.sent, self.delayed - open.delayed, open.troubled).hash(hasher);
             (open.kindred, open.lease, open.refused).hash(hasher);

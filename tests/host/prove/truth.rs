@@ -1,27 +1,31 @@
 //! Whether an answer is true: of its key, at some moment between the request and its answer.
 
+use std::collections::BTreeMap;
+
 use oncegate::answer::{Answer as Answered, Status};
 use oncegate::ask::Replay;
+use oncegate::key::KeyId;
 use oncegate::problem::{Code, Problem};
 use oncegate::record::{Millis, Strategy};
 use oncegate::reply::Kept;
 
 use super::grants::Meaning;
 use super::judge::{Grant, Open, Rule, Violation, broken};
-use super::life::{Ms, Stored, View};
+use super::life::{Life, Ms, Phase, Stored, View};
 use crate::world::{Answer, Heard};
 
-/// What an answer is held against: the request, its grant if it had one, whether anything has failed
-/// since, the time.
+/// What an answer is held against: the request, its grant if it had one, every key, whether anything has
+/// failed since, the time.
 pub(super) fn of(
     answer: &Answer,
     open: &Open,
     grant: Option<&Grant>,
+    lives: &BTreeMap<KeyId, Life>,
     troubled: bool,
     now: Ms,
 ) -> Result<(), Violation> {
     match answer {
-        Answered::Stored(replay) => replayed(replay, open),
+        Answered::Stored(replay) => replayed(replay, open, lives),
         Answered::Heard(heard, status, expires) => {
             self::heard(heard, (*status, *expires), open, grant, troubled, now)
         }
@@ -44,7 +48,11 @@ impl Open {
     }
 }
 
-fn replayed(replay: &Replay<Vec<u8>>, open: &Open) -> Result<(), Violation> {
+fn replayed(
+    replay: &Replay<Vec<u8>>,
+    open: &Open,
+    lives: &BTreeMap<KeyId, Life>,
+) -> Result<(), Violation> {
     let same = |stored: &Stored| {
         stored.status == replay.reply.status
             && stored.body == replay.body
@@ -59,6 +67,12 @@ fn replayed(replay: &Replay<Vec<u8>>, open: &Open) -> Result<(), Violation> {
     let other = |(_, view): &([u8; 32], View)| matches!(view, View::Stored(stored) if same(stored));
     if open.views.iter().any(other) {
         return broken(Rule::NothingCrosses, "a replay to another fingerprint");
+    }
+    let elsewhere = |(key, life): (&KeyId, &Life)| {
+        *key != open.order.key && matches!(&life.phase, Phase::Stored(stored) if same(stored))
+    };
+    if lives.iter().any(elsewhere) {
+        return broken(Rule::NothingCrosses, "a replay to another scope or key");
     }
     match open.saw_stored(|_| true) {
         true => broken(Rule::SameBytes, "a replay of other bytes than those that are stored"),

@@ -159,6 +159,9 @@ impl World {
         match choice {
             Choice::Arrive(call) => self.arrive(call),
             Choice::Answer(call) => {
+                if let Some(kind) = self.calling(call).kind.clone() {
+                    self.note(Event::Hears { story: call.story, kind });
+                }
                 let said = match &self.calling(call).stage {
                     Stage::Back(answer) => Said::Told(Ok(answer.clone())),
                     Stage::Until(_, said) => said.clone(),
@@ -273,9 +276,6 @@ impl World {
         let at = self.calls.iter().position(|calling| calling.id == call).expect("it is under way");
         let calling = self.calls.remove(at);
         if calling.wanted {
-            if let Some(kind) = calling.kind {
-                self.note(Event::Hears { story: call.story, kind });
-            }
             self.tell(call.story, call.number, said);
         }
     }

@@ -245,7 +245,7 @@ impl Ledger {
     pub(crate) fn is_due(&self, now: Millis) -> bool {
         self.records().any(|record| {
             let (Due::Delete(at) | Due::Tombstone(at)) = record.due();
-            at <= now || self.planted.is_some_and(|planted| planted.sweeps(&record, now))
+            self.planted.and_then(|planted| planted.sweeps(&record, now)).unwrap_or(at <= now)
         })
     }
 
@@ -253,7 +253,8 @@ impl Ledger {
         let planted = self.planted;
         self.rows.retain(|_, row| {
             let record = row.read();
-            record.gone() > now && !planted.is_some_and(|planted| planted.sweeps(&record, now))
+            let is_over = planted.and_then(|planted| planted.sweeps(&record, now));
+            !is_over.unwrap_or(record.gone() <= now)
         });
         for row in self.rows.values_mut() {
             let record = row.read();

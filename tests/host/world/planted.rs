@@ -4,7 +4,7 @@
 use oncegate::ask::{Ask, Told};
 use oncegate::filter::Unreachable;
 use oncegate::record::{
-    Before, Change, Claim, Completed, Doubt, Event, Kindred, Lease, Millis, Record, Run, State,
+    Change, Claim, Completed, Doubt, Event, Kindred, Lease, Millis, Record, Run, State,
     Step, Verdict,
 };
 
@@ -35,6 +35,8 @@ pub(crate) enum Planted {
     ReleaseForgetsDoubt,
     /// A row in doubt is swept as if it were a reply.
     DoubtSweptAtTtl,
+    /// A closed doubt is never swept.
+    DoubtNeverSwept,
     /// The reply is replayed for as long as its row is there.
     ReplayPastExpiry,
     /// A tombstone is taken for nothing.
@@ -191,17 +193,19 @@ impl Planted {
         step
     }
 
-    /// Whether the sweep deletes a row that it should not.
-    pub(super) fn sweeps(self, record: &Record, now: Millis) -> bool {
-        match (self, &record.state) {
+    /// Whether the sweep deletes a row, where that is wrong.
+    pub(super) fn sweeps(self, record: &Record, now: Millis) -> Option<bool> {
+        let sweeps = match (self, &record.state) {
             (Self::DoubtSweptAtTtl, State::Running(running)) => {
                 running.since.plus(running.terms.ttl) <= now
             }
             (Self::DoubtSweptAtTtl, State::InDoubt(doubt)) => {
                 doubt.until.plus(doubt.terms.ttl) <= now
             }
-            _ => false,
-        }
+            (Self::DoubtNeverSwept, State::InDoubt(_)) => false,
+            _ => return None,
+        };
+        Some(sweeps)
     }
 
     /// The record that a wake makes, if it grants: the first of those who waited has the lease.
@@ -225,18 +229,5 @@ fn lease_of(state: &State) -> Option<Lease> {
         State::Completed(Completed { lease, .. }) | State::Expired(Completed { lease, .. }) => {
             Some(*lease)
         }
-    }
-}
-
-/// The reply that a claim found, if any.
-pub(super) fn base(record: &Record) -> Option<&Completed> {
-    match &record.state {
-        State::Running(running) => match &running.before {
-            Before::Replied(completed) => Some(completed),
-            Before::Doubted(doubt) => doubt.base.as_ref(),
-            Before::Nothing => None,
-        },
-        State::InDoubt(doubt) => doubt.base.as_ref(),
-        _ => None,
     }
 }

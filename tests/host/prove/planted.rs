@@ -1,0 +1,98 @@
+//! Known mistakes, planted: a judge that nobody has seen fail is no judge.
+
+use oncegate::ask::CredentialChange;
+use oncegate::key::KeyId;
+use oncegate::outcome::Failure;
+use oncegate::record::Strategy;
+use oncegate::route::{Doubtful, Route};
+
+use super::explorer::{explore, shortest};
+use super::judge::Rule;
+use super::scenarios::Scenario;
+use crate::make::{self, days, s};
+use crate::world::{Planted, Scripted, heard};
+
+/// Where a mistake shows, with how many faults, and which promise it breaks.
+fn table() -> Vec<(Planted, Scenario, u32, Rule)> {
+    use Planted as P;
+    let two = || Scenario::new("planted", 2);
+    let says = |status: u16| (s(1), Ok(heard(status, &format!("said {status}"))));
+    let unknown: Scripted = (s(1), Err(Failure::Unknown));
+    let slow = (s(30), Ok(heard(201, "slow")));
+    let retry = |route: &mut Route| route.on_in_doubt = Doubtful::Retry;
+    let probe = |route: &mut Route| {
+        route.on_in_doubt = Doubtful::Probe;
+        route.probe = Some("/{key}".to_owned());
+    };
+    let tombstone = |route: &mut Route| route.tombstone = days(1);
+    let forward = |route: &mut Route| route.credential_change = CredentialChange::Forward;
+    let doubtful = || two().origin(std::slice::from_ref(&unknown));
+    let not_found = || doubtful().route(probe).probes(&says(404)).after(s(140));
+    vec![
+        (P::WaiterDeletesLock, two().origin(std::slice::from_ref(&slow)), 0, Rule::GrantedOnce),
+        (P::CheckThenLock, two(), 0, Rule::GrantedOnce),
+        (P::LapseRunsAgain, two(), 1, Rule::GrantedOnce),
+        (P::SettleByAnyLease, doubtful().route(retry).origin(&[(s(70), Ok(heard(201, "late")))]), 2, Rule::HolderEnds),
+        (P::ReleaseByAnyLease, not_found(), 0, Rule::HolderEnds),
+        (P::ExpiredRowBlocks, two(), 0, Rule::TrueAnswer),
+        (P::FailedSettleReleases, two(), 1, Rule::ReleasedForCause),
+        (P::WakeGrants, two().origin(&[says(429)]), 0, Rule::WakesGrantNothing),
+        (P::ReleaseForgetsReply, two().origin(&[says(201), says(429)]).order(1, |order| order.claim.strategy = Strategy::FailOnRunning), 0, Rule::GrantedOnce),
+        (P::ReleaseForgetsDoubt, doubtful().route(retry).origin(&[unknown.clone(), says(429)]).after(s(80)), 0, Rule::GrantedOnce),
+        (P::DoubtSweptAtTtl, doubtful(), 0, Rule::GrantedOnce),
+        (P::DoubtClosedEarly, doubtful(), 0, Rule::GrantedOnce),
+        (P::DoubtNeverSwept, doubtful(), 0, Rule::NothingLeft),
+        (P::ReplayPastExpiry, two(), 0, Rule::TrueAnswer),
+        (P::TombstoneIgnored, two().route(tombstone), 0, Rule::GrantedOnce),
+        (P::ForwardRepeated, doubtful(), 0, Rule::ExecutedOncePerGrant),
+        (P::ForwardUnguarded, two(), 1, Rule::ExecutedOncePerGrant),
+        (P::AnsweredBeforeStored, two(), 1, Rule::StoredBeforeSent),
+        (P::FingerprintIgnored, two().order(1, |order| order.claim.about.fingerprint = make::fingerprint(2)), 0, Rule::NothingCrosses),
+        (P::ScopeLeftOut, two().origin(&[(s(0), Ok(heard(201, "at once")))]).route(forward).order(1, |order| order.key = KeyId::new(&make::key("k"), [2; 16])), 0, Rule::NothingCrosses),
+        (P::JoinedToAnother, two(), 0, Rule::SameBytes),
+        (P::RetryWhileLive, doubtful().route(retry), 0, Rule::GrantedOnce),
+        (P::AttemptForgotten, doubtful().route(retry).after(s(80)), 0, Rule::GrantedOnce),
+        (P::LeaseTooShort, two().route(retry).origin(std::slice::from_ref(&slow)), 1, Rule::GrantedOnce),
+        (P::LateSettleRefused, two().origin(&[(s(70), Ok(heard(201, "late")))]), 0, Rule::HolderEnds),
+        (P::RetryAfterPastLease, two().route(|route| route.on_duplicate = Strategy::Fail), 1, Rule::RetryAfter),
+        (P::GivenBackForgotten, two(), 2, Rule::GivenBackIsGone),
+        (P::NobodyWoken, two(), 0, Rule::Waits),
+    ]
+}
+
+#[test]
+fn every_planted_mistake_is_caught() {
+    for (planted, scenario, faults, rule) in table() {
+        let found = shortest(&scenario.planted(planted), faults);
+        let caught = found.violation.as_ref().map(|(broken, _)| broken.rule);
+        let script = found.violation.map_or(String::new(), |(_, script)| script.join("\n"));
+        assert_eq!(caught, Some(rule), "{planted:?}: {script}");
+    }
+}
+
+/// The same scenarios without the mistake, with one fault at most.
+#[test]
+fn what_catches_a_mistake_breaks_nothing_without_it() {
+    for (planted, scenario, faults, _) in table() {
+        let found = explore(&scenario, faults.min(1));
+        let script = found.violation.map_or(String::new(), |(_, script)| script.join("\n"));
+        assert_eq!(script, "", "{planted:?}");
+    }
+}
+
+#[test]
+fn what_is_caught_is_told_as_a_script() {
+    let scenario = Scenario::new("planted", 2).planted(Planted::ForwardUnguarded);
+    let (_, script) = shortest(&scenario, 1).violation.unwrap();
+    let expected = [
+        "     0.000 s  request 1 is sent: fingerprint f1, ReturnExisting",
+        "     0.000 s  request 1 asks: claim (lease 01, waits 10 s)",
+        "     0.000 s  FAULT Lost: the claim of request 1",
+        "     0.000 s  request 1 forwards (attempt 1)",
+        "     0.000 s    the origin EXECUTES request 1, attempt 1; says 201 \"paid 1\"",
+        "BROKEN ExecutedOncePerGrant: request 1 is executed without a grant",
+    ];
+    // Whether it is lost or refused is all the same to it.
+    let script: Vec<_> = script.iter().map(|line| line.replace("Overloaded", "Lost")).collect();
+    assert_eq!(script, expected);
+}
