@@ -27,6 +27,7 @@ mod prove; // every interleaving, and a judge
 mod record; // the life of one key
 mod released; // claims that come too late
 mod reply; // what is kept
+mod simulate; // hours of faults from a seed
 mod source; // where keys are taken from; JSON bodies
 mod target; // paths and addresses
 mod wire; // the codec

@@ -9,3 +9,5 @@ mod life;
 mod planted;
 mod scenarios;
 mod truth;
+
+pub(crate) use self::judge::{Judge, Violation};

@@ -217,6 +217,26 @@ impl World {
         choices
     }
 
+    /// Every fault that there can be.
+    pub(crate) fn faults(&self) -> Vec<Choice> {
+        let mut faults: Vec<_> = self.calls.iter().flat_map(|calling| self.choices_of(calling)).collect();
+        for story in self.calls.iter().filter(|calling| calling.wanted).map(|calling| calling.id.story) {
+            faults.push(Choice::Crash(story));
+            let worker = &self.workers[story.0];
+            if !worker.left && worker.answer.is_none() {
+                faults.push(Choice::Leave(story));
+            }
+        }
+        faults.push(Choice::Reset);
+        faults.retain(|choice| choice.is_fault());
+        faults
+    }
+
+    /// The request that is sent next.
+    pub(crate) fn next_story(&self) -> Story {
+        Story(self.workers.len())
+    }
+
     pub(crate) fn take(&mut self, choice: Choice) {
         match choice {
             Choice::Crash(story) => {
@@ -365,6 +385,11 @@ impl World {
     /// The Ledger, to look into or to break.
     pub(crate) fn ledger<T>(&mut self, look: impl FnOnce(&mut Ledger) -> T) -> T {
         look(&mut self.ledger)
+    }
+
+    /// How many answers the origin's script still has, and its probes'.
+    pub(crate) fn scripted(&self) -> [usize; 2] {
+        [self.script.len(), self.probes.len()]
     }
 
     /// Every record as it is stored.

@@ -134,18 +134,34 @@ impl World {
         choices
     }
 
+    /// What can happen without a fault and without time passing, to calls that somebody waits for.
+    pub(crate) fn ready(&self) -> impl Iterator<Item = Choice> {
+        let ready = self.calls.iter().filter(|calling| {
+            calling.wanted && !calling.held && !calling.rests(self.now)
+        });
+        ready.map(|calling| match calling.stage {
+            Stage::Until(..) | Stage::Back(_) => Choice::Answer(calling.id),
+            Stage::Out => Choice::Arrive(calling.id),
+            Stage::Parked(_) => Choice::Rouse(calling.id),
+        })
+    }
+
+    /// Calls that nobody waits for any more, and that may arrive all the same.
+    pub(crate) fn astray(&self) -> impl Iterator<Item = Choice> {
+        let astray = self.calls.iter().filter(|calling| {
+            !calling.wanted && matches!(calling.stage, Stage::Out) && calling.can_arrive(self.now)
+        });
+        astray.map(|calling| Choice::Arrive(calling.id))
+    }
+
     /// Answers before arrivals, the oldest call first; time passes when nothing else can happen.
     pub(super) fn good(&self, end: Millis) -> Option<Choice> {
-        let ready = self
-            .calls
-            .iter()
-            .filter(|calling| calling.wanted && !calling.held && !calling.rests(self.now));
-        let next = |calling: &Calling| match calling.stage {
-            Stage::Until(..) | Stage::Back(_) => (0, Choice::Answer(calling.id)),
-            Stage::Out => (1, Choice::Arrive(calling.id)),
-            Stage::Parked(_) => (2, Choice::Rouse(calling.id)),
+        let order = |choice: &Choice| match choice {
+            Choice::Answer(_) => 0,
+            Choice::Arrive(_) => 1,
+            _ => 2,
         };
-        let soonest = ready.map(next).min_by_key(|(order, _)| *order).map(|(_, choice)| choice);
+        let soonest = self.ready().min_by_key(order);
         soonest.or_else(|| self.next_deadline().filter(|at| *at <= end).map(|_| Choice::Pass))
     }
 

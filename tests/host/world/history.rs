@@ -87,6 +87,24 @@ pub(super) fn kind(what: &What) -> Option<Kind> {
 }
 
 impl Event {
+    /// Whose doing it is, if it is one request's.
+    pub(crate) fn story(&self) -> Option<Story> {
+        match self {
+            Self::Sent { story, .. }
+            | Self::Calls { story, .. }
+            | Self::Asked { story, .. }
+            | Self::Woken { story, .. }
+            | Self::Executed { story, .. }
+            | Self::Probed { story, .. }
+            | Self::Hears { story, .. }
+            | Self::Failed { story, .. }
+            | Self::Crashed { story }
+            | Self::Left { story }
+            | Self::Answered { story, .. } => Some(*story),
+            Self::Reset | Self::Delayed { .. } | Self::Swept { .. } | Self::Quiet => None,
+        }
+    }
+
     /// One line of a script.
     pub(crate) fn line(&self) -> String {
         match self {

@@ -170,7 +170,8 @@ impl Ledger {
                 (Some(at), _) => {
                     let (_, change) = self.to_write.remove(at);
                     let run = match &change {
-                        Change::Insert(Record { state: State::Running(running), .. }) => running.run,
+                        Change::Insert(Record { state: State::Running(running), .. })
+                        | Change::Update(Record { state: State::Running(running), .. }) => running.run,
                         _ => panic!("it was to be granted"),
                     };
                     self.write(key, &change, &body);

@@ -1,0 +1,236 @@
+//! Hours of virtual time, thousands of keys, clients that try again, an origin that is slow, flaky and
+//! lying, and a judge. A seed is a whole world.
+//!
+//! `SEED=7 cargo test … simulate -- --nocapture` replays one; `ONCEGATE_NIGHTLY=1` takes 10^6 requests.
+
+mod chance;
+mod clients;
+mod weather;
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use oncegate::record::Millis;
+
+use self::chance::Chance;
+use self::clients::Clients;
+use self::weather::{FAULTS, Weather};
+use crate::make::{days, is_night, s};
+use crate::prove::{Judge, Violation};
+use crate::world::{Choice, Event, Planted, Story, World, seconds};
+
+/// What came of a seed.
+#[derive(Default)]
+struct Figures {
+    requests: usize,
+    executions: usize,
+    answers: usize,
+    hours: u64,
+    faults: [usize; FAULTS.len()],
+}
+
+/// One world, from its seed to its end.
+struct Simulation {
+    world: World,
+    judge: Judge,
+    chance: Chance,
+    clients: Clients,
+    weather: Weather,
+    /// All that happened, if it is to be told.
+    told: Option<Vec<(Millis, Event)>>,
+    figures: Figures,
+}
+
+impl Simulation {
+    fn new(seed: u64, planted: Option<Planted>, tell: bool) -> Self {
+        let mut chance = Chance::new(seed);
+        Self {
+            world: World::with(planted),
+            judge: Judge::default(),
+            clients: Clients::new(&mut chance),
+            chance,
+            weather: Weather::default(),
+            told: tell.then(Vec::new),
+            figures: Figures::default(),
+        }
+    }
+
+    /// To the end: every client is done, and every key is forgotten. Else who broke what.
+    fn run(&mut self) -> Result<(), (Violation, Option<Story>)> {
+        let began = self.world.now();
+        while let Some(at) = self.clients.next_try() {
+            self.live_until(at)?;
+            if at > self.world.now() {
+                self.world.run_for(at.since(self.world.now()));
+            }
+            self.clients.send(&mut self.world, &mut self.chance);
+            self.notice()?;
+        }
+        self.figures.hours = self.world.now().since(began).0 / 3_600_000;
+        self.world.run();
+        self.world.note_quiet();
+        self.notice()?;
+        self.world.run_for(days(400));
+        self.world.take(Choice::Sweep);
+        self.notice()
+    }
+
+    /// Whatever happens until a client's next try.
+    fn live_until(&mut self, end: Millis) -> Result<(), (Violation, Option<Story>)> {
+        loop {
+            self.weather.script(&mut self.world, &mut self.chance);
+            if let Some(fault) = self.weather.strike(&mut self.world, &mut self.chance) {
+                self.figures.faults[fault] += 1;
+                self.notice()?;
+                continue;
+            }
+            let ready: Vec<_> = self.world.ready().collect();
+            let choice = match self.chance.pick(&ready) {
+                Some(choice) => *choice,
+                None => match self.world.next_deadline() {
+                    Some(at) if at <= end.max(self.world.now()) => Choice::Pass,
+                    _ => return Ok(()),
+                },
+            };
+            self.world.take(choice);
+            self.notice()?;
+            // A client whose time has come does not wait for the others.
+            if self.clients.next_try().is_some_and(|at| at <= self.world.now()) {
+                return Ok(());
+            }
+        }
+    }
+
+    fn notice(&mut self) -> Result<(), (Violation, Option<Story>)> {
+        for (at, event) in self.world.news() {
+            if let Some(told) = &mut self.told {
+                told.push((at, event.clone()));
+            }
+            match &event {
+                Event::Sent { .. } => self.figures.requests += 1,
+                Event::Executed { .. } => self.figures.executions += 1,
+                Event::Answered { .. } => self.figures.answers += 1,
+                _ => {}
+            }
+            self.clients.hear(at, &event, &mut self.chance);
+            self.judge.hear(at, &event).map_err(|broken| (broken, event.story()))?;
+        }
+        Ok(())
+    }
+
+    /// What concerns the key of a story.
+    fn script(&self, story: Option<Story>) -> Vec<String> {
+        let key = story.map(|story| self.clients.key(story));
+        let concerns = |event: &Event| {
+            event.story().is_none_or(|other| key.is_none_or(|key| self.clients.key(other) == key))
+        };
+        let told = self.told.iter().flatten();
+        told.filter(|(_, event)| concerns(event))
+            .map(|(at, event)| format!("{}  {}", seconds(*at), event.line()))
+            .collect()
+    }
+}
+
+/// The story of a seed that breaks a promise.
+fn tell(seed: u64, planted: Option<Planted>) -> Option<(Violation, Vec<String>)> {
+    let mut simulation = Simulation::new(seed, planted, true);
+    let (broken, story) = simulation.run().err()?;
+    Some((broken, simulation.script(story)))
+}
+
+fn one_seed() -> Option<u64> {
+    std::env::var("SEED").ok().map(|seed| seed.parse().expect("SEED is a number"))
+}
+
+#[test]
+fn hours_of_faults_break_no_promise() {
+    let wanted = if is_night() { 1_000_000 } else { 30_000 };
+    let (next, requests) = (AtomicU64::new(one_seed().unwrap_or(1)), AtomicUsize::new(0));
+    let sums = Mutex::new((Figures::default(), Vec::new()));
+    let work = || {
+        while requests.load(Ordering::Relaxed) < wanted {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            let mut simulation = Simulation::new(seed, None, false);
+            let result = simulation.run();
+            requests.fetch_add(simulation.figures.requests, Ordering::Relaxed);
+            let mut sums = sums.lock().unwrap();
+            sums.0.add(&simulation.figures);
+            if result.is_err() {
+                sums.1.push(seed);
+            }
+            if one_seed().is_some() || sums.1.len() > 9 {
+                return;
+            }
+        }
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = if one_seed().is_some() { 1 } else { threads };
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(work);
+        }
+    });
+    let (figures, broken) = sums.into_inner().unwrap();
+    println!("{}", figures.line(broken.len()));
+    if let Some(seed) = broken.iter().min() {
+        let (violation, script) = tell(*seed, None).expect("a seed is the same every time");
+        println!("{}\n{violation:?}", script.join("\n"));
+        panic!("seeds {broken:?}; SEED={seed} cargo test --no-default-features --test host simulate -- --nocapture");
+    }
+}
+
+#[test]
+fn a_seed_is_the_same_every_time_and_another_is_another() {
+    let history = |seed| {
+        let mut simulation = Simulation::new(seed, None, true);
+        simulation.run().unwrap();
+        simulation.script(None)
+    };
+    assert_eq!(history(1), history(1));
+    assert_ne!(history(1), history(2));
+}
+
+#[test]
+fn mistakes_show_in_a_simulation_too() {
+    for planted in [
+        Planted::WaiterDeletesLock,
+        Planted::CheckThenLock,
+        Planted::LapseRunsAgain,
+        Planted::FailedSettleReleases,
+        Planted::WakeGrants,
+        Planted::ForwardRepeated,
+        Planted::ForwardUnguarded,
+        Planted::AnsweredBeforeStored,
+        Planted::FingerprintIgnored,
+        Planted::ReplayPastExpiry,
+        Planted::JoinedToAnother,
+        Planted::GivenBackForgotten,
+    ] {
+        let found = (1..=5).find_map(|seed| tell(seed, Some(planted)).map(|(broken, _)| (seed, broken)));
+        println!("{planted:?} {found:?}");
+        assert!(found.is_some(), "{planted:?}");
+    }
+}
+
+impl Figures {
+    fn add(&mut self, other: &Self) {
+        self.requests += other.requests;
+        self.executions += other.executions;
+        self.answers += other.answers;
+        self.hours += other.hours;
+        self.faults.iter_mut().zip(other.faults).for_each(|(sum, more)| *sum += more);
+    }
+
+    fn line(&self, violations: usize) -> String {
+        let Self { requests, executions, answers, hours, faults } = self;
+        let faults: Vec<_> =
+            FAULTS.iter().zip(faults).map(|(name, count)| format!(r#""{name}":{count}"#)).collect();
+        format!(
+            r#"figures: {{"part":"simulation","requests":{requests},"executions":{executions},"answers":{answers},"virtual_hours":{hours},"faults":{{{}}},"violations":{violations}}}"#,
+            faults.join(","),
+        )
+    }
+}
+
+/// So much virtual time passes between two sweeps, about.
+const SWEEP_EVERY: Millis = s(900);

@@ -1,0 +1,136 @@
+//! Clients: each has an operation under a key of its own and tries until it knows what came of it.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, BTreeMap};
+
+use oncegate::answer::{Answer as Answered, Status};
+use oncegate::key::KeyId;
+use oncegate::problem::Code;
+use oncegate::record::{Lease, Millis, Strategy};
+use oncegate::route::{Doubtful, Route};
+
+use super::chance::Chance;
+use crate::filter::by;
+use crate::make::{self, days, s};
+use crate::world::{Answer, Event, Story, World};
+
+pub(super) struct Clients {
+    routes: Vec<Route>,
+    clients: Vec<Client>,
+    /// Who tries next, and when.
+    tries: BinaryHeap<Reverse<(u64, usize)>>,
+    stories: BTreeMap<Story, usize>,
+    sent: u64,
+}
+
+struct Client {
+    key: KeyId,
+    route: usize,
+    tries: u32,
+}
+
+impl Clients {
+    pub(super) fn new(chance: &mut Chance) -> Self {
+        let routes = routes();
+        let mut clients = Vec::new();
+        let mut tries = BinaryHeap::new();
+        for number in 0..CLIENTS {
+            let route = usize::try_from(chance.below(routes.len() as u64)).unwrap();
+            clients.push(Client { key: make::key_id(&format!("k{number}")), route, tries: 0 });
+            tries.push(Reverse((s(1000).0 + chance.below(BUSY.0), number)));
+        }
+        Self { routes, clients, tries, stories: BTreeMap::new(), sent: 0 }
+    }
+
+    pub(super) fn next_try(&self) -> Option<Millis> {
+        self.tries.peek().map(|Reverse((at, _))| Millis(*at))
+    }
+
+    pub(super) fn key(&self, story: Story) -> KeyId {
+        self.clients[self.stories[&story]].key
+    }
+
+    /// The client whose turn it is sends its request.
+    pub(super) fn send(&mut self, world: &mut World, chance: &mut Chance) {
+        let Some(Reverse((at, number))) = self.tries.pop() else { return };
+        let client = &mut self.clients[number];
+        client.tries += 1;
+        self.sent += 1;
+        let mut lease = [0; 16];
+        lease[..8].copy_from_slice(&self.sent.to_be_bytes());
+        let mut order = by(&self.routes[client.route], 0);
+        order.key = client.key;
+        order.claim.lease = Lease(lease);
+        if chance.per_mille(5) {
+            order.claim.about.fingerprint = make::fingerprint(2);
+        }
+        // Its story's number: it may be answered at once.
+        let story = world.next_story();
+        self.stories.insert(story, number);
+        world.send(order);
+        // Some are impatient and send everything twice.
+        if client.tries < TRIES && chance.per_mille(100) {
+            client.tries += 1;
+            self.tries.push(Reverse((at + chance.below(3000), number)));
+        }
+    }
+
+    /// A client decides by its answer whether it tries again.
+    pub(super) fn hear(&mut self, at: Millis, event: &Event, chance: &mut Chance) {
+        let (story, pause) = match event {
+            Event::Answered { story, answer } => (*story, pause_after(answer)),
+            // The connection is gone.
+            Event::Crashed { story } | Event::Left { story } => (*story, Some(s(1))),
+            _ => return,
+        };
+        let number = self.stories[&story];
+        let client = &mut self.clients[number];
+        let pause = match pause {
+            Some(pause) if client.tries < TRIES => {
+                let doubled = pause.0 << client.tries.min(6);
+                doubled / 2 + chance.below(doubled)
+            }
+            // It is done; some come back much later.
+            _ if client.tries < TRIES && chance.per_mille(150) => chance.below(days(2).0),
+            _ => return,
+        };
+        self.tries.push(Reverse((at.0 + pause, number)));
+    }
+}
+
+/// How long to wait at first before the next try, if there is to be one.
+fn pause_after(answer: &Answer) -> Option<Millis> {
+    match answer {
+        Answered::Problem(problem, _) => match problem.code {
+            Code::InFlight | Code::StoreUnavailable | Code::OriginUnreachable => {
+                problem.retry_after_s.map(s)
+            }
+            Code::OutcomeUnknown => Some(s(20)),
+            _ => None,
+        },
+        Answered::Heard(_, Status::Released | Status::Unknown, _) => Some(s(1)),
+        Answered::Heard(..) | Answered::Stored(_) => None,
+    }
+}
+
+fn routes() -> Vec<Route> {
+    let route = make::route;
+    let probe = Some("/{key}".to_owned());
+    vec![
+        route(),
+        route(),
+        Route { wait: Millis(0), ttl: s(3600), ..route() },
+        Route { on_duplicate: Strategy::Fail, ..route() },
+        Route { on_duplicate: Strategy::FailOnRunning, ..route() },
+        Route { on_in_doubt: Doubtful::Retry, ttl: s(7200), ..route() },
+        Route { on_in_doubt: Doubtful::Retry, on_duplicate: Strategy::FailOnRunning, ..route() },
+        Route { on_in_doubt: Doubtful::Probe, probe, ..route() },
+        Route { ttl: s(1800), tombstone: s(7200), ..route() },
+        Route { timeout: s(5), wait: s(30), ..route() },
+    ]
+}
+
+const CLIENTS: usize = 1000;
+/// They all begin within this.
+const BUSY: Millis = s(1800);
+const TRIES: u32 = 10;

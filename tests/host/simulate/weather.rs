@@ -1,0 +1,96 @@
+//! What the world does to them: an origin's moods, and faults.
+
+use oncegate::outcome::Failure;
+use oncegate::record::Millis;
+
+use super::SWEEP_EVERY;
+use super::chance::Chance;
+use crate::make::s;
+use crate::world::{Choice, NEVER, Scripted, World, heard};
+
+/// Faults by name.
+pub(super) const FAULTS: [&str; 9] =
+    ["crash", "leave", "reset", "lose", "overload", "refuse", "delay", "astray", "sweep"];
+
+#[derive(Default)]
+pub(super) struct Weather {
+    executions: u64,
+    /// When the alarm came last.
+    swept: u64,
+}
+
+impl Weather {
+    /// The origin's next answer, and its probes'.
+    pub(super) fn script(&mut self, world: &mut World, chance: &mut Chance) {
+        let [script, probes] = world.scripted();
+        if script == 0 {
+            self.executions += 1;
+            world.origin([mood(self.executions, chance)]);
+        }
+        if probes == 0 {
+            let status = [404, 200, 500][usize::try_from(chance.below(3)).unwrap()];
+            world.probes([(s(chance.below(3)), Ok(heard(status, "found")))]);
+        }
+    }
+
+    /// Perhaps something goes wrong: which of the faults.
+    pub(super) fn strike(&mut self, world: &mut World, chance: &mut Chance) -> Option<usize> {
+        if world.now().0 > self.swept + SWEEP_EVERY.0 {
+            self.swept = world.now().0;
+            world.take(Choice::Sweep);
+            return Some(8);
+        }
+        if !chance.per_mille(15) {
+            return None;
+        }
+        if chance.per_mille(100) {
+            let span = if chance.per_mille(100) { s(100) } else { s(20) };
+            let at = world.now().plus(Millis(1 + chance.below(span.0)));
+            world.delay_to(at);
+            return Some(6);
+        }
+        let astray: Vec<_> = world.astray().collect();
+        if let Some(choice) = chance.pick(&astray) {
+            world.take(*choice);
+            return Some(7);
+        }
+        let choices = world.faults();
+        let choice = *chance.pick(&choices)?;
+        let fault = match choice {
+            Choice::Crash(_) => 0,
+            Choice::Leave(_) => 1,
+            Choice::Reset => 2,
+            Choice::Lose(_) => 3,
+            Choice::Overload(_) => 4,
+            Choice::Refuse(_) => 5,
+            Choice::Arrive(_)
+            | Choice::Answer(_)
+            | Choice::Rouse(_)
+            | Choice::Pass
+            | Choice::Sweep => return None,
+        };
+        world.take(choice);
+        Some(fault)
+    }
+}
+
+/// Mostly it works; it may be slow, refuse, fail, execute and say otherwise, or never answer.
+fn mood(number: u64, chance: &mut Chance) -> Scripted {
+    let body = format!("said {number}");
+    let quick = Millis(20 + chance.below(400));
+    let slow = Millis(1000 + chance.below(90_000));
+    let say = |after, status| (after, Ok(heard(status, &body)));
+    match chance.below(100) {
+        0..50 => say(quick, 201),
+        50..65 => say(slow, 200),
+        65..70 => say(quick, 429),
+        70..74 => say(quick, 404),
+        74..78 => say(quick, 500),
+        78..82 => say(slow, 502),
+        82..86 => say(quick, 503),
+        86..90 => say(quick, 402),
+        90..96 => (quick, Err(Failure::Unknown)),
+        96..98 => (slow, Err(Failure::Unknown)),
+        _ => (NEVER, Err(Failure::Unknown)),
+    }
+}
