@@ -5,7 +5,7 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::explorer::explore;
+use super::explorer::{endings, explore};
 use super::scenarios::{Scenario, all};
 use crate::make::is_night;
 
@@ -37,6 +37,19 @@ fn no_interleaving_breaks_a_promise() {
         all().len(),
     );
     assert_eq!(violations, 0, "the histories are printed above");
+}
+
+/// What the explorer leaves out leads to no other ending.
+#[test]
+fn one_order_of_steps_that_come_to_the_same_is_enough() {
+    let by_day = ["default, 2", "retry: late", "probe: 404", "two scopes"];
+    for (scenario, ..) in all() {
+        if scenario.orders.len() == 2 && (is_night() || by_day.contains(&scenario.name)) {
+            let [every, one] = endings(&scenario, 1);
+            assert!(every.len() > 10, "{}: {every:?}", scenario.name);
+            assert_eq!(every, one, "{}", scenario.name);
+        }
+    }
 }
 
 /// The next scenario, and the faults that it is explored with.

@@ -18,7 +18,7 @@
 //! at once, or not before a delay ([`Step::Hold`]). A request that is sent arrives next, or not before a
 //! delay, or something happens to it: what comes before its arrival might as well come before it is sent.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use oncegate::record::{Millis, State};
@@ -35,6 +35,7 @@ pub(crate) struct Found {
     /// Histories that came to an end, each tried again until its key is forgotten.
     pub(crate) ends: usize,
     pub(crate) violation: Option<(Violation, Vec<String>)>,
+    endings: Option<BTreeSet<String>>,
 }
 
 /// One step of a history.
@@ -64,13 +65,30 @@ struct At {
 /// Explores a scenario with so many faults. Depth first, which takes little memory; what is found is then
 /// sought again breadth first.
 pub(crate) fn explore(scenario: &Scenario, faults: u32) -> Found {
-    let found = search(scenario, faults, Order::Depth);
+    let found = search(scenario, faults, Order::Depth, Orders::One, None);
     if found.violation.is_some() { shortest(scenario, faults) } else { found }
 }
 
 /// The same breadth first: what is found is the shortest.
 pub(crate) fn shortest(scenario: &Scenario, faults: u32) -> Found {
-    search(scenario, faults, Order::Breadth)
+    search(scenario, faults, Order::Breadth, Orders::One, None)
+}
+
+/// How every history ends: what was answered, and how often the origin executed. Once with all orders of
+/// steps followed, once with one order of those that come to the same.
+pub(crate) fn endings(scenario: &Scenario, faults: u32) -> [BTreeSet<String>; 2] {
+    [Orders::All, Orders::One].map(|orders| {
+        let found = search(scenario, faults, Order::Depth, orders, Some(BTreeSet::new()));
+        assert!(found.violation.is_none(), "{:?}", found.violation);
+        found.endings.unwrap_or_default()
+    })
+}
+
+/// Whether two orders of steps that come to the same are both followed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Orders {
+    All,
+    One,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -79,10 +97,18 @@ enum Order {
     Breadth,
 }
 
-fn search(scenario: &Scenario, faults: u32, order: Order) -> Found {
+fn search(
+    scenario: &Scenario,
+    faults: u32,
+    order: Order,
+    orders: Orders,
+    endings: Option<BTreeSet<String>>,
+) -> Found {
     let mut search = Search {
         scenario,
         order,
+        orders,
+        endings,
         steps: vec![(0, Step::Send)],
         seen: HashSet::new(),
         ended: HashSet::new(),
@@ -106,12 +132,16 @@ fn search(scenario: &Scenario, faults: u32, order: Order) -> Found {
     if let Err((place, broken, epilogue)) = judged {
         violation = Some((broken, search.script(place, faults, epilogue)));
     }
-    Found { states: search.seen.len(), ends: search.ended.len(), violation }
+    let (states, ends) = (search.seen.len(), search.ended.len());
+    Found { states, ends, violation, endings: search.endings }
 }
 
 struct Search<'a> {
     scenario: &'a Scenario,
     order: Order,
+    orders: Orders,
+    /// Only where they are asked for: a state does not tell what was answered on the way to it.
+    endings: Option<BTreeSet<String>>,
     /// Each step and the one before it; only where the shortest history is sought.
     steps: Vec<(usize, Step)>,
     seen: HashSet<u64>,
@@ -130,7 +160,7 @@ enum Alarm {
 
 impl Search<'_> {
     fn follow(&mut self, at: At, frontier: &mut VecDeque<At>) -> Result<(), Broken> {
-        let steps = at.steps(self.scenario);
+        let steps = at.steps(self.scenario, self.orders);
         let is_end = at.is_end(self.scenario);
         if is_end {
             self.end(&at)?;
@@ -142,11 +172,12 @@ impl Search<'_> {
             let Some(mut next) = next else { break };
             let before_it = self.late_copy(&next, step);
             let judged = next.take(self.scenario, step, cost);
-            if before_it.is_some_and(|digest| digest == next.world.ledger_digest()) {
+            if self.orders == Orders::One && before_it.is_some_and(|digest| digest == next.world.ledger_digest()) {
                 continue;
             }
             let before = next.place;
-            if judged.is_ok() && !self.seen.insert(next.digest()) {
+            let answers = self.endings.as_ref().map(|_| next.world.ending());
+            if judged.is_ok() && !self.seen.insert(next.digest(answers)) {
                 continue;
             }
             if self.order == Order::Breadth {
@@ -172,6 +203,9 @@ impl Search<'_> {
     /// Nothing is under way: one more try now, and around every moment at which something changes, until
     /// the key is forgotten.
     fn end(&mut self, at: &At) -> Result<(), Broken> {
+        if let Some(endings) = &mut self.endings {
+            endings.insert(at.world.ending());
+        }
         let mut hasher = DefaultHasher::new();
         at.judge.hash(&mut hasher);
         at.world.ledger_digest().hash(&mut hasher);
@@ -237,12 +271,15 @@ impl At {
     }
 
     /// All that can happen next, and what it costs.
-    fn steps(&self, scenario: &Scenario) -> Vec<(Step, u32)> {
+    fn steps(&self, scenario: &Scenario, orders: Orders) -> Vec<(Step, u32)> {
         let world = &self.world;
         if self.faults == 0 && !self.held.is_empty() {
             return Vec::new();
         }
-        let alone = self.just_sent.or_else(|| world.alone(&self.held));
+        let alone = match orders {
+            Orders::All => None,
+            Orders::One => self.just_sent.or_else(|| world.alone(&self.held)),
+        };
         let mut steps = Vec::new();
         for choice in world.choices() {
             let cost = u32::from(choice.is_fault());
@@ -328,8 +365,9 @@ impl At {
         }
     }
 
-    fn digest(&self) -> u64 {
+    fn digest(&self, answers: Option<String>) -> u64 {
         let mut hasher = DefaultHasher::new();
+        answers.hash(&mut hasher);
         (self.sent, self.faults, self.just_sent, &self.held).hash(&mut hasher);
         self.world.digest().hash(&mut hasher);
         self.judge.hash(&mut hasher);

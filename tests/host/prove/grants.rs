@@ -20,8 +20,8 @@ impl Judge {
     ) -> Result<(), Violation> {
         let now = self.now;
         let order = self.orders[&story].clone();
-        if self.given_back.get(&lease).is_some_and(|at| now - at <= DELIVERY_MAX.0) {
-            return broken(Rule::GivenBackIsGone, format!("{story} is granted a released lease"));
+        if self.ended.get(&lease).is_some_and(|at| now - at <= DELIVERY_MAX.0) {
+            return broken(Rule::EndedIsGone, format!("{story} is granted a lease that was ended"));
         }
         let same_print = |life: &Life| life.print == order.claim.about.fingerprint.0;
         let again = order.claim.strategy == Strategy::FailOnRunning;
@@ -108,6 +108,7 @@ impl Judge {
         expires: Ms,
     ) -> Result<(), Violation> {
         let now = self.now;
+        self.end(lease);
         let life = self.lives.entry(key).or_default();
         let Some(hold) = life.held(lease, now) else {
             return match life.at(now) {

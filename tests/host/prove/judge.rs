@@ -24,8 +24,8 @@ pub(crate) enum Rule {
     GrantedOnce,
     /// A wake grants nothing.
     WakesGrantNothing,
-    /// What was given back is not granted to a late copy of its claim.
-    GivenBackIsGone,
+    /// What was settled or released is not granted to a late copy of its claim.
+    EndedIsGone,
     /// Each grant lets the origin execute once, and nothing is executed without one.
     ExecutedOncePerGrant,
     /// Only the lease's holder ends a claim, and it can.
@@ -73,7 +73,8 @@ pub(crate) struct Judge {
     pub(super) orders: BTreeMap<Story, Sent>,
     pub(super) open: BTreeMap<Story, Open>,
     pub(super) grants: BTreeMap<Token, Grant>,
-    pub(super) given_back: BTreeMap<Token, Ms>,
+    /// Leases that were settled or released, as long as the Ledger remembers them.
+    pub(super) ended: BTreeMap<Token, Ms>,
     /// Who waits in the Ledger.
     waiting: BTreeSet<Story>,
     /// What each request's probes said.
@@ -166,7 +167,7 @@ impl Judge {
                 self.open.remove(story);
             }
             Event::Reset => {
-                self.given_back.clear();
+                self.ended.clear();
                 self.waiting.clear();
                 self.trouble();
             }
@@ -247,6 +248,12 @@ impl Judge {
         self.open.insert(story, open);
     }
 
+    pub(super) fn end(&mut self, lease: Token) {
+        let now = self.now;
+        self.ended.retain(|_, at| now - *at <= DELIVERY_MAX.0);
+        self.ended.insert(lease, now);
+    }
+
     /// The life of a key has changed: whoever asks for it may hear so.
     pub(super) fn changed(&mut self, key: KeyId) {
         let Self { open, lives, now, .. } = self;
@@ -291,8 +298,7 @@ impl Judge {
                 return self.settled(story, key, lease.0, (*status, body), expires.0);
             }
             (Kind::Release(lease), Some(told @ (Told::Kept(_) | Told::Stale))) => {
-                self.given_back.retain(|_, at| now - *at <= DELIVERY_MAX.0);
-                self.given_back.insert(lease.0, now);
+                self.end(lease.0);
                 return if *told == Told::Stale {
                     self.refused(key, lease.0)
                 } else {
@@ -338,7 +344,7 @@ impl Hash for Judge {
             (lease, story, run, attempt, until, executed, released).hash(hasher);
             (*troubles == self.troubles).hash(hasher);
         }
-        let late = self.given_back.iter().filter(|(_, at)| self.now - **at <= DELIVERY_MAX.0);
+        let late = self.ended.iter().filter(|(_, at)| self.now - **at <= DELIVERY_MAX.0);
         late.for_each(|back| back.hash(hasher));
     }
 }

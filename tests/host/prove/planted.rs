@@ -55,7 +55,7 @@ fn table() -> Vec<(Planted, Scenario, u32, Rule)> {
         (P::LeaseTooShort, two().route(retry).origin(std::slice::from_ref(&slow)), 1, Rule::GrantedOnce),
         (P::LateSettleRefused, two().origin(&[(s(70), Ok(heard(201, "late")))]), 0, Rule::HolderEnds),
         (P::RetryAfterPastLease, two().route(|route| route.on_duplicate = Strategy::Fail), 1, Rule::RetryAfter),
-        (P::GivenBackForgotten, two(), 2, Rule::GivenBackIsGone),
+        (P::GivenBackForgotten, two(), 2, Rule::EndedIsGone),
         (P::NobodyWoken, two(), 0, Rule::Waits),
     ]
 }

@@ -12,6 +12,13 @@ impl World {
         self.answer(story).map_or("no answer".to_owned(), answer_words)
     }
 
+    /// How it ends: what was answered, whoever it was, and how often the origin executed.
+    pub(crate) fn ending(&self) -> String {
+        let mut said: Vec<_> = (0..self.workers.len()).map(|at| self.said(Story(at))).collect();
+        said.sort();
+        format!("{}; executed {} times", said.join("; "), self.executed.len())
+    }
+
     /// `nothing`, `running`, `completed`, `expired`, `in doubt`, `closed`.
     pub(crate) fn record(&self, key: KeyId) -> &'static str {
         let now = self.now();
