@@ -1,19 +1,21 @@
-//! The leases that were given back a moment ago.
+//! The leases that were given back or settled a moment ago.
 //!
 //! A call that its caller has given up may still be delivered. A copy of a claim that arrives after its
-//! lease was released must not be granted: nobody would forward, and the key would end in doubt. This
-//! memory is the Ledger's own and is lost with it; then such a claim costs a doubt, never a second run.
+//! lease was released must not be granted: nobody would forward, and the key would end in doubt. Nor one
+//! that arrives after its lease was settled and another run under `fail_on_running` has replaced that
+//! reply: a late copy of the settle would bring the old one back. This memory is the Ledger's own and is
+//! lost with it; then such a claim costs a doubt, never a second run.
 
 use std::collections::VecDeque;
 
 use crate::record::{Lease, Millis};
 
-/// Recently released leases, the oldest first.
+/// Leases that ended recently, the oldest first.
 #[derive(Debug, Default)]
 pub struct Released(VecDeque<(Lease, Millis)>);
 
 impl Released {
-    /// Remembers a lease that was released now, whether or not it was a record's.
+    /// Remembers a lease that was released or settled now, whether or not it was a record's.
     pub fn remember(&mut self, lease: Lease, now: Millis) {
         self.0.push_back((lease, now));
         while self.0.len() > RELEASED_MAX
@@ -34,5 +36,5 @@ impl Released {
 /// runtime starts no retry later than 10 s after the first (developers.cloudflare.com,
 /// durable-objects/best-practices/automatic-retries).
 pub const DELIVERY_MAX: Millis = Millis(60_000);
-/// At 500 releases a second, which is what a shard can write, 20 s of them.
+/// At 500 of them a second, which is what a shard can write, 20 s.
 const RELEASED_MAX: usize = 10_000;

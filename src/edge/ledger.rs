@@ -180,8 +180,8 @@ impl Ledger {
         let store = self.store()?;
         let now = now();
         let (stored, event) = match ask {
-            // A copy of a claim that was on its way while its lease was given back: granting it would
-            // leave the key to nobody.
+            // A copy of a claim that was on its way while its lease was given back or settled: granting
+            // it would leave the key to nobody.
             Ask::Claim(claim, _) if self.released.borrow().has(claim.lease, now) => {
                 return Ok(Found::Answer((Told::Stale, None)));
             }
@@ -191,7 +191,10 @@ impl Ledger {
                 let live = kindred.into_iter().any(|record| record.at(now).is_some());
                 (stored, Event::Claim(claim, if live { Kindred::Live } else { Kindred::None }))
             }
-            Ask::Settle(lease, reply) => (store.find(key)?, Event::Settle(lease, reply)),
+            Ask::Settle(lease, reply) => {
+                self.released.borrow_mut().remember(lease, now);
+                (store.find(key)?, Event::Settle(lease, reply))
+            }
             Ask::Release(lease) => {
                 self.released.borrow_mut().remember(lease, now);
                 (store.find(key)?, Event::Release(lease))

@@ -1,8 +1,8 @@
 //! A Worker stops at any of its awaits, and never runs again.
 
-use oncegate::record::Millis;
+use oncegate::record::{Millis, Strategy};
 
-use super::{after, request, slow, the_key};
+use super::{after, request, slow, the_key, with_strategy};
 use crate::make::{days, s};
 use crate::world::{Choice, World, heard};
 
@@ -132,4 +132,23 @@ fn the_alarm_takes_no_row_that_still_answers() {
     world.run_for(Millis(1));
     world.take(Choice::Sweep);
     assert_eq!(world.ledger(|ledger| ledger.rows()), 0);
+}
+
+/// Found by the explorer: the copy was granted to nobody, and hid the reply behind a doubt.
+#[test]
+fn a_late_copy_of_a_settled_claim_takes_nothing_from_the_run_after_it() {
+    let mut world = World::new();
+    let again = |lease| with_strategy(Strategy::FailOnRunning, lease);
+    let first = world.send(again(1));
+    let copy = world.asking(first);
+    world.take(Choice::Lose(copy));
+    world.run();
+    let second = world.send(again(2));
+    world.run();
+    assert_eq!(world.said(first), r#"201 executed "paid 1""#);
+    assert_eq!(world.said(second), r#"201 executed "paid 2""#);
+    world.take(Choice::Arrive(copy));
+    let third = world.send(request(3));
+    world.run();
+    assert_eq!(world.said(third), r#"201 replayed "paid 2""#);
 }

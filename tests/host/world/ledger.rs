@@ -140,7 +140,7 @@ impl Ledger {
             Ask::Claim(claim, _) if self.was_released(claim.lease, now) => {
                 return answered(Told::Stale);
             }
-            Ask::Release(lease) => self.remember(*lease, now),
+            Ask::Release(lease) | Ask::Settle(lease, _) => self.remember(*lease, now),
             _ => {}
         }
         let event = match ask {
