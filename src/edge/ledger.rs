@@ -35,7 +35,7 @@ pub struct Ledger {
     storage: js::Storage,
     store: OnceCell<Store>,
     parked: Parked,
-    /// Leases that were released a moment ago.
+    /// Leases that were released or settled a moment ago.
     released: RefCell<Released>,
     /// When the alarm is set for; unknown until asked after a start.
     alarm: Cell<Alarm>,

@@ -4,6 +4,7 @@
 mod every;
 mod explorer;
 mod grants;
+mod histories;
 mod judge;
 mod life;
 mod planted;

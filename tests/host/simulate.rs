@@ -175,7 +175,9 @@ fn hours_of_faults_break_no_promise() {
     if let Some(seed) = broken.iter().min() {
         let (violation, script) = tell(*seed, None).expect("a seed is the same every time");
         println!("{}\n{violation:?}", script.join("\n"));
-        panic!("seeds {broken:?}; SEED={seed} cargo test --no-default-features --test host simulate -- --nocapture");
+        panic!(
+            "seeds {broken:?}; SEED={seed} cargo test --no-default-features --test host simulate -- --nocapture"
+        );
     }
 }
 

@@ -29,8 +29,8 @@ use self::calls::Calling;
 pub(crate) use self::history::{Cause, Event, Kind, answer_words, seconds};
 use self::ledger::Ledger;
 pub(crate) use self::planted::Planted;
-use self::story::{Moved, News, Opening, Said, Telling, What};
 pub(crate) use self::story::{Heard, heard};
+use self::story::{Moved, News, Opening, Said, Telling, What};
 use crate::make::s;
 
 /// Something that may happen next.
@@ -219,8 +219,11 @@ impl World {
 
     /// Every fault that there can be.
     pub(crate) fn faults(&self) -> Vec<Choice> {
-        let mut faults: Vec<_> = self.calls.iter().flat_map(|calling| self.choices_of(calling)).collect();
-        for story in self.calls.iter().filter(|calling| calling.wanted).map(|calling| calling.id.story) {
+        let mut faults: Vec<_> =
+            self.calls.iter().flat_map(|calling| self.choices_of(calling)).collect();
+        for story in
+            self.calls.iter().filter(|calling| calling.wanted).map(|calling| calling.id.story)
+        {
             faults.push(Choice::Crash(story));
             let worker = &self.workers[story.0];
             if !worker.left && worker.answer.is_none() {
@@ -352,7 +355,8 @@ impl World {
             (worker.over, worker.news.digest(), worker.opening.at.0).hash(&mut hasher);
         }
         // Whoever waits in the Ledger and is not waited for hears no wake.
-        let heard = |calling: &&Calling| calling.wanted || !calling.is_parked() || self.planted.is_some();
+        let heard =
+            |calling: &&Calling| calling.wanted || !calling.is_parked() || self.planted.is_some();
         let mut calls: Vec<_> = self.calls.iter().filter(heard).collect();
         calls.sort_by_key(|calling| (calling.id.story, calling.id.number, calling.wanted));
         calls.hash(&mut hasher);

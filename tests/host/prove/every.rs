@@ -53,7 +53,10 @@ fn one_order_of_steps_that_come_to_the_same_is_enough() {
 }
 
 /// The next scenario, and the faults that it is explored with.
-fn take<'a>(scenarios: &'a [(Scenario, u32, u32)], next: &AtomicUsize) -> Option<(&'a Scenario, u32)> {
+fn take<'a>(
+    scenarios: &'a [(Scenario, u32, u32)],
+    next: &AtomicUsize,
+) -> Option<(&'a Scenario, u32)> {
     let (scenario, by_day, by_night) = scenarios.get(next.fetch_add(1, Ordering::Relaxed))?;
     Some((scenario, if is_night() { *by_night } else { *by_day }))
 }

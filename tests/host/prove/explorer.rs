@@ -24,8 +24,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use oncegate::record::{Millis, State};
 
 use super::judge::{Judge, Violation};
-use crate::make::{ms_before, s};
 use super::scenarios::Scenario;
+use crate::make::{ms_before, s};
 use crate::world::{Choice, Story, World, seconds};
 
 /// What came of it.
@@ -172,7 +172,9 @@ impl Search<'_> {
             let Some(mut next) = next else { break };
             let before_it = self.late_copy(&next, step);
             let judged = next.take(self.scenario, step, cost);
-            if self.orders == Orders::One && before_it.is_some_and(|digest| digest == next.world.ledger_digest()) {
+            if self.orders == Orders::One
+                && before_it.is_some_and(|digest| digest == next.world.ledger_digest())
+            {
                 continue;
             }
             let before = next.place;

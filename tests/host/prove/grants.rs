@@ -82,7 +82,8 @@ impl Judge {
             grant.story == story && (grant.run, grant.attempt) == (run.id.0, run.attempt)
         };
         let rule = Rule::ExecutedOncePerGrant;
-        let Some(grant) = self.grants.values_mut().filter(its).max_by_key(|grant| grant.until) else {
+        let Some(grant) = self.grants.values_mut().filter(its).max_by_key(|grant| grant.until)
+        else {
             return broken(rule, format!("{story} is executed without a grant"));
         };
         if grant.executed.is_some() {
@@ -112,9 +113,12 @@ impl Judge {
         let life = self.lives.entry(key).or_default();
         let Some(hold) = life.held(lease, now) else {
             return match life.at(now) {
-                Phase::Stored(stored) if stored.lease == lease && stored.expires == expires => Ok(()),
+                Phase::Stored(stored) if stored.lease == lease && stored.expires == expires => {
+                    Ok(())
+                }
                 found => {
-                    let why = format!("{story} settles with a lease that is not it: {}", word(&found));
+                    let why =
+                        format!("{story} settles with a lease that is not it: {}", word(&found));
                     broken(Rule::HolderEnds, why)
                 }
             };
@@ -143,7 +147,8 @@ impl Judge {
         let now = self.now;
         let life = self.lives.entry(key).or_default();
         let Some(hold) = life.held(lease, now) else {
-            let why = format!("{story} releases with a lease that is not its: {}", word(&life.at(now)));
+            let why =
+                format!("{story} releases with a lease that is not its: {}", word(&life.at(now)));
             return broken(Rule::HolderEnds, why);
         };
         let probed = self.probed.get(&story).map_or(&[][..], Vec::as_slice);

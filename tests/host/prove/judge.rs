@@ -140,7 +140,10 @@ impl Judge {
                 }
             }
             Event::Woken { told: Told::Granted(_), story } => {
-                return broken(Rule::WakesGrantNothing, format!("a wake granted a lease to {story}"));
+                return broken(
+                    Rule::WakesGrantNothing,
+                    format!("a wake granted a lease to {story}"),
+                );
             }
             Event::Executed { story, run, said } => return self.executed(*story, *run, said),
             Event::Probed { story, said } => {
@@ -371,6 +374,5 @@ pub(super) fn kindred(lives: &BTreeMap<KeyId, Life>, order: &Order, now: Ms) -> 
     let live = |(key, life): (&KeyId, &Life)| {
         *key != order.key && life.kin == order.claim.about.kin.0 && life.view(now) != View::Free
     };
-    order.route.credential_change == CredentialChange::Refuse
-        && lives.range(first..=last).any(live)
+    order.route.credential_change == CredentialChange::Refuse && lives.range(first..=last).any(live)
 }

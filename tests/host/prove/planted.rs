@@ -32,13 +32,30 @@ fn table() -> Vec<(Planted, Scenario, u32, Rule)> {
         (P::WaiterDeletesLock, two().origin(std::slice::from_ref(&slow)), 0, Rule::GrantedOnce),
         (P::CheckThenLock, two(), 0, Rule::GrantedOnce),
         (P::LapseRunsAgain, two(), 1, Rule::GrantedOnce),
-        (P::SettleByAnyLease, doubtful().route(retry).origin(&[(s(70), Ok(heard(201, "late")))]), 2, Rule::HolderEnds),
+        (
+            P::SettleByAnyLease,
+            doubtful().route(retry).origin(&[(s(70), Ok(heard(201, "late")))]),
+            2,
+            Rule::HolderEnds,
+        ),
         (P::ReleaseByAnyLease, not_found(), 0, Rule::HolderEnds),
         (P::ExpiredRowBlocks, two(), 0, Rule::TrueAnswer),
         (P::FailedSettleReleases, two(), 1, Rule::ReleasedForCause),
         (P::WakeGrants, two().origin(&[says(429)]), 0, Rule::WakesGrantNothing),
-        (P::ReleaseForgetsReply, two().origin(&[says(201), says(429)]).order(1, |order| order.claim.strategy = Strategy::FailOnRunning), 0, Rule::GrantedOnce),
-        (P::ReleaseForgetsDoubt, doubtful().route(retry).origin(&[unknown.clone(), says(429)]).after(s(80)), 0, Rule::GrantedOnce),
+        (
+            P::ReleaseForgetsReply,
+            two()
+                .origin(&[says(201), says(429)])
+                .order(1, |order| order.claim.strategy = Strategy::FailOnRunning),
+            0,
+            Rule::GrantedOnce,
+        ),
+        (
+            P::ReleaseForgetsDoubt,
+            doubtful().route(retry).origin(&[unknown.clone(), says(429)]).after(s(80)),
+            0,
+            Rule::GrantedOnce,
+        ),
         (P::DoubtSweptAtTtl, doubtful(), 0, Rule::GrantedOnce),
         (P::DoubtClosedEarly, doubtful(), 0, Rule::GrantedOnce),
         (P::DoubtNeverSwept, doubtful(), 0, Rule::NothingLeft),
@@ -47,14 +64,42 @@ fn table() -> Vec<(Planted, Scenario, u32, Rule)> {
         (P::ForwardRepeated, doubtful(), 0, Rule::ExecutedOncePerGrant),
         (P::ForwardUnguarded, two(), 1, Rule::ExecutedOncePerGrant),
         (P::AnsweredBeforeStored, two(), 1, Rule::StoredBeforeSent),
-        (P::FingerprintIgnored, two().order(1, |order| order.claim.about.fingerprint = make::fingerprint(2)), 0, Rule::NothingCrosses),
-        (P::ScopeLeftOut, two().origin(&[(s(0), Ok(heard(201, "at once")))]).route(forward).order(1, |order| order.key = KeyId::new(&make::key("k"), [2; 16])), 0, Rule::NothingCrosses),
+        (
+            P::FingerprintIgnored,
+            two().order(1, |order| order.claim.about.fingerprint = make::fingerprint(2)),
+            0,
+            Rule::NothingCrosses,
+        ),
+        (
+            P::ScopeLeftOut,
+            two()
+                .origin(&[(s(0), Ok(heard(201, "at once")))])
+                .route(forward)
+                .order(1, |order| order.key = KeyId::new(&make::key("k"), [2; 16])),
+            0,
+            Rule::NothingCrosses,
+        ),
         (P::JoinedToAnother, two(), 0, Rule::SameBytes),
         (P::RetryWhileLive, doubtful().route(retry), 0, Rule::GrantedOnce),
         (P::AttemptForgotten, doubtful().route(retry).after(s(80)), 0, Rule::GrantedOnce),
-        (P::LeaseTooShort, two().route(retry).origin(std::slice::from_ref(&slow)), 1, Rule::GrantedOnce),
-        (P::LateSettleRefused, two().origin(&[(s(70), Ok(heard(201, "late")))]), 0, Rule::HolderEnds),
-        (P::RetryAfterPastLease, two().route(|route| route.on_duplicate = Strategy::Fail), 1, Rule::RetryAfter),
+        (
+            P::LeaseTooShort,
+            two().route(retry).origin(std::slice::from_ref(&slow)),
+            1,
+            Rule::GrantedOnce,
+        ),
+        (
+            P::LateSettleRefused,
+            two().origin(&[(s(70), Ok(heard(201, "late")))]),
+            0,
+            Rule::HolderEnds,
+        ),
+        (
+            P::RetryAfterPastLease,
+            two().route(|route| route.on_duplicate = Strategy::Fail),
+            1,
+            Rule::RetryAfter,
+        ),
         (P::GivenBackForgotten, two(), 2, Rule::EndedIsGone),
         (P::NobodyWoken, two(), 0, Rule::Waits),
     ]

@@ -114,9 +114,8 @@ pub(crate) fn all() -> Vec<(Scenario, u32, u32)> {
     };
     let other_print = |order: &mut Order| order.claim.about.fingerprint = make::fingerprint(2);
     let other_scope = |order: &mut Order| order.key = KeyId::new(&make::key("k"), [2; 16]);
-    let other_caller = |change: CredentialChange| {
-        move |route: &mut Route| route.credential_change = change
-    };
+    let other_caller =
+        |change: CredentialChange| move |route: &mut Route| route.credential_change = change;
     vec![
         (new("default, 2", 2), 2, 3),
         (new("default, 3", 3), 1, 2),
@@ -124,25 +123,98 @@ pub(crate) fn all() -> Vec<(Scenario, u32, u32)> {
         (new("default: in doubt, 502", 2).origin(&[says(502)]), 1, 2),
         (new("default: in doubt, connection lost", 2).origin(&[unknown.clone()]), 1, 2),
         (new("default: an answer after the timeout", 2).origin(&[late.clone()]), 1, 2),
-        (new("default: a refusal after the timeout", 2).origin(&[(s(70), Ok(heard(404, "late")))]), 1, 2),
+        (
+            new("default: a refusal after the timeout", 2)
+                .origin(&[(s(70), Ok(heard(404, "late")))]),
+            1,
+            2,
+        ),
         (new("default: no answer ever", 2).origin(&[never]), 1, 2),
         (new("fail", 3).route(fail), 1, 2),
         (new("fail on running", 3).route(again), 1, 1),
-        (new("fail on running, then 429", 2).route(again).origin(&[says(201), says(429)]).after(s(9)), 1, 2),
-        (new("fail on running, then in doubt", 2).route(again).origin(&[says(201), unknown.clone()]).after(s(9)), 1, 2),
+        (
+            new("fail on running, then 429", 2)
+                .route(again)
+                .origin(&[says(201), says(429)])
+                .after(s(9)),
+            1,
+            2,
+        ),
+        (
+            new("fail on running, then in doubt", 2)
+                .route(again)
+                .origin(&[says(201), unknown.clone()])
+                .after(s(9)),
+            1,
+            2,
+        ),
         (new("wait 0", 3).route(|route| route.wait = Millis(0)), 1, 2),
-        (new("retry: in doubt, then 201", 2).route(retry).origin(&[unknown.clone()]).after(s(74)), 1, 2),
-        (new("retry: in doubt, then 429", 2).route(retry).origin(&[unknown.clone(), says(429)]).after(s(75)), 1, 2),
+        (
+            new("retry: in doubt, then 201", 2)
+                .route(retry)
+                .origin(&[unknown.clone()])
+                .after(s(74)),
+            1,
+            2,
+        ),
+        (
+            new("retry: in doubt, then 429", 2)
+                .route(retry)
+                .origin(&[unknown.clone(), says(429)])
+                .after(s(75)),
+            1,
+            2,
+        ),
         (new("retry: late", 2).route(retry).origin(&[late]), 1, 2),
-        (new("probe: 404", 2).route(probe).origin(&[unknown.clone()]).probes(&says(404)).after(s(140)), 1, 2),
-        (new("probe: 404, but too early", 2).route(probe).origin(&[unknown.clone()]).probes(&says(404)).after(s(80)), 1, 2),
-        (new("probe: 200", 2).route(probe).origin(&[unknown.clone()]).probes(&says(200)).after(s(9)), 1, 2),
-        (new("probe: 500", 2).route(probe).origin(&[unknown]).probes(&says(500)).after(s(140)), 1, 2),
+        (
+            new("probe: 404", 2)
+                .route(probe)
+                .origin(&[unknown.clone()])
+                .probes(&says(404))
+                .after(s(140)),
+            1,
+            2,
+        ),
+        (
+            new("probe: 404, but too early", 2)
+                .route(probe)
+                .origin(&[unknown.clone()])
+                .probes(&says(404))
+                .after(s(80)),
+            1,
+            2,
+        ),
+        (
+            new("probe: 200", 2)
+                .route(probe)
+                .origin(&[unknown.clone()])
+                .probes(&says(200))
+                .after(s(9)),
+            1,
+            2,
+        ),
+        (
+            new("probe: 500", 2).route(probe).origin(&[unknown]).probes(&says(500)).after(s(140)),
+            1,
+            2,
+        ),
         (new("two fingerprints", 2).order(1, other_print), 1, 2),
         (new("two fingerprints, released", 2).order(1, other_print).origin(&[says(429)]), 1, 2),
-        (new("two scopes", 2).route(other_caller(CredentialChange::Forward)).order(1, other_scope), 1, 2),
+        (
+            new("two scopes", 2)
+                .route(other_caller(CredentialChange::Forward))
+                .order(1, other_scope),
+            1,
+            2,
+        ),
         (new("two credentials", 2).order(1, other_scope), 1, 2),
         (new("tombstone", 2).route(|route| route.tombstone = days(1)), 1, 2),
-        (new("tombstone, fail on running", 2).route(again).route(|route| route.tombstone = days(1)), 1, 2),
+        (
+            new("tombstone, fail on running", 2)
+                .route(again)
+                .route(|route| route.tombstone = days(1)),
+            1,
+            2,
+        ),
     ]
 }

@@ -143,9 +143,7 @@ fn refused(
             }
             open.saw(|view| *view == View::Running)
         }
-        Code::AlreadyExecuted => {
-            claim.strategy == Strategy::Fail && open.saw_stored(|_| true)
-        }
+        Code::AlreadyExecuted => claim.strategy == Strategy::Fail && open.saw_stored(|_| true),
         Code::OutcomeUnknown if problem.status == 409 => open.saw(|view| *view == View::Doubt),
         Code::OutcomeUnknown => grant.is_some(),
         Code::KeyExpired => open.saw(|view| matches!(view, View::Expired | View::Closed)),
@@ -167,7 +165,8 @@ fn refused(
         true => Ok(()),
         false => {
             let views: Vec<_> = open.views.iter().map(|(_, view)| word(view)).collect();
-            let why = format!("{}, but the key was {}", problem.code.as_str(), views.join(", then "));
+            let why =
+                format!("{}, but the key was {}", problem.code.as_str(), views.join(", then "));
             broken(Rule::TrueAnswer, why)
         }
     }
@@ -183,4 +182,3 @@ fn word(view: &View) -> &'static str {
         View::Closed => "closed",
     }
 }
-

@@ -27,6 +27,10 @@ impl Chance {
     }
 
     pub(super) fn pick<'a, T>(&mut self, of: &'a [T]) -> Option<&'a T> {
-        if of.is_empty() { None } else { of.get(usize::try_from(self.below(of.len() as u64)).unwrap()) }
+        if of.is_empty() {
+            None
+        } else {
+            of.get(usize::try_from(self.below(of.len() as u64)).unwrap())
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Clients: each has an operation under a key of its own and tries until it knows what came of it.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, BTreeMap};
+use std::collections::{BTreeMap, BinaryHeap};
 
 use oncegate::answer::{Answer as Answered, Status};
 use oncegate::key::KeyId;

@@ -136,9 +136,10 @@ impl World {
 
     /// What can happen without a fault and without time passing, to calls that somebody waits for.
     pub(crate) fn ready(&self) -> impl Iterator<Item = Choice> {
-        let ready = self.calls.iter().filter(|calling| {
-            calling.wanted && !calling.held && !calling.rests(self.now)
-        });
+        let ready = self
+            .calls
+            .iter()
+            .filter(|calling| calling.wanted && !calling.held && !calling.rests(self.now));
         ready.map(|calling| match calling.stage {
             Stage::Until(..) | Stage::Back(_) => Choice::Answer(calling.id),
             Stage::Out => Choice::Arrive(calling.id),

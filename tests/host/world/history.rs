@@ -119,22 +119,35 @@ impl Event {
                 let said = told.as_ref().map_or_else(|| "waits".to_owned(), told_words);
                 format!("  the Ledger hears {story}{gone}: {} -> {said}", asked.word())
             }
-            Self::Woken { story, told } => format!("  the Ledger wakes {story} -> {}", told_words(told)),
+            Self::Woken { story, told } => {
+                format!("  the Ledger wakes {story} -> {}", told_words(told))
+            }
             Self::Executed { story, run, said } => {
                 let attempt = run.attempt;
-                format!("  the origin EXECUTES {story}, attempt {attempt}; says {}", heard_words(said))
+                format!(
+                    "  the origin EXECUTES {story}, attempt {attempt}; says {}",
+                    heard_words(said)
+                )
             }
             Self::Probed { story, said } => {
                 format!("  the origin is probed by {story}; says {}", heard_words(said))
             }
-            Self::Hears { story, kind } => format!("{story} hears what came of its {}", kind.word()),
-            Self::Failed { story, kind, why } => format!("FAULT {why:?}: the {} of {story}", kind.word()),
+            Self::Hears { story, kind } => {
+                format!("{story} hears what came of its {}", kind.word())
+            }
+            Self::Failed { story, kind, why } => {
+                format!("FAULT {why:?}: the {} of {story}", kind.word())
+            }
             Self::Crashed { story } => format!("FAULT {story}: its Worker stops"),
             Self::Left { story } => format!("FAULT {story}: its client hangs up"),
             Self::Reset => "FAULT the Ledger starts anew and forgets who waits".to_owned(),
-            Self::Delayed { from } => format!("FAULT everything is late; the clock stood at {}", seconds(*from)),
+            Self::Delayed { from } => {
+                format!("FAULT everything is late; the clock stood at {}", seconds(*from))
+            }
             Self::Swept { left } => format!("  the alarm: {} rows are left", left.len()),
-            Self::Answered { story, answer } => format!("{story} IS ANSWERED {}", answer_words(answer)),
+            Self::Answered { story, answer } => {
+                format!("{story} IS ANSWERED {}", answer_words(answer))
+            }
             Self::Quiet => "nothing is under way any more".to_owned(),
         }
     }

@@ -159,7 +159,8 @@ impl Ledger {
             _ => None,
         };
         let found = self.rows.get(&key).cloned();
-        let Step { change, verdict } = self.decide(found.as_ref().map(|row| row.read()), event, now);
+        let Step { change, verdict } =
+            self.decide(found.as_ref().map(|row| row.read()), event, now);
         if self.planted == Some(Planted::CheckThenLock) && claim.is_some() {
             let read = self.to_write.iter().position(|(by, _)| *by == call);
             match (read, &verdict) {
@@ -171,7 +172,9 @@ impl Ledger {
                     let (_, change) = self.to_write.remove(at);
                     let run = match &change {
                         Change::Insert(Record { state: State::Running(running), .. })
-                        | Change::Update(Record { state: State::Running(running), .. }) => running.run,
+                        | Change::Update(Record { state: State::Running(running), .. }) => {
+                            running.run
+                        }
                         _ => panic!("it was to be granted"),
                     };
                     self.write(key, &change, &body);
@@ -320,7 +323,8 @@ impl Ledger {
                 }
             }
         };
-        let woken: Vec<_> = self.parked.extract_if(.., |(waits_for, ..)| *waits_for == key).collect();
+        let woken: Vec<_> =
+            self.parked.extract_if(.., |(waits_for, ..)| *waits_for == key).collect();
         let mut told: Woken = woken.iter().map(|(_, call, _)| (*call, told.clone())).collect();
         if *change == Change::Delete
             && let (Some(planted), Some((_, _, claim))) = (self.planted, woken.first())
@@ -336,9 +340,7 @@ impl Ledger {
 fn answer(verdict: Verdict, body: Option<Vec<u8>>) -> Told<Vec<u8>> {
     match verdict {
         Verdict::Join(_) => panic!("a join is no answer"),
-        Verdict::Replay(completed) => {
-            replay(&completed, How::Replayed, &body.unwrap_or_default())
-        }
+        Verdict::Replay(completed) => replay(&completed, How::Replayed, &body.unwrap_or_default()),
         Verdict::Granted(run) => Told::Granted(run),
         Verdict::InFlight { retry_after_s } => Told::InFlight { retry_after_s },
         Verdict::AlreadyExecuted => Told::AlreadyExecuted,

@@ -4,8 +4,8 @@
 use oncegate::ask::{Ask, Told};
 use oncegate::filter::Unreachable;
 use oncegate::record::{
-    Change, Claim, Completed, Doubt, Event, Kindred, Lease, Millis, Record, Run, State,
-    Step, Verdict,
+    Change, Claim, Completed, Doubt, Event, Kindred, Lease, Millis, Record, Run, State, Step,
+    Verdict,
 };
 
 use crate::make::{self, s};
@@ -160,7 +160,13 @@ impl Planted {
     }
 
     /// What the Ledger makes of the step.
-    pub(super) fn after(self, mut step: Step, stored: Option<&Record>, now: Millis, event: &Event) -> Step {
+    pub(super) fn after(
+        self,
+        mut step: Step,
+        stored: Option<&Record>,
+        now: Millis,
+        event: &Event,
+    ) -> Step {
         match (self, &mut step.change, &mut step.verdict) {
             (Self::ReleaseForgetsReply, change @ Change::Update(_), Verdict::Kept(None)) => {
                 if matches!(change, Change::Update(Record { state: State::Completed(_), .. })) {
@@ -169,11 +175,17 @@ impl Planted {
             }
             (Self::ReleaseForgetsDoubt, change @ Change::Update(_), Verdict::Kept(None)) => {
                 let released = matches!(event, Event::Release(_));
-                if released && matches!(change, Change::Update(Record { state: State::InDoubt(_), .. })) {
+                if released
+                    && matches!(change, Change::Update(Record { state: State::InDoubt(_), .. }))
+                {
                     *change = Change::Delete;
                 }
             }
-            (Self::AttemptForgotten, Change::Update(Record { state: State::Running(running), .. }), Verdict::Granted(run)) => {
+            (
+                Self::AttemptForgotten,
+                Change::Update(Record { state: State::Running(running), .. }),
+                Verdict::Granted(run),
+            ) => {
                 running.run.attempt = 1;
                 run.attempt = 1;
             }
@@ -184,7 +196,9 @@ impl Planted {
                 });
                 *retry_after_s = now.since(since.unwrap_or(now)).0.div_ceil(1000).max(1);
             }
-            (Self::ExpiredRowBlocks, change @ Change::Insert(_), verdict @ Verdict::Granted(_)) if stored.is_some() => {
+            (Self::ExpiredRowBlocks, change @ Change::Insert(_), verdict @ Verdict::Granted(_))
+                if stored.is_some() =>
+            {
                 *change = Change::Keep;
                 *verdict = Verdict::Expired;
             }

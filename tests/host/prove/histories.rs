@@ -1,0 +1,354 @@
+//! Histories written by hand, good and bad: the judge, judged.
+
+use std::rc::Rc;
+
+use oncegate::answer::{Answer as Answered, Status};
+use oncegate::ask::{How, Replay, Told};
+use oncegate::filter::Order;
+use oncegate::outcome::Failure;
+use oncegate::problem::{Code, Problem};
+use oncegate::record::{Millis, Run, Strategy};
+
+use super::judge::{Judge, Rule};
+use crate::filter::by;
+use crate::make::{self, days, s};
+use crate::world::{Answer, Cause, Event, Heard, Kind, Story, heard};
+
+type History = Vec<(Millis, Event)>;
+
+fn ask(story: usize, asked: Kind, told: Option<Told<Vec<u8>>>) -> Event {
+    Event::Asked { story: Story(story), asked: Rc::new(asked), told, absent: false }
+}
+
+/// Request `n` comes with lease `n`.
+fn sent(n: u8) -> Event {
+    sent_as(n, by(&make::route(), n))
+}
+
+fn sent_as(n: u8, order: Order) -> Event {
+    Event::Sent { story: Story(n.into()), order: Rc::new(order) }
+}
+
+fn claim(n: u8, told: Option<Told<Vec<u8>>>) -> Event {
+    ask(n.into(), Kind::Claim { lease: make::lease(n), wait: s(10) }, told)
+}
+
+fn granted(n: u8) -> Event {
+    claim(n, Some(Told::Granted(run(n))))
+}
+
+fn run(n: u8) -> Run {
+    make::run(make::lease(n), 1)
+}
+
+fn executed(n: u8, said: Result<Heard, Failure>) -> Event {
+    Event::Executed { story: Story(n.into()), run: run(n), said }
+}
+
+fn settled(n: u8, lease: u8, body: &str, at: Millis) -> Event {
+    let kind = Kind::Settle { lease: make::lease(lease), status: 201, body: body.into() };
+    ask(n.into(), kind, Some(Told::Kept(Some(at.plus(days(1))))))
+}
+
+fn released(n: u8, lease: u8) -> Event {
+    ask(n.into(), Kind::Release(make::lease(lease)), Some(Told::Kept(None)))
+}
+
+fn answered(n: u8, answer: Answer) -> Event {
+    Event::Answered { story: Story(n.into()), answer: Rc::new(answer) }
+}
+
+fn first(n: u8, body: &str) -> Event {
+    answered(n, Answered::Heard(heard(201, body), Status::Executed, Some(s(1001).plus(days(1)))))
+}
+
+fn replay(body: &str) -> Replay<Vec<u8>> {
+    let expires = s(1001).plus(days(1));
+    Replay { reply: make::reply(201, 4), expires, how: How::Replayed, body: body.into() }
+}
+
+fn replayed(n: u8, body: &str) -> Event {
+    answered(n, Answered::Stored(replay(body)))
+}
+
+fn refused(n: u8, code: Code) -> Event {
+    answered(n, Answered::Problem(Problem::new(code, ""), None))
+}
+
+fn paid() -> Result<Heard, Failure> {
+    Ok(heard(201, "paid"))
+}
+
+/// Everything at one moment.
+fn at(moment: Millis, events: impl IntoIterator<Item = Event>) -> History {
+    events.into_iter().map(|event| (moment, event)).collect()
+}
+
+/// Request 1 is executed and settled at second 1001, and its client has its answer.
+fn done() -> History {
+    let start = at(s(1000), [sent(1), granted(1), executed(1, paid())]);
+    [start, at(s(1001), [settled(1, 1, "paid", s(1001)), first(1, "paid")])].concat()
+}
+
+/// Request 1 is at the origin.
+fn running() -> History {
+    at(s(1000), [sent(1), granted(1), executed(1, paid())])
+}
+
+fn verdict(history: &History) -> Option<Rule> {
+    let mut judge = Judge::default();
+    let broken = history.iter().find_map(|(at, event)| judge.hear(*at, event).err());
+    broken.map(|broken| broken.rule)
+}
+
+#[test]
+fn a_history_that_keeps_the_promises_passes() {
+    let lost = |n: u8| Event::Failed {
+        story: Story(n.into()),
+        kind: Rc::new(Kind::Look),
+        why: Cause::Lost,
+    };
+    let woken = Event::Woken { story: Story(2), told: Told::Again };
+    let late = s(1001).plus(days(1));
+    let histories: Vec<(&str, History)> = vec![
+        ("executed once", done()),
+        ("replayed", [done(), at(s(2000), [sent(2), replayed(2, "paid"), Event::Quiet])].concat()),
+        (
+            "again when it has expired",
+            [done(), at(late, [sent(2), granted(2), executed(2, paid())])].concat(),
+        ),
+        (
+            "joined",
+            [
+                running(),
+                at(s(1000), [sent(2), claim(2, None)]),
+                at(
+                    s(1001),
+                    [settled(1, 1, "paid", s(1001)), woken, first(1, "paid"), replayed(2, "paid")],
+                ),
+            ]
+            .concat(),
+        ),
+        (
+            "in flight when its wait is over",
+            [running(), at(s(1000), [sent(2)]), at(s(1010), [refused(2, Code::InFlight)])].concat(),
+        ),
+        (
+            "in doubt when the lease is over",
+            [
+                running(),
+                at(s(1000), [Event::Crashed { story: Story(1) }]),
+                at(s(1075), [sent(2), refused(2, Code::OutcomeUnknown)]),
+            ]
+            .concat(),
+        ),
+        (
+            "unavailable where something failed",
+            at(s(1000), [sent(1), lost(1), refused(1, Code::StoreUnavailable)]),
+        ),
+        (
+            "released, and free",
+            [
+                at(
+                    s(1000),
+                    [sent(1), granted(1), executed(1, Ok(heard(429, "busy"))), released(1, 1)],
+                ),
+                at(s(1000), [sent(2), granted(2), executed(2, paid())]),
+            ]
+            .concat(),
+        ),
+        ("swept", [done(), at(late, [Event::Swept { left: Vec::new() }])].concat()),
+    ];
+    for (name, history) in histories {
+        assert_eq!(verdict(&history), None, "{name}");
+    }
+}
+
+#[test]
+fn a_history_that_breaks_a_promise_is_told_which() {
+    let other = |n: u8| {
+        let mut order = by(&make::route(), n);
+        order.claim.about.fingerprint = make::fingerprint(2);
+        sent_as(n, order)
+    };
+    let fails = |n: u8| {
+        let order = by(&make::route(), n);
+        sent_as(
+            n,
+            Order {
+                claim: oncegate::record::Claim { strategy: Strategy::Fail, ..order.claim },
+                ..order
+            },
+        )
+    };
+    let in_flight = |n: u8, seconds| {
+        let wait = Kind::Claim { lease: make::lease(n), wait: s(0) };
+        ask(n.into(), wait, Some(Told::InFlight { retry_after_s: seconds }))
+    };
+    let in_doubt = |n| claim(n, Some(Told::InDoubt { lease: None, over_for: None }));
+    let stale = |n: u8| ask(n.into(), Kind::Doubt(make::lease(n)), Some(Told::Stale));
+    let later = |events: Vec<Event>| at(s(2000), events);
+    let key = make::key_id("k");
+    let histories: Vec<(&str, Rule, History)> = vec![
+        (
+            "granted while it runs",
+            Rule::GrantedOnce,
+            [running(), at(s(1001), [sent(2), granted(2)])].concat(),
+        ),
+        (
+            "granted when it is stored",
+            Rule::GrantedOnce,
+            [done(), later(vec![sent(2), granted(2)])].concat(),
+        ),
+        (
+            "granted while in doubt",
+            Rule::GrantedOnce,
+            [running(), later(vec![sent(2), granted(2)])].concat(),
+        ),
+        (
+            "granted by a wake",
+            Rule::WakesGrantNothing,
+            [
+                running(),
+                at(s(1000), [Event::Woken { story: Story(1), told: Told::Granted(run(1)) }]),
+            ]
+            .concat(),
+        ),
+        (
+            "granted after its settle",
+            Rule::EndedIsGone,
+            [done(), at(s(1002), [granted(1)])].concat(),
+        ),
+        (
+            "executed without a grant",
+            Rule::ExecutedOncePerGrant,
+            at(s(1000), [sent(1), executed(1, paid())]),
+        ),
+        (
+            "executed twice",
+            Rule::ExecutedOncePerGrant,
+            [running(), at(s(1001), [executed(1, paid())])].concat(),
+        ),
+        (
+            "executed after its lease",
+            Rule::ExecutedOncePerGrant,
+            [at(s(1000), [sent(1), granted(1)]), later(vec![executed(1, paid())])].concat(),
+        ),
+        (
+            "settled by another",
+            Rule::HolderEnds,
+            [running(), at(s(1001), [sent(2), settled(2, 2, "paid", s(1001))])].concat(),
+        ),
+        ("the holder is refused", Rule::HolderEnds, [running(), at(s(1001), [stale(1)])].concat()),
+        (
+            "stored otherwise",
+            Rule::StoredAsSaid,
+            [running(), at(s(1001), [settled(1, 1, "free", s(1001))])].concat(),
+        ),
+        (
+            "stored for too short",
+            Rule::StoredAsSaid,
+            [running(), at(s(1001), [settled(1, 1, "paid", s(900))])].concat(),
+        ),
+        (
+            "released after 201",
+            Rule::ReleasedForCause,
+            [running(), at(s(1001), [released(1, 1)])].concat(),
+        ),
+        (
+            "in doubt for nothing",
+            Rule::DoubtedForCause,
+            [running(), at(s(1075), [sent(2), in_doubt(2)])].concat(),
+        ),
+        (
+            "in doubt, but stored",
+            Rule::TrueAnswer,
+            [done(), later(vec![sent(2), refused(2, Code::OutcomeUnknown)])].concat(),
+        ),
+        (
+            "gone, but stored",
+            Rule::TrueAnswer,
+            [done(), later(vec![sent(2), refused(2, Code::KeyExpired)])].concat(),
+        ),
+        (
+            "reused, but the same",
+            Rule::TrueAnswer,
+            [done(), later(vec![sent(2), refused(2, Code::KeyReused)])].concat(),
+        ),
+        (
+            "executed, but running",
+            Rule::TrueAnswer,
+            [running(), at(s(1001), [fails(2), refused(2, Code::AlreadyExecuted)])].concat(),
+        ),
+        (
+            "unavailable for nothing",
+            Rule::TrueAnswer,
+            at(s(1000), [sent(1), refused(1, Code::StoreUnavailable)]),
+        ),
+        (
+            "replayed when it has expired",
+            Rule::TrueAnswer,
+            [done(), at(s(1001).plus(days(1)), [sent(2), replayed(2, "paid")])].concat(),
+        ),
+        (
+            "other bytes",
+            Rule::SameBytes,
+            [done(), later(vec![sent(2), replayed(2, "free")])].concat(),
+        ),
+        (
+            "another answer than the origin's",
+            Rule::SameBytes,
+            [running(), at(s(1001), [settled(1, 1, "paid", s(1001)), first(1, "free")])].concat(),
+        ),
+        (
+            "to another fingerprint",
+            Rule::NothingCrosses,
+            [done(), later(vec![other(2), replayed(2, "paid")])].concat(),
+        ),
+        (
+            "answered before it is stored",
+            Rule::StoredBeforeSent,
+            [running(), at(s(1001), [first(1, "paid")])].concat(),
+        ),
+        ("no answer", Rule::Answered, [running(), at(s(1001), [Event::Quiet])].concat()),
+        (
+            "no answer for an hour",
+            Rule::Answered,
+            [done(), at(s(1001), [sent(2)]), at(s(5000), [replayed(2, "paid")])].concat(),
+        ),
+        (
+            "in flight although it would wait",
+            Rule::Waits,
+            [running(), at(s(1001), [sent(2), refused(2, Code::InFlight)])].concat(),
+        ),
+        (
+            "waits and is not woken",
+            Rule::Waits,
+            [
+                running(),
+                at(s(1000), [sent(2), claim(2, None)]),
+                at(s(1001), [settled(1, 1, "paid", s(1001))]),
+                at(s(1002), [Event::Quiet]),
+            ]
+            .concat(),
+        ),
+        (
+            "Retry-After past the lease",
+            Rule::RetryAfter,
+            [running(), at(s(1070), [fails(2), in_flight(2, 6)])].concat(),
+        ),
+        (
+            "Retry-After of nothing",
+            Rule::RetryAfter,
+            [running(), at(s(1001), [fails(2), in_flight(2, 0)])].concat(),
+        ),
+        (
+            "a row after its end",
+            Rule::NothingLeft,
+            [done(), at(s(1001).plus(days(1)), [Event::Swept { left: vec![key] }])].concat(),
+        ),
+    ];
+    for (name, rule, history) in histories {
+        assert_eq!(verdict(&history), Some(rule), "{name}");
+    }
+}
