@@ -136,9 +136,9 @@ fn a_history_that_breaks_a_promise_is_told_which() {
             [running(), at(s(1001), [paid(1)])].concat(),
         ),
         (
-            "executed after its lease",
+            "executed under a released lease",
             Rule::ExecutedOncePerGrant,
-            [at(s(1000), [sent(1), granted(1)]), later(vec![paid(1)])].concat(),
+            at(s(1000), [sent(1), granted(1), released(1, 1), paid(1)]),
         ),
         (
             "settled by another",

@@ -57,7 +57,7 @@ impl Clients {
         client.tries += 1;
         self.sent += 1;
         let mut lease = [0; 16];
-        lease[..8].copy_from_slice(&self.sent.to_be_bytes());
+        lease[..8].copy_from_slice(&self.sent.to_le_bytes());
         let mut order = by(&self.routes[client.route], 0);
         order.key = client.key;
         order.claim.lease = Lease(lease);
