@@ -19,6 +19,7 @@ pub fn check(data: &[u8]) {
         origin: origin.map_or(OriginVar::Absent, |text| OriginVar::Text(text.to_owned())),
         shards: shards.map(value),
         location_hint: hint.map(|hint| Value::String(hint.to_owned())),
+        log_keys: None,
         routes: routes
             .map(|text| ("ROUTES".to_owned(), Value::String(text.to_owned())))
             .into_iter()

@@ -53,6 +53,7 @@ fn is_published_as_it_is(spelled: &str, source: &Source) {
         origin: OriginVar::Absent,
         shards: None,
         location_hint: None,
+        log_keys: None,
         routes: vec![("ROUTES".to_owned(), json!([{ "key": { "from": [spelled] } }]))],
         others: Vec::new(),
     };

@@ -118,7 +118,7 @@ impl Simulation {
         Ok(())
     }
 
-    /// What concerns the key of a story.
+    /// What concerns the key of a story, from its first request on.
     fn script(&self, story: Option<Story>) -> Vec<String> {
         let key = story.map(|story| self.clients.key(story));
         let concerns = |event: &Event| {
@@ -126,6 +126,7 @@ impl Simulation {
         };
         let told = self.told.iter().flatten();
         told.filter(|(_, event)| concerns(event))
+            .skip_while(|(_, event)| event.story().is_none())
             .map(|(at, event)| format!("{}  {}", seconds(*at), event.line()))
             .collect()
     }

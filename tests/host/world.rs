@@ -9,70 +9,35 @@
 //! await; the Ledger may forget who waits, but no row; the origin may answer late, wrongly or never.
 
 mod calls;
+mod choice;
 mod history;
 mod ledger;
+mod look;
+mod messages;
+mod moves;
+mod origin;
 mod planted;
 mod render;
 mod story;
 
 use std::collections::VecDeque;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::Hash;
 use std::rc::Rc;
 
-use oncegate::ask::Ask;
 use oncegate::filter::Order;
 use oncegate::key::KeyId;
 use oncegate::outcome::Failure;
-use oncegate::record::{Millis, Record, Run};
+use oncegate::record::{Millis, Run};
 
 use self::calls::Calling;
-pub(crate) use self::history::{Cause, Event, Kind, answer_words, seconds};
+pub(crate) use self::choice::Choice;
+pub(crate) use self::history::{Cause, Event, Kind, seconds};
 use self::ledger::Ledger;
+pub(crate) use self::origin::{Heard, heard};
 pub(crate) use self::planted::Planted;
-pub(crate) use self::story::{Heard, heard};
-use self::story::{Moved, News, Opening, Said, Telling, What};
+
+use self::story::{Moved, News, Opening, Said, Telling};
 use crate::make::s;
-
-/// Something that may happen next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Choice {
-    /// A call arrives: a question is answered or made to wait, a request is executed.
-    Arrive(Call),
-    /// The answer to a call reaches its caller; a pause is over.
-    Answer(Call),
-    /// The patience of one who waits in the Ledger is over: it is told to ask again.
-    Rouse(Call),
-    /// The clock moves on to the next deadline.
-    Pass,
-    /// Fault: a call fails, whatever came of it.
-    Lose(Call),
-    /// Fault: the Ledger refuses a question since it has too much to do.
-    Overload(Call),
-    /// Fault: a request is never handed over.
-    Refuse(Call),
-    /// Fault: a Worker stops.
-    Crash(Story),
-    /// Fault: a client hangs up.
-    Leave(Story),
-    /// Fault: the Ledger is started anew and forgets who waits.
-    Reset,
-    /// The alarm: rows that are gone are deleted.
-    Sweep,
-}
-
-impl Choice {
-    pub(crate) fn is_fault(self) -> bool {
-        match self {
-            Self::Arrive(_) | Self::Answer(_) | Self::Rouse(_) | Self::Pass | Self::Sweep => false,
-            Self::Lose(_)
-            | Self::Overload(_)
-            | Self::Refuse(_)
-            | Self::Crash(_)
-            | Self::Leave(_)
-            | Self::Reset => true,
-        }
-    }
-}
 
 /// One request, from first to last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -200,41 +165,6 @@ impl World {
         self.probes.extend(script);
     }
 
-    /// Everything that could happen next.
-    pub(crate) fn choices(&self) -> Vec<Choice> {
-        let mut choices: Vec<_> =
-            self.calls.iter().flat_map(|calling| self.choices_of(calling)).collect();
-        for (at, worker) in self.workers.iter().enumerate() {
-            if !worker.over {
-                choices.push(Choice::Crash(Story(at)));
-            }
-            if !worker.left && worker.answer.is_none() && !worker.opening.shadow {
-                choices.push(Choice::Leave(Story(at)));
-            }
-        }
-        choices.extend(self.next_deadline().map(|_| Choice::Pass));
-        choices.extend([Choice::Reset, Choice::Sweep]);
-        choices
-    }
-
-    /// Every fault that there can be.
-    pub(crate) fn faults(&self) -> Vec<Choice> {
-        let mut faults: Vec<_> =
-            self.calls.iter().flat_map(|calling| self.choices_of(calling)).collect();
-        for story in
-            self.calls.iter().filter(|calling| calling.wanted).map(|calling| calling.id.story)
-        {
-            faults.push(Choice::Crash(story));
-            let worker = &self.workers[story.0];
-            if !worker.left && worker.answer.is_none() {
-                faults.push(Choice::Leave(story));
-            }
-        }
-        faults.push(Choice::Reset);
-        faults.retain(|choice| choice.is_fault());
-        faults
-    }
-
     /// The request that is sent next.
     pub(crate) fn next_story(&self) -> Story {
         Story(self.workers.len())
@@ -337,116 +267,6 @@ impl World {
         worker.over = true;
         worker.news = News::default();
         worker.telling = Awake(None);
-    }
-
-    /// All that a request which comes when nothing is under way depends on, in a few bytes.
-    pub(crate) fn ledger_digest(&self) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        (self.now.0, self.script.len(), self.probes.len(), self.executed.len()).hash(&mut hasher);
-        self.ledger.digest(self.now, &mut hasher);
-        hasher.finish()
-    }
-
-    /// All that what happens next depends on, in a few bytes.
-    pub(crate) fn digest(&self) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        self.ledger_digest().hash(&mut hasher);
-        for worker in &self.workers {
-            (worker.over, worker.news.digest(), worker.opening.at.0).hash(&mut hasher);
-        }
-        // Whoever waits in the Ledger and is not waited for hears no wake.
-        let heard =
-            |calling: &&Calling| calling.wanted || !calling.is_parked() || self.planted.is_some();
-        let mut calls: Vec<_> = self.calls.iter().filter(heard).collect();
-        calls.sort_by_key(|calling| (calling.id.story, calling.id.number, calling.wanted));
-        calls.hash(&mut hasher);
-        hasher.finish()
-    }
-}
-
-/// What can be seen from outside.
-impl World {
-    pub(crate) fn now(&self) -> Millis {
-        self.now
-    }
-
-    pub(crate) fn executed(&self) -> Vec<Executed> {
-        self.executed.clone()
-    }
-
-    pub(crate) fn answer(&self, Story(at): Story) -> Option<&Answer> {
-        self.workers[at].answer.as_deref()
-    }
-
-    pub(crate) fn is_over(&self, Story(at): Story) -> bool {
-        self.workers[at].over
-    }
-
-    pub(crate) fn log(&self) -> Vec<String> {
-        self.log.clone()
-    }
-
-    /// The Ledger, to look into or to break.
-    pub(crate) fn ledger<T>(&mut self, look: impl FnOnce(&mut Ledger) -> T) -> T {
-        look(&mut self.ledger)
-    }
-
-    /// How many answers the origin's script still has, and its probes'.
-    pub(crate) fn scripted(&self) -> [usize; 2] {
-        [self.script.len(), self.probes.len()]
-    }
-
-    /// Every record as it is stored.
-    pub(crate) fn records(&self) -> impl Iterator<Item = Record> {
-        self.ledger.records()
-    }
-
-    /// Whether the alarm has something to do.
-    pub(crate) fn is_due(&self) -> bool {
-        self.ledger.is_due(self.now)
-    }
-
-    /// Whether starting the Ledger anew would make it forget anything.
-    pub(crate) fn remembers(&self) -> bool {
-        self.ledger.remembers()
-    }
-
-    /// Whether somebody waits for the answer of a call.
-    pub(crate) fn waits(&self, call: Call) -> bool {
-        self.calls.iter().any(|calling| calling.id == call && calling.wanted)
-    }
-
-    fn under_way(&self, story: Story, is: fn(&What) -> bool) -> Option<&Calling> {
-        let mut calls = self.calls.iter().rev();
-        calls.find(|calling| calling.id.story == story && calling.wanted && is(&calling.what))
-    }
-
-    /// The question that a request waits for the answer of.
-    pub(crate) fn asking(&self, story: Story) -> Call {
-        self.under_way(story, |what| matches!(what, What::Ask(_))).expect("it asks nothing").id
-    }
-
-    /// The call of the origin that a request waits for the answer of.
-    pub(crate) fn forwarding(&self, story: Story) -> Call {
-        let forward = |what: &What| matches!(what, What::Forward(..));
-        self.under_way(story, forward).expect("it is not at the origin").id
-    }
-
-    pub(crate) fn is_asking(&self, story: Story) -> bool {
-        self.under_way(story, |what| matches!(what, What::Ask(_))).is_some()
-    }
-
-    pub(crate) fn is_forwarding(&self, story: Story) -> bool {
-        self.under_way(story, |what| matches!(what, What::Forward(..))).is_some()
-    }
-
-    /// What a request is asking.
-    pub(crate) fn question(&self, story: Story) -> Ask {
-        let is = |what: &What| matches!(what, What::Ask(_));
-        let Some(Calling { what: What::Ask(question), .. }) = self.under_way(story, is) else {
-            panic!("it asks nothing")
-        };
-        ledger::read(question).0.ask
     }
 }
 

@@ -21,12 +21,12 @@
 use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use oncegate::record::{Millis, State};
-
-use super::judge::{Judge, Violation};
+use super::epilogue::{Alarm, epilogue};
+use super::judge::Judge;
+use super::place::{At, Orders, Step, judge_news};
+use super::rules::Violation;
 use super::scenarios::Scenario;
-use crate::make::{ms_before, s};
-use crate::world::{Choice, Story, World, seconds};
+use crate::world::{Choice, World, seconds};
 
 /// What came of it.
 #[derive(Debug)]
@@ -36,30 +36,6 @@ pub(crate) struct Found {
     pub(crate) ends: usize,
     pub(crate) violation: Option<(Violation, Vec<String>)>,
     endings: Option<BTreeSet<String>>,
-}
-
-/// One step of a history.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Step {
-    Send,
-    Take(Choice),
-    DelayTo(Millis),
-    /// Nothing happens to a Worker before the next delay.
-    Hold(Story),
-}
-
-#[derive(Clone)]
-struct At {
-    world: World,
-    judge: Judge,
-    sent: usize,
-    /// The request that was sent in the last step.
-    just_sent: Option<Story>,
-    /// To whom nothing happens before the next delay.
-    held: Vec<Story>,
-    faults: u32,
-    /// Where in the list of steps it is.
-    place: usize,
 }
 
 /// Explores a scenario with so many faults. Depth first, which takes little memory; what is found is then
@@ -82,13 +58,6 @@ pub(crate) fn endings(scenario: &Scenario, faults: u32) -> [BTreeSet<String>; 2]
         assert!(found.violation.is_none(), "{:?}", found.violation);
         found.endings.unwrap_or_default()
     })
-}
-
-/// Whether two orders of steps that come to the same are both followed.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Orders {
-    All,
-    One,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -151,13 +120,6 @@ struct Search<'a> {
 /// After which step, what, and which epilogue it took to see it.
 type Broken = (usize, Violation, Option<Alarm>);
 
-/// Whether the alarm comes before or after the try that is made at the same moment.
-#[derive(Clone, Copy)]
-enum Alarm {
-    Before,
-    After,
-}
-
 impl Search<'_> {
     fn follow(&mut self, at: At, frontier: &mut VecDeque<At>) -> Result<(), Broken> {
         let steps = at.steps(self.scenario, self.orders);
@@ -170,7 +132,7 @@ impl Search<'_> {
         for (number, (step, cost)) in steps.into_iter().enumerate() {
             let next = if number + 1 == count { last.take() } else { last.clone() };
             let Some(mut next) = next else { break };
-            let before_it = self.late_copy(&next, step);
+            let before_it = Self::late_copy(&next, step);
             let judged = next.take(self.scenario, step, cost);
             if self.orders == Orders::One
                 && before_it.is_some_and(|digest| digest == next.world.ledger_digest())
@@ -179,7 +141,7 @@ impl Search<'_> {
             }
             let before = next.place;
             let answers = self.endings.as_ref().map(|_| next.world.ending());
-            if judged.is_ok() && !self.seen.insert(next.digest(answers)) {
+            if judged.is_ok() && !self.seen.insert(next.digest(answers.as_ref())) {
                 continue;
             }
             if self.order == Order::Breadth {
@@ -193,7 +155,7 @@ impl Search<'_> {
     }
 
     /// A late copy of a call that nobody waits for: where it changes nothing, it might as well be lost.
-    fn late_copy(&self, at: &At, step: Step) -> Option<u64> {
+    fn late_copy(at: &At, step: Step) -> Option<u64> {
         match step {
             Step::Take(Choice::Arrive(call)) if !at.world.waits(call) => {
                 Some(at.world.ledger_digest())
@@ -257,189 +219,4 @@ impl Search<'_> {
         }
         lines
     }
-}
-
-impl At {
-    fn first(scenario: &Scenario, faults: u32) -> Self {
-        Self {
-            world: scenario.world(),
-            judge: Judge::default(),
-            sent: 0,
-            just_sent: None,
-            held: Vec::new(),
-            faults,
-            place: 0,
-        }
-    }
-
-    /// All that can happen next, and what it costs.
-    fn steps(&self, scenario: &Scenario, orders: Orders) -> Vec<(Step, u32)> {
-        let world = &self.world;
-        if self.faults == 0 && !self.held.is_empty() {
-            return Vec::new();
-        }
-        let alone = match orders {
-            Orders::All => None,
-            Orders::One => self.just_sent.or_else(|| world.alone(&self.held)),
-        };
-        let mut steps = Vec::new();
-        for choice in world.choices() {
-            let cost = u32::from(choice.is_fault());
-            let concerned = match choice {
-                Choice::Arrive(call) if !world.waits(call) => None,
-                Choice::Arrive(call)
-                | Choice::Answer(call)
-                | Choice::Lose(call)
-                | Choice::Overload(call)
-                | Choice::Refuse(call) => Some(call.story),
-                Choice::Rouse(call) if world.waits(call) => Some(call.story),
-                // Nobody hears it.
-                Choice::Rouse(_) => continue,
-                Choice::Crash(story) => Some(story),
-                // The story goes on without its client.
-                Choice::Leave(_) => continue,
-                Choice::Pass if world.is_moving() => continue,
-                Choice::Sweep if !world.is_due() => continue,
-                Choice::Reset if !world.remembers() => continue,
-                Choice::Pass | Choice::Sweep | Choice::Reset => None,
-            };
-            let is_held = concerned.is_some_and(|story| self.held.contains(&story));
-            if !is_held && (alone.is_none() || alone == concerned) {
-                steps.push((Step::Take(choice), cost));
-            }
-        }
-        match alone {
-            Some(story) if self.faults > 0 => steps.push((Step::Hold(story), 0)),
-            Some(_) => {}
-            None => {
-                steps.extend((self.sent < scenario.orders.len()).then_some((Step::Send, 0)));
-                steps.extend(self.delays().into_iter().map(|at| (Step::DelayTo(at), 1)));
-            }
-        }
-        steps.retain(|(_, cost)| *cost <= self.faults);
-        steps
-    }
-
-    /// The moments to which the clock may jump although something else could happen.
-    fn delays(&self) -> Vec<Millis> {
-        let world = &self.world;
-        let next = world.next_deadline();
-        let moving = next.filter(|_| world.is_moving());
-        let mut delays: Vec<_> = moving
-            .into_iter()
-            .chain(landmarks(world).filter(|at| Some(*at) != next))
-            .filter(|at| *at > world.now())
-            .collect();
-        delays.sort();
-        delays.dedup();
-        delays
-    }
-
-    fn is_end(&self, scenario: &Scenario) -> bool {
-        self.sent == scenario.orders.len() && !self.world.is_busy()
-    }
-
-    fn take(&mut self, scenario: &Scenario, step: Step, cost: u32) -> Result<(), Violation> {
-        self.faults -= cost;
-        self.make(scenario, step);
-        judge_news(&mut self.judge, &mut self.world)
-    }
-
-    fn make(&mut self, scenario: &Scenario, step: Step) {
-        self.just_sent = None;
-        match step {
-            Step::Send => {
-                self.just_sent = Some(self.world.send(scenario.orders[self.sent].clone()));
-                self.sent += 1;
-            }
-            Step::Take(choice) => self.world.take(choice),
-            Step::DelayTo(at) => {
-                self.held.clear();
-                self.world.delay_to(at);
-            }
-            Step::Hold(story) => {
-                self.held.push(story);
-                self.held.sort();
-            }
-        }
-        if self.is_end(scenario) {
-            self.world.note_quiet();
-        }
-    }
-
-    fn digest(&self, answers: Option<String>) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        answers.hash(&mut hasher);
-        (self.sent, self.faults, self.just_sent, &self.held).hash(&mut hasher);
-        self.world.digest().hash(&mut hasher);
-        self.judge.hash(&mut hasher);
-        hasher.finish()
-    }
-}
-
-fn judge_news(judge: &mut Judge, world: &mut World) -> Result<(), Violation> {
-    world.news().iter().try_for_each(|(at, event)| judge.hear(*at, event))
-}
-
-/// The moments at which a record changes by itself.
-fn landmarks(world: &World) -> impl Iterator<Item = Millis> {
-    let marks = world.records().map(|record| match record.state {
-        State::Running(running) => {
-            vec![running.until, running.since.plus(running.terms.ttl)]
-        }
-        State::Completed(completed) | State::Expired(completed) => {
-            vec![completed.expires, completed.gone]
-        }
-        State::InDoubt(doubt) | State::Closed(doubt) => {
-            vec![doubt.until, doubt.until.plus(doubt.terms.ttl), doubt.closes, doubt.gone]
-        }
-    });
-    marks.collect::<Vec<_>>().into_iter().flatten()
-}
-
-/// One more try now, then just before and at each moment at which the record changes by itself, each
-/// with an alarm; in between a good day.
-fn epilogue(
-    world: &mut World,
-    scenario: &Scenario,
-    alarm: Alarm,
-    mut judge: impl FnMut(&mut World) -> Result<(), Violation>,
-) -> Result<(), Violation> {
-    let mut number = 0;
-    let mut retry = |world: &mut World, judge: &mut dyn FnMut(&mut World) -> _| {
-        number += 1;
-        let story: Story = world.send(scenario.retry(number));
-        while world.step() {
-            judge(world)?;
-        }
-        debug_assert!(world.is_over(story));
-        world.note_quiet();
-        judge(world)
-    };
-    retry(world, &mut judge)?;
-    let mut marks: Vec<_> = landmarks(world).filter(|at| *at > world.now()).collect();
-    marks.sort();
-    marks.dedup();
-    for mark in marks {
-        for at in [ms_before(mark), mark] {
-            if at > world.now() {
-                world.run_for(at.since(world.now()));
-            }
-            match alarm {
-                Alarm::Before => {
-                    world.take(Choice::Sweep);
-                    retry(world, &mut judge)?;
-                }
-                Alarm::After => {
-                    retry(world, &mut judge)?;
-                    world.take(Choice::Sweep);
-                }
-            }
-        }
-    }
-    // Whatever the last try left has its end too.
-    let last = landmarks(world).max().unwrap_or(world.now());
-    world.run_for(last.since(world.now()).plus(s(1)));
-    world.take(Choice::Sweep);
-    judge(world)
 }

@@ -7,8 +7,10 @@ use oncegate::outcome::Failure;
 use oncegate::record::{Lease, OnInDoubt, Run, Strategy};
 use oncegate::released::DELIVERY_MAX;
 
-use super::judge::{Grant, Judge, Open, Rule, Violation, broken, kindred};
+use super::judge::Judge;
 use super::life::{Hold, Life, Ms, Phase, Token};
+use super::open::{Grant, Open, Said, kindred};
+use super::rules::{Rule, Violation, broken};
 use crate::world::{Heard, Story};
 
 impl Judge {
@@ -57,7 +59,7 @@ impl Judge {
             return broken(Rule::GrantedOnce, why);
         }
         let (run, attempt, until) = (hold.run, hold.attempt, hold.until);
-        let (executed, released, troubles) = (None, false, self.troubles);
+        let (executed, released, troubles) = (Said::NotYet, false, self.troubles);
         let grant = Grant { story, run, attempt, until, troubles, executed, released };
         self.grants.insert(lease, grant);
         if let Some(open) = self.open.get_mut(&story) {
@@ -77,7 +79,6 @@ impl Judge {
         run: Run,
         said: &Result<Heard, Failure>,
     ) -> Result<(), Violation> {
-        let now = self.now;
         let its = |grant: &&mut Grant| {
             grant.story == story && (grant.run, grant.attempt) == (run.id.0, run.attempt)
         };
@@ -86,17 +87,16 @@ impl Judge {
         else {
             return broken(rule, format!("{story} is executed without a grant"));
         };
-        if grant.executed.is_some() {
+        if grant.executed != Said::NotYet {
             return broken(rule, format!("{story} is executed twice under one grant"));
         }
         if grant.released {
             return broken(rule, format!("{story} is executed under a lease that was released"));
         }
-        if grant.until <= now {
-            return broken(rule, format!("{story} is executed after its lease"));
-        }
-        let answer = said.as_ref().ok().map(|heard| (heard.facts.status, heard.body.clone()));
-        grant.executed = Some(answer);
+        grant.executed = match said {
+            Ok(heard) => Said::Answer(heard.facts.status, heard.body.clone()),
+            Err(_) => Said::Nothing,
+        };
         Ok(())
     }
 
@@ -123,9 +123,9 @@ impl Judge {
                 }
             };
         };
-        let said = self.grants.get(&lease).and_then(|grant| grant.executed.clone()).flatten();
+        let said = self.grants.get(&lease).and_then(Grant::answer);
         let probed = self.probed.get(&story).map_or(&[][..], Vec::as_slice);
-        let is_said = said.is_some_and(|said| said == (status, body.to_owned()))
+        let is_said = said == Some((status, body))
             || probed.iter().any(|said| *said == (200, body.to_owned()) && status == 200);
         if !is_said {
             return broken(Rule::StoredAsSaid, "what is stored the origin has not said");
@@ -159,9 +159,9 @@ impl Judge {
             return broken(Rule::HolderEnds, "a release of what was never granted");
         };
         let has_cause = match &grant.executed {
-            None => true,
-            Some(Some((status, _))) => Meaning::of(*status) == Meaning::Release,
-            Some(None) => false,
+            Said::NotYet => true,
+            Said::Answer(status, _) => Meaning::of(*status) == Meaning::Release,
+            Said::Nothing => false,
         };
         if !has_cause && !by_probe {
             let why = format!("{story} releases what the origin may have done");

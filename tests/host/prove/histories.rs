@@ -2,98 +2,20 @@
 
 use std::rc::Rc;
 
-use oncegate::answer::{Answer as Answered, Status};
-use oncegate::ask::{How, Replay, Told};
+use oncegate::ask::Told;
 use oncegate::filter::Order;
-use oncegate::outcome::Failure;
-use oncegate::problem::{Code, Problem};
-use oncegate::record::{Millis, Run, Strategy};
+use oncegate::problem::Code;
+use oncegate::record::{Claim, Strategy};
 
-use super::judge::{Judge, Rule};
+use super::judge::Judge;
+use super::rules::Rule;
+use super::written::{
+    History, ask, at, claim, done, executed, first, granted, paid, refused, released, replayed,
+    run, running, sent, sent_as, settled,
+};
 use crate::filter::by;
 use crate::make::{self, days, s};
-use crate::world::{Answer, Cause, Event, Heard, Kind, Story, heard};
-
-type History = Vec<(Millis, Event)>;
-
-fn ask(story: usize, asked: Kind, told: Option<Told<Vec<u8>>>) -> Event {
-    Event::Asked { story: Story(story), asked: Rc::new(asked), told, absent: false }
-}
-
-/// Request `n` comes with lease `n`.
-fn sent(n: u8) -> Event {
-    sent_as(n, by(&make::route(), n))
-}
-
-fn sent_as(n: u8, order: Order) -> Event {
-    Event::Sent { story: Story(n.into()), order: Rc::new(order) }
-}
-
-fn claim(n: u8, told: Option<Told<Vec<u8>>>) -> Event {
-    ask(n.into(), Kind::Claim { lease: make::lease(n), wait: s(10) }, told)
-}
-
-fn granted(n: u8) -> Event {
-    claim(n, Some(Told::Granted(run(n))))
-}
-
-fn run(n: u8) -> Run {
-    make::run(make::lease(n), 1)
-}
-
-fn executed(n: u8, said: Result<Heard, Failure>) -> Event {
-    Event::Executed { story: Story(n.into()), run: run(n), said }
-}
-
-fn settled(n: u8, lease: u8, body: &str, at: Millis) -> Event {
-    let kind = Kind::Settle { lease: make::lease(lease), status: 201, body: body.into() };
-    ask(n.into(), kind, Some(Told::Kept(Some(at.plus(days(1))))))
-}
-
-fn released(n: u8, lease: u8) -> Event {
-    ask(n.into(), Kind::Release(make::lease(lease)), Some(Told::Kept(None)))
-}
-
-fn answered(n: u8, answer: Answer) -> Event {
-    Event::Answered { story: Story(n.into()), answer: Rc::new(answer) }
-}
-
-fn first(n: u8, body: &str) -> Event {
-    answered(n, Answered::Heard(heard(201, body), Status::Executed, Some(s(1001).plus(days(1)))))
-}
-
-fn replay(body: &str) -> Replay<Vec<u8>> {
-    let expires = s(1001).plus(days(1));
-    Replay { reply: make::reply(201, 4), expires, how: How::Replayed, body: body.into() }
-}
-
-fn replayed(n: u8, body: &str) -> Event {
-    answered(n, Answered::Stored(replay(body)))
-}
-
-fn refused(n: u8, code: Code) -> Event {
-    answered(n, Answered::Problem(Problem::new(code, ""), None))
-}
-
-fn paid() -> Result<Heard, Failure> {
-    Ok(heard(201, "paid"))
-}
-
-/// Everything at one moment.
-fn at(moment: Millis, events: impl IntoIterator<Item = Event>) -> History {
-    events.into_iter().map(|event| (moment, event)).collect()
-}
-
-/// Request 1 is executed and settled at second 1001, and its client has its answer.
-fn done() -> History {
-    let start = at(s(1000), [sent(1), granted(1), executed(1, paid())]);
-    [start, at(s(1001), [settled(1, 1, "paid", s(1001)), first(1, "paid")])].concat()
-}
-
-/// Request 1 is at the origin.
-fn running() -> History {
-    at(s(1000), [sent(1), granted(1), executed(1, paid())])
-}
+use crate::world::{Cause, Event, Kind, Story, heard};
 
 fn verdict(history: &History) -> Option<Rule> {
     let mut judge = Judge::default();
@@ -113,10 +35,7 @@ fn a_history_that_keeps_the_promises_passes() {
     let histories: Vec<(&str, History)> = vec![
         ("executed once", done()),
         ("replayed", [done(), at(s(2000), [sent(2), replayed(2, "paid"), Event::Quiet])].concat()),
-        (
-            "again when it has expired",
-            [done(), at(late, [sent(2), granted(2), executed(2, paid())])].concat(),
-        ),
+        ("again when it has expired", [done(), at(late, [sent(2), granted(2), paid(2)])].concat()),
         (
             "joined",
             [
@@ -149,11 +68,8 @@ fn a_history_that_keeps_the_promises_passes() {
         (
             "released, and free",
             [
-                at(
-                    s(1000),
-                    [sent(1), granted(1), executed(1, Ok(heard(429, "busy"))), released(1, 1)],
-                ),
-                at(s(1000), [sent(2), granted(2), executed(2, paid())]),
+                at(s(1000), [sent(1), granted(1), executed(1, heard(429, "busy")), released(1, 1)]),
+                at(s(1000), [sent(2), granted(2), paid(2)]),
             ]
             .concat(),
         ),
@@ -173,13 +89,7 @@ fn a_history_that_breaks_a_promise_is_told_which() {
     };
     let fails = |n: u8| {
         let order = by(&make::route(), n);
-        sent_as(
-            n,
-            Order {
-                claim: oncegate::record::Claim { strategy: Strategy::Fail, ..order.claim },
-                ..order
-            },
-        )
+        sent_as(n, Order { claim: Claim { strategy: Strategy::Fail, ..order.claim }, ..order })
     };
     let in_flight = |n: u8, seconds| {
         let wait = Kind::Claim { lease: make::lease(n), wait: s(0) };
@@ -219,20 +129,16 @@ fn a_history_that_breaks_a_promise_is_told_which() {
             Rule::EndedIsGone,
             [done(), at(s(1002), [granted(1)])].concat(),
         ),
-        (
-            "executed without a grant",
-            Rule::ExecutedOncePerGrant,
-            at(s(1000), [sent(1), executed(1, paid())]),
-        ),
+        ("executed without a grant", Rule::ExecutedOncePerGrant, at(s(1000), [sent(1), paid(1)])),
         (
             "executed twice",
             Rule::ExecutedOncePerGrant,
-            [running(), at(s(1001), [executed(1, paid())])].concat(),
+            [running(), at(s(1001), [paid(1)])].concat(),
         ),
         (
-            "executed after its lease",
+            "executed under a released lease",
             Rule::ExecutedOncePerGrant,
-            [at(s(1000), [sent(1), granted(1)]), later(vec![executed(1, paid())])].concat(),
+            at(s(1000), [sent(1), granted(1), released(1, 1), paid(1)]),
         ),
         (
             "settled by another",

@@ -4,66 +4,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::ops::Deref;
 use std::rc::Rc;
 
-use oncegate::ask::{CredentialChange, Told};
+use oncegate::ask::Told;
 use oncegate::filter::Order;
 use oncegate::key::KeyId;
 use oncegate::record::Millis;
 use oncegate::released::DELIVERY_MAX;
 
 use super::life::{Life, Ms, Phase, Token, View};
+use super::open::{Grant, Open, Sent};
+use super::rules::{Rule, Violation, broken};
 use super::truth;
 use crate::world::{Cause, Event, Kind, Story};
-
-/// The promise that a history breaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Rule {
-    /// A key is granted once within its life, unless a policy allows more.
-    GrantedOnce,
-    /// A wake grants nothing.
-    WakesGrantNothing,
-    /// What was settled or released is not granted to a late copy of its claim.
-    EndedIsGone,
-    /// Each grant lets the origin execute once, and nothing is executed without one.
-    ExecutedOncePerGrant,
-    /// Only the lease's holder ends a claim, and it can.
-    HolderEnds,
-    /// What is stored the origin has said, for as long as the route says.
-    StoredAsSaid,
-    /// A key is released only where nothing happened, or the origin's answer says so.
-    ReleasedForCause,
-    /// A key is in doubt only where something failed.
-    DoubtedForCause,
-    /// An answer is true of its key at some moment since it was asked.
-    TrueAnswer,
-    /// A replay has the stored reply's bytes.
-    SameBytes,
-    /// No answer crosses fingerprints, scopes or credentials.
-    NothingCrosses,
-    /// What says that it was stored is.
-    StoredBeforeSent,
-    /// Every request is answered, in bounded time.
-    Answered,
-    /// Who is willing to wait waits.
-    Waits,
-    /// Retry-After is at least 1 s and never past the lease's end.
-    RetryAfter,
-    /// Nothing outlives its expiry.
-    NothingLeft,
-}
-
-/// A broken promise, and how.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Violation {
-    pub(crate) rule: Rule,
-    pub(crate) why: String,
-}
-
-pub(crate) fn broken(rule: Rule, why: impl Into<String>) -> Result<(), Violation> {
-    Err(Violation { rule, why: why.into() })
-}
 
 #[derive(Clone, Default)]
 pub(crate) struct Judge {
@@ -83,46 +36,6 @@ pub(crate) struct Judge {
     pub(super) troubles: u32,
     /// Time that passed although something else could have happened.
     pub(super) delayed: Ms,
-}
-
-/// A request that has no answer yet.
-#[derive(Clone)]
-pub(crate) struct Open {
-    pub(super) order: Sent,
-    pub(super) sent: Ms,
-    pub(super) delayed: Ms,
-    pub(super) troubled: bool,
-    /// What could be said of its key since it was sent, each with the fingerprint that it had.
-    pub(super) views: Vec<([u8; 32], View)>,
-    /// The same operation was live under another credential meanwhile.
-    pub(super) kindred: bool,
-    /// The lease that it was granted last.
-    pub(super) lease: Option<Token>,
-    /// It was told that its request was never handed over.
-    pub(super) refused: bool,
-}
-
-/// What was sent.
-#[derive(Clone)]
-pub(crate) struct Sent(Rc<Order>);
-
-impl Deref for Sent {
-    type Target = Order;
-    fn deref(&self) -> &Order {
-        &self.0
-    }
-}
-
-#[derive(Clone)]
-pub(crate) struct Grant {
-    pub(super) story: Story,
-    pub(super) run: Token,
-    pub(super) attempt: u32,
-    pub(super) until: Ms,
-    pub(super) troubles: u32,
-    /// What the origin said to it; none of it if that was no answer.
-    pub(super) executed: Option<Option<(u16, Vec<u8>)>>,
-    pub(super) released: bool,
 }
 
 impl Judge {
@@ -350,29 +263,4 @@ impl Hash for Judge {
         let late = self.ended.iter().filter(|(_, at)| self.now - **at <= DELIVERY_MAX.0);
         late.for_each(|back| back.hash(hasher));
     }
-}
-
-impl Open {
-    /// Takes a look at its key.
-    fn look(&mut self, lives: &BTreeMap<KeyId, Life>, now: Ms) {
-        let key = self.order.key;
-        let life = lives.get(&key);
-        let view = life.map_or(View::Free, |life| life.view(now));
-        let seen = (life.map_or([0; 32], |life| life.print), view);
-        if !self.views.contains(&seen) {
-            self.views.push(seen);
-        }
-        self.kindred |= kindred(lives, &self.order, now);
-    }
-}
-
-/// Whether the same operation is live under another credential.
-pub(super) fn kindred(lives: &BTreeMap<KeyId, Life>, order: &Order, now: Ms) -> bool {
-    let [mut first, mut last] = [order.key; 2];
-    first.0[16..].fill(0);
-    last.0[16..].fill(0xff);
-    let live = |(key, life): (&KeyId, &Life)| {
-        *key != order.key && life.kin == order.claim.about.kin.0 && life.view(now) != View::Free
-    };
-    order.route.credential_change == CredentialChange::Refuse && lives.range(first..=last).any(live)
 }

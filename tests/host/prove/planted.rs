@@ -7,7 +7,7 @@ use oncegate::record::Strategy;
 use oncegate::route::{Doubtful, Route};
 
 use super::explorer::{explore, shortest};
-use super::judge::Rule;
+use super::rules::Rule;
 use super::scenarios::Scenario;
 use crate::make::{self, days, s};
 use crate::world::{Planted, Scripted, heard};

@@ -121,8 +121,8 @@ pub(crate) fn all() -> Vec<(Scenario, u32, u32)> {
         (new("default, 3", 3), 1, 2),
         (new("default, 3: released, 429", 3).origin(&[says(429)]), 1, 2),
         (new("default: in doubt, 502", 2).origin(&[says(502)]), 1, 2),
-        (new("default: in doubt, connection lost", 2).origin(&[unknown.clone()]), 1, 2),
-        (new("default: an answer after the timeout", 2).origin(&[late.clone()]), 1, 2),
+        (new("default: in doubt, connection lost", 2).origin(std::slice::from_ref(&unknown)), 1, 2),
+        (new("default: an answer after the timeout", 2).origin(std::slice::from_ref(&late)), 1, 2),
         (
             new("default: a refusal after the timeout", 2)
                 .origin(&[(s(70), Ok(heard(404, "late")))]),
@@ -152,7 +152,7 @@ pub(crate) fn all() -> Vec<(Scenario, u32, u32)> {
         (
             new("retry: in doubt, then 201", 2)
                 .route(retry)
-                .origin(&[unknown.clone()])
+                .origin(std::slice::from_ref(&unknown))
                 .after(s(74)),
             1,
             2,
@@ -169,7 +169,7 @@ pub(crate) fn all() -> Vec<(Scenario, u32, u32)> {
         (
             new("probe: 404", 2)
                 .route(probe)
-                .origin(&[unknown.clone()])
+                .origin(std::slice::from_ref(&unknown))
                 .probes(&says(404))
                 .after(s(140)),
             1,
@@ -178,7 +178,7 @@ pub(crate) fn all() -> Vec<(Scenario, u32, u32)> {
         (
             new("probe: 404, but too early", 2)
                 .route(probe)
-                .origin(&[unknown.clone()])
+                .origin(std::slice::from_ref(&unknown))
                 .probes(&says(404))
                 .after(s(80)),
             1,
@@ -187,7 +187,7 @@ pub(crate) fn all() -> Vec<(Scenario, u32, u32)> {
         (
             new("probe: 200", 2)
                 .route(probe)
-                .origin(&[unknown.clone()])
+                .origin(std::slice::from_ref(&unknown))
                 .probes(&says(200))
                 .after(s(9)),
             1,

@@ -10,8 +10,9 @@ use oncegate::record::{Millis, Strategy};
 use oncegate::reply::Kept;
 
 use super::grants::Meaning;
-use super::judge::{Grant, Open, Rule, Violation, broken};
 use super::life::{Life, Ms, Phase, Stored, View};
+use super::open::{Grant, Open};
+use super::rules::{Rule, Violation, broken};
 use crate::world::{Answer, Heard};
 
 /// What an answer is held against: the request, its grant if it had one, every key, whether anything has
@@ -74,10 +75,10 @@ fn replayed(
     if lives.iter().any(elsewhere) {
         return broken(Rule::NothingCrosses, "a replay to another scope or key");
     }
-    match open.saw_stored(|_| true) {
-        true => broken(Rule::SameBytes, "a replay of other bytes than those that are stored"),
-        false => broken(Rule::TrueAnswer, "a replay where nothing is stored, or no longer"),
+    if open.saw_stored(|_| true) {
+        return broken(Rule::SameBytes, "a replay of other bytes than those that are stored");
     }
+    broken(Rule::TrueAnswer, "a replay where nothing is stored, or no longer")
 }
 
 fn heard(
@@ -91,8 +92,7 @@ fn heard(
     let Some(grant) = grant else {
         return broken(Rule::TrueAnswer, "an answer of the origin without a grant");
     };
-    let said = grant.executed.clone().flatten();
-    if said != Some((heard.facts.status, heard.body.clone())) {
+    if grant.answer() != Some((heard.facts.status, &heard.body)) {
         return broken(Rule::SameBytes, "an answer that the origin did not give");
     }
     let is_true = match status {
@@ -114,10 +114,10 @@ fn heard(
         Status::Unknown => troubled || Meaning::of(heard.facts.status) == Meaning::InDoubt,
         Status::Replayed | Status::Joined => false,
     };
-    match is_true {
-        true => Ok(()),
-        false => broken(Rule::TrueAnswer, format!("{} is not true", status.as_str())),
+    if is_true {
+        return Ok(());
     }
+    broken(Rule::TrueAnswer, format!("{} is not true", status.as_str()))
 }
 
 fn refused(
@@ -161,15 +161,12 @@ fn refused(
         | Code::Misconfigured
         | Code::RequestTooLarge => false,
     };
-    match is_true {
-        true => Ok(()),
-        false => {
-            let views: Vec<_> = open.views.iter().map(|(_, view)| word(view)).collect();
-            let why =
-                format!("{}, but the key was {}", problem.code.as_str(), views.join(", then "));
-            broken(Rule::TrueAnswer, why)
-        }
+    if is_true {
+        return Ok(());
     }
+    let views: Vec<_> = open.views.iter().map(|(_, view)| word(view)).collect();
+    let why = format!("{}, but the key was {}", problem.code.as_str(), views.join(", then "));
+    broken(Rule::TrueAnswer, why)
 }
 
 fn word(view: &View) -> &'static str {

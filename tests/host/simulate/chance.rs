@@ -1,4 +1,4 @@
-//! Chance from a seed: SplitMix64 (Steele, Lea and Flood, 2014), so that no version of a crate changes
+//! Chance from a seed: `SplitMix64` (Steele, Lea and Flood, 2014), so that no version of a crate changes
 //! what a seed means.
 
 pub(super) struct Chance(u64);

@@ -16,7 +16,7 @@ use crate::world::{Answer, Event, Story, World};
 
 pub(super) struct Clients {
     routes: Vec<Route>,
-    clients: Vec<Client>,
+    all: Vec<Client>,
     /// Who tries next, and when.
     tries: BinaryHeap<Reverse<(u64, usize)>>,
     stories: BTreeMap<Story, usize>,
@@ -39,7 +39,7 @@ impl Clients {
             clients.push(Client { key: make::key_id(&format!("k{number}")), route, tries: 0 });
             tries.push(Reverse((s(1000).0 + chance.below(BUSY.0), number)));
         }
-        Self { routes, clients, tries, stories: BTreeMap::new(), sent: 0 }
+        Self { routes, all: clients, tries, stories: BTreeMap::new(), sent: 0 }
     }
 
     pub(super) fn next_try(&self) -> Option<Millis> {
@@ -47,17 +47,17 @@ impl Clients {
     }
 
     pub(super) fn key(&self, story: Story) -> KeyId {
-        self.clients[self.stories[&story]].key
+        self.all[self.stories[&story]].key
     }
 
     /// The client whose turn it is sends its request.
     pub(super) fn send(&mut self, world: &mut World, chance: &mut Chance) {
         let Some(Reverse((at, number))) = self.tries.pop() else { return };
-        let client = &mut self.clients[number];
+        let client = &mut self.all[number];
         client.tries += 1;
         self.sent += 1;
         let mut lease = [0; 16];
-        lease[..8].copy_from_slice(&self.sent.to_be_bytes());
+        lease[..8].copy_from_slice(&self.sent.to_le_bytes());
         let mut order = by(&self.routes[client.route], 0);
         order.key = client.key;
         order.claim.lease = Lease(lease);
@@ -84,7 +84,7 @@ impl Clients {
             _ => return,
         };
         let number = self.stories[&story];
-        let client = &mut self.clients[number];
+        let client = &mut self.all[number];
         let pause = match pause {
             Some(pause) if client.tries < TRIES => {
                 let doubled = pause.0 << client.tries.min(6);

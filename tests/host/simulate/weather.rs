@@ -40,7 +40,7 @@ impl Weather {
             world.take(Choice::Sweep);
             return Some(8);
         }
-        if !chance.per_mille(15) {
+        if !chance.per_mille(25) {
             return None;
         }
         if chance.per_mille(100) {
@@ -54,23 +54,28 @@ impl Weather {
             world.take(*choice);
             return Some(7);
         }
-        let choices = world.faults();
+        // Which kind first: some have many places to strike at, some have few.
+        let wanted = usize::try_from(chance.below(6)).unwrap();
+        let mut choices = world.faults();
+        choices.retain(|choice| kind(*choice) == Some(wanted));
         let choice = *chance.pick(&choices)?;
-        let fault = match choice {
-            Choice::Crash(_) => 0,
-            Choice::Leave(_) => 1,
-            Choice::Reset => 2,
-            Choice::Lose(_) => 3,
-            Choice::Overload(_) => 4,
-            Choice::Refuse(_) => 5,
-            Choice::Arrive(_)
-            | Choice::Answer(_)
-            | Choice::Rouse(_)
-            | Choice::Pass
-            | Choice::Sweep => return None,
-        };
         world.take(choice);
-        Some(fault)
+        Some(wanted)
+    }
+}
+
+/// Its place among [`FAULTS`].
+fn kind(choice: Choice) -> Option<usize> {
+    match choice {
+        Choice::Crash(_) => Some(0),
+        Choice::Leave(_) => Some(1),
+        Choice::Reset => Some(2),
+        Choice::Lose(_) => Some(3),
+        Choice::Overload(_) => Some(4),
+        Choice::Refuse(_) => Some(5),
+        Choice::Arrive(_) | Choice::Answer(_) | Choice::Rouse(_) | Choice::Pass | Choice::Sweep => {
+            None
+        }
     }
 }
 

@@ -3,15 +3,12 @@
 use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 
-use oncegate::filter::Unreachable;
-use oncegate::outcome::Failure;
 use oncegate::record::Millis;
 use oncegate::released::DELIVERY_MAX;
 
-use super::history::{Cause, Event, Kind, kind};
-use super::ledger::{self, Hearing};
+use super::history::Kind;
 use super::story::{Said, What};
-use super::{Call, Choice, Executed, NEVER, Story, World, heard};
+use super::{Call, Choice, NEVER, Story, World};
 
 #[derive(Clone)]
 pub(super) struct Calling {
@@ -49,7 +46,7 @@ impl Calling {
     }
 
     /// Nothing can come of it any more.
-    fn is_done_for(&self, now: Millis) -> bool {
+    pub(super) fn is_done_for(&self, now: Millis) -> bool {
         let on_its_way = matches!(self.stage, Stage::Out) && self.can_arrive(now);
         !self.wanted && !on_its_way && !matches!(self.stage, Stage::Parked(_))
     }
@@ -172,131 +169,6 @@ impl World {
         deadlines.filter(|at| *at > self.now && *at < NEVER).min()
     }
 
-    pub(super) fn take_of_calls(&mut self, choice: Choice) {
-        match choice {
-            Choice::Arrive(call) => self.arrive(call),
-            Choice::Answer(call) => {
-                if let Some(kind) = self.calling(call).kind.clone() {
-                    self.note(Event::Hears { story: call.story, kind });
-                }
-                let said = match &self.calling(call).stage {
-                    Stage::Back(answer) => Said::Told(Ok(answer.clone())),
-                    Stage::Until(_, said) => said.clone(),
-                    Stage::Out | Stage::Parked(_) => panic!("there is no answer yet"),
-                };
-                self.say(call, said);
-            }
-            Choice::Rouse(call) => {
-                let told = self.ledger.rouse(call);
-                self.note(Event::Woken { story: call.story, told: told.clone() });
-                self.calling(call).stage = Stage::Back(ledger::told(&told));
-            }
-            Choice::Lose(call) => {
-                let calling = self.calling(call);
-                let lost = match calling.what {
-                    What::Ask(_) => Said::Told(Err(Unreachable::Lost("lost".to_owned()))),
-                    _ => Said::Heard(Err(Failure::Unknown)),
-                };
-                let astray = matches!(calling.stage, Stage::Out).then(|| calling.clone());
-                let kind = calling.kind.clone();
-                self.note_failed(call, kind, Cause::Lost);
-                self.ledger.forget(call);
-                self.say(call, lost);
-                // It failed for its caller; it may arrive all the same.
-                self.calls.extend(astray.map(|calling| Calling { wanted: false, ..calling }));
-            }
-            Choice::Overload(call) => {
-                let kind = self.calling(call).kind.clone();
-                self.note_failed(call, kind, Cause::Overloaded);
-                let why = "overloaded".to_owned();
-                self.say(call, Said::Told(Err(Unreachable::Overloaded(why))));
-            }
-            Choice::Refuse(call) => {
-                let kind = self.calling(call).kind.clone();
-                self.note_failed(call, kind, Cause::NeverSent);
-                self.say(call, Said::Heard(Err(Failure::NeverSent)));
-            }
-            Choice::Reset => {
-                self.note(Event::Reset);
-                for call in self.ledger.reset() {
-                    self.say(call, Said::Told(Err(Unreachable::Lost("reset".into()))));
-                }
-            }
-            Choice::Sweep => {
-                self.ledger.sweep(self.now);
-                let left = self.ledger.keys().copied().collect();
-                self.note(Event::Swept { left });
-            }
-            Choice::Pass => {
-                let at = self.next_deadline().expect("a deadline to pass on to");
-                self.set_now(at);
-            }
-            Choice::Crash(_) | Choice::Leave(_) => {}
-        }
-    }
-
-    fn note_failed(&mut self, call: Call, kind: Option<Rc<Kind>>, why: Cause) {
-        if let Some(kind) = kind {
-            self.note(Event::Failed { story: call.story, kind, why });
-        }
-    }
-
-    pub(super) fn set_now(&mut self, now: Millis) {
-        self.now = now;
-        self.calls.retain(|calling| !calling.is_done_for(now));
-    }
-
-    fn arrive(&mut self, call: Call) {
-        let now = self.now;
-        let calling = self.calling(call);
-        let (what, kind, absent) = (calling.what.clone(), calling.kind.clone(), !calling.wanted);
-        let story = call.story;
-        let stage = match what {
-            What::Ask(question) => {
-                let (hearing, woken) = self.ledger.hear(call, &question, now);
-                let (stage, told) = match hearing {
-                    Hearing::Answered(told) => (Stage::Back(ledger::told(&told)), Some(told)),
-                    Hearing::Parked(until) => (Stage::Parked(until), None),
-                    // A fault that is planted here needs two arrivals.
-                    Hearing::Again => return,
-                };
-                let asked = kind.expect("a question is no pause");
-                self.note(Event::Asked { story, asked, told, absent });
-                for (waiter, told) in woken {
-                    self.calling(waiter).stage = Stage::Back(ledger::told(&told));
-                    self.note(Event::Woken { story: waiter.story, told });
-                }
-                stage
-            }
-            What::Forward(key, run) => {
-                let paid = format!("paid {}", self.executed.len() + 1);
-                let next = self.script.pop_front();
-                let (span, said) = next.unwrap_or_else(|| (Millis(0), Ok(heard(201, &paid))));
-                self.executed.push(Executed { key, run, at: now });
-                self.note(Event::Executed { story, run, said: said.clone() });
-                Stage::Until(now.plus(span), Said::Heard(said))
-            }
-            What::Probe => {
-                let next = self.probes.pop_front();
-                let (span, said) = next.unwrap_or_else(|| (Millis(0), Ok(heard(500, ""))));
-                self.note(Event::Probed { story, said: said.clone() });
-                Stage::Until(now.plus(span), Said::Heard(said))
-            }
-            What::Pause(_) => panic!("a pause goes nowhere"),
-        };
-        self.calling(call).stage = stage;
-        self.calls.retain(|calling| !calling.is_done_for(now));
-    }
-
-    /// The call is over, and its story moves on.
-    fn say(&mut self, call: Call, said: Said) {
-        let at = self.calls.iter().position(|calling| calling.id == call).expect("it is under way");
-        let calling = self.calls.remove(at);
-        if calling.wanted {
-            self.tell(call.story, call.number, said);
-        }
-    }
-
     /// Whether something is under way that somebody waits for.
     pub(crate) fn is_busy(&self) -> bool {
         self.calls.iter().any(|calling| calling.wanted)
@@ -321,28 +193,5 @@ impl World {
                 && of(*story).any(|calling| !calling.rests(self.now))
                 && !of(*story).any(in_the_ledger)
         })
-    }
-
-    pub(super) fn made(&mut self, story: Story, number: u32, what: What) {
-        let id = Call { story, number };
-        let stage = match what {
-            What::Pause(until) => Stage::Until(until, Said::Woken),
-            What::Ask(_) | What::Forward(..) | What::Probe => Stage::Out,
-        };
-        let kind = kind(&what).map(Rc::new);
-        if let Some(kind) = &kind {
-            self.note(Event::Calls { story, kind: Rc::clone(kind) });
-        }
-        let made = self.now;
-        self.calls.push(Calling { id, what, kind, stage, made, wanted: true, held: false });
-    }
-
-    /// Nobody waits for these calls any more.
-    pub(super) fn give_up(&mut self, is: impl Fn(Call) -> bool) {
-        for calling in self.calls.iter_mut().filter(|calling| is(calling.id)) {
-            calling.wanted = false;
-        }
-        let now = self.now;
-        self.calls.retain(|calling| !calling.is_done_for(now));
     }
 }

@@ -10,7 +10,7 @@ use oncegate::outcome::Failure;
 use oncegate::record::{Lease, Millis, Run};
 
 use super::story::What;
-use super::{Answer, Heard, Story, ledger};
+use super::{Answer, Heard, Story, messages};
 
 /// Something that happened.
 #[derive(Clone, Debug)]
@@ -71,13 +71,13 @@ pub(crate) enum Cause {
 pub(super) fn kind(what: &What) -> Option<Kind> {
     Some(match what {
         What::Ask(question) => {
-            let (addressed, body) = ledger::read(question);
+            let (addressed, body) = messages::read(question);
             match addressed.ask {
                 Ask::Claim(claim, _) => Kind::Claim { lease: claim.lease, wait: claim.wait },
                 Ask::Settle(lease, reply) => Kind::Settle { lease, status: reply.status, body },
                 Ask::Release(lease) => Kind::Release(lease),
                 Ask::Doubt(lease) => Kind::Doubt(lease),
-                Ask::Look(_) | Ask::Shards => Kind::Look,
+                Ask::Look(_) | Ask::Shards | Ask::Operator(_) => Kind::Look,
             }
         }
         What::Forward(_, run) => Kind::Forward(*run),

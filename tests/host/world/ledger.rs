@@ -5,18 +5,16 @@ use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 
-use oncegate::ask::{Ask, CredentialChange, How, Replay, Told};
+use oncegate::ask::{Ask, CredentialChange, How, Told};
 use oncegate::key::KeyId;
 use oncegate::record::{
-    Change, Claim, Completed, Due, Event, Kindred, Lease, Millis, Record, State, Step, Verdict,
-    step,
+    Change, Claim, Due, Event, Kindred, Lease, Millis, Record, State, Step, Verdict, step,
 };
 use oncegate::released::{DELIVERY_MAX, Released};
-use oncegate::wire::{
-    Addressed, PREFIX, Prefix, VERSION, read_ask, read_record, write_record, write_told,
-};
+use oncegate::wire::{Addressed, Prefix, VERSION, read_record, write_record};
 
 use super::Call;
+use super::messages::{answer, read, replay};
 use super::planted::Planted;
 
 #[derive(Clone)]
@@ -29,7 +27,7 @@ pub(crate) struct Ledger {
     /// A mistake that it makes.
     pub(super) planted: Option<Planted>,
     /// What was read and is still to be written, by a Ledger that does not do both at once.
-    to_write: Vec<(Call, Change)>,
+    pub(super) to_write: Vec<(Call, Change)>,
     /// So many may wait.
     pub(crate) places: usize,
     /// The version of the protocol that it speaks.
@@ -161,27 +159,11 @@ impl Ledger {
         let found = self.rows.get(&key).cloned();
         let Step { change, verdict } =
             self.decide(found.as_ref().map(|row| row.read()), event, now);
-        if self.planted == Some(Planted::CheckThenLock) && claim.is_some() {
-            let read = self.to_write.iter().position(|(by, _)| *by == call);
-            match (read, &verdict) {
-                (None, Verdict::Granted(_)) => {
-                    self.to_write.push((call, change));
-                    return (Hearing::Again, Vec::new());
-                }
-                (Some(at), _) => {
-                    let (_, change) = self.to_write.remove(at);
-                    let run = match &change {
-                        Change::Insert(Record { state: State::Running(running), .. })
-                        | Change::Update(Record { state: State::Running(running), .. }) => {
-                            running.run
-                        }
-                        _ => panic!("it was to be granted"),
-                    };
-                    self.write(key, &change, &body);
-                    return answered(Told::Granted(run));
-                }
-                (None, _) => {}
-            }
+        if self.planted == Some(Planted::CheckThenLock)
+            && claim.is_some()
+            && let Some(hearing) = self.check_then_lock(call, key, &change)
+        {
+            return (hearing, Vec::new());
         }
         self.write(key, &change, &body);
         let woken = self.wake(key, &change, &body, now);
@@ -291,7 +273,7 @@ impl Ledger {
         }
     }
 
-    fn write(&mut self, key: KeyId, change: &Change, new_body: &[u8]) {
+    pub(super) fn write(&mut self, key: KeyId, change: &Change, new_body: &[u8]) {
         let (record, body) = match change {
             Change::Keep => return,
             Change::Delete => {
@@ -335,48 +317,4 @@ impl Ledger {
         }
         told
     }
-}
-
-fn answer(verdict: Verdict, body: Option<Vec<u8>>) -> Told<Vec<u8>> {
-    match verdict {
-        Verdict::Join(_) => panic!("a join is no answer"),
-        Verdict::Replay(completed) => replay(&completed, How::Replayed, &body.unwrap_or_default()),
-        Verdict::Granted(run) => Told::Granted(run),
-        Verdict::InFlight { retry_after_s } => Told::InFlight { retry_after_s },
-        Verdict::AlreadyExecuted => Told::AlreadyExecuted,
-        Verdict::InDoubt { lease, over_for } => Told::InDoubt { lease, over_for },
-        Verdict::Expired => Told::Expired,
-        Verdict::KeyReused(differs) => Told::KeyReused(differs),
-        Verdict::CredentialChanged => Told::CredentialChanged,
-        Verdict::Kept(expires) => Told::Kept(expires),
-        Verdict::Stale => Told::Stale,
-        Verdict::Absent => Told::Absent,
-    }
-}
-
-fn replay(completed: &Completed, how: How, body: &[u8]) -> Told<Vec<u8>> {
-    let (reply, expires) = (completed.reply.clone(), completed.expires);
-    Told::Replay(Replay { reply, expires, how, body: body.to_owned() })
-}
-
-/// An answer on its way, and the body beside it.
-pub(super) fn told(told: &Told<Vec<u8>>) -> Vec<u8> {
-    let mut message = write_told(told, VERSION);
-    if let Told::Replay(replay) = told {
-        message.extend(&replay.body);
-    }
-    message
-}
-
-/// A question and the body beside it.
-pub(super) fn read(question: &[u8]) -> (Addressed, Vec<u8>) {
-    let (head, body) = split(question);
-    (read_ask(&head).unwrap(), body)
-}
-
-/// Head and body of a message.
-pub(super) fn split(message: &[u8]) -> (Vec<u8>, Vec<u8>) {
-    let head = usize::try_from(Prefix::read(message).unwrap().head_bytes).unwrap();
-    let (head, body) = message[PREFIX..].split_at(head);
-    (head.to_owned(), body.to_owned())
 }

@@ -3,11 +3,14 @@
 
 use oncegate::ask::{Ask, Told};
 use oncegate::filter::Unreachable;
+use oncegate::key::KeyId;
 use oncegate::record::{
     Change, Claim, Completed, Doubt, Event, Kindred, Lease, Millis, Record, Run, State, Step,
     Verdict,
 };
 
+use super::Call;
+use super::ledger::{Hearing, Ledger};
 use crate::make::{self, s};
 
 /// A known mistake.
@@ -145,10 +148,10 @@ impl Planted {
             (Self::RetryWhileLive, Event::Claim(..), State::InDoubt(doubt)) => {
                 doubt.until = doubt.until.min(now);
             }
-            (Self::LateSettleRefused, Event::Settle(lease, _), _) => {
-                if !matches!(read, Some(State::Running(_))) {
-                    *lease = make::lease(0);
-                }
+            (Self::LateSettleRefused, Event::Settle(lease, _), _)
+                if !matches!(read, Some(State::Running(_))) =>
+            {
+                *lease = make::lease(0);
             }
             (Self::DoubtClosedEarly, _, State::InDoubt(doubt)) => {
                 doubt.closes = doubt.until.plus(doubt.terms.ttl);
@@ -243,5 +246,31 @@ fn lease_of(state: &State) -> Option<Lease> {
         State::Completed(Completed { lease, .. }) | State::Expired(Completed { lease, .. }) => {
             Some(*lease)
         }
+    }
+}
+
+impl Ledger {
+    /// A grant is decided when its claim arrives, and written when it arrives again, whatever is there by
+    /// then.
+    pub(super) fn check_then_lock(
+        &mut self,
+        call: Call,
+        key: KeyId,
+        change: &Change,
+    ) -> Option<Hearing> {
+        let granted = |change: &Change| match change {
+            Change::Insert(Record { state: State::Running(running), .. })
+            | Change::Update(Record { state: State::Running(running), .. }) => Some(running.run),
+            _ => None,
+        };
+        if let Some(read) = self.to_write.iter().position(|(by, _)| *by == call) {
+            let (_, change) = self.to_write.remove(read);
+            self.write(key, &change, &[]);
+            return granted(&change).map(|run| Hearing::Answered(Told::Granted(run)));
+        }
+        granted(change).map(|_| {
+            self.to_write.push((call, change.clone()));
+            Hearing::Again
+        })
     }
 }

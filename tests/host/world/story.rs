@@ -13,14 +13,14 @@ use std::task::{Context, Poll, Waker};
 use oncegate::ask::{Ask, Told};
 use oncegate::filter::{self, Heard as _, Order, Unreachable, World as _, filter};
 use oncegate::key::KeyId;
-use oncegate::outcome::{Facts, Failure};
+use oncegate::outcome::Failure;
 use oncegate::record::{Millis, Run};
-use oncegate::reply::{Kept, Reply};
+use oncegate::reply::Kept;
 use oncegate::shadow::{Keeps, Passed, watch};
 use oncegate::wire::{self, VERSION};
 
 use super::planted::Planted;
-use super::{Answer, ledger};
+use super::{Answer, Heard, messages};
 use crate::make::{self, s};
 
 /// What a request is, from its first moment on.
@@ -204,7 +204,7 @@ impl Seat {
         let Said::Told(answer) = self.call(What::Ask(question.into())).await else {
             panic!("a question is answered by the Ledger")
         };
-        let (head, body) = ledger::split(&answer?);
+        let (head, body) = messages::split(&answer?);
         Ok(wire::read_told(&head).unwrap().with_body(|()| body))
     }
 
@@ -291,29 +291,4 @@ impl Drop for Waiting {
         desk.said.retain(|(number, _)| *number != self.number);
         desk.moved.dropped.push(self.number);
     }
-}
-
-/// What the origin says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Heard {
-    pub(crate) facts: Facts,
-    pub(crate) body: Vec<u8>,
-    /// How much of the body is kept.
-    pub(crate) kept: Kept,
-}
-
-impl filter::Heard for Heard {
-    fn facts(&self) -> Facts {
-        self.facts.clone()
-    }
-
-    fn reply(&self) -> Reply {
-        Reply { body: self.kept, ..make::reply(self.facts.status, 0) }
-    }
-}
-
-/// An answer of the origin.
-pub(crate) fn heard(status: u16, body: &str) -> Heard {
-    let facts = Facts { status, says_when: false, said: None };
-    Heard { facts, body: body.into(), kept: Kept::Whole { bytes: body.len() as u64 } }
 }

@@ -1,0 +1,78 @@
+//! What comes after a history: more tries, until its key is forgotten.
+
+use oncegate::record::{Millis, State};
+
+use super::rules::Violation;
+use super::scenarios::Scenario;
+use crate::make::{ms_before, s};
+use crate::world::{Choice, Story, World};
+
+/// Whether the alarm comes before or after the try that is made at the same moment.
+#[derive(Clone, Copy)]
+pub(super) enum Alarm {
+    Before,
+    After,
+}
+
+/// The moments at which a record changes by itself.
+pub(super) fn landmarks(world: &World) -> impl Iterator<Item = Millis> {
+    let marks = world.records().map(|record| match record.state {
+        State::Running(running) => {
+            vec![running.until, running.since.plus(running.terms.ttl)]
+        }
+        State::Completed(completed) | State::Expired(completed) => {
+            vec![completed.expires, completed.gone]
+        }
+        State::InDoubt(doubt) | State::Closed(doubt) => {
+            vec![doubt.until, doubt.until.plus(doubt.terms.ttl), doubt.closes, doubt.gone]
+        }
+    });
+    marks.collect::<Vec<_>>().into_iter().flatten()
+}
+
+/// One more try now, then just before and at each moment at which the record changes by itself, each
+/// with an alarm; in between a good day.
+pub(super) fn epilogue(
+    world: &mut World,
+    scenario: &Scenario,
+    alarm: Alarm,
+    mut judge: impl FnMut(&mut World) -> Result<(), Violation>,
+) -> Result<(), Violation> {
+    let mut number = 0;
+    let mut retry = |world: &mut World, judge: &mut dyn FnMut(&mut World) -> _| {
+        number += 1;
+        let story: Story = world.send(scenario.retry(number));
+        while world.step() {
+            judge(world)?;
+        }
+        debug_assert!(world.is_over(story));
+        world.note_quiet();
+        judge(world)
+    };
+    retry(world, &mut judge)?;
+    let mut marks: Vec<_> = landmarks(world).filter(|at| *at > world.now()).collect();
+    marks.sort();
+    marks.dedup();
+    for mark in marks {
+        for at in [ms_before(mark), mark] {
+            if at > world.now() {
+                world.run_for(at.since(world.now()));
+            }
+            match alarm {
+                Alarm::Before => {
+                    world.take(Choice::Sweep);
+                    retry(world, &mut judge)?;
+                }
+                Alarm::After => {
+                    retry(world, &mut judge)?;
+                    world.take(Choice::Sweep);
+                }
+            }
+        }
+    }
+    // Whatever the last try left has its end too.
+    let last = landmarks(world).max().unwrap_or(world.now());
+    world.run_for(last.since(world.now()).plus(s(1)));
+    world.take(Choice::Sweep);
+    judge(world)
+}

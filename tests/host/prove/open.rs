@@ -1,0 +1,94 @@
+//! What the judge knows of a request and of a grant.
+
+use std::collections::BTreeMap;
+use std::ops::Deref;
+use std::rc::Rc;
+
+use oncegate::ask::CredentialChange;
+use oncegate::filter::Order;
+use oncegate::key::KeyId;
+
+use super::life::{Life, Ms, Token, View};
+use crate::world::Story;
+
+/// A request that has no answer yet.
+#[derive(Clone)]
+pub(crate) struct Open {
+    pub(super) order: Sent,
+    pub(super) sent: Ms,
+    pub(super) delayed: Ms,
+    pub(super) troubled: bool,
+    /// What could be said of its key since it was sent, each with the fingerprint that it had.
+    pub(super) views: Vec<([u8; 32], View)>,
+    /// The same operation was live under another credential meanwhile.
+    pub(super) kindred: bool,
+    /// The lease that it was granted last.
+    pub(super) lease: Option<Token>,
+    /// It was told that its request was never handed over.
+    pub(super) refused: bool,
+}
+
+/// What was sent.
+#[derive(Clone)]
+pub(crate) struct Sent(pub(super) Rc<Order>);
+
+impl Deref for Sent {
+    type Target = Order;
+    fn deref(&self) -> &Order {
+        &self.0
+    }
+}
+
+#[derive(Clone)]
+pub(crate) struct Grant {
+    pub(super) story: Story,
+    pub(super) run: Token,
+    pub(super) attempt: u32,
+    pub(super) until: Ms,
+    pub(super) troubles: u32,
+    pub(super) executed: Said,
+    pub(super) released: bool,
+}
+
+/// What the origin said to a grant's request.
+#[derive(Clone, Hash, PartialEq, Eq)]
+pub(crate) enum Said {
+    NotYet,
+    Answer(u16, Vec<u8>),
+    /// It executed, and said nothing.
+    Nothing,
+}
+
+impl Grant {
+    pub(super) fn answer(&self) -> Option<(u16, &[u8])> {
+        match &self.executed {
+            Said::Answer(status, body) => Some((*status, body)),
+            Said::NotYet | Said::Nothing => None,
+        }
+    }
+}
+
+impl Open {
+    /// Takes a look at its key.
+    pub(super) fn look(&mut self, lives: &BTreeMap<KeyId, Life>, now: Ms) {
+        let key = self.order.key;
+        let life = lives.get(&key);
+        let view = life.map_or(View::Free, |life| life.view(now));
+        let seen = (life.map_or([0; 32], |life| life.print), view);
+        if !self.views.contains(&seen) {
+            self.views.push(seen);
+        }
+        self.kindred |= kindred(lives, &self.order, now);
+    }
+}
+
+/// Whether the same operation is live under another credential.
+pub(super) fn kindred(lives: &BTreeMap<KeyId, Life>, order: &Order, now: Ms) -> bool {
+    let [mut first, mut last] = [order.key; 2];
+    first.0[16..].fill(0);
+    last.0[16..].fill(0xff);
+    let live = |(key, life): (&KeyId, &Life)| {
+        *key != order.key && life.kin == order.claim.about.kin.0 && life.view(now) != View::Free
+    };
+    order.route.credential_change == CredentialChange::Refuse && lives.range(first..=last).any(live)
+}

@@ -1,0 +1,169 @@
+//! Where a history has come to, and what can happen next.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use oncegate::record::Millis;
+
+use super::epilogue::landmarks;
+use super::judge::Judge;
+use super::rules::Violation;
+use super::scenarios::Scenario;
+use crate::world::{Choice, Story, World};
+
+/// One step of a history.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Step {
+    Send,
+    Take(Choice),
+    DelayTo(Millis),
+    /// Nothing happens to a Worker before the next delay.
+    Hold(Story),
+}
+
+/// Whether two orders of steps that come to the same are both followed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Orders {
+    All,
+    One,
+}
+
+#[derive(Clone)]
+pub(super) struct At {
+    pub(super) world: World,
+    pub(super) judge: Judge,
+    pub(super) sent: usize,
+    /// The request that was sent in the last step.
+    just_sent: Option<Story>,
+    /// To whom nothing happens before the next delay.
+    held: Vec<Story>,
+    pub(super) faults: u32,
+    /// Where in the list of steps it is.
+    pub(super) place: usize,
+}
+
+impl At {
+    pub(super) fn first(scenario: &Scenario, faults: u32) -> Self {
+        Self {
+            world: scenario.world(),
+            judge: Judge::default(),
+            sent: 0,
+            just_sent: None,
+            held: Vec::new(),
+            faults,
+            place: 0,
+        }
+    }
+
+    /// All that can happen next, and what it costs.
+    pub(super) fn steps(&self, scenario: &Scenario, orders: Orders) -> Vec<(Step, u32)> {
+        let world = &self.world;
+        if self.faults == 0 && !self.held.is_empty() {
+            return Vec::new();
+        }
+        let alone = match orders {
+            Orders::All => None,
+            Orders::One => self.just_sent.or_else(|| world.alone(&self.held)),
+        };
+        let mut steps = Vec::new();
+        for choice in world.choices() {
+            let cost = u32::from(choice.is_fault());
+            let concerned = match choice {
+                Choice::Arrive(call) if !world.waits(call) => None,
+                Choice::Arrive(call)
+                | Choice::Answer(call)
+                | Choice::Lose(call)
+                | Choice::Overload(call)
+                | Choice::Refuse(call) => Some(call.story),
+                Choice::Rouse(call) if world.waits(call) => Some(call.story),
+                // Nobody hears it.
+                Choice::Rouse(_) => continue,
+                Choice::Crash(story) => Some(story),
+                // The story goes on without its client.
+                Choice::Leave(_) => continue,
+                Choice::Pass if world.is_moving() => continue,
+                Choice::Sweep if !world.is_due() => continue,
+                Choice::Reset if !world.remembers() => continue,
+                Choice::Pass | Choice::Sweep | Choice::Reset => None,
+            };
+            let is_held = concerned.is_some_and(|story| self.held.contains(&story));
+            if !is_held && (alone.is_none() || alone == concerned) {
+                steps.push((Step::Take(choice), cost));
+            }
+        }
+        match alone {
+            Some(story) if self.faults > 0 => steps.push((Step::Hold(story), 0)),
+            Some(_) => {}
+            None => {
+                steps.extend((self.sent < scenario.orders.len()).then_some((Step::Send, 0)));
+                steps.extend(self.delays().into_iter().map(|at| (Step::DelayTo(at), 1)));
+            }
+        }
+        steps.retain(|(_, cost)| *cost <= self.faults);
+        steps
+    }
+
+    /// The moments to which the clock may jump although something else could happen.
+    fn delays(&self) -> Vec<Millis> {
+        let world = &self.world;
+        let next = world.next_deadline();
+        let moving = next.filter(|_| world.is_moving());
+        let mut delays: Vec<_> = moving
+            .into_iter()
+            .chain(landmarks(world).filter(|at| Some(*at) != next))
+            .filter(|at| *at > world.now())
+            .collect();
+        delays.sort();
+        delays.dedup();
+        delays
+    }
+
+    pub(super) fn is_end(&self, scenario: &Scenario) -> bool {
+        self.sent == scenario.orders.len() && !self.world.is_busy()
+    }
+
+    pub(super) fn take(
+        &mut self,
+        scenario: &Scenario,
+        step: Step,
+        cost: u32,
+    ) -> Result<(), Violation> {
+        self.faults -= cost;
+        self.make(scenario, step);
+        judge_news(&mut self.judge, &mut self.world)
+    }
+
+    pub(super) fn make(&mut self, scenario: &Scenario, step: Step) {
+        self.just_sent = None;
+        match step {
+            Step::Send => {
+                self.just_sent = Some(self.world.send(scenario.orders[self.sent].clone()));
+                self.sent += 1;
+            }
+            Step::Take(choice) => self.world.take(choice),
+            Step::DelayTo(at) => {
+                self.held.clear();
+                self.world.delay_to(at);
+            }
+            Step::Hold(story) => {
+                self.held.push(story);
+                self.held.sort();
+            }
+        }
+        if self.is_end(scenario) {
+            self.world.note_quiet();
+        }
+    }
+
+    pub(super) fn digest(&self, answers: Option<&String>) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        answers.hash(&mut hasher);
+        (self.sent, self.faults, self.just_sent, &self.held).hash(&mut hasher);
+        self.world.digest().hash(&mut hasher);
+        self.judge.hash(&mut hasher);
+        hasher.finish()
+    }
+}
+
+pub(super) fn judge_news(judge: &mut Judge, world: &mut World) -> Result<(), Violation> {
+    world.news().iter().try_for_each(|(at, event)| judge.hear(*at, event))
+}

@@ -1,0 +1,94 @@
+//! Words to write a history with.
+
+use std::rc::Rc;
+
+use oncegate::answer::{Answer as Answered, Status};
+use oncegate::ask::{How, Replay, Told};
+use oncegate::filter::Order;
+use oncegate::problem::{Code, Problem};
+use oncegate::record::{Millis, Run};
+
+use crate::filter::by;
+use crate::make::{self, days, s};
+use crate::world::{Answer, Event, Heard, Kind, Story, heard};
+
+pub(super) type History = Vec<(Millis, Event)>;
+
+pub(super) fn ask(story: usize, asked: Kind, told: Option<Told<Vec<u8>>>) -> Event {
+    Event::Asked { story: Story(story), asked: Rc::new(asked), told, absent: false }
+}
+
+/// Request `n` comes with lease `n`.
+pub(super) fn sent(n: u8) -> Event {
+    sent_as(n, by(&make::route(), n))
+}
+
+pub(super) fn sent_as(n: u8, order: Order) -> Event {
+    Event::Sent { story: Story(n.into()), order: Rc::new(order) }
+}
+
+pub(super) fn claim(n: u8, told: Option<Told<Vec<u8>>>) -> Event {
+    ask(n.into(), Kind::Claim { lease: make::lease(n), wait: s(10) }, told)
+}
+
+pub(super) fn granted(n: u8) -> Event {
+    claim(n, Some(Told::Granted(run(n))))
+}
+
+pub(super) fn run(n: u8) -> Run {
+    make::run(make::lease(n), 1)
+}
+
+pub(super) fn executed(n: u8, said: Heard) -> Event {
+    Event::Executed { story: Story(n.into()), run: run(n), said: Ok(said) }
+}
+
+pub(super) fn paid(n: u8) -> Event {
+    executed(n, heard(201, "paid"))
+}
+
+pub(super) fn settled(n: u8, lease: u8, body: &str, at: Millis) -> Event {
+    let kind = Kind::Settle { lease: make::lease(lease), status: 201, body: body.into() };
+    ask(n.into(), kind, Some(Told::Kept(Some(at.plus(days(1))))))
+}
+
+pub(super) fn released(n: u8, lease: u8) -> Event {
+    ask(n.into(), Kind::Release(make::lease(lease)), Some(Told::Kept(None)))
+}
+
+pub(super) fn answered(n: u8, answer: Answer) -> Event {
+    Event::Answered { story: Story(n.into()), answer: Rc::new(answer) }
+}
+
+pub(super) fn first(n: u8, body: &str) -> Event {
+    answered(n, Answered::Heard(heard(201, body), Status::Executed, Some(s(1001).plus(days(1)))))
+}
+
+pub(super) fn replay(body: &str) -> Replay<Vec<u8>> {
+    let expires = s(1001).plus(days(1));
+    Replay { reply: make::reply(201, 4), expires, how: How::Replayed, body: body.into() }
+}
+
+pub(super) fn replayed(n: u8, body: &str) -> Event {
+    answered(n, Answered::Stored(replay(body)))
+}
+
+pub(super) fn refused(n: u8, code: Code) -> Event {
+    answered(n, Answered::Problem(Problem::new(code, ""), None))
+}
+
+/// Everything at one moment.
+pub(super) fn at(moment: Millis, events: impl IntoIterator<Item = Event>) -> History {
+    events.into_iter().map(|event| (moment, event)).collect()
+}
+
+/// Request 1 is executed and settled at second 1001, and its client has its answer.
+pub(super) fn done() -> History {
+    let start = at(s(1000), [sent(1), granted(1), paid(1)]);
+    [start, at(s(1001), [settled(1, 1, "paid", s(1001)), first(1, "paid")])].concat()
+}
+
+/// Request 1 is at the origin.
+pub(super) fn running() -> History {
+    at(s(1000), [sent(1), granted(1), paid(1)])
+}

@@ -1,0 +1,81 @@
+//! What may happen next.
+
+use super::{Call, Story, World};
+
+/// Something that may happen next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Choice {
+    /// A call arrives: a question is answered or made to wait, a request is executed.
+    Arrive(Call),
+    /// The answer to a call reaches its caller; a pause is over.
+    Answer(Call),
+    /// The patience of one who waits in the Ledger is over: it is told to ask again.
+    Rouse(Call),
+    /// The clock moves on to the next deadline.
+    Pass,
+    /// Fault: a call fails, whatever came of it.
+    Lose(Call),
+    /// Fault: the Ledger refuses a question since it has too much to do.
+    Overload(Call),
+    /// Fault: a request is never handed over.
+    Refuse(Call),
+    /// Fault: a Worker stops.
+    Crash(Story),
+    /// Fault: a client hangs up.
+    Leave(Story),
+    /// Fault: the Ledger is started anew and forgets who waits.
+    Reset,
+    /// The alarm: rows that are gone are deleted.
+    Sweep,
+}
+
+impl Choice {
+    pub(crate) fn is_fault(self) -> bool {
+        match self {
+            Self::Arrive(_) | Self::Answer(_) | Self::Rouse(_) | Self::Pass | Self::Sweep => false,
+            Self::Lose(_)
+            | Self::Overload(_)
+            | Self::Refuse(_)
+            | Self::Crash(_)
+            | Self::Leave(_)
+            | Self::Reset => true,
+        }
+    }
+}
+
+impl World {
+    /// Everything that could happen next.
+    pub(crate) fn choices(&self) -> Vec<Choice> {
+        let mut choices: Vec<_> =
+            self.calls.iter().flat_map(|calling| self.choices_of(calling)).collect();
+        for (at, worker) in self.workers.iter().enumerate() {
+            if !worker.over {
+                choices.push(Choice::Crash(Story(at)));
+            }
+            if !worker.left && worker.answer.is_none() && !worker.opening.shadow {
+                choices.push(Choice::Leave(Story(at)));
+            }
+        }
+        choices.extend(self.next_deadline().map(|_| Choice::Pass));
+        choices.extend([Choice::Reset, Choice::Sweep]);
+        choices
+    }
+
+    /// Every fault that there can be.
+    pub(crate) fn faults(&self) -> Vec<Choice> {
+        let mut faults: Vec<_> =
+            self.calls.iter().flat_map(|calling| self.choices_of(calling)).collect();
+        for story in
+            self.calls.iter().filter(|calling| calling.wanted).map(|calling| calling.id.story)
+        {
+            faults.push(Choice::Crash(story));
+            let worker = &self.workers[story.0];
+            if !worker.left && worker.answer.is_none() {
+                faults.push(Choice::Leave(story));
+            }
+        }
+        faults.push(Choice::Reset);
+        faults.retain(|choice| choice.is_fault());
+        faults
+    }
+}

@@ -1,0 +1,121 @@
+//! What can be seen of a world from outside.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use oncegate::ask::Ask;
+use oncegate::record::{Millis, Record};
+
+use super::calls::Calling;
+use super::ledger::Ledger;
+use super::messages;
+use super::story::What;
+use super::{Answer, Call, Executed, Story, World};
+
+impl World {
+    pub(crate) fn now(&self) -> Millis {
+        self.now
+    }
+
+    pub(crate) fn executed(&self) -> Vec<Executed> {
+        self.executed.clone()
+    }
+
+    pub(crate) fn answer(&self, Story(at): Story) -> Option<&Answer> {
+        self.workers[at].answer.as_deref()
+    }
+
+    pub(crate) fn is_over(&self, Story(at): Story) -> bool {
+        self.workers[at].over
+    }
+
+    pub(crate) fn log(&self) -> Vec<String> {
+        self.log.clone()
+    }
+
+    /// The Ledger, to look into or to break.
+    pub(crate) fn ledger<T>(&mut self, look: impl FnOnce(&mut Ledger) -> T) -> T {
+        look(&mut self.ledger)
+    }
+
+    /// How many answers the origin's script still has, and its probes'.
+    pub(crate) fn scripted(&self) -> [usize; 2] {
+        [self.script.len(), self.probes.len()]
+    }
+
+    /// Every record as it is stored.
+    pub(crate) fn records(&self) -> impl Iterator<Item = Record> {
+        self.ledger.records()
+    }
+
+    /// Whether the alarm has something to do.
+    pub(crate) fn is_due(&self) -> bool {
+        self.ledger.is_due(self.now)
+    }
+
+    /// Whether starting the Ledger anew would make it forget anything.
+    pub(crate) fn remembers(&self) -> bool {
+        self.ledger.remembers()
+    }
+
+    /// Whether somebody waits for the answer of a call.
+    pub(crate) fn waits(&self, call: Call) -> bool {
+        self.calls.iter().any(|calling| calling.id == call && calling.wanted)
+    }
+
+    fn under_way(&self, story: Story, is: fn(&What) -> bool) -> Option<&Calling> {
+        let mut calls = self.calls.iter().rev();
+        calls.find(|calling| calling.id.story == story && calling.wanted && is(&calling.what))
+    }
+
+    /// The question that a request waits for the answer of.
+    pub(crate) fn asking(&self, story: Story) -> Call {
+        self.under_way(story, |what| matches!(what, What::Ask(_))).expect("it asks nothing").id
+    }
+
+    /// The call of the origin that a request waits for the answer of.
+    pub(crate) fn forwarding(&self, story: Story) -> Call {
+        let forward = |what: &What| matches!(what, What::Forward(..));
+        self.under_way(story, forward).expect("it is not at the origin").id
+    }
+
+    pub(crate) fn is_asking(&self, story: Story) -> bool {
+        self.under_way(story, |what| matches!(what, What::Ask(_))).is_some()
+    }
+
+    pub(crate) fn is_forwarding(&self, story: Story) -> bool {
+        self.under_way(story, |what| matches!(what, What::Forward(..))).is_some()
+    }
+
+    /// What a request is asking.
+    pub(crate) fn question(&self, story: Story) -> Ask {
+        let is = |what: &What| matches!(what, What::Ask(_));
+        let Some(Calling { what: What::Ask(question), .. }) = self.under_way(story, is) else {
+            panic!("it asks nothing")
+        };
+        messages::read(question).0.ask
+    }
+
+    /// All that a request which comes when nothing is under way depends on, in a few bytes.
+    pub(crate) fn ledger_digest(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (self.now.0, self.script.len(), self.probes.len(), self.executed.len()).hash(&mut hasher);
+        self.ledger.digest(self.now, &mut hasher);
+        hasher.finish()
+    }
+
+    /// All that what happens next depends on, in a few bytes.
+    pub(crate) fn digest(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.ledger_digest().hash(&mut hasher);
+        for worker in &self.workers {
+            (worker.over, worker.news.digest(), worker.opening.at.0).hash(&mut hasher);
+        }
+        // Whoever waits in the Ledger and is not waited for hears no wake.
+        let heard =
+            |calling: &&Calling| calling.wanted || !calling.is_parked() || self.planted.is_some();
+        let mut calls: Vec<_> = self.calls.iter().filter(heard).collect();
+        calls.sort_by_key(|calling| (calling.id.story, calling.id.number, calling.wanted));
+        calls.hash(&mut hasher);
+        hasher.finish()
+    }
+}

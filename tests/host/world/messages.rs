@@ -1,0 +1,49 @@
+//! What Worker and Ledger say to each other, as bytes.
+
+use oncegate::ask::{How, Replay, Told};
+use oncegate::record::{Completed, Verdict};
+use oncegate::wire::{Addressed, PREFIX, Prefix, VERSION, read_ask, write_told};
+
+pub(super) fn answer(verdict: Verdict, body: Option<Vec<u8>>) -> Told<Vec<u8>> {
+    match verdict {
+        Verdict::Join(_) => panic!("a join is no answer"),
+        Verdict::Replay(completed) => replay(&completed, How::Replayed, &body.unwrap_or_default()),
+        Verdict::Granted(run) => Told::Granted(run),
+        Verdict::InFlight { retry_after_s } => Told::InFlight { retry_after_s },
+        Verdict::AlreadyExecuted => Told::AlreadyExecuted,
+        Verdict::InDoubt { lease, over_for } => Told::InDoubt { lease, over_for },
+        Verdict::Expired => Told::Expired,
+        Verdict::KeyReused(differs) => Told::KeyReused(differs),
+        Verdict::CredentialChanged => Told::CredentialChanged,
+        Verdict::Kept(expires) => Told::Kept(expires),
+        Verdict::Stale => Told::Stale,
+        Verdict::Absent => Told::Absent,
+    }
+}
+
+pub(super) fn replay(completed: &Completed, how: How, body: &[u8]) -> Told<Vec<u8>> {
+    let (reply, expires) = (completed.reply.clone(), completed.expires);
+    Told::Replay(Replay { reply, expires, how, body: body.to_owned() })
+}
+
+/// An answer on its way, and the body beside it.
+pub(super) fn told(told: &Told<Vec<u8>>) -> Vec<u8> {
+    let mut message = write_told(told, VERSION);
+    if let Told::Replay(replay) = told {
+        message.extend(&replay.body);
+    }
+    message
+}
+
+/// A question and the body beside it.
+pub(super) fn read(question: &[u8]) -> (Addressed, Vec<u8>) {
+    let (head, body) = split(question);
+    (read_ask(&head).unwrap(), body)
+}
+
+/// Head and body of a message.
+pub(super) fn split(message: &[u8]) -> (Vec<u8>, Vec<u8>) {
+    let head = usize::try_from(Prefix::read(message).unwrap().head_bytes).unwrap();
+    let (head, body) = message[PREFIX..].split_at(head);
+    (head.to_owned(), body.to_owned())
+}

@@ -1,0 +1,32 @@
+//! What an origin says.
+
+use oncegate::filter;
+use oncegate::outcome::Facts;
+use oncegate::reply::{Kept, Reply};
+
+use crate::make;
+
+/// What the origin says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Heard {
+    pub(crate) facts: Facts,
+    pub(crate) body: Vec<u8>,
+    /// How much of the body is kept.
+    pub(crate) kept: Kept,
+}
+
+impl filter::Heard for Heard {
+    fn facts(&self) -> Facts {
+        self.facts.clone()
+    }
+
+    fn reply(&self) -> Reply {
+        Reply { body: self.kept, ..make::reply(self.facts.status, 0) }
+    }
+}
+
+/// An answer of the origin.
+pub(crate) fn heard(status: u16, body: &str) -> Heard {
+    let facts = Facts { status, says_when: false, said: None };
+    Heard { facts, body: body.into(), kept: Kept::Whole { bytes: body.len() as u64 } }
+}
