@@ -166,9 +166,11 @@ pub fn write_told<B>(told: &Told<B>, version: u8) -> Vec<u8> {
             head.option(over_for.as_ref(), |head, over_for| head.u64(over_for.0));
         }
         Told::Expired => head.u8(7),
-        Told::KeyReused(differs) => {
-            head.u8(8);
-            head.u8(differs.0);
+        // As before the difference was told.
+        Told::KeyReused(Differs(0)) => head.u8(8),
+        Told::KeyReused(Differs(bits)) => {
+            head.u8(18);
+            head.u8(*bits);
         }
         Told::CredentialChanged => head.u8(9),
         Told::Kept(expires) => {
@@ -224,7 +226,7 @@ pub fn read_told(head: &[u8]) -> Result<Told<()>, Unreadable> {
             over_for: reader.option(|reader| Ok(Millis(reader.u64()?)))?,
         },
         7 => Told::Expired,
-        8 => Told::KeyReused(Differs(reader.u8()?)),
+        8 => Told::KeyReused(Differs(0)),
         9 => Told::CredentialChanged,
         10 => Told::Kept(reader.option(|reader| Ok(Millis(reader.u64()?)))?),
         11 => Told::Stale,
@@ -234,6 +236,10 @@ pub fn read_told(head: &[u8]) -> Result<Told<()>, Unreadable> {
         15 => Told::UnknownVersion(reader.u8()?),
         16 => Told::OtherShards(reader.u16()?),
         17 => Told::Operator(operator::read_finding(&mut reader)?),
+        18 => match reader.u8()? {
+            0 => return Err(Unreadable("differs")),
+            bits => Told::KeyReused(Differs(bits)),
+        },
         _ => return Err(Unreadable("answer")),
     };
     reader.end()?;
