@@ -5,6 +5,8 @@
 
 use oncegate::ask::{Ask, CredentialChange, How, Replay, Told};
 use oncegate::fingerprint::Differs;
+use oncegate::operator::decide::Ruling;
+use oncegate::operator::inquiry::{Finding, Inquiry, Search, Stage};
 use oncegate::record::{
     About, Before, Claim, Completed, Doubt, Form, Lease, Millis, OnInDoubt, Record, Run, Running,
     State, Strategy, Terms,
@@ -68,9 +70,25 @@ pub(crate) fn ask_pins() -> Pins<Addressed> {
         (Ask::Doubt(lease(0xaa)), format!("04 {AA}")),
         (Ask::Look(make::fingerprint(0xf1)), format!("05 {F1} {F1}")),
         (Ask::Shards, "06".to_owned()),
+        (
+            Ask::Operator(search()),
+            "07 02 01 01000000 63 01 08000000 696e5f646f756274 00 01 0900000000000000 00 3200"
+                .to_owned(),
+        ),
     ]
     .map(|(ask, head)| (make::addressed(ask), frame(&format!("{to} {head}"))))
     .into()
+}
+
+fn search() -> Inquiry {
+    Inquiry::Search(Search {
+        correlation_id: Some("c".to_owned()),
+        state: Some(Stage::InDoubt),
+        route: None,
+        since: Some(Millis(9)),
+        after: None,
+        limit: 50,
+    })
 }
 
 pub(crate) fn told_pins() -> Pins<Told<()>> {
@@ -88,7 +106,6 @@ pub(crate) fn told_pins() -> Pins<Told<()>> {
         (in_doubt, format!("06 01 {AA} 01 60ea000000000000")),
         (Told::Expired, "07".to_owned()),
         (Told::KeyReused(Differs(0)), "08".to_owned()),
-        (Told::KeyReused(Differs(0b101)), "1205".to_owned()),
         (Told::CredentialChanged, "09".to_owned()),
         (Told::Kept(Some(Millis(3))), "0a 01 0300000000000000".to_owned()),
         (Told::Stale, "0b".to_owned()),
@@ -97,6 +114,11 @@ pub(crate) fn told_pins() -> Pins<Told<()>> {
         (Told::Failed("why".to_owned()), "0e 03000000 776879".to_owned()),
         (Told::UnknownVersion(1), "0f 01".to_owned()),
         (Told::OtherShards(16), "10 1000".to_owned()),
+        (
+            Told::Operator(Finding::Ruled(Ruling::LeaseLive(Millis(9)))),
+            "11 02 03 0900000000000000".to_owned(),
+        ),
+        (Told::KeyReused(Differs(0b101)), "12 05".to_owned()),
     ]
     .map(|(told, head)| (told, frame(&head)))
     .into()
