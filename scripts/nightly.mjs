@@ -15,7 +15,7 @@ const LONG = { ONCEGATE_NIGHTLY: '1' };
 const PART_MS = String(30 * 60_000);
 
 const PARTS = {
-  histories: () => part('histories', 'cargo', ['test', '--no-default-features', '--test', 'host', 'prove::', '--', '--nocapture'], childEnv({ ...CARGO_PROGRESS, ...LONG })),
+  histories: () => part('histories', 'cargo', ['test', '--no-default-features', '--features', 'check', '--test', 'host', '--', '--nocapture', 'prove', 'simulate'], childEnv({ ...CARGO_PROGRESS, ...LONG })),
   kills: () => onWorkerd('kills', 'kill'),
   overload: () => onWorkerd('overload', 'overload'),
   fuzz: () => part('fuzz', process.execPath, [join('fuzz', 'run.mjs')], childEnv(LONG)),
