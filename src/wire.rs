@@ -168,7 +168,10 @@ pub fn write_told<B>(told: &Told<B>, version: u8) -> Vec<u8> {
         Told::Expired => head.u8(7),
         Told::KeyReused(differs) => {
             head.u8(8);
-            head.u8(differs.0);
+            // Left out where nothing is known, as before it was told.
+            if differs.0 != 0 {
+                head.u8(differs.0);
+            }
         }
         Told::CredentialChanged => head.u8(9),
         Told::Kept(expires) => {
@@ -224,7 +227,11 @@ pub fn read_told(head: &[u8]) -> Result<Told<()>, Unreadable> {
             over_for: reader.option(|reader| Ok(Millis(reader.u64()?)))?,
         },
         7 => Told::Expired,
-        8 => Told::KeyReused(Differs(reader.u8()?)),
+        8 if reader.end().is_ok() => Told::KeyReused(Differs(0)),
+        8 => match reader.u8()? {
+            0 => return Err(Unreadable("differs")),
+            bits => Told::KeyReused(Differs(bits)),
+        },
         9 => Told::CredentialChanged,
         10 => Told::Kept(reader.option(|reader| Ok(Millis(reader.u64()?)))?),
         11 => Told::Stale,
