@@ -51,8 +51,20 @@ describe("the log", { timeout: 60_000 }, () => {
     }
     const id = freshKey();
     await send(id, { path: "/needs" });
-    const said = await until(() => on.worker.logs.split("\n").filter((line) => line.includes('"key-missing"')).map((line) => JSON.parse(line))[0]);
-    assert.deepEqual([said.route, said.status, said.key], ["needs", 400, null]);
+    const said = await line(id);
+    assert.deepEqual([said.outcome, said.route, said.status, said.key], ["key-missing", "needs", 400, null]);
+    const nameless = await on.worker.send({ path: "/needs" });
+    assert.equal((await line(nameless.json.correlation_id)).outcome, "key-missing", "what the client was told leads to the line");
+  });
+  test("says of a timeout how long the origin has been waited for", async () => {
+    const [id, path, key] = [freshKey(), freshPath(), freshKey()];
+    on.origin.on(path, { silent: true });
+    await send(id, { path, key });
+    const said = await line(id);
+    assert.deepEqual([said.outcome, said.status, said.why, said.attempt], ["outcome-unknown", 504, "The origin did not answer in time.", 1]);
+    assert.ok(said.ms.origin >= 900 && said.ms.origin <= said.ms.total, JSON.stringify(said.ms));
+    await send(id, { path, key });
+    assert.deepEqual([(await line(id, 2)).outcome, (await line(id, 2)).why], ["outcome-unknown", "An earlier try may or may not have been executed."]);
   });
   test("says how long one waited", async () => {
     const [id, path, key] = [freshKey(), freshPath(), freshKey()];
