@@ -108,3 +108,24 @@ describe("the log with another LOG_KEYS", () => {
     await on.worker.logged(/misconfigured: LOG_KEYS: must be "hashed" or "plain"/);
   });
 });
+
+describe("the metrics", () => {
+  const on = stage({ routes, metrics: true });
+  test("get one data point for each guarded request, and none for others", async () => {
+    const [path, key] = [freshPath(), freshKey()];
+    await on.worker.send({ path, key });
+    await on.worker.send({ path, key });
+    await on.worker.send({ path, key, body: "another", headers: [["Content-Type", "application/json"]] });
+    await on.worker.send({ path: "/needs" });
+    await on.worker.send({ path });
+    await on.worker.send({ path, key, method: "GET" });
+    const points = await until(() => on.worker.points.length >= 4 && on.worker.points, { what: "four data points" });
+    assert.deepEqual(points.map(({ indexes, blobs, doubles }) => [indexes, blobs, doubles.slice(0, 3)]), [
+      [["charge"], ["charge", "executed", "POST", ""], [1, 201, 1]],
+      [["charge"], ["charge", "replayed", "POST", ""], [1, 201, 0]],
+      [["charge"], ["charge", "key-reused", "POST", "fingerprint differs in body"], [1, 422, 0]],
+      [["needs"], ["needs", "key-missing", "POST", "Idempotency-Key is missing"], [1, 400, 0]],
+    ]);
+    for (const { doubles: [, , , total, ledger, origin] } of points) assert.ok(total >= origin && total >= ledger && origin >= 0, "times");
+  });
+});
