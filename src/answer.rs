@@ -114,10 +114,8 @@ pub(crate) fn unknown<H, B>(status: u16, what: &str) -> Answer<H, B> {
     let detail = format!(
         "{what} It is not known whether the operation was executed, and it is not sent again by itself. Find out what became of it before using a new key."
     );
-    Answer::Problem(
-        Problem::new(Code::OutcomeUnknown, detail).with_status(status),
-        Some(Status::Unknown),
-    )
+    let problem = Problem::new(Code::OutcomeUnknown, detail).with_status(status).because(what);
+    Answer::Problem(problem, Some(Status::Unknown))
 }
 
 /// The Ledger could not be asked; nothing was forwarded.

@@ -27,7 +27,7 @@ pub struct Entry<'a> {
     pub method: &'a str,
     /// The key and its record; none where a request was refused for its key.
     pub key: Option<(&'a Key, KeyId)>,
-    /// The client's correlation id, or the derived one.
+    /// The client's correlation id, or the one that it was told.
     pub correlation_id: &'a str,
     /// The request's trace context (W3C Trace Context), which goes on to the origin as it came.
     pub traceparent: Option<String>,

@@ -28,6 +28,9 @@ fn the_readme_lists_every_knob_as_the_code_defines_it() {
         let row = format!("| `{}` | {default} | {} |", knob.name, knob.doc);
         assert!(readme.contains(&row), "README.md lacks this row:\n{row}");
     }
+    for var in VARS {
+        assert!(readme.contains(&format!("\n| `{var}` | ")), "README.md lacks a row for {var}");
+    }
     let rows =
         readme.lines().filter(|line| line.starts_with("| `") && line.matches('|').count() >= 4);
     assert_eq!(
@@ -124,5 +127,6 @@ fn the_record_and_the_outcome_import_nothing_of_the_conversation() {
     }
 }
 
-/// The vars that are no knobs of a route.
-const VARS: [&str; 4] = ["ORIGIN", "SHARDS", "LOCATION_HINT", "ROUTES"];
+/// What is configured beside the knobs of a route: vars, a secret, a binding.
+const VARS: [&str; 7] =
+    ["ORIGIN", "SHARDS", "LOCATION_HINT", "ROUTES", "LOG_KEYS", "ADMIN_TOKEN", "METRICS"];

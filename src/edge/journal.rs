@@ -17,32 +17,31 @@ pub(super) struct Course {
     /// How far it has come, for whoever must answer where it breaks off.
     pub(super) reached: Cell<Reached>,
     attempt: Cell<Option<u32>>,
-    ledger: Cell<Millis>,
-    origin: Cell<Millis>,
+    ledger: Spent,
+    origin: Spent,
 }
 
 impl Course {
     /// It begins now.
     pub(super) fn new() -> Self {
-        let none = Cell::new(Millis(0));
         Self {
             started: now(),
             reached: Cell::new(Reached::NoClaim),
             attempt: Cell::default(),
-            ledger: none.clone(),
-            origin: none,
+            ledger: Spent::none(),
+            origin: Spent::none(),
         }
     }
 
     /// A call of the Ledger begins; it takes until this is dropped, which it is where the call is given up.
     pub(super) fn asking(&self) -> Span<'_> {
-        Span { began: now(), sum: &self.ledger }
+        self.ledger.begin()
     }
 
     /// The request goes to the origin, which takes until this is dropped.
     pub(super) fn forwarding(&self, run: Run) -> Span<'_> {
         self.attempt.set(Some(run.attempt));
-        Span { began: now(), sum: &self.origin }
+        self.origin.begin()
     }
 
     /// Which attempt it was, where it was granted one.
@@ -52,20 +51,43 @@ impl Course {
 
     /// Where the time went, up to now.
     pub(super) fn times(&self) -> Times {
-        let (ledger, origin) = (self.ledger.get(), self.origin.get());
-        Times { total: now().since(self.started), ledger, origin }
+        let now = now();
+        let (ledger, origin) = (self.ledger.until(now), self.origin.until(now));
+        Times { total: now.since(self.started), ledger, origin }
     }
 }
 
-/// A span of time that is added to a sum when it ends.
-pub(super) struct Span<'a> {
-    began: Millis,
-    sum: &'a Cell<Millis>,
+/// Time spent on one thing, which is done once at a time.
+struct Spent {
+    before: Cell<Millis>,
+    /// When the span began that has not ended: a caller who is answered 504 has waited for an origin that
+    /// is still being waited for.
+    since: Cell<Option<Millis>>,
 }
+
+impl Spent {
+    fn none() -> Self {
+        Self { before: Cell::new(Millis(0)), since: Cell::new(None) }
+    }
+
+    fn begin(&self) -> Span<'_> {
+        self.since.set(Some(now()));
+        Span(self)
+    }
+
+    fn until(&self, now: Millis) -> Millis {
+        let open = self.since.get().map_or(Millis(0), |since| now.since(since));
+        self.before.get().plus(open)
+    }
+}
+
+/// A span of time, until it is dropped.
+pub(super) struct Span<'a>(&'a Spent);
 
 impl Drop for Span<'_> {
     fn drop(&mut self) {
-        self.sum.set(self.sum.get().plus(now().since(self.began)));
+        self.0.before.set(self.0.until(now()));
+        self.0.since.set(None);
     }
 }
 

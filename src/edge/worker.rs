@@ -110,8 +110,9 @@ impl Asked {
                 self.pass(&policy.origin, head, body).await
             }
             Admission::Refuse(problem, route) => {
-                self.write(policy, &route, None, head, Said::of(&problem));
-                refuse(&problem, Some(&route), head)
+                let id = admission::correlation_id(head, lease()?);
+                self.write(policy, &route, None, &id, head, Said::of(&problem));
+                Client::new(id, Some(&route), head).problem(&problem, None)
             }
             Admission::Guard(guarded) if guarded.route.mode == Mode::Shadow => {
                 self.shadow(policy, guarded, head, body).await
@@ -180,7 +181,9 @@ impl Asked {
             Ok(origin) if is_safe(head.method) => self.pass(&origin, head, Body::Untouched).await,
             Ok(_) | Err(_) => {
                 let detail = "The filter's configuration does not parse, so nothing was forwarded. Its operator finds the reason in the log.";
-                refuse(&Problem::new(Code::Misconfigured, detail), None, head)
+                let id = admission::correlation_id(head, lease()?);
+                Client::new(id, None, head)
+                    .problem(&Problem::new(Code::Misconfigured, detail), None)
             }
         }
     }
@@ -198,7 +201,9 @@ impl Asked {
         let body = match self.whole(body, &guarded.route).await {
             Ok(body) => body,
             Err((problem, _)) => {
-                self.write(policy, &guarded.route, Some(&guarded), head, Said::of(&problem));
+                let said = Said::of(&problem);
+                let id = &guarded.correlation_id;
+                self.write(policy, &guarded.route, Some(&guarded), id, head, said);
                 return client.problem(&problem, None);
             }
         };
@@ -229,7 +234,8 @@ impl Asked {
             }
             Err(oneshot::Canceled) => Said::of(&self.course.reached.get().broke_off().0),
         };
-        self.write(policy, &guarded.route, Some(&guarded), head, said);
+        let id = &guarded.correlation_id;
+        self.write(policy, &guarded.route, Some(&guarded), id, head, said);
         match answer {
             Ok(Answer::Problem(problem, status)) => client.problem(&problem, status),
             Ok(Answer::Heard(heard, status, expires)) => {
@@ -256,6 +262,7 @@ impl Asked {
         policy: &Policy,
         route: &Route,
         guarded: Option<&Guarded>,
+        correlation_id: &str,
         head: &Head<'_>,
         Said { outcome, status, why }: Said,
     ) {
@@ -263,7 +270,7 @@ impl Asked {
             route: &route.name,
             method: head.method,
             key: guarded.map(|guarded| (&guarded.key, guarded.id)),
-            correlation_id: guarded.map_or("", |guarded| &guarded.correlation_id),
+            correlation_id,
             traceparent: (head.header)("traceparent"),
             shard: guarded.map(|guarded| guarded.id.shard(policy.shards)),
             attempt: self.course.attempt(),
@@ -346,29 +353,28 @@ impl Asked {
         let Some(stream) = self.request.body() else { return Ok(None) };
         let length = origin::content_length(&self.request.headers());
         let of = if route.mode == Mode::Shadow { Of::Shadow } else { Of::Request };
-        let (code, detail, chunks) = match body::read(stream.into(), length, route.request_max, of)
-            .await
-        {
-            Read::Whole(room) => return Ok(Some(room)),
+        match body::read(stream.into(), length, route.request_max, of).await {
+            Read::Whole(room) => Ok(Some(room)),
             Read::TooLarge(chunks) => {
                 let detail = format!(
                     "The body is larger than the {} bytes that this operation accepts. Nothing was forwarded.",
                     route.request_max
                 );
-                (Code::RequestTooLarge, detail, chunks)
+                Err((Problem::new(Code::RequestTooLarge, detail), chunks))
             }
             Read::NoRoom(chunks) => {
                 let detail = "The filter is buffering as much as it can. Nothing was forwarded; send the request again with the same key.";
-                (Code::StoreUnavailable, detail.to_owned(), chunks)
+                let problem = Problem::new(Code::StoreUnavailable, detail);
+                Err((problem.because("this instance has no room for another body"), chunks))
             }
             Read::Broken(why) => {
                 let detail = format!(
                     "The request's body broke off ({why}). Nothing was forwarded; send the request again with the same key."
                 );
-                (Code::StoreUnavailable, detail, Vec::new())
+                let problem = Problem::new(Code::StoreUnavailable, detail);
+                Err((problem.because(format!("the request's body broke off: {why}")), Vec::new()))
             }
-        };
-        Err((Problem::new(code, detail), chunks))
+        }
     }
 
     fn binding(&self) -> js::Fetcher {
@@ -399,10 +405,6 @@ impl Said {
         };
         Self { outcome: status.as_str(), status: answered, why }
     }
-}
-
-fn refuse(problem: &Problem, route: Option<&Route>, head: &Head<'_>) -> Result<Response, JsValue> {
-    Client::new(admission::correlation_id(head, lease()?), route, head).problem(problem, None)
 }
 
 /// Path and query as they came.

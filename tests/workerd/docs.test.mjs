@@ -13,7 +13,7 @@ import {
   vars,
 } from "./pages.mjs";
 
-const LINES_MAX = 120;
+const LINES_MAX = 140;
 
 test("every page has one configuration, is short, and its links lead somewhere", () => {
   for (const name of pages) {

@@ -41,6 +41,7 @@ for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"]) process.once(signal, () =>
  *   watcher   with a faulty Ledger: a URL that is told of every call, before and after, and may hold it back
  *   build     the folder of another build than ONCEGATE_BUILD names
  *   objects   true: `evict()` and `abort()` work on the Ledger objects
+ *   metrics   true: METRICS is bound to what prints each data point; no local runtime has a dataset. See `points`.
  */
 export async function start(options = {}) {
   const worker = new Worker(options);
@@ -139,6 +140,11 @@ class Worker {
   get logs() {
     return this.#output;
   }
+  /** The data points that were written, in order. */
+  get points() {
+    const lines = this.#output.split("\n").slice(0, -1);
+    return lines.filter((line) => line.startsWith(POINT)).map((line) => JSON.parse(line.slice(POINT.length)));
+  }
   /** Resolves when the logs match. */
   logged(pattern, ms = 10_000) {
     return new Promise((resolve, reject) => {
@@ -185,9 +191,12 @@ function sockets({ objects, ledger }) {
   return list;
 }
 
+const POINT = "data point: ";
+const DATASET = `export default () => ({ writeDataPoint: (point) => console.log("${POINT}" + JSON.stringify(point)) });`;
+
 /** The config of the runtime, in Cap'n Proto's text form. */
 function capnp(options, disk) {
-  const { origin = null, binding = false, routes, shards = 4, vars = {}, ledger, watcher, objects, build = usualBuild } = options;
+  const { origin = null, binding = false, routes, shards = 4, vars = {}, ledger, watcher, objects, metrics, build = usualBuild } = options;
   const text = (value) => JSON.stringify(value);
   const json = (value) => text(JSON.stringify(value));
   const all = { ...(shards !== null && { SHARDS: shards }), ...(routes && { ROUTES: routes }), ...vars };
@@ -197,6 +206,7 @@ function capnp(options, disk) {
     typeof value === "string" ? `(name = ${text(name)}, text = ${text(value)})` : `(name = ${text(name)}, json = ${json(value)})`,
   );
   if (binding) bindings.push('(name = "ORIGIN", service = "origin")');
+  if (metrics) bindings.push('(name = "METRICS", wrapped = (moduleName = "tests:dataset"))');
   bindings.push(
     ledger
       ? '(name = "LEDGER", durableObjectNamespace = (className = "FaultyLedger", serviceName = "control"))'
@@ -241,6 +251,7 @@ const config :Workerd.Config = (
     (name = "internet", network = (allow = ["local"])),
   ],
   sockets = [${sockets(options).join(", ")}],
+  extensions = [(modules = [(name = "tests:dataset", internal = true, esModule = ${text(DATASET)})])],
 );
 `;
 }

@@ -51,8 +51,20 @@ describe("the log", { timeout: 60_000 }, () => {
     }
     const id = freshKey();
     await send(id, { path: "/needs" });
-    const said = await until(() => on.worker.logs.split("\n").filter((line) => line.includes('"key-missing"')).map((line) => JSON.parse(line))[0]);
-    assert.deepEqual([said.route, said.status, said.key], ["needs", 400, null]);
+    const said = await line(id);
+    assert.deepEqual([said.outcome, said.route, said.status, said.key], ["key-missing", "needs", 400, null]);
+    const nameless = await on.worker.send({ path: "/needs" });
+    assert.equal((await line(nameless.json.correlation_id)).outcome, "key-missing", "what the client was told leads to the line");
+  });
+  test("says of a timeout how long the origin has been waited for", async () => {
+    const [id, path, key] = [freshKey(), freshPath(), freshKey()];
+    on.origin.on(path, { silent: true });
+    await send(id, { path, key });
+    const said = await line(id);
+    assert.deepEqual([said.outcome, said.status, said.why, said.attempt], ["outcome-unknown", 504, "The origin did not answer in time.", 1]);
+    assert.ok(said.ms.origin >= 900 && said.ms.origin <= said.ms.total, JSON.stringify(said.ms));
+    await send(id, { path, key });
+    assert.deepEqual([(await line(id, 2)).outcome, (await line(id, 2)).why], ["outcome-unknown", "An earlier try may or may not have been executed."]);
   });
   test("says how long one waited", async () => {
     const [id, path, key] = [freshKey(), freshPath(), freshKey()];
@@ -94,5 +106,26 @@ describe("the log with another LOG_KEYS", () => {
     const response = await on.worker.send({ path: freshPath(), key: freshKey() });
     assert.deepEqual([response.status, response.json.code], [500, "misconfigured"]);
     await on.worker.logged(/misconfigured: LOG_KEYS: must be "hashed" or "plain"/);
+  });
+});
+
+describe("the metrics", () => {
+  const on = stage({ routes, metrics: true });
+  test("get one data point for each guarded request, and none for others", async () => {
+    const [path, key] = [freshPath(), freshKey()];
+    await on.worker.send({ path, key });
+    await on.worker.send({ path, key });
+    await on.worker.send({ path, key, body: "another", headers: [["Content-Type", "application/json"]] });
+    await on.worker.send({ path: "/needs" });
+    await on.worker.send({ path });
+    await on.worker.send({ path, key, method: "GET" });
+    const points = await until(() => on.worker.points.length >= 4 && on.worker.points, { what: "four data points" });
+    assert.deepEqual(points.map(({ indexes, blobs, doubles }) => [indexes, blobs, doubles.slice(0, 3)]), [
+      [["charge"], ["charge", "executed", "POST", ""], [1, 201, 1]],
+      [["charge"], ["charge", "replayed", "POST", ""], [1, 201, 0]],
+      [["charge"], ["charge", "key-reused", "POST", "fingerprint differs in body"], [1, 422, 0]],
+      [["needs"], ["needs", "key-missing", "POST", "Idempotency-Key is missing"], [1, 400, 0]],
+    ]);
+    for (const { doubles: [, , , total, ledger, origin] } of points) assert.ok(total >= origin && total >= ledger && origin >= 0, "times");
   });
 });
