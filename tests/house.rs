@@ -130,3 +130,24 @@ fn the_record_and_the_outcome_import_nothing_of_the_conversation() {
 /// What is configured beside the knobs of a route: vars, a secret, a binding.
 const VARS: [&str; 7] =
     ["ORIGIN", "SHARDS", "LOCATION_HINT", "ROUTES", "LOG_KEYS", "ADMIN_TOKEN", "METRICS"];
+
+/// The fuzz crate has a lock file of its own, which the nightly run takes as it is.
+#[test]
+fn the_fuzz_crates_lock_file_knows_every_dependency_of_ours() {
+    let manifest = read("Cargo.toml");
+    let (_, dependencies) = manifest.split_once("\n[dependencies]\n").unwrap();
+    let (dependencies, _) = dependencies.split_once("\n[").unwrap();
+    let lock = read("fuzz/Cargo.lock");
+    let (_, ours) = lock.split_once("\nname = \"oncegate\"\n").unwrap();
+    let (ours, _) = ours.split_once("\n[[package]]").unwrap();
+    let is_always = |line: &&str| line.contains(" = ") && !line.contains("optional = true");
+    for line in dependencies.lines().filter(is_always) {
+        let name = line.split(" = ").next().unwrap();
+        // With the version where several are there.
+        let known = [format!("\n \"{name}\","), format!("\n \"{name} ")];
+        assert!(
+            known.iter().any(|known| ours.contains(known)),
+            "{name}: run \"cargo update -w\" in fuzz/"
+        );
+    }
+}
