@@ -17,7 +17,7 @@ const PART_MS = String(30 * 60_000);
 const PARTS = {
   histories: () => part('histories', 'cargo', ['test', '--no-default-features', '--features', 'check', '--test', 'host', '--', '--nocapture', 'prove', 'simulate'], childEnv({ ...CARGO_PROGRESS, ...LONG })),
   kills: () => onWorkerd('kills', 'kill'),
-  overload: () => onWorkerd('overload', 'overload'),
+  overload: () => onWorkerd('overload', 'overload', 'hostile'),
   fuzz: () => part('fuzz', process.execPath, [join('fuzz', 'run.mjs')], childEnv(LONG)),
 };
 
@@ -43,10 +43,11 @@ async function nightly(names) {
   if (sum || failed.length) throw new Stop(`${failed.join(', ') || 'a part'} failed: see above`);
 }
 
-async function onWorkerd(name, file) {
+async function onWorkerd(name, ...files) {
   await setUp(...TO_BUILD, 'node');
   say(await build());
-  const args = ['--test', '--test-reporter=spec', '--test-force-exit', `--test-timeout=${PART_MS}`, join('tests', 'workerd', `${file}.test.mjs`)];
+  const tests = files.map((file) => join('tests', 'workerd', `${file}.test.mjs`));
+  const args = ['--test', '--test-reporter=spec', '--test-concurrency=1', '--test-force-exit', `--test-timeout=${PART_MS}`, ...tests];
   return part(name, node(), args, toolEnv(LONG));
 }
 
