@@ -81,6 +81,16 @@ describe("the log", { timeout: 60_000 }, () => {
     await Promise.all([first, joined]);
     assert.match((await line(other)).outcome, /joined|replayed/);
   });
+  test("has the line of a client that hung up, too", async () => {
+    const [id, path, key] = [freshKey(), freshPath(), freshKey()];
+    const { opened, open } = gate();
+    on.origin.on(path, async () => (await opened, { status: 201, body: "paid" }));
+    const exchange = on.worker.open({ path, key, headers: [["X-Correlation-Id", id]] });
+    await on.origin.reached(path);
+    exchange.close();
+    open();
+    assert.deepEqual([(await line(id)).outcome, (await line(id)).attempt], ["executed", 1]);
+  });
   test("holds no credential, no body and no key", async () => {
     for (const secret of [...SECRETS, "sesame"]) assert.ok(!on.worker.logs.includes(secret), secret);
     const key = `key-${freshKey()}`;
