@@ -371,6 +371,13 @@ impl Record {
         completed.map(|completed| &completed.reply)
     }
 
+    /// Leaves the headers of its reply out, for whoever only looks.
+    pub fn without_headers(&mut self) {
+        if let State::Completed(completed) | State::Expired(completed) = &mut self.state {
+            completed.reply.headers = Vec::new();
+        }
+    }
+
     /// When the sweep has something to do with the row, if nothing else happens to it: delete it, or,
     /// where a tombstone is due before that, take the reply out of it.
     #[must_use]

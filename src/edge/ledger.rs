@@ -179,6 +179,8 @@ impl Ledger {
     async fn answer(&self, addressed: Addressed, body: &Uint8Array) -> Result<Answer, JsValue> {
         let Addressed { key, shards, ask } = addressed;
         if let Ask::Operator(inquiry) = ask {
+            // A decision may set the alarm, and must not move an earlier one.
+            self.know_alarm().await?;
             // A shard that has never been used stays so: reads write nothing.
             return match self.store()?.shards()?.filter(|first| *first != shards) {
                 Some(first) => Ok((Told::OtherShards(first), None)),

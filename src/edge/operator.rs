@@ -20,7 +20,7 @@ use crate::filter::other_shards;
 use crate::key::KeyId;
 use crate::operator::answer::{self, answer, inquiries};
 use crate::operator::decide::Ruling;
-use crate::operator::desk::{self, Errand};
+use crate::operator::desk::{self, Errand, Resolve};
 use crate::operator::door::{Door, SESSION, Wrong};
 use crate::operator::inquiry::Finding;
 use crate::operator::page::{self, Frame};
@@ -77,21 +77,20 @@ impl Operator<'_> {
             ));
         }
         let errand = desk::read(self.head.method, &target.path, query, now());
-        self.heard()?;
-        let (session, form) = if matches!(errand, Ok(Errand::LogIn)) {
-            self.same_site()?;
-            return self.log_in(&self.form().await?);
-        } else {
-            let session = self.visitor()?;
-            let is_posted = session.is_some() && self.head.method == "POST";
-            (session, if is_posted { Some(self.form().await?) } else { None })
-        };
-        let errand = match (errand?, &form) {
-            (Errand::Posted, None) => {
-                Errand::Resolve(desk::read_json(&self.body().await?.to_vec())?)
+        if matches!(errand, Ok(Errand::LogIn)) {
+            return self.log_in().await;
+        }
+        let session = self.visitor()?;
+        let errand = match (&session, self.head.method, errand?) {
+            (Some(session), "POST", errand) => self.posted(errand, session).await?,
+            // No form can send anything else, and what could carries no form token.
+            (Some(_), "DELETE", _) => {
+                return Err(Refusal::new(Kind::Forbidden, "A session decides by forms only."));
             }
-            (errand, None) => errand,
-            (errand, Some(form)) => self.posted(errand, session.as_deref(), form)?,
+            (None, _, Errand::Posted) => {
+                Errand::Resolve(desk::read_json(&self.body(REQUEST_MAX).await?)?)
+            }
+            (_, _, errand) => errand,
         };
         if errand == Errand::LogOut {
             return Ok(Said::SeeOther(self.set_cookie("", 0)));
@@ -109,27 +108,41 @@ impl Operator<'_> {
 
     /// The session, where it is not a bearer of the token.
     fn visitor(&self) -> Result<Option<String>, Refusal> {
-        if let Some(authorization) = (self.head.header)("authorization") {
-            if self.door.is_borne(&authorization) {
-                return Ok(None);
-            }
-            self.note_wrong();
-            return Err(Refusal::new(Kind::Unauthorized, "The token is wrong."));
+        // A session cannot be guessed: it is good whatever else comes from its address. Other schemes are
+        // another one's, such as a site's own.
+        let authorization = (self.head.header)("authorization").filter(|text| is_bearer(text));
+        if authorization.is_none()
+            && let Some(session) = self.session()
+        {
+            return Ok(Some(session));
         }
-        self.session().map(Some).ok_or_else(|| {
-            let detail = "Send the operator's token as Authorization: Bearer, or log in.";
-            Refusal::new(Kind::Unauthorized, detail)
-        })
+        self.heard()?;
+        match authorization {
+            Some(authorization) if self.door.is_borne(&authorization) => Ok(None),
+            Some(_) => {
+                self.note_wrong();
+                Err(Refusal::new(Kind::Unauthorized, "The token is wrong."))
+            }
+            None => {
+                let detail = "Send the operator's token as Authorization: Bearer, or log in.";
+                Err(Refusal::new(Kind::Unauthorized, detail))
+            }
+        }
     }
 
     fn session(&self) -> Option<String> {
         let header = (self.head.header)("cookie")?;
-        let found = cookies(&header).into_iter().find(|(name, _)| *name == COOKIE);
-        found.map(|(_, session)| session).filter(|session| self.door.admits(session, now()))
+        // Another site of the same domain may have set one of that name too.
+        let mut sessions = cookies(&header).into_iter().filter(|(name, _)| *name == COOKIE);
+        sessions.find(|(_, session)| self.door.admits(session, now())).map(|(_, session)| session)
     }
 
-    fn log_in(&self, form: &Form) -> Result<Said, Refusal> {
-        if !self.door.opens(&field(form, "token")) {
+    async fn log_in(&self) -> Result<Said, Refusal> {
+        self.same_site()?;
+        let form = self.body(TOKEN_MAX).await?;
+        // Asked after the wait: many may have come with it.
+        self.heard()?;
+        if !self.door.opens(&field(&form, "token")) {
             self.note_wrong();
             return Err(Refusal::new(Kind::Unauthorized, "That is not the token."));
         }
@@ -137,21 +150,16 @@ impl Operator<'_> {
         Ok(Said::SeeOther(self.set_cookie(&session, SESSION.0 / 1000)))
     }
 
-    fn posted(
-        &self,
-        errand: Errand,
-        session: Option<&str>,
-        form: &Form,
-    ) -> Result<Errand, Refusal> {
+    async fn posted(&self, errand: Errand, session: &str) -> Result<Errand, Refusal> {
         self.same_site()?;
-        let token = field(form, "form_token");
-        if !session.is_some_and(|session| self.door.is_form_token(session, &token)) {
+        let form = self.body(REQUEST_MAX).await?;
+        if !self.door.is_form_token(session, &field(&form, "form_token")) {
             let detail =
                 "The form was not made for this session. Nothing was changed; load the page again.";
             return Err(Refusal::new(Kind::Forbidden, detail));
         }
         match errand {
-            Errand::Posted => desk::read_form(&|name| field(form, name)),
+            Errand::Posted => desk::read_form(&|name| field(&form, name)),
             errand => Ok(errand),
         }
     }
@@ -230,20 +238,17 @@ impl Operator<'_> {
                         .ok_or_else(|| failed("a shard answers another question"))?;
                 }
             }
-            let is_refused = matches!(found, Finding::Ruled(ruling) if ruling != Ruling::Done);
+            let ruling = match &found {
+                Finding::Ruled(ruling) => Some(*ruling),
+                _ => None,
+            };
             findings.push(found);
-            if is_refused {
-                break;
+            match (ruling, errand) {
+                // At once: what is asked after it may fail, and the decision has been made.
+                (Some(Ruling::Done), Errand::Resolve(resolve)) => self.log(key, resolve),
+                (Some(_), _) => break,
+                (None, _) => {}
             }
-        }
-        if let (Errand::Resolve(resolve), [Finding::Ruled(Ruling::Done), ..]) =
-            (errand, findings.as_slice())
-        {
-            let action = resolve.decision.as_str();
-            worker::console_log!(
-                "{}",
-                json!({ "operator": hex(&self.door.by()), "action": action, "key_id": hex(&key.0) })
-            );
         }
         let mut replies = Vec::new();
         if let Some(Finding::Records(_, rows)) = findings.first() {
@@ -255,6 +260,12 @@ impl Operator<'_> {
             }
         }
         Ok((findings, replies))
+    }
+
+    fn log(&self, key: KeyId, resolve: &Resolve) {
+        let (by, action) = (hex(&self.door.by()), resolve.decision.as_str());
+        let line = json!({ "operator": by, "action": action, "key_id": hex(&key.0) });
+        worker::console_log!("{line}");
     }
 
     /// Asks some shards side by side.
@@ -288,22 +299,20 @@ impl Operator<'_> {
         Ok(told)
     }
 
-    async fn body(&self) -> Result<Uint8Array, Refusal> {
-        let Some(stream) = self.request.body() else { return Ok(Uint8Array::new_with_length(0)) };
-        match body::read(stream.into(), None, REQUEST_MAX, Of::Request).await {
-            Read::Whole(room) => room.bytes().ok_or_else(|| failed("the request took too long")),
+    async fn body(&self, limit: u64) -> Result<Vec<u8>, Refusal> {
+        let Some(stream) = self.request.body() else { return Ok(Vec::new()) };
+        match body::read(stream.into(), None, limit, Of::Request).await {
+            Read::Whole(room) => {
+                let bytes = room.bytes().ok_or_else(|| failed("the request took too long"))?;
+                Ok(bytes.to_vec())
+            }
             Read::TooLarge(_) => Err(Refusal::new(
                 Kind::TooLarge,
-                format!("A decision may be {REQUEST_MAX} bytes. Nothing was changed."),
+                format!("It may be {limit} bytes. Nothing was changed."),
             )),
             Read::NoRoom(_) => Err(failed("too much is being buffered")),
             Read::Broken(why) => Err(failed(&why)),
         }
-    }
-
-    async fn form(&self) -> Result<Form, Refusal> {
-        let body = self.body().await?.to_vec();
-        Ok(form_urlencoded::parse(&body).into_owned().collect())
     }
 
     // How it is answered.
@@ -363,11 +372,16 @@ impl Operator<'_> {
     }
 }
 
-type Form = Vec<(String, String)>;
+/// A field of a form. The form is read anew for each: a list of its fields could be far larger than itself.
+fn field(form: &[u8], name: &str) -> String {
+    let mut fields = form_urlencoded::parse(form);
+    fields.find(|(known, _)| known == name).map(|(_, value)| value.into_owned()).unwrap_or_default()
+}
 
-fn field(form: &Form, name: &str) -> String {
-    let found = form.iter().find(|(known, _)| known == name);
-    found.map(|(_, value)| value.clone()).unwrap_or_default()
+/// Whether an Authorization header is of the scheme that bears a token (RFC 6750 section 2.1).
+fn is_bearer(authorization: &str) -> bool {
+    let scheme = authorization.trim().split(' ').next().unwrap_or_default();
+    scheme.eq_ignore_ascii_case("bearer")
 }
 
 /// Headers and body of a stored reply; null where none is stored.
@@ -403,3 +417,5 @@ const AT_ONCE: usize = 6;
 /// A stored reply is as large as `reply.max` allows, 8 MiB where nothing else is said; a form spells it
 /// longer.
 const REQUEST_MAX: u64 = 16 * 1024 * 1024;
+/// A log-in is read before anybody is known.
+const TOKEN_MAX: u64 = 4 * 1024;

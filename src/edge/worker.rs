@@ -271,7 +271,8 @@ impl Asked {
             method: head.method,
             key: guarded.map(|guarded| (&guarded.key, guarded.id)),
             correlation_id,
-            traceparent: (head.header)("traceparent"),
+            // 55 characters (W3C Trace Context section 3.2); what is longer is something else.
+            traceparent: (head.header)("traceparent").filter(|trace| trace.len() <= 128),
             shard: guarded.map(|guarded| guarded.id.shard(policy.shards)),
             attempt: self.course.attempt(),
             outcome,

@@ -2,7 +2,7 @@
 //!
 //! A decision names the lease of the record it was made about. Where the record has moved on since, or
 //! a Worker may still be at it, nothing is changed and the operator is told: two people who decide at
-//! once do not both succeed.
+//! once do not both succeed. (To hold is to leave open: after it another decision still counts.)
 
 use crate::record::{CLOSED_KEPT, Change, Completed, Doubt, Lease, Millis, Record, Running, State};
 use crate::reply::Reply;

@@ -1,8 +1,10 @@
 //! What an operator's request asks for: path, query and body are read here, and nowhere else.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::digest::{Parts, hex};
 use crate::key::{Key, KeyId};
@@ -156,32 +158,35 @@ pub fn carries_token(query: Option<&str>) -> bool {
 /// # Errors
 /// What is missing or wrong, by name.
 pub fn read_json(body: &[u8]) -> Result<Resolve, Refusal> {
-    let document: Value = serde_json::from_slice(body)
-        .map_err(|error| Refusal::invalid(format!("The body is not JSON: {error}.")))?;
-    let Some(members) = document.as_object() else {
-        return Err(Refusal::invalid(
-            "The body must be a JSON object with key_id, lease and action.",
-        ));
-    };
+    // Each member as it is written: a body that is JSON is kept to the byte.
+    let members: BTreeMap<String, &RawValue> = serde_json::from_slice(body).map_err(|error| {
+        Refusal::invalid(format!(
+            "The body is not a JSON object with key_id, lease and action: {error}."
+        ))
+    })?;
     if let Some(name) = members.keys().find(|name| !MEMBERS.contains(&name.as_str())) {
         return Err(Refusal::invalid(format!(
             "There is no member \"{name}\": use {}.",
             MEMBERS.join(", ")
         )));
     }
-    let text = |name: &str| members.get(name).and_then(Value::as_str).unwrap_or_default();
-    let headers = match members.get("headers") {
-        None | Some(Value::Null) => Vec::new(),
-        Some(headers) => json_headers(headers)
+    let value = |name: &str| {
+        let raw = members.get(name).map(|raw| raw.get());
+        raw.and_then(|raw| serde_json::from_str::<Value>(raw).ok()).unwrap_or(Value::Null)
+    };
+    let text = |name: &str| value(name).as_str().unwrap_or_default().to_owned();
+    let headers = match value("headers") {
+        Value::Null => Vec::new(),
+        headers => json_headers(&headers)
             .ok_or_else(|| Refusal::invalid("headers must be an object of texts, such as {\"Content-Type\": \"application/json\"}."))?,
     };
-    let body = match members.get("body") {
-        None | Some(Value::Null) => Vec::new(),
-        Some(Value::String(text)) => text.clone().into_bytes(),
-        Some(json) => json.to_string().into_bytes(),
+    let body = match members.get("body").map(|raw| raw.get()) {
+        None | Some("null") => Vec::new(),
+        Some(raw) if raw.starts_with('"') => text("body").into_bytes(),
+        Some(raw) => raw.as_bytes().to_vec(),
     };
-    let status = members.get("status").and_then(Value::as_u64);
-    resolve(text("key_id"), text("lease"), text("action"), status, &headers, body)
+    let status = value("status").as_u64();
+    resolve(&text("key_id"), &text("lease"), &text("action"), status, &headers, body)
 }
 
 /// Reads a decision as a form, as the page sends it; `field` looks a field up. A completion that is
@@ -269,6 +274,11 @@ fn reply(status: Option<u64>, headers: &[(String, String)], body: &[u8]) -> Resu
         }
         lower.push((name.to_ascii_lowercase(), value.clone()));
     }
+    if lower.iter().any(|(name, _)| name == "content-encoding") {
+        let detail =
+            "The body is stored as it is given, so it has no Content-Encoding: leave that out.";
+        return Err(Refusal::invalid(detail));
+    }
     let kept = kept_headers(&lower, &Adjusted::default());
     if let Some((name, _)) = lower.iter().find(|header| !kept.contains(header)) {
         return Err(Refusal::invalid(format!(
@@ -309,6 +319,9 @@ struct Asked(Vec<(String, String)>);
 impl Asked {
     fn of(query: Option<&str>) -> Result<Self, Refusal> {
         let mut pairs: Vec<(String, String)> = Vec::new();
+        if query.is_some_and(|query| query.matches('&').count() >= PARAMETERS_MAX) {
+            return Err(Refusal::invalid("There are too many parameters."));
+        }
         for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
             if pairs.iter().any(|(known, _)| *known == name) {
                 return Err(Refusal::invalid(format!("\"{name}\" is there twice.")));
@@ -478,6 +491,8 @@ fn read_audit_cursor(cursor: &str) -> Option<Place> {
     Some(Place { at, key })
 }
 
+/// More than any request here has.
+const PARAMETERS_MAX: usize = 16;
 const MEMBERS: [&str; 6] = ["key_id", "lease", "action", "status", "headers", "body"];
 /// Records on a page.
 const LIMIT: u16 = 50;

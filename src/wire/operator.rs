@@ -127,8 +127,12 @@ pub(super) fn read_finding(reader: &mut Reader<'_>) -> Result<Finding, Unreadabl
                 })
             })?;
             // Expired and closed are read by the Ledger's clock, and not written.
-            let at = |row: Found| Some(Found { record: row.record.at(now)?, ..row });
-            Finding::Records(now, rows.into_iter().filter_map(at).collect())
+            let at = |row: Found| {
+                let stored = write_record(&row.record);
+                let record = row.record.at(now).filter(|record| write_record(record) == stored);
+                record.map(|record| Found { record, ..row }).ok_or(Unreadable("record"))
+            };
+            Finding::Records(now, rows.into_iter().map(at).collect::<Result<_, _>>()?)
         }
         2 => Finding::Ruled(match reader.u8()? {
             1 => Ruling::Done,
@@ -200,13 +204,12 @@ fn write_counts(to: &mut Writer, tally: &Tally) {
 fn read_counts(reader: &mut Reader<'_>) -> Result<Tally, Unreadable> {
     let routes = reader.list(|reader| {
         let route = reader.text()?;
+        if usize::from(reader.u8()?) != KINDS {
+            return Err(Unreadable("counts"));
+        }
         let mut counts = [0; KINDS];
-        // A version that counts more or less puts the others after these.
-        for at in 0..usize::from(reader.u8()?) {
-            let number = reader.u64()?;
-            if let Some(count) = counts.get_mut(at) {
-                *count = number;
-            }
+        for count in &mut counts {
+            *count = reader.u64()?;
         }
         Ok((route, counts))
     })?;

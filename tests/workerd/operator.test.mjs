@@ -271,6 +271,57 @@ describe("without ADMIN_TOKEN", () => {
   });
 });
 
+describe("a session", () => {
+  const on = stage({ routes, vars: { ADMIN_TOKEN: TOKEN } });
+  const form = (fields) => new URLSearchParams(fields).toString();
+  const FORM = ["Content-Type", "application/x-www-form-urlencoded"];
+  const logIn = async () => {
+    const response = await on.worker.send({ path: "/.oncegate/login", headers: [FORM], body: form({ token: TOKEN }) });
+    assert.equal(response.status, 303, response.text);
+    return response.get("Set-Cookie").split(";")[0];
+  };
+  const ask = (method, path, cookie, more = []) => on.worker.send({ method, path: `/.oncegate/${path}`, headers: [["Cookie", cookie], ...more] });
+
+  test("is good beside another scheme, beside another cookie of its name, and however many wrong tokens come from its address", async () => {
+    const cookie = await logIn();
+    assert.equal((await ask("GET", "stats", cookie, [["Authorization", "Basic c2l0ZTpwYXNz"]])).status, 200);
+    assert.equal((await ask("GET", "stats", `oncegate_session=junk; ${cookie}`)).status, 200);
+    for (let n = 0; n < 11; n++) await on.worker.send({ method: "GET", path: "/.oncegate/stats", headers: { Authorization: `Bearer guess ${n}` } });
+    assert.equal((await ask("GET", "stats", cookie)).status, 200);
+  });
+});
+
+describe("a form", () => {
+  const on = stage({ routes, vars: { ADMIN_TOKEN: TOKEN } });
+  const FORM = ["Content-Type", "application/x-www-form-urlencoded"];
+  const post = (path, body, headers = []) => on.worker.send({ path: `/.oncegate/${path}`, headers: [FORM, ...headers], body });
+
+  test("is all that a session decides by: a DELETE with its cookie purges nothing", async () => {
+    const logged = await post("login", new URLSearchParams({ token: TOKEN }).toString());
+    const cookie = ["Cookie", logged.get("Set-Cookie").split(";")[0]];
+    const operation = { path: freshPath(), key: freshKey() };
+    isExecuted(await on.worker.send(operation));
+    const { records: [record] } = (await on.worker.send({ method: "GET", path: `/.oncegate/keys?key=${operation.key}`, headers: BEARER })).json;
+    const purge = await on.worker.send({ method: "DELETE", path: `/.oncegate/records/${record.key_id}`, headers: [cookie] });
+    isRefused(purge, 403, "forbidden");
+    isRefused(await post("resolve", new URLSearchParams({ key_id: record.key_id, action: "purge" }).toString(), [cookie]), 403, "forbidden");
+    isReplay(await on.worker.send(operation), await on.worker.send(operation));
+    assert.equal(on.origin.count(operation.path), 1);
+  });
+  test("to log in is read only as far as a token goes", async () => {
+    isRefused(await post("login", "a&".repeat(3_000)), 413, "request-too-large");
+  });
+  test("to log in is refused where too many wrong ones came while it was on its way", async () => {
+    const from = ["CF-Connecting-IP", "192.0.2.7"];
+    const body = new URLSearchParams({ token: TOKEN }).toString();
+    const late = on.worker.open({ path: "/.oncegate/login", headers: [FORM, from], length: body.length });
+    for (let n = 0; n < 10; n++) isRefused(await post("login", "token=guess", [from]), 401, "unauthorized");
+    late.send(Buffer.from(body));
+    isRefused(await late.whole(), 429, "too-many-attempts");
+    late.close();
+  });
+});
+
 describe("wrong tokens", () => {
   const on = stage({ routes, vars: { ADMIN_TOKEN: TOKEN } });
   test("an address that goes on guessing is not heard for a while; others are", async () => {

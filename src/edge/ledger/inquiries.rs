@@ -42,16 +42,14 @@ impl Ledger {
 
     fn of_key(&self, key: KeyId) -> Result<Finding, JsValue> {
         let (store, now) = (self.store()?, now());
-        let replays = self.counted.all(store)?;
         let rows = store.of_key(key)?;
-        let found = rows.into_iter().filter_map(|(key, record)| found(key, record, &replays, now));
-        Ok(Finding::Records(now, found.collect()))
+        let found = rows.into_iter().filter_map(|(key, record)| found(key, record, now));
+        Ok(Finding::Records(now, self.shown(store, found.collect())))
     }
 
     /// Reads the whole shard, a batch at a time; between two of them requests get their turn.
     async fn search(&self, search: &Search) -> Result<Finding, JsValue> {
         let (store, now) = (self.store()?, now());
-        let replays = self.counted.all(store)?;
         let text = search.correlation_id.as_ref().or(search.route.as_ref());
         let text = text.map_or("", String::as_str);
         let (mut page, mut after) = (Page::of(search.limit), None);
@@ -59,7 +57,7 @@ impl Ledger {
             for row in batch.records {
                 match row {
                     Ok((key, record)) => {
-                        let found = found(key, record, &replays, now);
+                        let found = found(key, record, now);
                         if let Some(found) = found.filter(|found| search.matches(found)) {
                             page.offer(found.place(), found);
                         }
@@ -72,7 +70,22 @@ impl Ledger {
             after = Some(batch.last);
             Delay::from(Duration::ZERO).await;
         }
-        Ok(Finding::Records(now, page.into_items()))
+        Ok(Finding::Records(now, self.shown(store, page.into_items())))
+    }
+
+    /// What is shown of records: how often each was replayed, as far as this is known, and no headers,
+    /// which nobody has asked for and which could be 60 KB each.
+    fn shown(&self, store: &Store, mut rows: Vec<Found>) -> Vec<Found> {
+        let hours = self.counted.hours(store).unwrap_or_else(|error| {
+            worker::console_error!("the statistics cannot be read: {}", js::text(&error));
+            Vec::new()
+        });
+        for found in &mut rows {
+            let replays = hours.iter().map(|(_, tally)| tally.replays_of(found.key));
+            found.replays = replays.fold(0, u32::saturating_add);
+            found.record.without_headers();
+        }
+        rows
     }
 
     /// One synchronous block, as for requests: read, decide, write. No await in here.
@@ -100,16 +113,18 @@ impl Ledger {
                 Some(record.clone())
             }
         };
-        let audited = Audited { at: now, key, action, by, before, after };
+        // No two decisions about a record have one instant: it is their place on a page.
+        let latest = store.decisions(key)?.first().map(|latest| latest.at.plus(Millis(1)));
+        let at = latest.map_or(now, |next| next.max(now));
+        let audited = Audited { at, key, action, by, before, after };
         store.decide(key, &change, body, &audited)?;
         self.written(key, &change, body);
         Ok(Ruling::Done)
     }
 }
 
-fn found(key: KeyId, record: Record, replays: &Tally, now: Millis) -> Option<Found> {
-    let record = record.at(now)?;
-    Some(Found { key, replays: replays.replays_of(key), record })
+fn found(key: KeyId, record: Record, now: Millis) -> Option<Found> {
+    Some(Found { key, replays: 0, record: record.at(now)? })
 }
 
 /// The numbers of the hour, in memory, and what is kept of them.
@@ -179,14 +194,6 @@ impl Counted {
             _ => hours.push((state.hour, state.tally.clone())),
         }
         Ok(hours)
-    }
-
-    fn all(&self, store: &Store) -> Result<Tally, JsValue> {
-        let mut all = Tally::default();
-        for (_, tally) in self.hours(store)? {
-            all.merge(&tally);
-        }
-        Ok(all)
     }
 }
 

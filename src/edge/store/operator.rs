@@ -27,10 +27,10 @@ impl Store {
         self.exec(CREATE_AUDIT, &[])
     }
 
-    /// The key's records in every scope.
+    /// The key's records in every scope, the key id's own first.
     pub(in crate::edge) fn of_key(&self, key: KeyId) -> Result<Vec<(KeyId, Record)>, JsValue> {
         let [lowest, highest] = super::range(key);
-        self.rows(READ_KEY, &[lowest, highest])?.iter().map(found).collect()
+        self.rows(READ_KEY, &[lowest, highest, blob(&key.0)])?.iter().map(found).collect()
     }
 
     /// The next records that contain a text, as every record contains its correlation id and its route;
@@ -134,7 +134,9 @@ const CREATE_HOURS: &str =
     "CREATE TABLE IF NOT EXISTS h (hour INTEGER PRIMARY KEY, tally BLOB NOT NULL)";
 const CREATE_AUDIT: &str = "CREATE TABLE IF NOT EXISTS a (n INTEGER PRIMARY KEY, at INTEGER NOT NULL, k BLOB NOT NULL, \
     entry BLOB NOT NULL)";
-const READ_KEY: &str = "SELECT k AS last, rec FROM r WHERE k >= ? AND k <= ?";
+/// A key in more scopes than this is somebody's test, or an attack.
+const READ_KEY: &str = "SELECT k AS last, rec FROM r WHERE k >= ?1 AND k <= ?2 \
+    ORDER BY k <> ?3 LIMIT 200";
 /// 500 rows of the usual size are read in about a millisecond.
 const BATCH_END: &str =
     "SELECT max(k) AS last FROM (SELECT k FROM r WHERE k > ? ORDER BY k LIMIT 500)";

@@ -101,6 +101,7 @@ fn a_cursor_goes_on_with_its_own_search_only() {
 #[test]
 fn what_is_not_meant_is_refused_by_name() {
     for (method, target, expected) in [
+        ("GET", "keys?a&b&c&d&e&f&g&h&i&j&k&l&m&n&o&p&q", "400 There are too many"),
         ("GET", "keys", "400 key is missing"),
         ("GET", "keys?key=%0A", "400 No key is longer"),
         ("GET", "keys?key=a&body=2", "400 body must be"),
@@ -184,11 +185,20 @@ fn a_resolve_as_json_and_as_a_form_is_the_same() {
 }
 
 #[test]
+fn a_body_that_is_json_is_kept_to_the_byte() {
+    let raw = r#"{"z": 1.10, "id":12345678901234567890123, "z":2}"#;
+    let json = format!(
+        r#"{{"key_id":"{ID}","lease":"{LEASE}","action":"complete","status":200,"body": {raw} }}"#
+    );
+    assert_eq!(read_json(json.as_bytes()).unwrap().body, raw.as_bytes());
+}
+
+#[test]
 fn a_resolve_that_cannot_be_carried_out_says_why() {
     let with = |more: &str| format!(r#"{{"key_id":"{ID}","lease":"{LEASE}",{more}}}"#);
     for (body, expected) in [
-        ("[]".to_owned(), "The body must be a JSON object"),
-        ("{".to_owned(), "The body is not JSON"),
+        ("[]".to_owned(), "The body is not a JSON object"),
+        ("{".to_owned(), "The body is not a JSON object"),
         (with(r#""action":"finish""#), "action must be"),
         (with(r#""action":"release","lase":1"#), "There is no member \"lase\""),
         (with(r#""action":"complete""#), "status must be"),
@@ -202,6 +212,10 @@ fn a_resolve_that_cannot_be_carried_out_says_why() {
             "The header \"set-cookie\" is never kept",
         ),
         (with(r#""action":"complete","status":200,"headers":["a"]"#), "headers must be"),
+        (
+            with(r#""action":"complete","status":200,"headers":{"Content-Encoding":"gzip"}"#),
+            "The body is stored as it is given",
+        ),
         (with(r#""action":"release","status":200"#), "status, headers and body go with"),
         (format!(r#"{{"key_id":"{ID}","action":"release"}}"#), "lease is missing"),
         (format!(r#"{{"lease":"{LEASE}","action":"release"}}"#), "key_id must be"),
