@@ -398,6 +398,7 @@ pub(crate) async fn end<W: World>(
             Ok(Told::Failed(why)) | Err(Unreachable::Lost(why) | Unreachable::Overloaded(why)) => {
                 last = why;
             }
+            Ok(Told::Crowded) => "the Ledger has no room for the reply".clone_into(&mut last),
             Ok(_) => "the Ledger's answer makes no sense".clone_into(&mut last),
         }
         world.pause(back_off(round)).await;

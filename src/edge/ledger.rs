@@ -30,6 +30,7 @@ use super::places::{Place, Places};
 use super::store::{Lies, Others, PIECE, Store, Stored};
 use super::{faults, js};
 use crate::ask::{Ask, CredentialChange, How, Replay, Told};
+use crate::filter::CALL_PATIENCE;
 use crate::key::KeyId;
 use crate::operator::tally::Count;
 use crate::record::{
@@ -59,7 +60,7 @@ pub struct Ledger {
     /// The next sweep comes no sooner: a pass costs as much as the shard has rows.
     sweep_from: Cell<Millis>,
     /// What has happened, for operators.
-    counted: Rc<Counted>,
+    counted: Counted,
 }
 
 // A panic in one request leaves what the others use as it was: every borrow of a cell ends before
@@ -96,7 +97,7 @@ impl DurableObject for Ledger {
             shards: Cell::new(None),
             env: env.into(),
             sweep_from: Cell::new(Millis(0)),
-            counted: Rc::default(),
+            counted: Counted::default(),
         }
     }
 
@@ -141,7 +142,13 @@ impl Ledger {
                 return Ok((VERSION, (Told::Crowded, None)));
             }
         }
-        let question = message(request.inner().array_buffer()).await?;
+        // The Worker has all of it, so this takes no time, unless the connection is lost on the way.
+        let read = pin!(message(request.inner().array_buffer()));
+        let patience = pin!(Delay::from(Duration::from_millis(CALL_PATIENCE.0)));
+        let question = match select(read, patience).await {
+            Either::Left((question, _)) => question?,
+            Either::Right(_) => return Ok((VERSION, (Told::Crowded, None))),
+        };
         let answer = self.hear(&question).await;
         drop(place);
         Ok(answer)
@@ -289,18 +296,22 @@ impl Ledger {
         store.apply(key, stored.as_ref(), around, &step.change, body)?;
         faults::here("stored");
         self.written(key, &step.change, body);
-        let route = claimed.as_deref().or(stored.as_ref().map(|at| at.record.about.route.as_str()));
-        if let Some((count, route)) = Count::of(&step).filter(|_| !is_look).zip(route) {
-            let bytes = body.byte_length().into();
-            self.counted.count(store, |tally| tallied(tally, route, count, key, bytes));
-        }
-        match (step.verdict, stored) {
+        let count = Count::of(&step).filter(|_| !is_look);
+        let of = stored.as_ref().map(|at| at.record.about.route.clone());
+        let route = claimed.or(of).unwrap_or_default();
+        let found = match (step.verdict, stored) {
             (Verdict::Replay(completed), Some(stored)) => {
-                self.replay(key, completed, &stored, None)
+                self.replay(key, completed, &stored, None)?
             }
-            (Verdict::Join(until), _) => Ok(Found::Wait(until, claimed.unwrap_or_default())),
-            (verdict, _) => Ok(Found::Answer((told(&verdict), None))),
+            (Verdict::Join(until), _) => Found::Wait(until, route.clone()),
+            (verdict, _) => Found::Answer((told(&verdict), None)),
+        };
+        // What must wait for room is counted when it has it.
+        if let Some(count) = count.filter(|_| !matches!(found, Found::Full(..))) {
+            let bytes = body.byte_length().into();
+            self.counted.count(store, |tally| tallied(tally, &route, count, key, bytes));
         }
+        Ok(found)
     }
 
     /// What follows from a write: those who waited for it hear of it, and the sweep comes in time.

@@ -386,7 +386,11 @@ fn is_bearer(authorization: &str) -> bool {
 
 /// Headers and body of a stored reply; null where none is stored.
 fn reply((told, body): (Told<()>, Uint8Array)) -> Result<Value, Refusal> {
-    let Told::Replay(replay) = told else { return Ok(Value::Null) };
+    let replay = match told {
+        Told::Replay(replay) => replay,
+        told @ (Told::Crowded | Told::Again | Told::Failed(_)) => return Err(strange(told)),
+        _ => return Ok(Value::Null),
+    };
     let body = body.to_vec();
     let (name, text) = match std::str::from_utf8(&body) {
         Ok(text) => ("body", text.to_owned()),
@@ -401,6 +405,7 @@ fn reply((told, body): (Told<()>, Uint8Array)) -> Result<Value, Refusal> {
 fn strange(told: Told<()>) -> Refusal {
     match told {
         Told::Failed(why) => failed(&why),
+        Told::Crowded | Told::Again => failed("too much is under way in a shard; ask again"),
         Told::OtherShards(first) => failed(&other_shards(first)),
         // A busy object runs the code of before for minutes after a deploy.
         _ => failed("a shard runs an older version; ask again in a few minutes"),

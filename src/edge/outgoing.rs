@@ -88,7 +88,7 @@ impl To {
                 }
             }
         }
-        JsFuture::from(self.writer.close()?).await.map(|_| ())
+        self.step(JsFuture::from(self.writer.close()?)).await
     }
 
     /// In small steps, to see whether the other side goes on reading.
@@ -119,8 +119,9 @@ impl To {
 }
 
 const STEP: u32 = 64 * 1024;
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// One who reads nothing for so long loses its place if others wait for it.
-const IDLE_MAX: Millis = Millis(5_000);
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// One who reads nothing for so long loses its place if others wait for it: sooner than their patience of
+/// 3 s is over, or those who do not read would keep those who do from ever reading.
+const IDLE_MAX: Millis = Millis(1_500);
 /// And so does one who is not done after so long.
-const SLOW_MAX: Millis = Millis(60_000);
+const SLOW_MAX: Millis = Millis(20_000);

@@ -55,6 +55,8 @@ impl Places {
             Either::Right(((), gone)) => {
                 drop(gone);
                 self.queue.borrow_mut().retain(|(_, waiter)| !waiter.is_canceled());
+                // It may have stood before others who fit.
+                self.hand_on();
                 None
             }
         }
@@ -70,6 +72,14 @@ impl Places {
         Place { of: self.clone(), bytes }
     }
 
+    /// Gives the room that is free to those who are first.
+    fn hand_on(self: &Rc<Self>) {
+        while let Some((bytes, waiter)) = self.next() {
+            // One who has left gives it back at once.
+            let _ = waiter.send(self.taken(bytes));
+        }
+    }
+
     fn next(&self) -> Option<(u64, Sender<Place>)> {
         let free = self.limit - self.taken.get();
         let mut queue = self.queue.borrow_mut();
@@ -80,10 +90,7 @@ impl Places {
 impl Drop for Place {
     fn drop(&mut self) {
         self.of.taken.set(self.of.taken.get() - self.bytes);
-        while let Some((bytes, waiter)) = self.of.next() {
-            // One who has left gives it back at once.
-            let _ = waiter.send(self.of.taken(bytes));
-        }
+        self.of.hand_on();
     }
 }
 

@@ -462,7 +462,7 @@ pub(super) const PIECE: u32 = 1024 * 1024;
 /// With more records than this under one key they are a crowd, and each of them is in the index.
 const CROWD: usize = 32;
 
-const CREATE_ROWS: &str = "CREATE TABLE IF NOT EXISTS r (k BLOB PRIMARY KEY, kin BLOB NOT NULL, crowd INTEGER NOT NULL, \
+const CREATE_ROWS: &str = "CREATE TABLE IF NOT EXISTS r (k BLOB PRIMARY KEY, kin BLOB NOT NULL, crowd INTEGER NOT NULL DEFAULT 0, \
     due INTEGER NOT NULL, tomb INTEGER NOT NULL, piece INTEGER NOT NULL, pieces INTEGER NOT NULL, rec BLOB NOT NULL, body BLOB) \
     WITHOUT ROWID";
 const CREATE_CROWD: &str = "CREATE INDEX IF NOT EXISTS crowds ON r (kin) WHERE crowd = 1";

@@ -1,8 +1,8 @@
 //! What has happened, by route and hour: counted in a Ledger's memory, where every request comes by
 //! anyway, and folded into one row an hour.
 //!
-//! The row is written at most every [`FLUSH_EVERY`], so that counting costs no row per request; what was
-//! counted since is lost when the object goes.
+//! The row is written at most every [`FLUSH_EVERY`], together with what is counted then, so that counting
+//! costs no row per request and keeps no object awake; what was counted since is lost when the object goes.
 
 use crate::key::KeyId;
 use crate::problem::Code;
@@ -219,8 +219,5 @@ pub const ROUTES_MAX: usize = 1_000;
 pub const MARKS_MAX: usize = 1_000;
 /// The row of the hour is written again no sooner: 120 rows an hour and shard at the most.
 pub const FLUSH_EVERY: Millis = Millis(30_000);
-/// After a quiet spell it waits no longer than this, which an object outlives (it is put to sleep after
-/// about 10 s without a request: developers.cloudflare.com, durable-objects/concepts/durable-object-lifecycle).
-pub const FLUSH_AFTER: Millis = Millis(5_000);
 /// Hours that are kept.
 pub const HOURS_KEPT: u64 = 48;

@@ -1,7 +1,6 @@
 //! The Ledger's answers to operators, and its numbers.
 
 use std::cell::{Cell, RefCell};
-use std::rc::Rc;
 use std::time::Duration;
 
 use js_sys::Uint8Array;
@@ -9,14 +8,13 @@ use wasm_bindgen::JsValue;
 use worker::Delay;
 
 use super::Ledger;
-use crate::edge::alone::aside;
 use crate::edge::exchange::now;
 use crate::edge::js;
 use crate::edge::store::Store;
 use crate::key::KeyId;
 use crate::operator::decide::{Decided, Decision, Ruling, decide};
 use crate::operator::inquiry::{Audited, Finding, Found, Inquiry, Page, Search};
-use crate::operator::tally::{Count, FLUSH_AFTER, FLUSH_EVERY, Tally, hour};
+use crate::operator::tally::{Count, FLUSH_EVERY, Tally, hour};
 use crate::record::{Change, Lease, Millis, Record};
 
 impl Ledger {
@@ -131,8 +129,6 @@ fn found(key: KeyId, record: Record, now: Millis) -> Option<Found> {
 #[derive(Default)]
 pub(super) struct Counted {
     state: RefCell<State>,
-    /// A write is due.
-    is_due: Cell<bool>,
     /// When the last one was made.
     kept: Cell<Option<Millis>>,
 }
@@ -145,29 +141,23 @@ struct State {
 }
 
 impl Counted {
-    /// Counts, and sees to it that this is written before the object goes to sleep, though not each time.
-    pub(super) fn count(self: &Rc<Self>, store: &Store, count: impl FnOnce(&mut Tally)) {
+    /// Counts, and writes it down if that was not done for a while.
+    pub(super) fn count(&self, store: &Store, count: impl FnOnce(&mut Tally)) {
         let now = now();
         if self.state.borrow().hour != hour(now) {
             self.keep(store);
             self.state.borrow_mut().hour = hour(now);
         }
         count(&mut self.state.borrow_mut().tally);
-        if self.is_due.replace(true) {
-            return;
+        // Together with what counts, and not by a timer: one that is pending keeps the object awake, and
+        // that is paid for (developers.cloudflare.com, durable-objects/platform/pricing).
+        if self.kept.get().is_none_or(|kept| now >= kept.plus(FLUSH_EVERY)) {
+            self.keep(store);
         }
-        let next = self.kept.get().map_or(now, |kept| kept.plus(FLUSH_EVERY));
-        let wait = next.since(now).max(FLUSH_AFTER);
-        let (counted, store) = (self.clone(), store.clone());
-        aside(async move {
-            Delay::from(Duration::from_millis(wait.0)).await;
-            counted.keep(&store);
-        });
     }
 
     /// Adds what was counted to the row of its hour. Numbers are no reason to fail.
     fn keep(&self, store: &Store) {
-        self.is_due.set(false);
         let State { hour, tally } = &mut *self.state.borrow_mut();
         if tally.routes.is_empty() {
             return;
