@@ -11,7 +11,8 @@
 //! Reading order: [`filter`] is the story of one request, [`record`] the life of one key, [`outcome`]
 //! what an origin's answer means. [`admission`] says what is guarded, [`key`], [`scope`] and
 //! [`fingerprint`] what makes two requests the same; [`policy`] holds every knob. [`ask`] is the
-//! conversation of Worker and Ledger, [`wire`] its bytes. All of that is pure: no clock, no I/O, no
+//! conversation of Worker and Ledger, [`wire`] its bytes; [`operator`] what operators see and decide,
+//! [`journal`] what the log says. All of that is pure: no clock, no I/O, no
 //! Cloudflare type. Only `edge` knows the platform.
 
 pub mod admission;
