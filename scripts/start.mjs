@@ -106,8 +106,20 @@ function newsOf() {
     if (/Process exited with non-zero status/.test(line)) inDump = true;
     if (built !== undefined || /Running custom build .* failed/.test(line)) inDump = false;
     if (built !== undefined) return /^Running: |, up to date$/.test(built) ? '' : built;
-    return inDump || noise.test(line) || /Running custom build/.test(line) ? '' : line.trim();
+    return inDump || noise.test(line) || /Running custom build/.test(line) ? '' : inShort(line.trim());
   };
+}
+
+let lastInShort;
+
+/** The log's line about a request in a few words; of many that came to the same, the first. */
+function inShort(line) {
+  if (!line.startsWith('{"attempt"')) return line;
+  const { outcome, status, why, key, ms } = JSON.parse(line);
+  const one = [outcome, status, key].join();
+  if (one === lastInShort) return '';
+  lastInShort = one;
+  return [`${status} ${outcome}`, why, `key ${key}`, `${ms.total} ms`].filter(Boolean).join(', ');
 }
 
 function launch(what, command, args, env) {
