@@ -2,7 +2,7 @@
 
 use crate::fingerprint::{Differs, Fingerprint};
 use crate::operator::inquiry::{Finding, Inquiry};
-use crate::record::{Claim, Lease, Millis, Run};
+use crate::record::{Claim, Lease, Millis, Run, Verdict};
 use crate::reply::Reply;
 
 /// A question about one key id.
@@ -105,6 +105,25 @@ pub enum How {
 }
 
 impl<B> Told<B> {
+    /// What a verdict is told as; none where that takes more than the verdict: a replay has a body, and
+    /// a join is told when it is over.
+    #[must_use]
+    pub fn of(verdict: &Verdict) -> Option<Self> {
+        Some(match *verdict {
+            Verdict::Replay(_) | Verdict::Join(_) => return None,
+            Verdict::Granted(run) => Self::Granted(run),
+            Verdict::InFlight { retry_after_s } => Self::InFlight { retry_after_s },
+            Verdict::AlreadyExecuted => Self::AlreadyExecuted,
+            Verdict::InDoubt { lease, over_for } => Self::InDoubt { lease, over_for },
+            Verdict::Expired => Self::Expired,
+            Verdict::KeyReused(differs) => Self::KeyReused(differs),
+            Verdict::CredentialChanged => Self::CredentialChanged,
+            Verdict::Kept(expires) => Self::Kept(expires),
+            Verdict::Stale => Self::Stale,
+            Verdict::Absent => Self::Absent,
+        })
+    }
+
     /// The same answer with another form of body.
     pub fn with_body<C>(self, change: impl FnOnce(B) -> C) -> Told<C> {
         match self {

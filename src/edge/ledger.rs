@@ -304,7 +304,8 @@ impl Ledger {
                 self.replay(key, completed, &stored, None)?
             }
             (Verdict::Join(until), _) => Found::Wait(until, route.clone()),
-            (verdict, _) => Found::Answer((told(&verdict), None)),
+            // Nothing is replayed without a row, and nobody waits.
+            (verdict, _) => Found::Answer((Told::of(&verdict).unwrap_or(Told::Again), None)),
         };
         // What must wait for room is counted when it has it.
         if let Some(count) = count.filter(|_| !matches!(found, Found::Full(..))) {
@@ -488,23 +489,6 @@ enum Found {
     Wait(Millis, String),
     /// The reply is too large to be sent before others have been: room for so many bytes is needed.
     Full(Completed, u64),
-}
-
-fn told(verdict: &Verdict) -> Told<()> {
-    match *verdict {
-        Verdict::Granted(run) => Told::Granted(run),
-        Verdict::InFlight { retry_after_s } => Told::InFlight { retry_after_s },
-        Verdict::AlreadyExecuted => Told::AlreadyExecuted,
-        Verdict::InDoubt { lease, over_for } => Told::InDoubt { lease, over_for },
-        Verdict::Expired => Told::Expired,
-        Verdict::KeyReused(differs) => Told::KeyReused(differs),
-        Verdict::CredentialChanged => Told::CredentialChanged,
-        Verdict::Kept(expires) => Told::Kept(expires),
-        Verdict::Stale => Told::Stale,
-        Verdict::Absent => Told::Absent,
-        // Nothing is replayed and nobody waits without a row.
-        Verdict::Replay(_) | Verdict::Join(_) => Told::Again,
-    }
 }
 
 fn replay(completed: &Completed, how: How) -> Told<()> {

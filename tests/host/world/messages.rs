@@ -6,18 +6,8 @@ use oncegate::wire::{Addressed, PREFIX, Prefix, VERSION, read_ask, write_told};
 
 pub(super) fn answer(verdict: Verdict, body: Option<Vec<u8>>) -> Told<Vec<u8>> {
     match verdict {
-        Verdict::Join(_) => panic!("a join is no answer"),
         Verdict::Replay(completed) => replay(&completed, How::Replayed, &body.unwrap_or_default()),
-        Verdict::Granted(run) => Told::Granted(run),
-        Verdict::InFlight { retry_after_s } => Told::InFlight { retry_after_s },
-        Verdict::AlreadyExecuted => Told::AlreadyExecuted,
-        Verdict::InDoubt { lease, over_for } => Told::InDoubt { lease, over_for },
-        Verdict::Expired => Told::Expired,
-        Verdict::KeyReused(differs) => Told::KeyReused(differs),
-        Verdict::CredentialChanged => Told::CredentialChanged,
-        Verdict::Kept(expires) => Told::Kept(expires),
-        Verdict::Stale => Told::Stale,
-        Verdict::Absent => Told::Absent,
+        verdict => Told::of(&verdict).expect("a join is no answer"),
     }
 }
 
