@@ -1,10 +1,10 @@
 // Builds the Worker into build/: `npm run build`, and the [build] command of wrangler.toml.
 //
-// Arguments go on to worker-build, its own (--out-dir, --dev) before cargo's (--features x). A build
-// whose inputs did not change since the last one is not done again.
+// `--out-dir x` puts it elsewhere, `--features x` is cargo's. A build whose inputs did not change since the last one
+// is not done again.
 
 import { createHash } from 'node:crypto';
-import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join, relative, resolve } from 'node:path';
 import { gzipSync } from 'node:zlib';
@@ -17,8 +17,7 @@ const GZIPPED_KB_MAX = 340;
 
 // In Rust's default for Wasm a panic ends the instance and with it every request in flight. Unwinding ends
 // the one that panicked. It takes a standard library that is built with it, and for that cargo wants leave
-// for options it has not settled: with it the stable compiler does what only a nightly would. (worker-build's
-// own --panic-unwind does the same with a nightly, which the tests would then not be run with.)
+// for options it has not settled: with it the stable compiler does what only a nightly would.
 const UNWINDING = {
   RUSTC_BOOTSTRAP: '1',
   CARGO_UNSTABLE_BUILD_STD: 'std,panic_unwind',
@@ -26,6 +25,18 @@ const UNWINDING = {
 };
 // What nobody reads: columns of places, `{:?}`.
 const COMPILED = ['-Cpanic=unwind', '-Zlocation-detail=file,line', '-Zfmt-debug=none'];
+
+const WASM = 'wasm32-unknown-unknown';
+const WASM_OPT = [
+  ...['--enable-bulk-memory', '--enable-nontrapping-float-to-int', '--enable-sign-ext', '--enable-mutable-globals'],
+  ...['--enable-reference-types', '--enable-multivalue', '--enable-exception-handling'],
+  // What is inlined once more, or computed once only, compresses worse (6 KB).
+  ...['--no-inline=*', '--skip-pass=local-cse'],
+  // The linker puts the stack first, so no address is below 1,024.
+  '--low-memory-unused',
+  // Knowing what cannot throw saves landing pads; the second time there is less that can.
+  ...['--generate-global-effects', '-Os', '--generate-global-effects', '-Os'],
+];
 
 const INPUTS = ['src', 'Cargo.toml', 'Cargo.lock', 'package-lock.json', 'scripts/build.mjs'];
 const OUTPUTS = ['index.js', 'index_bg.wasm'];
@@ -36,7 +47,6 @@ export async function build(args = []) {
   const sound = await check();
   if (sound.includes(': warning: ')) say(sound);
   const out = resolve(ROOT, outDir(args));
-  // worker-build's own lock has a gap at its very start; this one has none.
   return alone('build', async () => {
     const inputs = digestInputs(args);
     if (isBuilt(out, inputs)) return `${sizeLine(out)}, up to date`;
@@ -48,25 +58,47 @@ export async function build(args = []) {
   });
 }
 
+// What comes out of cargo is joined with its JavaScript (`wasm-bindgen` writes rust.js beside entry.js and host.js,
+// which `esbuild` puts into one file), and made smaller.
 async function workerBuild(out, args) {
-  const profile = args.some((arg) => /^--(dev|debug|release|profiling|profile(=.*)?)$/.test(arg)) ? [] : ['--release'];
+  const staging = join(out, '.tmp');
+  rmSync(staging, { recursive: true, force: true });
+  mkdirSync(staging, { recursive: true });
+  const wasm = await cargoBuild(args);
+  await step('joining Wasm and JavaScript', tool('wasm-bindgen'), [
+    ...['--target', 'module', '--no-typescript', '--experimental-reset-state-function'],
+    ...['--out-name', 'rust', '--out-dir', staging, wasm],
+  ]);
+  // No runtime reads this way of importing yet; the module itself is what workerd gives for it.
+  const glue = join(staging, 'rust.js');
+  const written = readFileSync(glue, 'utf8');
+  writeFileSync(glue, written.replace(/^import source (\w+) from "\.\/rust_bg\.wasm"/m, 'import $1 from "./index_bg.wasm"'));
+  for (const name of ['entry.js', 'host.js']) copyFileSync(join(ROOT, 'src', 'edge', name), join(staging, name));
+  await step('bundling', npmBin('esbuild'), [
+    ...[join(staging, 'entry.js'), '--bundle', '--minify', '--format=esm', '--log-level=warning'],
+    ...['--external:cloudflare:*', '--external:./index_bg.wasm', `--outfile=${join(out, 'index.js')}`],
+  ]);
+  await step('making it smaller', npmBin('wasm-opt'), [...WASM_OPT, join(staging, 'rust_bg.wasm'), '-o', join(out, 'index_bg.wasm')]);
+  rmSync(staging, { recursive: true, force: true });
+}
+
+async function cargoBuild(args) {
   const env = toolEnv({
     ...CARGO_PROGRESS,
     ...UNWINDING,
     CARGO_ENCODED_RUSTFLAGS: (await rustFlags()).join('\x1f'),
     CARGO_TERM_COLOR: TTY ? 'always' : 'never',
-    // A failure is the compiler's to explain, not worker-build's stack.
-    RUST_BACKTRACE: '0',
-    // Without these worker-build downloads its own.
-    WASM_BINDGEN_BIN: tool('wasm-bindgen'),
-    WASM_OPT_BIN: npmBin('wasm-opt'),
-    ESBUILD_BIN: npmBin('esbuild'),
   });
-  const done = await run('building the Worker', tool('worker-build'), [...profile, ...args], { env, name: 'build' });
+  const features = args.filter((arg, at) => arg === '--features' || args[at - 1] === '--features');
+  const options = ['build', '--lib', '--release', '--target', WASM, '--target-dir', join(ROOT, 'target'), ...features];
+  await step('building the Worker', 'cargo', options, env);
+  return join(ROOT, 'target', WASM, 'release', 'oncegate.wasm');
+}
+
+async function step(what, command, args, env = toolEnv()) {
+  const done = await run(what, command, args, { env, name: 'build', cwd: ROOT });
   if (done.code === 0) return;
-  // What it leaves behind would pass for a running build for five seconds.
-  rmSync(join(out, '.tmp'), { recursive: true, force: true });
-  console.error(withoutChatter(done.output).replace(/^Error: Compiling your crate[^]*/m, ''));
+  console.error(withoutChatter(done.output));
   throw new Stop(`the Worker does not build: see above (all output in ${done.log})`);
 }
 
@@ -79,7 +111,7 @@ async function rustFlags() {
   return [...own, ...COMPILED, ...roots.map((root) => `--remap-path-prefix=${root}/=`)];
 }
 
-// worker-build keeps the names of functions, a sixth of what is uploaded; a panic names file and line
+// The names of functions are a sixth of what would be uploaded; a panic names file and line
 // without them. Sections of a Wasm binary: one byte of id, the length as LEB128, the content.
 function stripNames(file) {
   const wasm = readFileSync(file);
@@ -130,7 +162,7 @@ function digestInputs(args) {
   return hash.digest('hex');
 }
 
-// Dates too: whoever calls worker-build directly makes the next build here a real one.
+// Dates too: whatever touches them makes the next build a real one.
 function digestOutputs(out) {
   return OUTPUTS.map((name) => statSync(join(out, name)).mtimeMs).join(' ');
 }

@@ -65,10 +65,6 @@ const NEEDS = {
   lint: { missing: lintIsMissing, install: addLint },
   npm: { missing: npmIsMissing, install: installNpm },
   node: { missing: nodeIsMissing, install: installNode },
-  'worker-build': {
-    missing: () => crateIsMissing('worker-build', lockedCrate('worker')),
-    install: () => installCrate('worker-build', lockedCrate('worker'), 'it makes a Worker of the crate'),
-  },
   'wasm-bindgen': {
     missing: () => crateIsMissing('wasm-bindgen-cli', lockedCrate('wasm-bindgen')),
     install: () => installCrate('wasm-bindgen-cli', lockedCrate('wasm-bindgen'), 'it joins Wasm and JavaScript'),
@@ -77,7 +73,7 @@ const NEEDS = {
 };
 
 /** What it takes to build the Worker. */
-export const TO_BUILD = ['rust', 'wasm', 'std', 'npm', 'worker-build', 'wasm-bindgen'];
+export const TO_BUILD = ['rust', 'wasm', 'std', 'npm', 'wasm-bindgen'];
 
 // Rust, which is the user's to install; only its parts are added here.
 
@@ -208,7 +204,7 @@ async function npm(label, args, name) {
 }
 
 // Tools that cargo compiles into .tools, in the versions that Cargo.lock pins for their libraries:
-// worker-build is released together with `worker`, and wasm-bindgen insists on an equal version.
+// wasm-bindgen insists on an equal version.
 
 function lockedCrate(name) {
   const found = read('Cargo.lock').match(new RegExp(`^name = "${name}"\\nversion = "(.+)"`, 'm'));

@@ -45,19 +45,21 @@ pub struct Adjusted {
     pub keep: Vec<String>,
 }
 
-/// The headers of a response that a replay carries.
+/// The headers of a response that a replay carries; names in lower case.
 #[must_use]
-pub fn kept_headers(heard: &[(String, String)], adjusted: &Adjusted) -> Vec<(String, String)> {
-    let connection: Vec<String> = heard
-        .iter()
-        .filter(|(name, _)| name == "connection")
-        .flat_map(|(_, value)| value.split(','))
-        .map(|name| name.trim().to_ascii_lowercase())
-        .collect();
-    let kept = |name: &String| {
-        adjusted.keep.contains(name) || (is_kept(name) && !connection.contains(name))
+pub fn kept_headers<T: AsRef<str>>(heard: &[(T, T)], adjusted: &Adjusted) -> Vec<(String, String)> {
+    let lines = || heard.iter().map(|(name, value)| (name.as_ref(), value.as_ref()));
+    let is_named = |name: &str| {
+        let of_connection = lines().filter(|(name, _)| *name == "connection");
+        let mut named = of_connection.flat_map(|(_, value)| value.split(','));
+        named.any(|named| named.trim().eq_ignore_ascii_case(name))
     };
-    heard.iter().filter(|(name, _)| kept(name) && !adjusted.drop.contains(name)).cloned().collect()
+    let is_in = |names: &[String], name: &str| names.iter().any(|known| known == name);
+    lines()
+        .filter(|(name, _)| is_in(&adjusted.keep, name) || (is_kept(name) && !is_named(name)))
+        .filter(|(name, _)| !is_in(&adjusted.drop, name))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
 }
 
 fn is_kept(name: &str) -> bool {

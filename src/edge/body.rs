@@ -8,12 +8,12 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use js_sys::{ArrayBuffer, Uint8Array};
+use js_sys::Uint8Array;
 use wasm_bindgen::{JsCast as _, JsValue};
-use wasm_bindgen_futures::JsFuture;
 
 use super::exchange::now;
 use super::js;
+use super::task::wait;
 use crate::digest::sha256;
 use crate::fingerprint::BodyRule;
 use crate::policy::BODY_MAX;
@@ -52,6 +52,14 @@ impl Room {
         });
         SHARES.with_borrow_mut(|shares| shares.push(share.clone()));
         Self(share)
+    }
+
+    /// What has been read already.
+    pub(super) fn of(bytes: Uint8Array, of: Of) -> Self {
+        let room = Self::new(of);
+        room.0.bytes.set(bytes.byte_length().into());
+        room.0.chunks.replace(vec![bytes]);
+        room
     }
 
     /// Keeps what is there for so long, instead of the time for reading it.
@@ -105,7 +113,7 @@ impl Drop for Room {
 }
 
 /// Whether so many bytes more fit below a limit, lapsed shares being taken back if they are in the way.
-fn fits(bytes: u64, limit: u64) -> bool {
+pub(super) fn fits(bytes: u64, limit: u64) -> bool {
     SHARES.with_borrow_mut(|shares| {
         let free = |shares: &Vec<Rc<Share>>| {
             limit.saturating_sub(shares.iter().map(|share| share.bytes.get()).sum()) >= bytes
@@ -142,7 +150,7 @@ pub(super) enum Of {
 }
 
 impl Of {
-    fn limit(self) -> u64 {
+    pub(super) fn limit(self) -> u64 {
         match self {
             Self::Request | Self::Shadow => BODY_MAX,
             Self::Reply { .. } => REPLIES_MAX,
@@ -177,6 +185,23 @@ pub(super) async fn read(stream: JsValue, length: Option<u64>, limit: u64, of: O
     }
 }
 
+/// Reads all of a body that says how long it is and is not too long; none where there is no room.
+pub(super) async fn read_known(from: &JsValue, length: u64, of: Of) -> Option<Read> {
+    if !fits(length, of.limit()) {
+        return None;
+    }
+    let room = Room::new(of);
+    room.0.bytes.set(length);
+    Some(match wait(&js::bytes(from)).await {
+        Ok(_) if room.has_lapsed() => Read::Broken("it took too long".to_owned()),
+        Ok(bytes) => {
+            room.0.chunks.replace(vec![bytes.unchecked_into()]);
+            Read::Whole(room)
+        }
+        Err(error) => Read::Broken(js::text(&error)),
+    })
+}
+
 enum Stopped {
     AtEnd,
     OverLimit,
@@ -199,7 +224,7 @@ async fn read_into(
     let started = now();
     let mut total = 0;
     loop {
-        let step = JsFuture::from(reader.read()?).await?;
+        let step = wait(&reader.read()?).await?;
         if room.has_lapsed() {
             return Ok(Stopped::TooSlow);
         }
@@ -242,7 +267,7 @@ pub(super) async fn digest(rule: &BodyRule, body: &Uint8Array) -> Result<[u8; 32
     if let Some(digest) = rule.digest(&[]) {
         return Ok(digest);
     }
-    let digest = JsFuture::from(js::digest("SHA-256", body)?).await?;
+    let digest = wait(&js::digest("SHA-256", body)?).await?;
     let mut bytes = [0; 32];
     let digest = Uint8Array::new(&digest);
     if digest.byte_length() != 32 {
@@ -250,14 +275,6 @@ pub(super) async fn digest(rule: &BodyRule, body: &Uint8Array) -> Result<[u8; 32
     }
     digest.copy_to(&mut bytes);
     Ok(bytes)
-}
-
-/// All bytes of a message of the other side.
-pub(super) async fn message(
-    promise: Result<js_sys::Promise, JsValue>,
-) -> Result<Uint8Array, JsValue> {
-    let buffer: ArrayBuffer = JsFuture::from(promise?).await?.unchecked_into();
-    Ok(Uint8Array::new(&buffer))
 }
 
 /// Above this, hashing by the runtime is cheaper than copying (measured: between 1 and 2 KB).

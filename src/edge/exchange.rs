@@ -2,16 +2,16 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::time::Duration;
 
-use js_sys::{Date, Promise, Uint8Array};
+use js_sys::{Date, Uint8Array};
 use wasm_bindgen::{JsCast as _, JsValue};
-use wasm_bindgen_futures::JsFuture;
 use web_sys::Headers;
 
-use super::body::{Room, message};
+use super::body::Room;
 use super::journal::Course;
-use super::origin::{self, Answer, Body};
+use super::origin::{self, Answer, Body, Sending};
+use super::respond::Changes;
+use super::task::{pause, wait};
 use super::{faults, js};
 use crate::admission::{Guarded, KEY_HEADER};
 use crate::ask::{Ask, Told};
@@ -84,16 +84,21 @@ impl World for Exchange {
 
     async fn forward(&self, run: Run) -> Result<Answer, Failure> {
         faults::here("granted");
-        let init = self.request_init(run).map_err(|_| Failure::NeverSent)?;
+        let headers = self.headers_of(run).map_err(|_| Failure::NeverSent)?;
+        let body = match self.body.borrow().as_ref() {
+            Some(room) => room.bytes().ok_or(Failure::NeverSent)?.into(),
+            None => JsValue::NULL,
+        };
         let _until_answered = self.course.forwarding(run);
         if let Reached::Claim(lease) = self.course.reached.get() {
             self.course.reached.set(Reached::Origin(lease));
         }
+        let sending = Sending { address: &self.address, method: &self.method, headers, body };
         // Not held while the origin works: only the runtime needs the bytes then, and a future whose
-        // context dies would hold them for ever.
+        // context dies would hold them for long.
         let free = || drop(self.body.take());
         let binding = self.binding.as_ref();
-        let heard = origin::forward(&self.address, init, binding, &self.guarded.route, free).await;
+        let heard = origin::forward(sending, binding, &self.guarded.route, free).await;
         faults::here("answered");
         heard
     }
@@ -103,12 +108,14 @@ impl World for Exchange {
         let address =
             origin::probe_address(&self.policy.origin, &self.asked, path, &self.guarded.key)
                 .ok_or(Failure::NeverSent)?;
-        let init = self.probe_init().map_err(|_| Failure::NeverSent)?;
-        origin::forward(&address, init, self.binding.as_ref(), &self.guarded.route, || {}).await
+        let headers = self.probe_headers().map_err(|_| Failure::NeverSent)?;
+        let sending = Sending { address: &address, method: "GET", headers, body: JsValue::NULL };
+        origin::forward(sending, self.binding.as_ref(), &self.guarded.route, || {}).await
     }
 
     async fn pause(&self, span: Millis) {
-        worker::Delay::from(Duration::from_millis(span.0)).await;
+        // A timer does not fail.
+        let _ = pause(span).await;
     }
 
     fn now(&self) -> Millis {
@@ -116,11 +123,10 @@ impl World for Exchange {
     }
 
     fn log(&self, why: &str) {
-        worker::console_error!(
+        js::error(&format!(
             "{} {}: {why}",
-            self.guarded.route.name,
-            self.guarded.correlation_id
-        );
+            self.guarded.route.name, self.guarded.correlation_id
+        ));
     }
 }
 
@@ -139,20 +145,16 @@ impl Exchange {
         Ok(told.with_body(|()| body))
     }
 
-    fn request_init(&self, run: Run) -> Result<JsValue, JsValue> {
-        // Copied as a whole: repeated lines, case and bytes beyond ASCII stay as they came.
-        let headers = Headers::new_with_headers(&self.headers)?;
-        headers.set("x-correlation-id", &self.guarded.correlation_id)?;
-        headers.set("idempotency-attempt", &run.attempt.to_string())?;
-        self.forward_key(&headers, run)?;
-        let body = match self.body.borrow().as_ref() {
-            Some(room) => room.bytes().ok_or_else(lapsed)?.into(),
-            None => JsValue::NULL,
-        };
-        Ok(origin::init(&self.method, &headers, body))
+    /// Copied as a whole: repeated lines, case and bytes beyond ASCII stay as they came.
+    fn headers_of(&self, run: Run) -> Result<Headers, JsValue> {
+        let mut changes = Changes::default();
+        changes.replace("x-correlation-id", &self.guarded.correlation_id);
+        changes.replace("idempotency-attempt", &run.attempt.to_string());
+        self.forward_key(&mut changes, run);
+        changes.of(&self.headers)
     }
 
-    fn forward_key(&self, headers: &Headers, run: Run) -> Result<(), JsValue> {
+    fn forward_key(&self, changes: &mut Changes, run: Run) {
         let Guarded { route, key, form, .. } = self.guarded.as_ref();
         let names = route
             .key_from
@@ -162,34 +164,34 @@ impl Exchange {
         match route.forward_key {
             // A later attempt goes on in the spelling of the first.
             ForwardKey::Same if run.form != *form => {
-                headers.set(KEY_HEADER, &key.spelled(run.form))
+                changes.replace(KEY_HEADER, &key.spelled(run.form));
             }
-            ForwardKey::Same => Ok(()),
+            ForwardKey::Same => {}
             ForwardKey::Derived => {
                 let derived = key::derived(run, &route.name);
-                for name in names.filter(|name| headers.has(name).unwrap_or(false)) {
-                    headers.set(name, &derived)?;
+                for name in names.filter(|name| self.headers.has(name).unwrap_or(false)) {
+                    changes.replace(name, &derived);
                 }
-                headers.set(KEY_HEADER, &derived)
+                changes.replace(KEY_HEADER, &derived);
             }
             ForwardKey::None => {
                 for name in names {
-                    headers.delete(name)?;
+                    changes.delete(name);
                 }
-                headers.delete(KEY_HEADER)
+                changes.delete(KEY_HEADER);
             }
         }
     }
 
     /// The headers of the request, credentials included, without those that speak of its body, make it
     /// conditional or partial, or turn it into something else than a GET.
-    fn probe_init(&self) -> Result<JsValue, JsValue> {
-        let headers = Headers::new_with_headers(&self.headers)?;
+    fn probe_headers(&self) -> Result<Headers, JsValue> {
+        let mut changes = Changes::default();
         for name in NOT_OF_A_QUESTION {
-            headers.delete(name)?;
+            changes.delete(name);
         }
-        headers.set("x-correlation-id", &self.guarded.correlation_id)?;
-        Ok(origin::init("GET", &headers, JsValue::NULL))
+        changes.replace("x-correlation-id", &self.guarded.correlation_id);
+        changes.of(&self.headers)
     }
 }
 
@@ -209,45 +211,15 @@ pub(super) async fn call(
     head: &[u8],
     body: Option<&Uint8Array>,
 ) -> Result<(Told<()>, Payload), JsValue> {
-    let sent = send(ledger, shard, location_hint, head, body)?;
-    let response: web_sys::Response = JsFuture::from(sent).await?.unchecked_into();
-    let (head, body) = if response.status() == STREAMED {
-        read_streamed(&response).await?
-    } else {
-        let whole = message(response.array_buffer()).await?;
-        let (_, head, body) = split(&whole).map_err(unreadable)?;
-        (head, Payload::Whole(body))
+    let answer = wait(&js::ask(ledger, shard, location_hint, head, body)).await?;
+    let (head, body) = match answer.dyn_into::<Uint8Array>() {
+        Ok(whole) => {
+            let (_, head, body) = split(&whole).map_err(unreadable)?;
+            (head, Payload::Whole(body))
+        }
+        Err(streamed) => read_streamed(streamed.unchecked_ref()).await?,
     };
     Ok((wire::read_told(&head).map_err(unreadable)?, body))
-}
-
-/// Sends a message to a Ledger. The stub is made anew each time: after an exception it is broken
-/// (developers.cloudflare.com, durable-objects/best-practices/error-handling).
-pub(super) fn send(
-    ledger: &js::Namespace,
-    shard: u16,
-    location_hint: Option<&str>,
-    head: &[u8],
-    body: Option<&Uint8Array>,
-) -> Result<Promise, JsValue> {
-    let options = match location_hint {
-        Some(hint) => js::object(&[("locationHint", JsValue::from_str(hint))]).into(),
-        None => JsValue::UNDEFINED,
-    };
-    // The name is part of the stored data.
-    let stub = ledger.get_by_name(&format!("shard-{shard}"), &options)?;
-    let init = |method, body| js::object(&[("method", JsValue::from_str(method)), ("body", body)]);
-    let frame = join(head, body);
-    match body.map(Uint8Array::byte_length) {
-        // The Ledger is told the length first, and reads when there is room for it. Bytes and not a stream:
-        // only those can the runtime send again by itself
-        // (developers.cloudflare.com, durable-objects/best-practices/automatic-retries).
-        Some(bytes) if bytes > SMALL => {
-            let address = JsValue::from_str(&format!("https://ledger/{bytes}"));
-            stub.fetch(&address, &init("PUT", frame.into()))
-        }
-        _ => stub.fetch(&JsValue::from_str("https://ledger/"), &init("POST", frame.into())),
-    }
 }
 
 /// The head of an answer whose body stays in its stream.
@@ -264,7 +236,7 @@ async fn read_streamed(response: &web_sys::Response) -> Result<(Vec<u8>, Payload
 
 async fn read_exactly(reader: &js::ByteReader, bytes: u32) -> Result<Vec<u8>, JsValue> {
     let into = Uint8Array::new_with_length(bytes);
-    let step = JsFuture::from(reader.read_at_least(bytes, &into)?).await?;
+    let step = wait(&reader.read_at_least(bytes, &into)?).await?;
     let read: Uint8Array = js::get(&step, "value").unchecked_into();
     if read.byte_length() == bytes {
         Ok(read.to_vec())
@@ -288,28 +260,29 @@ pub(super) fn now() -> Millis {
     Millis(Date::now() as u64)
 }
 
-/// A message: what the codec wrote, and a body that it never saw.
-pub(super) fn join(frame: &[u8], body: Option<&Uint8Array>) -> Uint8Array {
-    let Some(body) = body else { return Uint8Array::from(frame) };
-    let at = u32::try_from(frame.len()).unwrap_or(u32::MAX);
-    let whole = Uint8Array::new_with_length(at + body.byte_length());
-    whole.set(&Uint8Array::from(frame), 0);
-    whole.set(body, at);
-    whole
-}
-
 /// Takes a message apart: version, head, and a view of the body.
 pub(super) fn split(
     message: &Uint8Array,
 ) -> Result<(Prefix, Vec<u8>, Uint8Array), wire::Unreadable> {
     let length = message.byte_length();
-    let after_prefix = u32::try_from(PREFIX).unwrap_or(u32::MAX).min(length);
-    let prefix = Prefix::read(&message.subarray(0, after_prefix).to_vec())?;
-    let end = after_prefix.saturating_add(prefix.head_bytes);
+    // A small one is copied as a whole, which takes one crossing and not three.
+    let copied = length.min(COPIED);
+    let mut head = if copied == length { message.to_vec() } else { copy(message, 0, copied) };
+    let prefix = Prefix::read(&head)?;
+    let end = prefix.head_bytes.saturating_add(u32::try_from(PREFIX).unwrap_or(u32::MAX));
     if end > length {
         return Err(wire::Unreadable("cut short"));
     }
-    Ok((prefix, message.subarray(after_prefix, end).to_vec(), message.subarray(end, length)))
+    if end > copied {
+        head.extend(copy(message, copied, end));
+    }
+    head.truncate(end as usize);
+    head.drain(..PREFIX);
+    Ok((prefix, head, message.subarray(end, length)))
+}
+
+fn copy(message: &Uint8Array, from: u32, to: u32) -> Vec<u8> {
+    message.subarray(from, to).to_vec()
 }
 
 fn unreadable(wire::Unreadable(at): wire::Unreadable) -> JsValue {
@@ -326,11 +299,8 @@ fn unreachable(error: &JsValue) -> Unreachable {
     }
 }
 
-/// Bodies up to this go in one piece with what is said of them, and take no room of the Ledger's: a
-/// thousand of them at once, each a copy, are 16 MB. (`store` has it in its SQL too.)
-pub(super) const SMALL: u32 = 16 * 1024;
-/// The status of an answer whose body is a stream.
-pub(super) const STREAMED: u16 = 206;
+/// So much of a message is copied at first: most heads are shorter.
+const COPIED: u32 = 1024;
 
 /// Headers of the guarded request that a probe leaves out.
 const NOT_OF_A_QUESTION: [&str; 17] = [

@@ -29,7 +29,7 @@ mod ordered {
         if let Ok(Some(order)) = request.headers().get("x-oncegate-fault") {
             ORDERS.set(ORDERS.get() + 1);
             // Counts on for as long as this instance of the program lives.
-            worker::console_log!("fault {} ordered: {order}", ORDERS.get());
+            crate::edge::js::log(&format!("fault {} ordered: {order}", ORDERS.get()));
             ORDER.set(order);
         }
     }

@@ -92,9 +92,9 @@ impl Drop for Span<'_> {
 }
 
 /// Writes a line, and a data point where there is an Analytics Engine dataset bound as METRICS.
-pub(super) fn write(env: &JsValue, keys: LogKeys, entry: &Entry<'_>) {
-    worker::console_log!("{}", entry.line(keys));
-    let metrics = js::get(env, "METRICS");
+pub(super) fn write(env: &js::Env, keys: LogKeys, entry: &Entry<'_>) {
+    js::log(&entry.line(keys));
+    let metrics = env.metrics();
     if !metrics.is_object() {
         return;
     }
@@ -108,6 +108,6 @@ pub(super) fn write(env: &JsValue, keys: LogKeys, entry: &Entry<'_>) {
     ]);
     let written = metrics.unchecked_into::<js::Dataset>().write_data_point(&point);
     if let Err(error) = written {
-        worker::console_warn!("METRICS takes no data point: {}", js::text(&error));
+        js::warn(&format!("METRICS takes no data point: {}", js::text(&error)));
     }
 }

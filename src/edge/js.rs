@@ -1,14 +1,111 @@
 //! JavaScript calls of the platform. Each is bound with `catch`: a throw that crosses Wasm unannounced
-//! ends its task without an answer (the crate's own SQL cursor is bound without).
+//! ends its task without an answer. What can be done in one crossing is (`host.js`).
 
-use js_sys::{Array, Object, Promise, Reflect, Uint8Array};
+use js_sys::{Array, JsString, Object, Promise, Reflect, Uint8Array};
 use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
+use web_sys::{Headers, Response};
+
+#[wasm_bindgen(raw_module = "./host.js")]
+extern "C" {
+    /// Settles the promise of a request's answer.
+    pub(crate) fn answer(request: u32, value: &JsValue);
+    pub(crate) fn refuse(request: u32, error: &JsValue);
+    /// Keeps the request's context until `release`.
+    #[wasm_bindgen(catch)]
+    pub(crate) fn hold(request: u32, context: &Context) -> Result<(), JsValue>;
+    pub(crate) fn release(request: u32);
+    /// Calls `settled(index, serial, ..)` once the promise is settled.
+    pub(crate) fn wait(promise: &Promise, index: u32, serial: u32, request: u32);
+    /// Calls `settled(index, serial, ..)` after so many ms.
+    pub(crate) fn timer(ms: i32, index: u32, serial: u32, request: u32) -> JsValue;
+
+    /// All headers: a name, a line end, its value, a line end, and so on.
+    pub(crate) fn lines(headers: &Headers) -> String;
+    /// Calls a Ledger with a message of head and body; resolves to bytes, or to the response whose body is a stream.
+    pub(crate) fn ask(
+        ledger: &Namespace,
+        shard: u16,
+        location_hint: Option<&str>,
+        head: &[u8],
+        body: Option<&Uint8Array>,
+    ) -> Promise;
+    /// A message as a response.
+    pub(crate) fn answered(head: &[u8], body: Option<&Uint8Array>) -> Response;
+    /// All bytes of a request or a response.
+    pub(crate) fn bytes(from: &JsValue) -> Promise;
+    /// Sends a request on; resolves to a response, its headers as lines, and its body where it is at most
+    /// `easy` bytes.
+    pub(crate) fn forward(
+        origin: Option<&Fetcher>,
+        address: &str,
+        method: &str,
+        headers: &Headers,
+        body: &JsValue,
+        easy: u32,
+    ) -> Promise;
+    /// Hands a request on.
+    #[wasm_bindgen(catch)]
+    pub(crate) fn pass(
+        origin: Option<&Fetcher>,
+        address: Option<&str>,
+        init: &JsValue,
+    ) -> Result<Promise, JsValue>;
+    /// Its response, or what is said where there is none.
+    #[wasm_bindgen(js_name = orUnreachable)]
+    pub(crate) fn or_unreachable(response: &Promise) -> Promise;
+    #[wasm_bindgen(js_name = isSendable)]
+    pub(crate) fn is_sendable(
+        address: &str,
+        method: &str,
+        headers: &Headers,
+        has_body: bool,
+    ) -> bool;
+    /// A copy of headers with changes: `=name`, `+name` or `-name` and a value, each a line.
+    #[wasm_bindgen(catch)]
+    pub(crate) fn changed(headers: Option<&Headers>, changes: &str) -> Result<Headers, JsValue>;
+    /// A response with such headers.
+    #[wasm_bindgen(catch)]
+    pub(crate) fn respond(
+        status: u16,
+        headers: Option<&Headers>,
+        changes: &str,
+        body: &JsValue,
+    ) -> Result<Response, JsValue>;
+}
 
 #[wasm_bindgen]
 extern "C" {
     /// The global `fetch`.
     #[wasm_bindgen(catch)]
     pub(crate) fn fetch(input: &JsValue, init: &JsValue) -> Result<Promise, JsValue>;
+
+    #[wasm_bindgen(js_namespace = console)]
+    pub(crate) fn log(line: &str);
+    #[wasm_bindgen(js_namespace = console)]
+    pub(crate) fn warn(line: &str);
+    #[wasm_bindgen(js_namespace = console)]
+    pub(crate) fn error(line: &str);
+    #[wasm_bindgen(js_name = clearTimeout)]
+    pub(crate) fn clear_timeout(timer: &JsValue);
+
+    /// The bindings and vars of a deployment.
+    #[derive(Clone)]
+    pub(crate) type Env;
+    #[wasm_bindgen(method, getter, js_name = LEDGER)]
+    pub(crate) fn ledger(this: &Env) -> Namespace;
+    #[wasm_bindgen(method, getter, js_name = ORIGIN)]
+    pub(crate) fn origin(this: &Env) -> JsValue;
+    #[wasm_bindgen(method, getter, js_name = METRICS)]
+    pub(crate) fn metrics(this: &Env) -> JsValue;
+
+    /// A request's context.
+    #[derive(Clone)]
+    pub(crate) type Context;
+
+    /// The surroundings of a Ledger.
+    pub(crate) type State;
+    #[wasm_bindgen(method, getter)]
+    pub(crate) fn storage(this: &State) -> Storage;
 
     /// Base64 of a text whose characters stand for bytes.
     #[wasm_bindgen(catch)]
@@ -36,19 +133,6 @@ extern "C" {
 
     /// A Durable Object namespace.
     pub(crate) type Namespace;
-    #[wasm_bindgen(method, catch, js_name = getByName)]
-    pub(crate) fn get_by_name(
-        this: &Namespace,
-        name: &str,
-        options: &JsValue,
-    ) -> Result<Fetcher, JsValue>;
-
-    /// `new Request(…)`, which throws on an address that is none.
-    #[wasm_bindgen(js_name = Request)]
-    pub(crate) type NewRequest;
-    #[wasm_bindgen(catch, constructor, js_class = "Request")]
-    pub(crate) fn new(input: &JsValue, init: &JsValue) -> Result<NewRequest, JsValue>;
-
     /// `new Response(…)`, which throws on a status outside 200 to 599.
     #[wasm_bindgen(js_name = Response)]
     pub(crate) type NewResponse;
@@ -131,18 +215,15 @@ extern "C" {
     #[derive(Clone)]
     pub(crate) type Sql;
     #[wasm_bindgen(method, catch, variadic)]
-    pub(crate) fn exec(this: &Sql, query: &str, bindings: &Array) -> Result<Cursor, JsValue>;
+    pub(crate) fn exec(
+        this: &Sql,
+        query: &JsString,
+        bindings: &[JsValue],
+    ) -> Result<Cursor, JsValue>;
 
     pub(crate) type Cursor;
     #[wasm_bindgen(method, catch, js_name = toArray)]
     pub(crate) fn to_array(this: &Cursor) -> Result<Array, JsValue>;
-}
-
-#[wasm_bindgen(inline_js = "export function attempt(work) { work(); }")]
-extern "C" {
-    /// Does `work`, and catches whatever it throws.
-    #[wasm_bindgen(catch)]
-    pub(crate) fn attempt(work: &mut dyn FnMut()) -> Result<(), JsValue>;
 }
 
 /// A property, or `undefined` where there is none or reading it throws.

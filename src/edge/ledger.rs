@@ -8,27 +8,21 @@
 mod inquiries;
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::pin::pin;
 use std::rc::Rc;
-use std::time::Duration;
 
 use futures_util::future::{Either, select};
 use js_sys::Uint8Array;
-use wasm_bindgen::{JsCast as _, JsValue};
-use wasm_bindgen_futures::JsFuture;
-use worker::{
-    Delay, DurableObject, Env, Method, Request, Response, State, durable_object, wasm_bindgen,
-};
+use wasm_bindgen::JsValue;
+use wasm_bindgen::prelude::wasm_bindgen;
 
 use self::inquiries::{Counted, tallied};
-use super::alone::{BrokeOff, alone};
-use super::body::message;
-use super::exchange::{SMALL, call, join, now, split};
+use super::exchange::{call, now, split};
 use super::outgoing::{self, Large, Settled};
 use super::parked::Parked;
 use super::places::{Place, Places};
 use super::store::{Lies, Others, PIECE, Store, Stored};
-use super::{faults, js};
+use super::task::{BrokeOff, Request, pause, spawn, wait};
+use super::{SMALL, faults, js};
 use crate::ask::{Ask, CredentialChange, How, Replay, Told};
 use crate::filter::CALL_PATIENCE;
 use crate::key::KeyId;
@@ -39,9 +33,63 @@ use crate::record::{
 use crate::released::Released;
 use crate::wire::{self, Addressed, VERSION};
 
+/// What the platform's object (`entry.js`) is in here. Answers go to [`js::answer`] under the id.
+#[wasm_bindgen]
+pub struct Ledger(Rc<Shard>);
+
+// A panic in one request leaves what the others use as it was: every borrow of a cell ends before
+// anything that can panic, and the rows are written in one transaction.
+impl std::panic::UnwindSafe for Ledger {}
+impl std::panic::RefUnwindSafe for Ledger {}
+
+#[wasm_bindgen]
+impl Ledger {
+    /// Nothing is read before the first question.
+    #[expect(private_interfaces, reason = "JavaScript calls it")]
+    #[wasm_bindgen(constructor)]
+    pub fn new(state: &js::State, env: js::Env) -> Self {
+        Self(Rc::new(Shard::new(state.storage(), env)))
+    }
+
+    /// Answers a question.
+    pub fn hear(&self, id: u32, question: Uint8Array) {
+        let (shard, failing) = (self.0.clone(), self.0.clone());
+        let key = Rc::new(Cell::new(None));
+        let about = key.clone();
+        spawn(Request(id), async move { shard.hear(&question, &about).await }, move |told| {
+            let told = told.unwrap_or_else(|BrokeOff| failing.broke_off(key.get()));
+            failing.respond(id, told);
+        });
+    }
+
+    /// Answers a question whose body is large, when there is room for it.
+    pub fn listen(&self, id: u32, request: web_sys::Request) {
+        let (shard, failing) = (self.0.clone(), self.0.clone());
+        let key = Rc::new(Cell::new(None));
+        let about = key.clone();
+        spawn(Request(id), async move { shard.listen(&request, &about).await }, move |told| {
+            match told.unwrap_or_else(|BrokeOff| Ok(failing.broke_off(key.get()))) {
+                Ok(told) => failing.respond(id, told),
+                Err(error) => js::refuse(id, &error),
+            }
+        });
+    }
+
+    /// The alarm: sweeps.
+    pub fn alarm(&self, id: u32) {
+        let shard = self.0.clone();
+        shard.alarm.set(Alarm::Off);
+        spawn(Request(id), async move { shard.sweep().await }, move |swept| match swept {
+            Ok(Ok(())) => js::answer(id, &JsValue::UNDEFINED),
+            // The runtime tries a failed alarm again.
+            Ok(Err(error)) => js::refuse(id, &error),
+            Err(BrokeOff) => js::refuse(id, &JsValue::from_str("the sweep failed")),
+        });
+    }
+}
+
 /// One shard.
-#[durable_object(alarm)]
-pub struct Ledger {
+struct Shard {
     storage: js::Storage,
     store: OnceCell<Rc<Store>>,
     parked: Parked,
@@ -56,17 +104,12 @@ pub struct Ledger {
     /// The number of shards that this data was first used with, once known.
     shards: Cell<Option<u16>>,
     /// Where shard 0 is asked for it.
-    env: JsValue,
+    env: js::Env,
     /// The next sweep comes no sooner: a pass costs as much as the shard has rows.
     sweep_from: Cell<Millis>,
     /// What has happened, for operators.
     counted: Counted,
 }
-
-// A panic in one request leaves what the others use as it was: every borrow of a cell ends before
-// anything that can panic, and the rows are written in one transaction.
-impl std::panic::UnwindSafe for Ledger {}
-impl std::panic::RefUnwindSafe for Ledger {}
 
 #[derive(Clone, Copy)]
 enum Alarm {
@@ -83,9 +126,11 @@ enum Body {
     Large(Large),
 }
 
-impl DurableObject for Ledger {
-    fn new(state: State, env: Env) -> Self {
-        let storage: js::Storage = js::get(state.as_raw(), "storage").unchecked_into();
+/// An answer, in the version in which it was asked for.
+type Said = (u8, Answer);
+
+impl Shard {
+    fn new(storage: js::Storage, env: js::Env) -> Self {
         Self {
             storage,
             store: OnceCell::new(),
@@ -95,91 +140,77 @@ impl DurableObject for Ledger {
             released: RefCell::default(),
             alarm: Cell::new(Alarm::Unknown),
             shards: Cell::new(None),
-            env: env.into(),
+            env,
             sweep_from: Cell::new(Millis(0)),
             counted: Counted::default(),
         }
     }
 
-    async fn fetch(&self, request: Request) -> worker::Result<Response> {
-        let (version, (told, body)) = self.listen(&request).await?;
+    fn respond(&self, id: u32, (version, (told, body)): Said) {
         let head = wire::write_told(&told, version);
-        let small = match body {
-            Some(Body::Large(body)) => {
-                let (store, places) = (self.store()?.clone(), self.outgoing.clone());
-                return Ok(outgoing::stream(&head, body, store, places)?.into());
-            }
-            Some(Body::Small(body)) => Some(body),
-            None => None,
+        let response = match body {
+            None => Ok(js::answered(&head, None)),
+            Some(Body::Small(body)) => Ok(js::answered(&head, Some(&body))),
+            Some(Body::Large(body)) => self.store().and_then(|store| {
+                outgoing::stream(Request(id), &head, body, store.clone(), self.outgoing.clone())
+            }),
         };
-        let frame = join(&head, small.as_ref());
-        let answer: web_sys::Response =
-            js::NewResponse::new(&frame, &JsValue::UNDEFINED)?.unchecked_into();
-        Ok(answer.into())
-    }
-
-    async fn alarm(&self) -> worker::Result<Response> {
-        self.alarm.set(Alarm::Off);
-        match alone(self.sweep()).await {
-            Ok(swept) => swept?,
-            // The runtime tries a failed alarm again.
-            Err(BrokeOff) => return Err("the sweep failed".into()),
+        match response {
+            Ok(response) => js::answer(id, &response),
+            Err(error) => js::refuse(id, &error),
         }
-        Response::empty()
     }
-}
 
-impl Ledger {
-    /// Reads the question; a large one when there is room for it, until which its bytes stay where they
-    /// are.
-    async fn listen(&self, request: &Request) -> Result<(u8, Answer), JsValue> {
-        let mut place = None;
-        if request.method() == Method::Put {
-            let url = request.inner().url();
-            let bytes = url.rsplit('/').next().and_then(|bytes| bytes.parse().ok());
-            place = self.incoming.wait(bytes.unwrap_or(PLACES_BYTES), PLACE_PATIENCE).await;
-            if place.is_none() {
-                return Ok((VERSION, (Told::Crowded, None)));
-            }
+    fn broke_off(&self, key: Option<KeyId>) -> Said {
+        if let Some(key) = key {
+            // It may have been written before: those who wait for the key ask again.
+            self.parked.wake(key, &None);
+        }
+        (VERSION, (Told::Failed("the Ledger failed, its log says where".to_owned()), None))
+    }
+
+    /// Reads a large question when there is room for it, until which its bytes stay where they are.
+    async fn listen(
+        &self,
+        request: &web_sys::Request,
+        about: &Cell<Option<KeyId>>,
+    ) -> Result<Said, JsValue> {
+        let crowded = Ok((VERSION, (Told::Crowded, None)));
+        let url = request.url();
+        let bytes = url.rsplit('/').next().and_then(|bytes| bytes.parse().ok());
+        let place = self.incoming.wait(bytes.unwrap_or(PLACES_BYTES), PLACE_PATIENCE).await;
+        if place.is_none() {
+            return crowded;
         }
         // The Worker has all of it, so this takes no time, unless the connection is lost on the way.
-        let read = pin!(message(request.inner().array_buffer()));
-        let patience = pin!(Delay::from(Duration::from_millis(CALL_PATIENCE.0)));
-        let question = match select(read, patience).await {
+        let read = js::bytes(request);
+        let question = match select(wait(&read), pause(CALL_PATIENCE)).await {
             Either::Left((question, _)) => question?,
-            Either::Right(_) => return Ok((VERSION, (Told::Crowded, None))),
+            Either::Right(_) => return crowded,
         };
-        let answer = self.hear(&question).await;
+        let said = self.hear(&question.into(), about).await;
         drop(place);
-        Ok(answer)
+        Ok(said)
     }
 
-    async fn hear(&self, question: &Uint8Array) -> (u8, Answer) {
+    async fn hear(&self, question: &Uint8Array, about: &Cell<Option<KeyId>>) -> Said {
         let failed = |why: String| (VERSION, (Told::Failed(why), None));
+        let unreadable = |wire::Unreadable(at)| failed(format!("the question is unreadable: {at}"));
         let (prefix, head, body) = match split(question) {
             Ok((prefix, ..)) if !prefix.is_known() => {
                 return (VERSION, (Told::UnknownVersion(VERSION), None));
             }
             Ok(parts) => parts,
-            Err(wire::Unreadable(at)) => {
-                return failed(format!("the question is unreadable: {at}"));
-            }
+            Err(error) => return unreadable(error),
         };
         let addressed = match wire::read_ask(&head) {
             Ok(addressed) => addressed,
-            Err(wire::Unreadable(at)) => {
-                return failed(format!("the question is unreadable: {at}"));
-            }
+            Err(error) => return unreadable(error),
         };
-        let key = addressed.key;
-        match alone(self.answer(addressed, &body)).await {
-            Ok(Ok(answer)) => (prefix.version, answer),
-            Ok(Err(error)) => failed(js::text(&error)),
-            Err(BrokeOff) => {
-                // It may have been written before: those who wait for the key ask again.
-                self.parked.wake(key, &None);
-                failed("the Ledger failed, its log says where".to_owned())
-            }
+        about.set(Some(addressed.key));
+        match self.answer(addressed, &body).await {
+            Ok(answer) => (prefix.version, answer),
+            Err(error) => failed(js::text(&error)),
         }
     }
 
@@ -237,8 +268,7 @@ impl Ledger {
 
     async fn ask_shard_0(&self, key: KeyId, shards: u16) -> Result<u16, JsValue> {
         let head = wire::write_ask(&Addressed { key, shards, ask: Ask::Shards }, VERSION);
-        let ledger: js::Namespace = js::get(&self.env, "LEDGER").unchecked_into();
-        match call(&ledger, 0, None, &head, None).await?.0 {
+        match call(&self.env.ledger(), 0, None, &head, None).await?.0 {
             Told::Kept(_) => Ok(shards),
             Told::OtherShards(first) => Ok(first),
             _ => Err(JsValue::from_str("shard 0 does not say how many shards there are")),
@@ -391,10 +421,10 @@ impl Ledger {
 
     async fn wait(&self, key: KeyId, until: Millis, route: &str) -> Result<Answer, JsValue> {
         let Some(woken) = self.parked.park(key) else { return Ok((Told::Crowded, None)) };
-        let patience = Delay::from(Duration::from_millis(until.since(now()).0));
-        let wake = match select(woken, pin!(patience)).await {
+        let patience = pause(until.since(now()));
+        let wake = match select(woken, patience).await {
             Either::Left((wake, _)) => wake.ok().flatten(),
-            Either::Right(((), gone)) => {
+            Either::Right((_, gone)) => {
                 drop(gone);
                 self.parked.forget_gone(key);
                 None
@@ -419,7 +449,7 @@ impl Ledger {
     /// Asked once after a start: setting an alarm without knowing would move an earlier one.
     async fn know_alarm(&self) -> Result<(), JsValue> {
         if matches!(self.alarm.get(), Alarm::Unknown) {
-            let set = JsFuture::from(self.storage.get_alarm()?).await?.as_f64();
+            let set = wait(&self.storage.get_alarm()?).await?.as_f64();
             if matches!(self.alarm.get(), Alarm::Unknown) {
                 self.alarm.set(set.map_or(Alarm::Off, |at| Alarm::At(from_js(at))));
             }
@@ -438,7 +468,7 @@ impl Ledger {
         match self.storage.set_alarm(to_js(at)) {
             Ok(_) => self.alarm.set(Alarm::At(at)),
             Err(error) => {
-                worker::console_error!("the sweep could not be scheduled: {}", js::text(&error));
+                js::error(&format!("the sweep could not be scheduled: {}", js::text(&error)));
             }
         }
     }
@@ -452,7 +482,7 @@ impl Ledger {
             rows += batch.rows;
             next = [next, batch.next].into_iter().flatten().min();
             after = Some(batch.last);
-            Delay::from(Duration::ZERO).await;
+            pause(Millis(0)).await?;
         }
         self.sweep_from.set(now().plus(SWEEP_PAUSE).plus(Millis(rows)));
         if let Some(due) = next {

@@ -6,13 +6,12 @@ use std::rc::Rc;
 use js_sys::{Array, Promise, Uint8Array};
 use serde_json::{Value, json};
 use wasm_bindgen::{JsCast as _, JsValue};
-use wasm_bindgen_futures::JsFuture;
-use web_sys::Headers;
 
-use super::body::{self, Of, Read, message};
-use super::exchange::{now, send, split};
+use super::body::{self, Of, Read};
+use super::exchange::{now, split};
 use super::js;
 use super::respond::{Response, response};
+use super::task::wait;
 use crate::admission::Head;
 use crate::ask::{Ask, Told};
 use crate::digest::hex;
@@ -36,7 +35,7 @@ thread_local! {
 /// An operator's request.
 pub(super) struct Operator<'a> {
     pub(super) door: &'a Door,
-    pub(super) env: &'a JsValue,
+    pub(super) env: &'a js::Env,
     pub(super) request: &'a web_sys::Request,
     pub(super) head: &'a Head<'a>,
     pub(super) policy: Result<Rc<Policy>, Rc<Vec<Misconfigured>>>,
@@ -175,7 +174,7 @@ impl Operator<'_> {
 
     fn note_wrong(&self) {
         WRONG.with_borrow_mut(|wrong| wrong.note(&self.address(), now()));
-        worker::console_warn!("a wrong operator's token came from {}", self.address());
+        js::warn(&format!("a wrong operator's token came from {}", self.address()));
     }
 
     /// Set by Cloudflare, whatever the client sends (developers.cloudflare.com,
@@ -265,7 +264,7 @@ impl Operator<'_> {
     fn log(&self, key: KeyId, resolve: &Resolve) {
         let (by, action) = (hex(&self.door.by()), resolve.decision.as_str());
         let line = json!({ "operator": by, "action": action, "key_id": hex(&key.0) });
-        worker::console_log!("{line}");
+        js::log(&line.to_string());
     }
 
     /// Asks some shards side by side.
@@ -279,17 +278,20 @@ impl Operator<'_> {
     ) -> Result<Vec<(Told<()>, Uint8Array)>, Refusal> {
         let addressed = Addressed { key, shards: policy.shards, ask: ask.clone() };
         let head = wire::write_ask(&addressed, VERSION);
-        let ledger: js::Namespace = js::get(self.env, "LEDGER").unchecked_into();
+        let ledger = self.env.ledger();
         let hint = policy.location_hint.as_deref();
         let failed_call = |error: JsValue| failed(&js::text(&error));
-        let sent: Result<Vec<_>, _> =
-            shards.iter().map(|shard| send(&ledger, *shard, hint, &head, body)).collect();
-        let all = Promise::all_iterable(&sent.map_err(failed_call)?.iter().collect::<Array>());
-        let answers: Array = JsFuture::from(all).await.map_err(failed_call)?.unchecked_into();
+        let ask = |shard: &u16| js::ask(&ledger, *shard, hint, &head, body);
+        let all = Promise::all_iterable(&shards.iter().map(ask).collect::<Array>());
+        let answers: Array = wait(all.unchecked_ref()).await.map_err(failed_call)?.unchecked_into();
         let mut told = Vec::new();
-        for response in answers.iter() {
-            let response: Response = response.unchecked_into();
-            let answer = message(response.array_buffer()).await.map_err(failed_call)?;
+        for answer in answers.iter() {
+            let answer: Uint8Array = match answer.dyn_into::<Uint8Array>() {
+                Ok(whole) => whole,
+                Err(streamed) => {
+                    wait(&js::bytes(&streamed)).await.map_err(failed_call)?.unchecked_into()
+                }
+            };
             let read =
                 split(&answer).and_then(|(_, head, body)| Ok((wire::read_told(&head)?, body)));
             told.push(read.map_err(|wire::Unreadable(at)| {
@@ -368,7 +370,7 @@ impl Operator<'_> {
                 (303, String::new())
             }
         };
-        response(status, &Headers::new()?, &JsValue::from_str(&body), &marks)
+        response(status, &marks, &JsValue::from_str(&body))
     }
 }
 

@@ -4,11 +4,12 @@ use std::rc::Rc;
 
 use js_sys::{Array, Uint8Array};
 use wasm_bindgen::{JsCast as _, JsValue};
-use wasm_bindgen_futures::JsFuture;
 use web_sys::Headers;
 
+use super::SMALL;
 use super::body::{self, Of, Read, Room};
 use super::js;
+use super::task::wait;
 use crate::filter::Heard;
 use crate::fingerprint::media_type;
 use crate::key::Key;
@@ -23,6 +24,10 @@ use crate::target::Address;
 pub(super) struct Answer {
     /// The response as the runtime gave it; its headers keep bytes that Rust strings cannot.
     pub(super) response: web_sys::Response,
+    /// Its status.
+    pub(super) status: u16,
+    /// Its headers as far as strings can hold them.
+    pub(super) headers: Lines,
     /// Its body.
     pub(super) body: Body,
     /// The rules for keeping it.
@@ -41,7 +46,7 @@ pub(super) enum Body {
 
 impl Heard for Answer {
     fn facts(&self) -> Facts {
-        facts(&self.response)
+        facts(self.status, &self.headers)
     }
 
     fn reply(&self) -> Reply {
@@ -50,32 +55,55 @@ impl Heard for Answer {
             Body::Whole(bytes, _) => Kept::Whole { bytes: bytes.byte_length().into() },
             Body::Streaming(_) => Kept::StatusOnly,
         };
-        let headers = kept_headers(&entries(&self.response.headers()), &self.route.reply);
-        Reply { status: self.response.status(), headers, body }
+        let headers: Vec<_> = self.headers.iter().collect();
+        let headers = kept_headers(&headers, &self.route.reply);
+        Reply { status: self.status, headers, body }
+    }
+}
+
+/// Headers, names in lower case. Repeated lines come joined by a comma, Set-Cookie apart.
+pub(super) struct Lines(String);
+
+impl Lines {
+    pub(super) fn of(headers: &Headers) -> Self {
+        Self(js::lines(headers))
+    }
+
+    /// The first of a name.
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        self.iter().find(|(known, _)| *known == name).map(|(_, value)| value)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        let mut lines = self.0.split('\n');
+        std::iter::from_fn(move || Some((lines.next()?, lines.next()?)))
+    }
+
+    /// Content-Length in bytes, where it is there and a number.
+    pub(super) fn content_length(&self) -> Option<u64> {
+        self.get("content-length")?.trim().parse().ok()
+    }
+
+    fn is_event_stream(&self) -> bool {
+        self.get("content-type").is_some_and(|value| media_type(value) == "text/event-stream")
     }
 }
 
 /// What an answer is judged by.
-pub(super) fn facts(response: &web_sys::Response) -> Facts {
-    let headers = response.headers();
+fn facts(status: u16, headers: &Lines) -> Facts {
     Facts {
-        status: response.status(),
-        says_when: headers.has("retry-after").unwrap_or(false),
-        said: headers.get("idempotency-outcome").ok().flatten(),
+        status,
+        says_when: headers.get("retry-after").is_some(),
+        said: headers.get("idempotency-outcome").map(str::to_owned),
     }
 }
 
-/// What the headers of an answer that passed tell.
+/// What the head of an answer that passed tells.
 pub(super) fn passed(response: &web_sys::Response, reply_max: u64) -> Passed {
-    let headers = response.headers();
-    let too_large = content_length(&headers).is_some_and(|length| length > reply_max);
-    let keeps = if too_large || is_event_stream(&headers) { Keeps::Status } else { Keeps::Reply };
-    Passed { facts: facts(response), keeps }
-}
-
-fn is_event_stream(headers: &Headers) -> bool {
-    let of_type = headers.get("content-type").ok().flatten().map(|value| media_type(&value));
-    of_type.as_deref() == Some("text/event-stream")
+    let headers = Lines::of(&response.headers());
+    let too_large = headers.content_length().is_some_and(|length| length > reply_max);
+    let keeps = if too_large || headers.is_event_stream() { Keeps::Status } else { Keeps::Reply };
+    Passed { facts: facts(response.status(), &headers), keeps }
 }
 
 /// What `fetch` is asked to send. A redirect is a reply to keep: following it would send a body twice.
@@ -117,77 +145,79 @@ fn base(origin: &Origin, asked: &Address) -> String {
     }
 }
 
+/// A request to the origin.
+pub(super) struct Sending<'a> {
+    pub(super) address: &'a str,
+    pub(super) method: &'a str,
+    pub(super) headers: Headers,
+    pub(super) body: JsValue,
+}
+
 /// Sends a request on, and reads the answer. `binding` is the service binding ORIGIN, if that is where
 /// it goes; `free` is called once the origin has answered.
 pub(super) async fn forward(
-    address: &str,
-    init: JsValue,
+    sending: Sending<'_>,
     binding: Option<&js::Fetcher>,
     route: &Rc<Route>,
     free: impl FnOnce(),
 ) -> Result<Answer, Failure> {
-    let sent = send(address, &init, binding).map_err(|_| Failure::NeverSent)?;
-    drop(init);
-    let response = JsFuture::from(sent).await;
+    let Sending { address, method, headers, body } = sending;
+    let easy = SMALL.min(u32::try_from(route.reply_max).unwrap_or(SMALL));
+    let sent = js::forward(binding, address, method, &headers, &body, easy);
+    let has_body = !body.is_null();
+    drop(body);
+    let answered = wait(&sent).await;
+    drop(sent);
     free();
-    read(response.map_err(|_| Failure::Unknown)?.unchecked_into(), route).await
-}
-
-/// A throw in here means that the runtime was never asked to send anything.
-fn send(
-    address: &str,
-    init: &JsValue,
-    binding: Option<&js::Fetcher>,
-) -> Result<js_sys::Promise, JsValue> {
-    let request = js::NewRequest::new(&JsValue::from_str(address), init)?;
-    // `encodeResponseBody` counts in the init of `fetch` only (lost when a Request is wrapped again):
-    // with it gzip and br bodies are handed over as they came.
-    let as_it_comes = js::object(&[("encodeResponseBody", JsValue::from_str("manual"))]);
-    match binding {
-        Some(binding) => binding.fetch(&request, &as_it_comes),
-        None => js::fetch(&request, &as_it_comes),
-    }
-}
-
-async fn read(response: web_sys::Response, route: &Rc<Route>) -> Result<Answer, Failure> {
-    let status = response.status();
-    if has_no_body(status) || !is_sendable(status) {
-        return Ok(Answer { response, body: Body::None, route: route.clone() });
-    }
-    let headers = response.headers();
-    if is_event_stream(&headers) {
-        return Ok(Answer { response, body: Body::Streaming(Vec::new()), route: route.clone() });
-    }
-    let Some(stream) = response.body() else {
-        return Ok(Answer { response, body: Body::None, route: route.clone() });
+    let Ok(answered) = answered else {
+        let sendable = js::is_sendable(address, method, &headers, has_body);
+        return Err(if sendable { Failure::Unknown } else { Failure::NeverSent });
     };
-    let length = content_length(&headers);
+    let answered: Array = answered.unchecked_into();
+    let response: web_sys::Response = answered.get(0).unchecked_into();
+    let headers = Lines(answered.get(1).as_string().unwrap_or_default());
+    let status = response.status();
+    let body = read(&response, status, &headers, answered.get(2), route).await?;
+    Ok(Answer { response, status, headers, body, route: route.clone() })
+}
+
+/// The body; `easy` is all of it where it was easy to read.
+async fn read(
+    response: &web_sys::Response,
+    status: u16,
+    headers: &Lines,
+    easy: JsValue,
+    route: &Rc<Route>,
+) -> Result<Body, Failure> {
     let of = Of::Reply { lasts: route.terms().lease };
-    let body = match body::read(stream.into(), length, route.reply_max, of).await {
+    if let Ok(bytes) = easy.dyn_into::<Uint8Array>() {
+        return Ok(Body::Whole(bytes.clone(), Room::of(bytes, of)));
+    }
+    if has_no_body(status) || !is_sendable(status) {
+        return Ok(Body::None);
+    }
+    if headers.is_event_stream() {
+        return Ok(Body::Streaming(Vec::new()));
+    }
+    let read = match headers.content_length() {
+        Some(length) if length <= route.reply_max => {
+            match body::read_known(response, length, of).await {
+                Some(read) => read,
+                None => return Ok(Body::Streaming(Vec::new())),
+            }
+        }
+        length => {
+            let Some(stream) = response.body() else { return Ok(Body::None) };
+            body::read(stream.into(), length, route.reply_max, of).await
+        }
+    };
+    match read {
         Read::Whole(room) => {
             room.keep_for(route.terms().lease);
-            Body::Whole(room.bytes().ok_or(Failure::Unknown)?, room)
+            Ok(Body::Whole(room.bytes().ok_or(Failure::Unknown)?, room))
         }
-        Read::TooLarge(chunks) | Read::NoRoom(chunks) => Body::Streaming(chunks),
+        Read::TooLarge(chunks) | Read::NoRoom(chunks) => Ok(Body::Streaming(chunks)),
         // Truncated or reset: the runtime raises it when the body is read to its end.
-        Read::Broken(_) => return Err(Failure::Unknown),
-    };
-    Ok(Answer { response, body, route: route.clone() })
-}
-
-/// Content-Length in bytes, where it is there and a number.
-pub(super) fn content_length(headers: &Headers) -> Option<u64> {
-    headers.get("content-length").ok().flatten()?.trim().parse().ok()
-}
-
-/// All headers, names in lower case. Repeated lines come joined by a comma, Set-Cookie apart.
-fn entries(headers: &Headers) -> Vec<(String, String)> {
-    let Ok(Some(entries)) = js_sys::try_iter(headers) else { return Vec::new() };
-    entries
-        .flatten()
-        .filter_map(|entry| {
-            let pair: Array = entry.unchecked_into();
-            Some((pair.get(0).as_string()?, pair.get(1).as_string()?))
-        })
-        .collect()
+        Read::Broken(_) => Err(Failure::Unknown),
+    }
 }

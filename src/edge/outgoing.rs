@@ -3,21 +3,18 @@
 //! Those who waited for a reply share the one that was settled; everybody else's is read from its rows,
 //! 1 MiB after the other. Both take room of the Ledger's [`Places`] until the last byte has left.
 
-use std::pin::pin;
 use std::rc::Rc;
-use std::time::Duration;
 
 use futures_util::future::{Either, select};
 use js_sys::Uint8Array;
 use wasm_bindgen::{JsCast as _, JsValue};
-use wasm_bindgen_futures::JsFuture;
-use worker::Delay;
 
-use super::alone::aside;
-use super::exchange::{STREAMED, now};
+use super::STREAMED;
+use super::exchange::now;
 use super::js;
 use super::places::{Place, Places};
 use super::store::{Pieces, Store};
+use super::task::{Request, Wait, aside, pause, wait};
 use crate::record::{Completed, Millis};
 
 /// A reply in memory.
@@ -49,6 +46,7 @@ impl Large {
 
 /// A response that begins with the head and goes on with the body while it is read.
 pub(super) fn stream(
+    request: Request,
     head: &[u8],
     body: Large,
     store: Rc<Store>,
@@ -59,12 +57,12 @@ pub(super) fn stream(
     let init = js::object(&[("status", JsValue::from(STREAMED))]);
     let response = js::NewResponse::new(&pipe.readable(), &init)?.unchecked_into();
     let writer = pipe.writable().get_writer()?;
-    aside(async move {
+    aside(request, async move {
         let to = To { writer, places, started: now() };
         if let Err(why) = to.all(&head, &body, &store).await {
             // The reader sees that it was cut. One who has left needs to see nothing.
             if let Ok(aborted) = to.writer.abort(&why) {
-                let _ = JsFuture::from(aborted).await;
+                let _ = wait(&aborted).await;
             }
         }
     });
@@ -88,7 +86,7 @@ impl To {
                 }
             }
         }
-        self.step(JsFuture::from(self.writer.close()?)).await
+        self.step(wait(&self.writer.close()?)).await
     }
 
     /// In small steps, to see whether the other side goes on reading.
@@ -96,15 +94,15 @@ impl To {
         let length = bytes.byte_length();
         for at in (0..length).step_by(STEP as usize) {
             let step = bytes.subarray(at, length.min(at + STEP));
-            self.step(JsFuture::from(self.writer.write(&step)?)).await?;
+            self.step(wait(&self.writer.write(&step)?)).await?;
         }
         Ok(())
     }
 
-    async fn step(&self, mut written: JsFuture) -> Result<(), JsValue> {
+    async fn step(&self, mut written: Wait) -> Result<(), JsValue> {
         let began = now();
         loop {
-            match select(&mut written, pin!(Delay::from(LOOK_EVERY))).await {
+            match select(&mut written, pause(LOOK_EVERY)).await {
                 Either::Left((done, _)) => return done.map(|_| ()),
                 Either::Right(_) => {
                     let slow =
@@ -119,7 +117,7 @@ impl To {
 }
 
 const STEP: u32 = 64 * 1024;
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+const LOOK_EVERY: Millis = Millis(500);
 /// One who reads nothing for so long loses its place if others wait for it: sooner than their patience of
 /// 3 s is over, or those who do not read would keep those who do from ever reading.
 const IDLE_MAX: Millis = Millis(1_500);

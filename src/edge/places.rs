@@ -3,14 +3,12 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::pin::pin;
 use std::rc::Rc;
-use std::time::Duration;
 
 use futures_channel::oneshot::{self, Sender};
 use futures_util::future::{Either, select};
-use worker::Delay;
 
+use super::task::pause;
 use crate::record::Millis;
 
 /// Room for so many bytes.
@@ -50,9 +48,9 @@ impl Places {
         }
         let (sender, place) = oneshot::channel();
         self.queue.borrow_mut().push_back((bytes.min(self.limit), sender));
-        match select(place, pin!(Delay::from(Duration::from_millis(patience.0)))).await {
+        match select(place, pause(patience)).await {
             Either::Left((place, _)) => place.ok(),
-            Either::Right(((), gone)) => {
+            Either::Right((_, gone)) => {
                 drop(gone);
                 self.queue.borrow_mut().retain(|(_, waiter)| !waiter.is_canceled());
                 // It may have stood before others who fit.

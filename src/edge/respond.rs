@@ -2,15 +2,14 @@
 
 use js_sys::Uint8Array;
 use wasm_bindgen::{JsCast as _, JsValue};
-use wasm_bindgen_futures::JsFuture;
 use web_sys::Headers;
-use worker::Context;
 
-use super::alone::afterwards;
+use super::SMALL;
 use super::body::Room;
-use super::exchange::{Payload, SMALL};
+use super::exchange::Payload;
 use super::js;
 use super::origin::{self, Body};
+use super::task::{Execution, wait};
 use crate::admission::Head;
 use crate::answer::{self, Marks, Status, cors_marks};
 use crate::ask::Replay;
@@ -45,58 +44,61 @@ impl Client {
         heard: origin::Answer,
         status: Status,
         expires: Option<Millis>,
-        context: &Context,
+        execution: &Execution,
     ) -> Result<Response, JsValue> {
-        let from = &heard.response;
-        let headers = Headers::new_with_headers(&from.headers())?;
-        for name in names(&headers).iter().filter(|name| is_ours(name)) {
-            headers.delete(name)?;
+        let mut changes = Changes::default();
+        for (name, _) in heard.headers.iter().filter(|(name, _)| is_ours(name)) {
+            changes.delete(name);
         }
+        changes.set(&answer::marks(status, expires, &self.correlation_id));
+        let from = &heard.response;
         let body = match heard.body {
             Body::None => JsValue::NULL,
             Body::Whole(bytes, room) if bytes.byte_length() > SMALL => {
                 room.keep_until_read();
                 let pipe = js::FixedLengthStream::new(bytes.byte_length().into())?.into();
-                through(pipe, vec![bytes], None, Some(room), context)
+                through(pipe, vec![bytes], None, Some(room), execution)?
             }
             Body::Whole(bytes, _) => bytes.into(),
-            Body::Streaming(chunks) => stream(from.body(), chunks, context)?,
+            Body::Streaming(chunks) => stream(from.body(), chunks, execution)?,
         };
-        let marks = answer::marks(status, expires, &self.correlation_id);
-        response(from.status(), &headers, &body, &marks)
+        changes.respond(heard.status, Some(&from.headers()), &body)
     }
 
     /// The stored reply.
     pub(super) fn stored(
         &self,
         replay: &Replay<Payload>,
-        context: &Context,
+        execution: &Execution,
     ) -> Result<Response, JsValue> {
-        let headers = Headers::new()?;
+        let mut changes = Changes::default();
         for (name, value) in &replay.reply.headers {
             // A grant to one browser origin is not one to another.
             let granted = self.cors.is_empty() && allows_origin(value, self.origin.as_deref());
             if name != "access-control-allow-origin" || granted {
-                headers.append(name, value)?;
+                changes.append(name, value);
             }
         }
         let status = replay.reply.status;
-        let mut marks =
-            answer::marks(replay.how.into(), Some(replay.expires), &self.correlation_id);
+        self.for_browsers(&mut changes);
+        changes.set(&answer::marks(
+            replay.how.into(),
+            Some(replay.expires),
+            &self.correlation_id,
+        ));
         if status >= 500 {
             // Payment clients would go on retrying a 500 that never changes.
-            marks.push(("stripe-should-retry", "false".to_owned()));
+            changes.set(&vec![("stripe-should-retry", "false".to_owned())]);
         }
         let body = match &replay.body {
             _ if has_no_body(status) => JsValue::NULL,
             Payload::Whole(bytes) => bytes.into(),
             Payload::Streaming(rest) => {
                 let pipe = js::FixedLengthStream::new(replay.reply.body.bytes())?.into();
-                through(pipe, Vec::new(), Some(rest.clone()), None, context)
+                through(pipe, Vec::new(), Some(rest.clone()), None, execution)?
             }
         };
-        self.for_browsers(&headers)?;
-        response(status, &headers, &body, &marks)
+        changes.respond(status, None, &body)
     }
 
     /// A refusal.
@@ -105,19 +107,21 @@ impl Client {
         problem: &Problem,
         status: Option<Status>,
     ) -> Result<Response, JsValue> {
-        let headers = Headers::new()?;
-        self.for_browsers(&headers)?;
-        let marks = answer::problem_marks(problem, status, &self.correlation_id);
+        let mut changes = Changes::default();
+        self.for_browsers(&mut changes);
+        changes.set(&answer::problem_marks(problem, status, &self.correlation_id));
         let body = JsValue::from_str(&problem.body(&self.correlation_id));
-        response(problem.status, &headers, &body, &marks)
+        changes.respond(problem.status, None, &body)
     }
 
-    fn for_browsers(&self, headers: &Headers) -> Result<(), JsValue> {
+    fn for_browsers(&self, changes: &mut Changes) {
         for (name, value) in &self.cors {
             // What the origin exposed stays exposed; whom it allowed has been left out.
-            headers.append(name, value)?;
+            changes.append(name, value);
         }
-        if self.cors.is_empty() { Ok(()) } else { headers.append("vary", "Origin") }
+        if !self.cors.is_empty() {
+            changes.append("vary", "Origin");
+        }
     }
 }
 
@@ -128,7 +132,7 @@ pub(super) fn plain_problem(status: u16, title: &str) -> Result<Response, JsValu
         ("content-type", "application/problem+json".to_owned()),
         ("cache-control", "no-store".to_owned()),
     ];
-    response(status, &Headers::new()?, &JsValue::from_str(&body), &marks)
+    response(status, &marks, &JsValue::from_str(&body))
 }
 
 /// A JSON document.
@@ -137,19 +141,19 @@ pub(super) fn json(document: &serde_json::Value) -> Result<Response, JsValue> {
         ("content-type", "application/json".to_owned()),
         ("cache-control", "public, max-age=300".to_owned()),
     ];
-    response(200, &Headers::new()?, &JsValue::from_str(&document.to_string()), &marks)
+    response(200, &marks, &JsValue::from_str(&document.to_string()))
 }
 
 /// A stream of which some has been read: that first, then the rest.
 pub(super) fn stream(
     rest: Option<web_sys::ReadableStream>,
     chunks: Vec<Uint8Array>,
-    context: &Context,
+    execution: &Execution,
 ) -> Result<JsValue, JsValue> {
     match rest {
         None => Ok(JsValue::NULL),
         Some(rest) if chunks.is_empty() => Ok(rest.into()),
-        rest => Ok(through(js::IdentityTransformStream::new()?, chunks, rest, None, context)),
+        rest => Ok(through(js::IdentityTransformStream::new()?, chunks, rest, None, execution)?),
     }
 }
 
@@ -160,17 +164,18 @@ fn through(
     first: Vec<Uint8Array>,
     rest: Option<web_sys::ReadableStream>,
     room: Option<Room>,
-    context: &Context,
-) -> JsValue {
+    execution: &Execution,
+) -> Result<JsValue, JsValue> {
     let readable = pipe.readable();
-    afterwards(context, async move {
+    let pumped = async move {
         // A break on either side reaches the other one as an aborted stream.
         if let Err(error) = pump(first, rest, &pipe.writable()).await {
-            worker::console_log!("a streamed body broke off: {}", js::text(&error));
+            js::log(&format!("a streamed body broke off: {}", js::text(&error)));
         }
         drop(room);
-    });
-    readable
+    };
+    execution.afterwards(pumped, |_| ())?;
+    Ok(readable)
 }
 
 /// Writes these bytes and then the rest of a stream, to its end.
@@ -182,7 +187,7 @@ async fn pump(
     if !first.is_empty() {
         let writer = to.get_writer()?;
         for chunk in first {
-            JsFuture::from(writer.write(&chunk)?).await?;
+            wait(&writer.write(&chunk)?).await?;
         }
         writer.release_lock()?;
     }
@@ -190,28 +195,68 @@ async fn pump(
         Some(rest) => rest.unchecked_ref::<js::Readable>().pipe_to(to)?,
         None => to.close()?,
     };
-    JsFuture::from(ended).await.map(|_| ())
+    wait(&ended).await.map(|_| ())
 }
 
-/// Builds a response whose body goes out as it is: whatever Content-Encoding says has been done.
-pub(super) fn response(
-    status: u16,
-    headers: &Headers,
-    body: &JsValue,
-    marks: &Marks,
-) -> Result<Response, JsValue> {
-    for (name, value) in marks {
-        headers.set(name, value)?;
+/// A response of the filter's own.
+pub(super) fn response(status: u16, marks: &Marks, body: &JsValue) -> Result<Response, JsValue> {
+    let mut changes = Changes::default();
+    changes.set(marks);
+    changes.respond(status, None, body)
+}
+
+/// What is done to headers, in the form in which it crosses over to JavaScript.
+#[derive(Default)]
+pub(super) struct Changes {
+    lines: String,
+    /// A line end in a header would make two of it.
+    is_wrong: bool,
+}
+
+impl Changes {
+    /// One more line.
+    pub(super) fn append(&mut self, name: &str, value: &str) {
+        self.add("+", name, value);
     }
-    let init = js::object(&[
-        ("status", JsValue::from(status)),
-        ("headers", headers.into()),
-        ("encodeBody", JsValue::from_str("manual")),
-    ]);
-    Ok(js::NewResponse::new(body, &init)?.unchecked_into())
-}
 
-fn names(headers: &Headers) -> Vec<String> {
-    let Ok(Some(entries)) = js_sys::try_iter(&headers.keys()) else { return Vec::new() };
-    entries.flatten().filter_map(|name| name.as_string()).collect()
+    /// One line instead of what there is of that name.
+    pub(super) fn replace(&mut self, name: &str, value: &str) {
+        self.add("=", name, value);
+    }
+
+    /// No line of that name.
+    pub(super) fn delete(&mut self, name: &str) {
+        self.add("-", name, "");
+    }
+
+    fn set(&mut self, marks: &Marks) {
+        for (name, value) in marks {
+            self.replace(name, value);
+        }
+    }
+
+    fn add(&mut self, how: &str, name: &str, value: &str) {
+        self.is_wrong |= name.contains('\n') || value.contains('\n');
+        for part in [how, name, "\n", value, "\n"] {
+            self.lines.push_str(part);
+        }
+    }
+
+    /// A copy of headers with the changes.
+    pub(super) fn of(&self, headers: &Headers) -> Result<Headers, JsValue> {
+        js::changed(Some(headers), self.sound()?)
+    }
+
+    fn sound(&self) -> Result<&str, JsValue> {
+        if self.is_wrong { Err(JsValue::from_str("a header with a line end")) } else { Ok(&self.lines) }
+    }
+
+    fn respond(
+        &self,
+        status: u16,
+        headers: Option<&Headers>,
+        body: &JsValue,
+    ) -> Result<Response, JsValue> {
+        js::respond(status, headers, self.sound()?, body)
+    }
 }

@@ -14,10 +14,10 @@
 
 mod operator;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::panic::AssertUnwindSafe;
 
-use js_sys::{Array, ArrayBuffer, Uint8Array};
+use js_sys::{ArrayBuffer, JsString, Uint8Array};
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast as _, JsValue};
 
@@ -366,14 +366,31 @@ impl Store {
         self.storage.transaction_sync(&mut || (*work)()).map(|_| ())
     }
 
-    fn exec(&self, query: &str, values: &[JsValue]) -> Result<(), JsValue> {
-        self.sql.exec(query, &values.iter().collect::<Array>()).map(|_| ())
+    fn exec(&self, query: &'static str, values: &[JsValue]) -> Result<(), JsValue> {
+        with_text(query, |query| self.sql.exec(query, values)).map(|_| ())
     }
 
-    fn rows(&self, query: &str, values: &[JsValue]) -> Result<Vec<Row>, JsValue> {
-        let rows = self.sql.exec(query, &values.iter().collect::<Array>())?.to_array()?;
+    fn rows(&self, query: &'static str, values: &[JsValue]) -> Result<Vec<Row>, JsValue> {
+        let rows = with_text(query, |query| self.sql.exec(query, values))?.to_array()?;
         Ok(rows.iter().map(JsValue::unchecked_into).collect())
     }
+}
+
+/// A query as a text of JavaScript's, made once: the runtime finds its compiled statement by it.
+fn with_text<T>(query: &'static str, work: impl FnOnce(&JsString) -> T) -> T {
+    thread_local! {
+        static TEXTS: RefCell<Vec<(&'static str, JsString)>> = const { RefCell::new(Vec::new()) };
+    }
+    let text = TEXTS.with_borrow_mut(|texts| {
+        // Each is one constant: it is known by where it lies.
+        if let Some((_, text)) = texts.iter().find(|(known, _)| std::ptr::eq(*known, query)) {
+            return text.clone();
+        }
+        let text = JsString::from(query);
+        texts.push((query, text.clone()));
+        text
+    });
+    work(&text)
 }
 
 impl Stored {

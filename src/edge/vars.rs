@@ -6,7 +6,6 @@ use std::rc::Rc;
 
 use js_sys::JSON;
 use serde_json::Value;
-use wasm_bindgen::JsValue;
 
 use super::js;
 use crate::operator::door::Door;
@@ -18,14 +17,14 @@ thread_local! {
 }
 
 /// The policy of this deployment.
-pub(super) fn policy(env: &JsValue) -> Result<Rc<Policy>, Rc<Vec<Misconfigured>>> {
+pub(super) fn policy(env: &js::Env) -> Result<Rc<Policy>, Rc<Vec<Misconfigured>>> {
     POLICY.with(|cell| {
         cell.get_or_init(|| Policy::parse(&read(env)).map(Rc::new).map_err(Rc::new)).clone()
     })
 }
 
 /// What lets operators in; none where there is no `ADMIN_TOKEN`.
-pub(super) fn door(env: &JsValue) -> Option<Rc<Door>> {
+pub(super) fn door(env: &js::Env) -> Option<Rc<Door>> {
     DOOR.with(|cell| {
         let open = || js::get(env, "ADMIN_TOKEN").as_string().as_deref().and_then(Door::new);
         cell.get_or_init(|| open().map(Rc::new)).clone()
@@ -33,7 +32,7 @@ pub(super) fn door(env: &JsValue) -> Option<Rc<Door>> {
 }
 
 /// What is bound as ORIGIN.
-pub(super) fn origin(env: &JsValue) -> OriginVar {
+pub(super) fn origin(env: &js::Env) -> OriginVar {
     let bound = js::get(env, "ORIGIN");
     if let Some(text) = bound.as_string() {
         return OriginVar::Text(text);
@@ -47,7 +46,7 @@ pub(super) fn origin(env: &JsValue) -> OriginVar {
     OriginVar::Text(String::new())
 }
 
-fn read(env: &JsValue) -> Vars {
+fn read(env: &js::Env) -> Vars {
     let (named, others): (Vec<String>, Vec<String>) =
         js::keys(env).into_iter().partition(|name| name.starts_with("ROUTES"));
     let mut routes: Vec<(String, Value)> =
@@ -65,7 +64,7 @@ fn read(env: &JsValue) -> Vars {
 }
 
 /// A var as JSON; what JSON cannot say becomes a text that no knob takes.
-fn value(env: &JsValue, name: &str) -> Option<Value> {
+fn value(env: &js::Env, name: &str) -> Option<Value> {
     let value = js::get(env, name);
     if value.is_undefined() || value.is_null() {
         return None;

@@ -5,17 +5,18 @@ use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 
 use futures_channel::oneshot;
-use js_sys::Uint8Array;
+use js_sys::{Promise, Uint8Array};
+use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast as _, JsValue};
-use wasm_bindgen_futures::JsFuture;
-use worker::{Context, Env, event};
 
-use super::alone::{BrokeOff, afterwards, alone};
+use super::SMALL;
 use super::body::{self, Of, Read, Room};
 use super::exchange::{Exchange, lapsed};
 use super::journal::{self, Course};
 use super::operator::Operator;
+use super::origin::Lines;
 use super::respond::{self, Client, Response, plain_problem};
+use super::task::{BrokeOff, Execution, Request, spawn, wait};
 use super::{faults, js, origin, vars};
 use crate::admission::{self, Admission, Guarded, Head, admit, consider};
 use crate::answer::{Answer, Status};
@@ -32,25 +33,45 @@ use crate::routes::is_safe;
 use crate::shadow::{Passed, watch};
 use crate::target::Address;
 
-#[event(fetch)]
-async fn fetch(request: web_sys::Request, env: Env, context: Context) -> worker::Result<Response> {
-    let course = Rc::new(Course::new());
-    let asked = Asked { env: env.into(), context, request, client: OnceCell::new(), course };
-    match alone(asked.serve()).await {
-        Ok(Ok(response)) => Ok(response),
-        Ok(Err(error)) => {
-            worker::console_error!("{}: {}", asked.request.method(), js::text(&error));
-            Ok(plain_problem(502, "Bad Gateway")?)
+/// The fetch event: the answer goes to [`js::answer`] under the id.
+#[wasm_bindgen]
+#[expect(unreachable_pub, reason = "JavaScript calls it")]
+pub fn serve(id: u32, request: web_sys::Request, env: js::Env, context: js::Context) {
+    let execution = Execution { request: Request(id), context };
+    let asked = Rc::new(Asked::new(request, env, execution));
+    let serving = asked.clone();
+    spawn(Request(id), async move { serving.serve().await }, move |served| {
+        let answer = match served {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(error)) => {
+                js::error(&format!("{}: {}", asked.method, js::text(&error)));
+                plain_problem(502, "Bad Gateway").map(Into::into)
+            }
+            Err(BrokeOff) => asked.broke_off().map(Into::into),
+        };
+        match answer {
+            Ok(response) => js::answer(id, &response),
+            Err(error) => js::refuse(id, &error),
         }
-        Err(BrokeOff) => Ok(asked.broke_off()?),
-    }
+    });
+}
+
+/// Says of a request that was handed on that its origin could not be reached.
+#[wasm_bindgen]
+#[expect(unreachable_pub, reason = "JavaScript calls it")]
+pub fn unreachable(error: &JsValue) -> Result<Response, JsValue> {
+    js::error(&format!("unguarded: {}", js::text(error)));
+    plain_problem(502, "Bad Gateway")
 }
 
 /// A request with its surroundings.
 struct Asked {
     request: web_sys::Request,
-    env: JsValue,
-    context: Context,
+    method: String,
+    /// Its headers, once one of them is looked for.
+    headers: OnceCell<Lines>,
+    env: js::Env,
+    execution: Execution,
     /// Whom to answer, once it is known to be guarded.
     client: OnceCell<Client>,
     /// How far a guarded one has come, and how long that took.
@@ -68,25 +89,41 @@ enum Body {
 }
 
 impl Asked {
-    async fn serve(&self) -> Result<Response, JsValue> {
+    fn new(request: web_sys::Request, env: js::Env, execution: Execution) -> Self {
+        Self {
+            method: request.method(),
+            request,
+            headers: OnceCell::new(),
+            env,
+            execution,
+            client: OnceCell::new(),
+            course: Rc::new(Course::new()),
+        }
+    }
+
+    /// The response, or the promise of one.
+    async fn serve(&self) -> Result<JsValue, JsValue> {
         faults::arm(&self.request);
         faults::here("start");
-        let method = self.request.method();
-        let headers = self.request.headers();
-        let header = |name: &str| headers.get(name).ok().flatten();
-        let Some(address) = Address::parse(&self.request.url()) else {
-            return plain_problem(400, "Bad Request");
+        let header = |name: &str| self.headers().get(name).map(str::to_owned);
+        let url = self.request.url();
+        let Some(address) = Address::parse(&url) else {
+            return plain_problem(400, "Bad Request").map(Into::into);
         };
-        let head = Head { method: &method, address: &address, header: &header };
+        let head = Head { method: &self.method, address: &address, header: &header };
         if admission::is_own(&address.target.path)
             && let Some(door) = vars::door(&self.env)
         {
-            return self.operate(&door, &head).await;
+            return self.operate(&door, &head).await.map(Into::into);
         }
         match vars::policy(&self.env) {
-            Ok(policy) => self.admit(&policy, &head).await,
-            Err(wrongs) => self.misconfigured(&wrongs, &head).await,
+            Ok(policy) => self.admit(&policy, &head, &url).await,
+            Err(wrongs) => self.misconfigured(&wrongs, &head, &url),
         }
+    }
+
+    fn headers(&self) -> &Lines {
+        self.headers.get_or_init(|| Lines::of(&self.request.headers()))
     }
 
     async fn operate(&self, door: &Door, head: &Head<'_>) -> Result<Response, JsValue> {
@@ -95,19 +132,24 @@ impl Asked {
         Operator { door, env, request, head, policy, nonce }.serve().await
     }
 
-    async fn admit(&self, policy: &Rc<Policy>, head: &Head<'_>) -> Result<Response, JsValue> {
+    async fn admit(
+        &self,
+        policy: &Rc<Policy>,
+        head: &Head<'_>,
+        url: &str,
+    ) -> Result<JsValue, JsValue> {
         let (admission, body) = match admit(policy, head) {
             Admission::Read(route) => self.read(route, head).await,
             admission => (admission, Body::Untouched),
         };
-        match admission {
-            Admission::Pass => self.pass(&policy.origin, head, body).await,
+        let answered = match admission {
+            Admission::Pass => return self.hand_on(&policy.origin, head, url, body),
             Admission::Hidden => plain_problem(404, "Not Found"),
             Admission::Publish => respond::json(&published(policy)),
             Admission::Refuse(problem, route) if route.mode == Mode::Shadow => {
                 let id = admission::correlation_id(head, lease()?);
                 log_shadow(&route, problem.code.as_str(), &id);
-                self.pass(&policy.origin, head, body).await
+                return self.hand_on(&policy.origin, head, url, body);
             }
             Admission::Refuse(problem, route) => {
                 let id = admission::correlation_id(head, lease()?);
@@ -115,12 +157,13 @@ impl Asked {
                 Client::new(id, Some(&route), head).problem(&problem, None)
             }
             Admission::Guard(guarded) if guarded.route.mode == Mode::Shadow => {
-                self.shadow(policy, guarded, head, body).await
+                return self.shadow(policy, guarded, head, url, body).await;
             }
             Admission::Guard(guarded) => self.guard(policy, guarded, head, body).await,
             // The body has been read; asking for it again would be a loop.
             Admission::Read(_) => Err(JsValue::from_str("a body was asked for twice")),
-        }
+        };
+        answered.map(Into::into)
     }
 
     /// Reads the body to find the key in it.
@@ -135,8 +178,25 @@ impl Asked {
         }
     }
 
+    /// Hands a request on as it is, and answers with whatever comes.
+    fn hand_on(
+        &self,
+        to: &Origin,
+        head: &Head<'_>,
+        url: &str,
+        body: Body,
+    ) -> Result<JsValue, JsValue> {
+        Ok(js::or_unreachable(&self.pass(to, head, url, body)?).into())
+    }
+
     /// Hands a request on as it is: body and answer stream, upgrades included.
-    async fn pass(&self, to: &Origin, head: &Head<'_>, body: Body) -> Result<Response, JsValue> {
+    fn pass(
+        &self,
+        to: &Origin,
+        head: &Head<'_>,
+        url: &str,
+        body: Body,
+    ) -> Result<Promise, JsValue> {
         let request = &self.request;
         let base = match to {
             Origin::Url { base } => base.clone(),
@@ -145,45 +205,46 @@ impl Asked {
             }
         };
         // The path goes on as it came: an unguarded request is not even normalised.
-        let address = JsValue::from_str(&format!("{base}{}", raw_target(&request.url())));
+        let address = format!("{base}{}", raw_target(url));
         let binding = matches!(to, Origin::Binding).then(|| self.binding());
-        let send = |input: &JsValue, init: &JsValue| match &binding {
-            Some(binding) => binding.fetch(input, init),
-            None => js::fetch(input, init),
-        };
         let carrying = |body: JsValue| origin::init(head.method, &request.headers(), body);
-        let sent = match body {
-            Body::Untouched if matches!(to, Origin::Url { .. }) => send(&address, request),
-            Body::Untouched => send(request, &JsValue::UNDEFINED),
-            Body::Whole(None) => send(&address, &carrying(JsValue::NULL)),
+        let (address, init) = match body {
+            Body::Untouched if matches!(to, Origin::Url { .. }) => (Some(address), request.into()),
+            Body::Untouched => (None, request.into()),
+            Body::Whole(None) => (Some(address), carrying(JsValue::NULL)),
             Body::Whole(Some(room)) => {
-                send(&address, &carrying(room.bytes().ok_or_else(lapsed)?.into()))
+                (Some(address), carrying(room.bytes().ok_or_else(lapsed)?.into()))
             }
             Body::Begun(chunks) => {
-                send(&address, &carrying(respond::stream(request.body(), chunks, &self.context)?))
+                let body = respond::stream(request.body(), chunks, &self.execution)?;
+                (Some(address), carrying(body))
             }
         };
-        Ok(JsFuture::from(sent?).await?.unchecked_into())
+        js::pass(binding.as_ref(), address.as_deref(), &init)
     }
 
-    async fn misconfigured(
+    fn misconfigured(
         &self,
         wrongs: &[Misconfigured],
         head: &Head<'_>,
-    ) -> Result<Response, JsValue> {
+        url: &str,
+    ) -> Result<JsValue, JsValue> {
         for wrong in wrongs {
-            worker::console_error!("misconfigured: {}: {}", wrong.knob, wrong.why);
+            js::error(&format!("misconfigured: {}: {}", wrong.knob, wrong.why));
         }
         if admission::is_own(&head.address.target.path) {
-            return plain_problem(404, "Not Found");
+            return plain_problem(404, "Not Found").map(Into::into);
         }
         match Origin::parse(&vars::origin(&self.env)) {
-            Ok(origin) if is_safe(head.method) => self.pass(&origin, head, Body::Untouched).await,
+            Ok(origin) if is_safe(head.method) => {
+                self.hand_on(&origin, head, url, Body::Untouched)
+            }
             Ok(_) | Err(_) => {
                 let detail = "The filter's configuration does not parse, so nothing was forwarded. Its operator finds the reason in the log.";
                 let id = admission::correlation_id(head, lease()?);
                 Client::new(id, None, head)
                     .problem(&Problem::new(Code::Misconfigured, detail), None)
+                    .map(Into::into)
             }
         }
     }
@@ -212,22 +273,28 @@ impl Asked {
         let guarded = Rc::new(guarded);
         let (exchange, order) = self.exchange(policy, guarded.clone(), head, &digest, body)?;
         let (sender, answer) = oneshot::channel();
-        // Registered before anything is claimed: after a disconnect it would be too late, and only what
-        // is registered lives on, for at most 30 s (developers.cloudflare.com, workers/runtime-apis/context).
-        self.context.wait_until(async move {
-            let key = order.key;
-            let story = filter(&exchange, order, |said| {
+        let (exchange, key) = (Rc::new(exchange), order.key);
+        let (telling, execution) = (exchange.clone(), self.execution.clone());
+        let story = async move {
+            filter(&*telling, order, |said| {
                 // Nobody to answer is no reason to stop.
                 let _ = sender.send(said);
-            });
-            if let Err(BrokeOff) = alone(story).await {
-                clear_up(&exchange, &key, exchange.course.reached.get()).await;
+            })
+            .await;
+        };
+        // Registered before anything is claimed: after a disconnect it would be too late.
+        self.execution.afterwards(story, move |told| {
+            if let Err(BrokeOff) = told {
+                let reached = exchange.course.reached.get();
+                let clearing = async move { clear_up(&*exchange, &key, reached).await };
+                // Nothing more can be done where the platform does not hold the context.
+                let _ = execution.afterwards(clearing, |_| ());
             }
-        });
+        })?;
         let answer = answer.await;
         let said = match &answer {
             Ok(Answer::Problem(problem, _)) => Said::of(problem),
-            Ok(Answer::Heard(heard, status, _)) => Said::heard(heard.response.status(), *status),
+            Ok(Answer::Heard(heard, status, _)) => Said::heard(heard.status, *status),
             Ok(Answer::Stored(replay)) => {
                 let outcome = Status::from(replay.how).as_str();
                 Said { outcome, status: replay.reply.status, why: None }
@@ -240,9 +307,9 @@ impl Asked {
             Ok(Answer::Problem(problem, status)) => client.problem(&problem, status),
             Ok(Answer::Heard(heard, status, expires)) => {
                 faults::here("heard");
-                client.heard(heard, status, expires, &self.context)
+                client.heard(heard, status, expires, &self.execution)
             }
-            Ok(Answer::Stored(replay)) => client.stored(&replay, &self.context),
+            Ok(Answer::Stored(replay)) => client.stored(&replay, &self.execution),
             Err(oneshot::Canceled) => self.broke_off(),
         }
     }
@@ -289,28 +356,31 @@ impl Asked {
         policy: &Rc<Policy>,
         guarded: Guarded,
         head: &Head<'_>,
+        url: &str,
         body: Body,
-    ) -> Result<Response, JsValue> {
+    ) -> Result<JsValue, JsValue> {
         let body = match self.whole(body, &guarded.route).await {
             Ok(body) => body,
             Err((problem, chunks)) => {
                 log_shadow(&guarded.route, problem.code.as_str(), &guarded.correlation_id);
-                return self.pass(&policy.origin, head, Body::Begun(chunks)).await;
+                return self.hand_on(&policy.origin, head, url, Body::Begun(chunks));
             }
         };
         let digest = digest(body.as_ref(), &guarded.route).await?;
         let (exchange, order) = self.exchange(policy, Rc::new(guarded), head, &digest, None)?;
         let reply_max = order.route.reply_max;
         let (tell, told) = oneshot::channel::<Passed>();
-        afterwards(&self.context, async move {
+        let watching = async move {
             let passed = async { told.await.map_err(|oneshot::Canceled| Failure::Unknown) };
             let id = &order.claim.about.correlation_id;
             watch(&exchange, &order, passed, |would| log_shadow(&order.route, would, id)).await;
-        });
-        let response = self.pass(&policy.origin, head, Body::Whole(body)).await?;
+        };
+        self.execution.afterwards(watching, |_| ())?;
+        let passed = self.pass(&policy.origin, head, url, Body::Whole(body))?;
+        let response: Response = wait(&passed).await?.unchecked_into();
         // Whoever watches may have given up; the answer passes all the same.
         let _ = tell.send(origin::passed(&response, reply_max));
-        Ok(response)
+        Ok(response.into())
     }
 
     fn exchange(
@@ -324,7 +394,7 @@ impl Asked {
         let claim = guarded.claim(head, digest, lease()?);
         let order = Order { key: guarded.id, claim, route: guarded.route.clone() };
         let exchange = Exchange {
-            ledger: js::get(&self.env, "LEDGER").unchecked_into(),
+            ledger: self.env.ledger(),
             binding: matches!(policy.origin, Origin::Binding).then(|| self.binding()),
             address: origin::address(&policy.origin, head.address),
             guarded,
@@ -351,10 +421,21 @@ impl Asked {
 
     /// The request's body in memory; none where it has none. With a refusal comes what was read.
     async fn buffer(&self, route: &Route) -> Result<Option<Room>, (Problem, Vec<Uint8Array>)> {
-        let Some(stream) = self.request.body() else { return Ok(None) };
-        let length = origin::content_length(&self.request.headers());
+        let length = self.headers().content_length();
         let of = if route.mode == Mode::Shadow { Of::Shadow } else { Of::Request };
-        match body::read(stream.into(), length, route.request_max, of).await {
+        // A small one takes no more room than it says, however slowly it comes.
+        let easy = length.filter(|bytes| (1..=SMALL.into()).contains(bytes));
+        let read = match easy.filter(|bytes| *bytes <= route.request_max) {
+            Some(length) => match body::read_known(&self.request, length, of).await {
+                Some(read) => read,
+                None => Read::NoRoom(Vec::new()),
+            },
+            None => {
+                let Some(stream) = self.request.body() else { return Ok(None) };
+                body::read(stream.into(), length, route.request_max, of).await
+            }
+        };
+        match read {
             Read::Whole(room) => Ok(Some(room)),
             Read::TooLarge(chunks) => {
                 let detail = format!(
@@ -379,7 +460,7 @@ impl Asked {
     }
 
     fn binding(&self) -> js::Fetcher {
-        js::get(&self.env, "ORIGIN").unchecked_into()
+        self.env.origin().unchecked_into()
     }
 }
 
@@ -435,7 +516,7 @@ fn log_shadow(route: &Route, would: &str, correlation_id: &str) {
         "would": would,
         "correlation_id": correlation_id,
     });
-    worker::console_log!("{line}");
+    js::log(&line.to_string());
 }
 
 /// A fresh token: 128 random bits.

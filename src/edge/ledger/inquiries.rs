@@ -1,23 +1,22 @@
 //! The Ledger's answers to operators, and its numbers.
 
 use std::cell::{Cell, RefCell};
-use std::time::Duration;
 
 use js_sys::Uint8Array;
 use wasm_bindgen::JsValue;
-use worker::Delay;
 
-use super::Ledger;
+use super::Shard;
 use crate::edge::exchange::now;
 use crate::edge::js;
 use crate::edge::store::Store;
+use crate::edge::task::pause;
 use crate::key::KeyId;
 use crate::operator::decide::{Decided, Decision, Ruling, decide};
 use crate::operator::inquiry::{Audited, Finding, Found, Inquiry, Page, Search};
 use crate::operator::tally::{Count, FLUSH_EVERY, Tally, hour};
 use crate::record::{Change, Lease, Millis, Record};
 
-impl Ledger {
+impl Shard {
     pub(super) async fn inquire(
         &self,
         key: KeyId,
@@ -61,12 +60,12 @@ impl Ledger {
                         }
                     }
                     Err(error) => {
-                        worker::console_error!("left out of a search: {}", js::text(&error));
+                        js::error(&format!("left out of a search: {}", js::text(&error)));
                     }
                 }
             }
             after = Some(batch.last);
-            Delay::from(Duration::ZERO).await;
+            pause(Millis(0)).await?;
         }
         Ok(Finding::Records(now, self.shown(store, page.into_items())))
     }
@@ -75,7 +74,7 @@ impl Ledger {
     /// which nobody has asked for and which could be 60 KB each.
     fn shown(&self, store: &Store, mut rows: Vec<Found>) -> Vec<Found> {
         let hours = self.counted.hours(store).unwrap_or_else(|error| {
-            worker::console_error!("the statistics cannot be read: {}", js::text(&error));
+            js::error(&format!("the statistics cannot be read: {}", js::text(&error)));
             Vec::new()
         });
         for found in &mut rows {
@@ -170,7 +169,7 @@ impl Counted {
         *tally = Tally::default();
         self.kept.set(Some(now()));
         if let Err(error) = kept {
-            worker::console_error!("the statistics could not be kept: {}", js::text(&error));
+            js::error(&format!("the statistics could not be kept: {}", js::text(&error)));
         }
     }
 

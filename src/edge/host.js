@@ -1,0 +1,219 @@
+// What Rust calls of the platform in one go, where its own calls would cross over many times, and how its tasks
+// are woken. Decides nothing.
+//
+// Whatever goes into Rust goes through `enter`: a panic or an exception that nobody announced ends the task that
+// was being polled, and nothing else.
+
+import * as rust from "./rust.js";
+
+/** Counts up when the program has to start anew; what belongs to an earlier one is not called back. */
+export let instance = 0;
+let last = 0;
+/** The requests that are under way: id → how many promises were given away for it, what settles them, its token. */
+const requests = new Map();
+
+/** The answer to a request: a promise that Rust settles by `answer` or `refuse` under the id that `begin` gets. */
+export function promised(begin) {
+  const request = ++last;
+  const promise = new Promise((resolve, reject) => requests.set(request, { open: 1, resolve, reject, held: undefined, token: undefined }));
+  try {
+    begin(request);
+  } catch (error) {
+    broke(error);
+  }
+  return promise;
+}
+
+export function answer(request, value) {
+  requests.get(request)?.resolve(value);
+  close(request);
+}
+
+export function refuse(request, error) {
+  requests.get(request)?.reject(error);
+  close(request);
+}
+
+/** Keeps a request's context alive until it is released as often. */
+export function hold(request, context) {
+  const record = recorded(request);
+  context.waitUntil(new Promise((resolve) => (record.held ??= []).push(resolve)));
+  record.open++;
+}
+
+export function release(request) {
+  requests.get(request)?.held?.pop()?.();
+  close(request);
+}
+
+function close(request) {
+  const record = requests.get(request);
+  if (record !== undefined && --record.open <= 0) requests.delete(request);
+}
+
+function enter(born, index, serial, kept, value) {
+  if (born !== instance) return;
+  try {
+    rust.settled(index, serial, kept, value);
+  } catch (error) {
+    broke(error);
+  }
+}
+
+/** Rust has thrown. What is its own goes on; after a trap its memory cannot be trusted, and it starts anew. */
+function broke(error) {
+  for (let tries = 0; tries < 3 && !(error instanceof WebAssembly.RuntimeError); tries++) {
+    try {
+      return rust.broke(error);
+    } catch (another) {
+      error = another;
+    }
+  }
+  console.error("the program starts anew:", error);
+  instance++;
+  rust.__wbg_reset_state();
+  const lost = [...requests.values()];
+  requests.clear();
+  for (const { reject } of lost) reject?.(new Error("the program has started anew"));
+}
+
+// A request's context may end before what it waits for has come: nothing is called back then, and its tasks would
+// stay for ever. So each callback holds a token of its request; when the last one is collected, so are the tasks.
+
+const gone = new FinalizationRegistry(({ born, request, token }) => {
+  if (born !== instance || requests.get(request)?.token !== token) return;
+  requests.delete(request);
+  try {
+    rust.forget(request);
+  } catch (error) {
+    broke(error);
+  }
+});
+
+function tokenOf(request) {
+  const record = recorded(request);
+  const known = record.token?.deref();
+  if (known !== undefined) return known;
+  const fresh = {};
+  record.token = new WeakRef(fresh);
+  gone.register(fresh, { born: instance, request, token: record.token });
+  return fresh;
+}
+
+function recorded(request) {
+  let record = requests.get(request);
+  if (record === undefined) requests.set(request, (record = { open: 0, held: undefined, token: undefined }));
+  return record;
+}
+
+/** Wakes the place `index` when a promise is settled. */
+export function wait(promise, index, serial, request) {
+  const born = instance;
+  const held = tokenOf(request);
+  promise.then(
+    (value) => enter(born, index, serial, true, value, held),
+    (error) => enter(born, index, serial, false, error, held),
+  );
+}
+
+/** Wakes the place `index` after so many milliseconds. */
+export function timer(ms, index, serial, request) {
+  const born = instance;
+  const held = tokenOf(request);
+  return setTimeout(() => enter(born, index, serial, true, undefined, held), ms);
+}
+
+/** Headers as lines: a name, its value, and so on. Repeated ones come joined by a comma, Set-Cookie apart. */
+export function lines(headers) {
+  let lines = "";
+  for (const [name, value] of headers) lines += `${name}\n${value}\n`;
+  return lines;
+}
+
+/** Calls a Ledger; resolves to its answer, or to the response whose body is a stream. The stub is made anew each time: after an exception it is broken
+    (developers.cloudflare.com, durable-objects/best-practices/error-handling). Its name is part of the stored data. */
+export async function ask(ledger, shard, hint, head, body) {
+  const message = framed(head, body);
+  const stub = ledger.getByName(`shard-${shard}`, hint === undefined ? undefined : { locationHint: hint });
+  // The Ledger is told the length of a large one first, and reads it when there is room. Bytes and not a stream: only
+  // those can the runtime send again by itself (developers.cloudflare.com, durable-objects/best-practices/automatic-retries).
+  const response = body?.byteLength > SMALL
+    ? await stub.fetch(`https://ledger/${body.byteLength}`, { method: "PUT", body: message })
+    : await stub.fetch("https://ledger/", { method: "POST", body: message });
+  return response.status === 206 ? response : new Uint8Array(await response.arrayBuffer());
+}
+
+/** Bodies up to this go in one piece with what is said of them, and take no room of the Ledger's: a thousand of them
+    at once, each a copy, are 16 MB. (`edge/mod.rs` has it too, and the SQL of `store`.) */
+const SMALL = 16 * 1024;
+
+/** A message: what the codec wrote, and a body that it never saw. */
+function framed(head, body) {
+  if (body === undefined) return head.slice();
+  const message = new Uint8Array(head.byteLength + body.byteLength);
+  message.set(head);
+  message.set(body, head.byteLength);
+  return message;
+}
+
+export const answered = (head, body) => new Response(framed(head, body));
+
+/** All bytes of a request or response. */
+export async function bytes(from) {
+  return new Uint8Array(await from.arrayBuffer());
+}
+
+/** Sends a request to the origin, following nothing: that would send a body twice. Resolves to the response, its
+    headers as lines, and its body where that is known to be at most `easy` bytes. */
+export async function forward(origin, address, method, headers, body, easy) {
+  const response = await (origin ?? globalThis).fetch(address, {
+    method,
+    headers,
+    body,
+    redirect: "manual",
+    // It counts here only (lost when a Request is wrapped again): with it gzip and br bodies come as they are.
+    encodeResponseBody: "manual",
+  });
+  const told = response.headers;
+  const length = told.get("content-length");
+  const isEasy =
+    length !== null && +length <= easy && !NO_BODY.has(response.status) && !/^\s*text\/event-stream\b/i.test(told.get("content-type") ?? "");
+  return [response, lines(told), isEasy ? await bytes(response) : undefined];
+}
+
+/** Hands a request on as it is; `init` is the request itself where nothing of it was touched. */
+export function pass(origin, address, init) {
+  return (origin ?? globalThis).fetch(address ?? init, address === undefined ? undefined : init);
+}
+
+export const orUnreachable = (promise) => promise.catch(rust.unreachable);
+
+const NO_BODY = new Set([101, 204, 205, 304]);
+
+/** Whether such a request could have been sent: building it throws where it could not. */
+export function isSendable(address, method, headers, hasBody) {
+  try {
+    return new Request(address, { method, headers, body: hasBody ? "" : null, redirect: "manual" }) !== null;
+  } catch {
+    return false;
+  }
+}
+
+/** Headers with some changes: lines of `+name` (one more), `=name` (instead) or `-name`, each with its value. */
+export function changed(headers, changes) {
+  const copy = new Headers(headers);
+  const each = changes.split("\n");
+  for (let at = 0; at + 1 < each.length; at += 2) {
+    const [change, value] = [each[at], each[at + 1]];
+    const name = change.slice(1);
+    if (change[0] === "=") copy.set(name, value);
+    else if (change[0] === "+") copy.append(name, value);
+    else copy.delete(name);
+  }
+  return copy;
+}
+
+/** A response whose body goes out as it is: whatever Content-Encoding says has been done. */
+export function respond(status, headers, changes, body) {
+  return new Response(body, { status, headers: changed(headers, changes), encodeBody: "manual" });
+}

@@ -1,0 +1,320 @@
+//! Runs the futures of requests, and keeps what goes wrong in one from the others.
+//!
+//! A task is polled in the very callback that wakes it, not in a microtask of its own (a third of the
+//! runtime's time for a request, measured). Every poll is called from JavaScript that catches whatever
+//! comes out (`host.js`): there a panic and an exception are the same, while Rust by itself catches
+//! panics only, and a task that an exception went through would never end.
+//!
+//! Tasks that are woken by one another belong to one request, or live in one Ledger: the platform allows
+//! I/O in the context of its own request only.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::panic::{PanicHookInfo, set_hook};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+
+use js_sys::Promise;
+use slab::Slab;
+use wasm_bindgen::JsValue;
+use wasm_bindgen::prelude::wasm_bindgen;
+
+use super::js;
+use crate::record::Millis;
+
+/// The work broke off in the middle. What it held has been dropped.
+pub(super) struct BrokeOff;
+
+/// The request that a task belongs to, as `host.js` counts them.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Request(pub(super) u32);
+
+/// A place among others, and who has it: a place is taken again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Place {
+    index: usize,
+    serial: u32,
+}
+
+struct Task {
+    serial: u32,
+    request: Request,
+    waker: Waker,
+    /// None while it is polled.
+    future: Option<Pin<Box<dyn Future<Output = ()>>>>,
+    /// What is left to do where it breaks off.
+    broken: Box<dyn FnOnce()>,
+}
+
+/// A promise or a span of time that is waited for.
+struct Awaited {
+    serial: u32,
+    waker: Waker,
+    settled: Option<Result<JsValue, JsValue>>,
+}
+
+thread_local! {
+    static TASKS: RefCell<Slab<Task>> = const { RefCell::new(Slab::new()) };
+    static READY: RefCell<VecDeque<Place>> = const { RefCell::new(VecDeque::new()) };
+    static AWAITED: RefCell<Slab<Awaited>> = const { RefCell::new(Slab::new()) };
+    static POLLED: Cell<Option<(Place, Request)>> = const { Cell::new(None) };
+    static SERIAL: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Does `work` in a task of its own, at once as far as it goes, and then `end`. What breaks off in it ends
+/// nothing else.
+pub(super) fn spawn<T: 'static>(
+    request: Request,
+    work: impl Future<Output = T> + 'static,
+    end: impl FnOnce(Result<T, BrokeOff>) + 'static,
+) {
+    log_panics();
+    let end = Rc::new(Cell::new(Some(end)));
+    let broken = end.clone();
+    let future = Box::pin(async move {
+        let done = work.await;
+        if let Some(end) = end.take() {
+            end(Ok(done));
+        }
+    });
+    let broken = Box::new(move || {
+        if let Some(end) = broken.take() {
+            end(Err(BrokeOff));
+        }
+    });
+    let serial = serial();
+    let place = TASKS.with_borrow_mut(|tasks| {
+        let entry = tasks.vacant_entry();
+        let place = Place { index: entry.key(), serial };
+        let waker = Waker::from(Arc::new(Woken(place)));
+        entry.insert(Task { serial, request, waker, future: Some(future), broken });
+        place
+    });
+    wake(place);
+}
+
+/// Does `work` beside whatever else there is to do for this request, alone.
+pub(super) fn aside(request: Request, work: impl Future<Output = ()> + 'static) {
+    // There is nobody to tell but the log.
+    spawn(request, work, |_| ());
+}
+
+/// A request's execution, as the platform has it.
+#[derive(Clone)]
+pub(super) struct Execution {
+    pub(super) request: Request,
+    pub(super) context: js::Context,
+}
+
+impl Execution {
+    /// Does `work` in a task of its own that goes on after the answer and where the client hangs up: the
+    /// runtime is told to keep the context, which it does for at most 30 s
+    /// (developers.cloudflare.com, workers/runtime-apis/context).
+    pub(super) fn afterwards<T: 'static>(
+        &self,
+        work: impl Future<Output = T> + 'static,
+        end: impl FnOnce(Result<T, BrokeOff>) + 'static,
+    ) -> Result<(), JsValue> {
+        let request = self.request;
+        js::hold(request.0, &self.context)?;
+        spawn(request, work, move |done| {
+            end(done);
+            js::release(request.0);
+        });
+        Ok(())
+    }
+}
+
+/// Waits for a promise.
+pub(super) fn wait(promise: &Promise) -> Wait {
+    let place = await_at(|place, request| js::wait(promise, index(place), place.serial, request.0));
+    Wait { place, timer: None }
+}
+
+/// Lets time pass.
+pub(super) fn pause(span: Millis) -> Wait {
+    // Above that the runtime's timers fire at once (2^31 - 1 ms, as in browsers).
+    let ms = i32::try_from(span.0).unwrap_or(i32::MAX);
+    let timer = Cell::new(None);
+    let place = await_at(|place, request| {
+        timer.set(Some(js::timer(ms, index(place), place.serial, request.0)));
+    });
+    Wait { place, timer: timer.take() }
+}
+
+/// What a promise comes to. Dropped before, it is not waited for any more.
+pub(super) struct Wait {
+    place: Place,
+    timer: Option<JsValue>,
+}
+
+impl Future for Wait {
+    type Output = Result<JsValue, JsValue>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        AWAITED.with_borrow_mut(|all| match all.get_mut(self.place.index) {
+            Some(awaited) if awaited.serial == self.place.serial => match awaited.settled.take() {
+                Some(settled) => {
+                    all.remove(self.place.index);
+                    Poll::Ready(settled)
+                }
+                None => {
+                    if !awaited.waker.will_wake(context.waker()) {
+                        awaited.waker.clone_from(context.waker());
+                    }
+                    Poll::Pending
+                }
+            },
+            // Polled once more after its end.
+            _ => Poll::Pending,
+        })
+    }
+}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        let left = AWAITED.with_borrow_mut(|all| match all.get(self.place.index) {
+            Some(awaited) if awaited.serial == self.place.serial => {
+                Some(all.remove(self.place.index))
+            }
+            _ => None,
+        });
+        if let (Some(_), Some(timer)) = (left, &self.timer) {
+            js::clear_timeout(timer);
+        }
+    }
+}
+
+fn await_at(begin: impl FnOnce(Place, Request)) -> Place {
+    let request = POLLED.get().map_or(Request(0), |(_, request)| request);
+    let serial = serial();
+    let place = AWAITED.with_borrow_mut(|all| {
+        let waker = Waker::noop().clone();
+        Place { index: all.insert(Awaited { serial, waker, settled: None }), serial }
+    });
+    begin(place, request);
+    place
+}
+
+/// Places are far fewer than 2^32.
+fn index(place: Place) -> u32 {
+    u32::try_from(place.index).unwrap_or(u32::MAX)
+}
+
+fn serial() -> u32 {
+    SERIAL.set(SERIAL.get().wrapping_add(1));
+    SERIAL.get()
+}
+
+struct Woken(Place);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        wake(self.0);
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        wake(self.0);
+    }
+}
+
+fn wake(place: Place) {
+    READY.with_borrow_mut(|ready| ready.push_back(place));
+    // Within a poll: the outermost goes on with it afterwards, when nothing is borrowed.
+    if POLLED.get().is_none() {
+        run();
+    }
+}
+
+fn run() {
+    while let Some(place) = READY.with_borrow_mut(VecDeque::pop_front) {
+        poll(place);
+    }
+}
+
+fn poll(place: Place) {
+    let taken = TASKS.with_borrow_mut(|tasks| {
+        let task = tasks.get_mut(place.index).filter(|task| task.serial == place.serial)?;
+        Some((task.future.take()?, task.waker.clone(), task.request))
+    });
+    let Some((mut future, waker, request)) = taken else { return };
+    POLLED.set(Some((place, request)));
+    let polled = future.as_mut().poll(&mut Context::from_waker(&waker));
+    let mut future = Some(future);
+    let done = TASKS.with_borrow_mut(|tasks| {
+        if polled.is_ready() {
+            return tasks.contains(place.index).then(|| tasks.remove(place.index));
+        }
+        if let Some(task) = tasks.get_mut(place.index) {
+            task.future = future.take();
+        }
+        None
+    });
+    // What it held goes while it still counts as being polled: that may wake others.
+    drop((future, done));
+    POLLED.set(None);
+}
+
+/// A promise was settled, or a span of time is over.
+#[wasm_bindgen]
+#[expect(unreachable_pub, reason = "JavaScript calls it")]
+pub fn settled(index: usize, serial: u32, kept: bool, value: JsValue) {
+    let waker = AWAITED.with_borrow_mut(|all| {
+        let awaited = all.get_mut(index).filter(|awaited| awaited.serial == serial)?;
+        awaited.settled = Some(if kept { Ok(value) } else { Err(value) });
+        Some(std::mem::replace(&mut awaited.waker, Waker::noop().clone()))
+    });
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+/// An exception or a panic has come out of the task that was being polled.
+#[wasm_bindgen]
+#[expect(unreachable_pub, reason = "JavaScript calls it")]
+pub fn broke(error: &JsValue) {
+    // A panic has been logged, and its text may quote what must not be.
+    if js::get(error, "name").as_string().as_deref() != Some("PanicError") {
+        js::error(&format!("uncaught: {}", js::text(error)));
+    }
+    let broken = POLLED.take().and_then(|(place, _)| {
+        TASKS.with_borrow_mut(|tasks| tasks.contains(place.index).then(|| tasks.remove(place.index)))
+    });
+    if let Some(task) = broken {
+        (task.broken)();
+    }
+    run();
+}
+
+/// A request's context has ended: nothing will ever wake its tasks.
+#[wasm_bindgen]
+#[expect(unreachable_pub, reason = "JavaScript calls it")]
+pub fn forget(request: u32) {
+    let gone = TASKS.with_borrow_mut(|tasks| {
+        let of_it = tasks.iter().filter(|(_, task)| task.request == Request(request));
+        let indices: Vec<usize> = of_it.map(|(index, _)| index).collect();
+        indices.into_iter().map(|index| tasks.remove(index)).collect::<Vec<_>>()
+    });
+    drop(gone);
+}
+
+/// Logs every panic by its place, in this instance of the program.
+fn log_panics() {
+    thread_local! {
+        static HOOKED: Cell<bool> = const { Cell::new(false) };
+    }
+    if !HOOKED.replace(true) {
+        set_hook(Box::new(log));
+    }
+}
+
+/// A message that was put together while running may quote a key or a body; a constant one cannot.
+fn log(panic: &PanicHookInfo) {
+    let message = panic.payload().downcast_ref::<&str>().copied().unwrap_or("panic");
+    match panic.location() {
+        Some(at) => js::error(&format!("{message}, at {}:{}", at.file(), at.line())),
+        None => js::error(message),
+    }
+}
