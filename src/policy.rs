@@ -6,9 +6,8 @@
 
 use std::rc::Rc;
 
-use serde_json::Value;
-
 use crate::journal::LogKeys;
+use crate::json::Json;
 use crate::knob::Wrong;
 use crate::record::Millis;
 use crate::route::{DAY, Doubtful, ForwardKey, KNOBS, Knob, Mode, Route};
@@ -61,13 +60,13 @@ pub struct Vars {
     /// `ORIGIN`.
     pub origin: OriginVar,
     /// `SHARDS`: a number, or its text.
-    pub shards: Option<Value>,
+    pub shards: Option<Json>,
     /// `LOCATION_HINT`.
-    pub location_hint: Option<Value>,
+    pub location_hint: Option<Json>,
     /// `LOG_KEYS`.
-    pub log_keys: Option<Value>,
+    pub log_keys: Option<Json>,
     /// `ROUTES`, `ROUTES_2`, …: name and value (a list of tables, or its JSON text).
-    pub routes: Vec<(String, Value)>,
+    pub routes: Vec<(String, Json)>,
     /// Names of all other vars and bindings.
     pub others: Vec<String>,
 }
@@ -163,7 +162,7 @@ fn misspelt(name: &str) -> Option<Misconfigured> {
 }
 
 /// All routes, each with its place in the vars.
-fn routes(vars: &[(String, Value)], wrongs: &mut Vec<Misconfigured>) -> (Vec<Route>, Vec<String>) {
+fn routes(vars: &[(String, Json)], wrongs: &mut Vec<Misconfigured>) -> (Vec<Route>, Vec<String>) {
     let (mut routes, mut places) = (Vec::new(), Vec::new());
     for (position, (var, value)) in (1..).zip(vars) {
         // A gap would leave what comes after it unguarded.
@@ -188,14 +187,15 @@ fn routes(vars: &[(String, Value)], wrongs: &mut Vec<Misconfigured>) -> (Vec<Rou
     (routes, places)
 }
 
-fn tables(var: &str, value: &Value) -> Result<Vec<Value>, Misconfigured> {
+fn tables(var: &str, value: &Json) -> Result<Vec<Json>, Misconfigured> {
     let list = match value {
-        Value::String(text) => serde_json::from_str(text)
-            .map_err(|error| wrong(var, format!("is not JSON: {error}")))?,
+        Json::Text(text) => {
+            Json::parse(text).map_err(|error| wrong(var, format!("is not JSON: {error}")))?
+        }
         other => other.clone(),
     };
     match list {
-        Value::Array(tables) => Ok(tables),
+        Json::List(tables) => Ok(tables),
         _ => Err(wrong(var, "must be a list of tables: [[vars.ROUTES]]")),
     }
 }
@@ -206,7 +206,7 @@ fn default_route() -> Result<Route, Misconfigured> {
 
 fn route(
     place: &str,
-    table: &Value,
+    table: &Json,
     position: usize,
     wrongs: &mut Vec<Misconfigured>,
 ) -> Option<Route> {
@@ -231,7 +231,7 @@ fn set_all(
     route: &mut Route,
     place: &str,
     prefix: &str,
-    table: &Value,
+    table: &Json,
     wrongs: &mut Vec<Misconfigured>,
 ) {
     let Some(members) = table.as_object() else {
@@ -255,13 +255,7 @@ fn set_all(
     }
 }
 
-fn set(
-    route: &mut Route,
-    dotted: &str,
-    value: &Value,
-    here: &str,
-    wrongs: &mut Vec<Misconfigured>,
-) {
+fn set(route: &mut Route, dotted: &str, value: &Json, here: &str, wrongs: &mut Vec<Misconfigured>) {
     match KNOBS.iter().find(|knob| knob.name == dotted) {
         None => wrongs.push(wrong(here, format!("is not a knob{}", nearest(dotted)))),
         Some(knob) => {
@@ -335,10 +329,10 @@ fn forgets_payments(route: &Rc<Route>) -> Option<Misconfigured> {
     })
 }
 
-fn shards(value: Option<&Value>) -> Result<u16, Misconfigured> {
+fn shards(value: Option<&Json>) -> Result<u16, Misconfigured> {
     let Some(value) = value else { return Ok(SHARDS_DEFAULT) };
     let number = match value {
-        Value::String(text) => text.trim().parse().ok(),
+        Json::Text(text) => text.trim().parse().ok(),
         other => other.as_u64(),
     };
     number
@@ -352,15 +346,15 @@ fn shards(value: Option<&Value>) -> Result<u16, Misconfigured> {
         })
 }
 
-fn log_keys(value: Option<&Value>) -> Result<LogKeys, Misconfigured> {
-    match value.map(Value::as_str) {
+fn log_keys(value: Option<&Json>) -> Result<LogKeys, Misconfigured> {
+    match value.map(Json::as_str) {
         None | Some(Some("hashed")) => Ok(LogKeys::Hashed),
         Some(Some("plain")) => Ok(LogKeys::Plain),
         Some(_) => Err(wrong("LOG_KEYS", r#"must be "hashed" or "plain""#)),
     }
 }
 
-fn location_hint(value: Option<&Value>) -> Result<Option<String>, Misconfigured> {
+fn location_hint(value: Option<&Json>) -> Result<Option<String>, Misconfigured> {
     let Some(value) = value else { return Ok(None) };
     match value.as_str() {
         Some("") => Ok(None),

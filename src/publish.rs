@@ -3,10 +3,9 @@
 //! draft-ietf-httpapi-idempotency-key-header-07 section 2.5.2: a resource MUST publish its idempotency
 //! specification, the expiration policy included. No secret and no origin address is in it.
 
-use serde_json::{Value, json};
-
 use crate::admission::strategy_name;
 use crate::fingerprint::BodyRule;
+use crate::json::{self, Writer};
 use crate::outcome::{self, Outcome, Preset};
 use crate::policy::Policy;
 use crate::problem::Code;
@@ -16,42 +15,60 @@ use crate::source::{Piece, Source};
 
 /// The whole document.
 #[must_use]
-pub fn published(policy: &Policy) -> Value {
-    let shown = |route: &&std::rc::Rc<Route>| route.publish && route.mode != Mode::Off;
-    let routes: Vec<Value> =
-        policy.routes.all().iter().filter(shown).map(|route| rules(route)).collect();
-    let problems: Vec<Value> = Code::ALL.iter().map(|code| problem(*code)).collect();
-    json!({ "routes": routes, "problems": problems })
+pub fn published(policy: &Policy) -> String {
+    json::object(|document| {
+        document.list("routes", |routes| {
+            for route in policy.routes.all() {
+                if route.publish && route.mode != Mode::Off {
+                    routes.item(|members| rules(members, route));
+                }
+            }
+        });
+        document.list("problems", |problems| {
+            for code in Code::ALL {
+                problems.item(|members| problem(members, code));
+            }
+        });
+    })
 }
 
-fn rules(route: &Route) -> Value {
-    json!({
-        "name": route.name,
-        "mode": match route.mode {
-            Mode::Enforce => "enforce",
-            Mode::Shadow => "shadow",
-            Mode::Off => "off",
-        },
-        "methods": route.methods,
-        "path": route.path,
-        "key": {
-            "from": route.key_from.iter().map(source).collect::<Vec<_>>(),
-            "required": route.key_required,
-            "grammar": KEY_GRAMMAR,
-        },
-        "fingerprint": {
-            "body": body_rule(&route.fingerprint.body),
-            "query": route.fingerprint.query,
-            "headers": route.fingerprint.headers,
-        },
-        "on_duplicate": strategy(route.on_duplicate),
-        "client_strategies": route.client_strategies.iter().map(|s| strategy_name(*s)).collect::<Vec<_>>(),
-        "outcome": outcome_rule(&route.outcome),
-        "wait": iso8601(route.wait),
-        "timeout": iso8601(route.timeout),
-        "ttl": iso8601(route.ttl),
-        "tombstone": iso8601(route.tombstone),
-    })
+fn rules(document: &mut Writer, route: &Route) {
+    document.text("name", &route.name);
+    let mode = match route.mode {
+        Mode::Enforce => "enforce",
+        Mode::Shadow => "shadow",
+        Mode::Off => "off",
+    };
+    document.text("mode", mode);
+    document.texts("methods", &route.methods);
+    document.text("path", &route.path);
+    document.object("key", |key| {
+        key.texts("from", &route.key_from.iter().map(source).collect::<Vec<_>>());
+        key.flag("required", route.key_required);
+        key.text("grammar", KEY_GRAMMAR);
+    });
+    document.object("fingerprint", |fingerprint| {
+        match &route.fingerprint.body {
+            BodyRule::Raw => fingerprint.text("body", "raw"),
+            BodyRule::Json => fingerprint.text("body", "json"),
+            BodyRule::None => fingerprint.text("body", "none"),
+            BodyRule::Pointers(pointers) => {
+                let pointers: Vec<_> = pointers.iter().map(ToString::to_string).collect();
+                fingerprint.texts("body", &pointers);
+            }
+        }
+        fingerprint.flag("query", route.fingerprint.query);
+        fingerprint.texts("headers", &route.fingerprint.headers);
+    });
+    document.text("on_duplicate", &strategy(route.on_duplicate));
+    let strategies: Vec<_> =
+        route.client_strategies.iter().map(|s| strategy_name(*s).to_owned()).collect();
+    document.texts("client_strategies", &strategies);
+    document.object("outcome", |members| outcome_rule(members, &route.outcome));
+    document.text("wait", &iso8601(route.wait));
+    document.text("timeout", &iso8601(route.timeout));
+    document.text("ttl", &iso8601(route.ttl));
+    document.text("tombstone", &iso8601(route.tombstone));
 }
 
 fn source(source: &Source) -> String {
@@ -69,47 +86,36 @@ fn source(source: &Source) -> String {
     }
 }
 
-fn body_rule(rule: &BodyRule) -> Value {
-    match rule {
-        BodyRule::Raw => json!("raw"),
-        BodyRule::Json => json!("json"),
-        BodyRule::None => json!("none"),
-        BodyRule::Pointers(pointers) => pointers.iter().map(ToString::to_string).collect(),
-    }
-}
-
 fn strategy(strategy: Strategy) -> String {
     strategy_name(strategy).to_ascii_lowercase()
 }
 
 /// What becomes of each status: asked of the judgement itself, so that it cannot say anything else.
-fn outcome_rule(rule: &outcome::Rule) -> Value {
-    let statuses = |wanted: Outcome| -> Vec<u16> {
-        let judged = |status: &u16| {
-            let facts = outcome::Facts { status: *status, says_when: false, said: None };
-            rule.judge(&facts) == wanted
-        };
-        (200..=599).filter(judged).collect()
+fn outcome_rule(document: &mut Writer, rule: &outcome::Rule) {
+    let preset = match rule.preset {
+        Preset::Standard => "standard",
+        Preset::Strict => "strict",
+        Preset::SuccessOnly => "success-only",
     };
-    json!({
-        "preset": match rule.preset {
-            Preset::Standard => "standard",
-            Preset::Strict => "strict",
-            Preset::SuccessOnly => "success-only",
-        },
-        "store": ranges(&statuses(Outcome::Store)),
-        "release": ranges(&statuses(Outcome::Release)),
-        "in_doubt": ranges(&statuses(Outcome::InDoubt)),
-    })
+    document.text("preset", preset);
+    for (name, outcome) in
+        [("store", Outcome::Store), ("release", Outcome::Release), ("in_doubt", Outcome::InDoubt)]
+    {
+        document.texts(name, &ranges(rule, outcome));
+    }
 }
 
 /// `200-399`, `402`.
-fn ranges(statuses: &[u16]) -> Vec<String> {
+fn ranges(rule: &outcome::Rule, wanted: Outcome) -> Vec<String> {
     let mut ranges: Vec<(u16, u16)> = Vec::new();
-    for status in statuses {
+    for status in 200..=599 {
+        let facts = outcome::Facts { status, says_when: false, said: None };
+        if rule.judge(&facts) != wanted {
+            continue;
+        }
         match ranges.last_mut() {
-            Some((_, last)) if *last + 1 == *status => *last = *status,
-            _ => ranges.push((*status, *status)),
+            Some((_, last)) if *last + 1 == status => *last = status,
+            _ => ranges.push((status, status)),
         }
     }
     let text =
@@ -117,14 +123,12 @@ fn ranges(statuses: &[u16]) -> Vec<String> {
     ranges.into_iter().map(text).collect()
 }
 
-fn problem(code: Code) -> Value {
-    json!({
-        "code": code.as_str(),
-        "status": code.status(),
-        "title": code.title(),
-        "retry": code.should_retry(),
-        "ask": code.ask(),
-    })
+fn problem(document: &mut Writer, code: Code) {
+    document.text("code", code.as_str());
+    document.number("status", code.status().into());
+    document.text("title", code.title());
+    document.flag("retry", code.should_retry());
+    document.text("ask", code.ask());
 }
 
 /// An ISO 8601 duration: `P7D`, `PT1H30M`, `PT0.5S`.

@@ -5,10 +5,10 @@ use std::cell::OnceCell;
 use std::rc::Rc;
 
 use js_sys::JSON;
-use serde_json::Value;
 use wasm_bindgen::JsValue;
 
 use super::js;
+use crate::json::Json;
 use crate::operator::door::Door;
 use crate::policy::{Misconfigured, OriginVar, Policy, VARS, Vars};
 
@@ -50,7 +50,7 @@ pub(super) fn origin(env: &JsValue) -> OriginVar {
 fn read(env: &JsValue) -> Vars {
     let (named, others): (Vec<String>, Vec<String>) =
         js::keys(env).into_iter().partition(|name| name.starts_with("ROUTES"));
-    let mut routes: Vec<(String, Value)> =
+    let mut routes: Vec<(String, Json)> =
         named.into_iter().filter_map(|name| value(env, &name).map(|value| (name, value))).collect();
     // ROUTES_10 comes after ROUTES_9.
     routes.sort_by_key(|(name, _)| (name.len(), name.clone()));
@@ -65,12 +65,12 @@ fn read(env: &JsValue) -> Vars {
 }
 
 /// A var as JSON; what JSON cannot say becomes a text that no knob takes.
-fn value(env: &JsValue, name: &str) -> Option<Value> {
+fn value(env: &JsValue, name: &str) -> Option<Json> {
     let value = js::get(env, name);
     if value.is_undefined() || value.is_null() {
         return None;
     }
     let json = JSON::stringify(&value).ok().and_then(|text| text.as_string());
-    let parsed = json.and_then(|json| serde_json::from_str(&json).ok());
-    Some(parsed.unwrap_or_else(|| Value::String("not JSON".to_owned())))
+    let parsed = json.and_then(|json| Json::parse(&json).ok());
+    Some(parsed.unwrap_or_else(|| Json::Text("not JSON".to_owned())))
 }

@@ -429,11 +429,11 @@ async fn digest(body: Option<&Room>, route: &Route) -> Result<[u8; 32], JsValue>
 
 /// What enforcing would have answered.
 fn log_shadow(route: &Route, would: &str, correlation_id: &str) {
-    let line = serde_json::json!({
-        "mode": "shadow",
-        "route": route.name,
-        "would": would,
-        "correlation_id": correlation_id,
+    let line = crate::json::object(|line| {
+        line.text("mode", "shadow");
+        line.text("route", &route.name);
+        line.text("would", would);
+        line.text("correlation_id", correlation_id);
     });
     worker::console_log!("{line}");
 }

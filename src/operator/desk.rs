@@ -1,12 +1,9 @@
 //! What an operator's request asks for: path, query and body are read here, and nowhere else.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
-use serde_json::Value;
-use serde_json::value::RawValue;
-
 use crate::digest::{Parts, hex};
+use crate::json::{self, Json};
 use crate::key::{Key, KeyId};
 use crate::operator::decide::Decision;
 use crate::operator::door::unhex;
@@ -159,28 +156,27 @@ pub fn carries_token(query: Option<&str>) -> bool {
 /// What is missing or wrong, by name.
 pub fn read_json(body: &[u8]) -> Result<Resolve, Refusal> {
     // Each member as it is written: a body that is JSON is kept to the byte.
-    let members: BTreeMap<String, &RawValue> = serde_json::from_slice(body).map_err(|error| {
+    let text = std::str::from_utf8(body).unwrap_or_default();
+    let members = json::members(text).map_err(|error| {
         Refusal::invalid(format!(
             "The body is not a JSON object with key_id, lease and action: {error}."
         ))
     })?;
-    if let Some(name) = members.keys().find(|name| !MEMBERS.contains(&name.as_str())) {
+    if let Some((name, _)) = members.iter().find(|(name, _)| !MEMBERS.contains(&name.as_str())) {
         return Err(Refusal::invalid(format!(
             "There is no member \"{name}\": use {}.",
             MEMBERS.join(", ")
         )));
     }
-    let value = |name: &str| {
-        let raw = members.get(name).map(|raw| raw.get());
-        raw.and_then(|raw| serde_json::from_str::<Value>(raw).ok()).unwrap_or(Value::Null)
-    };
+    let raw = |name: &str| members.iter().rfind(|(known, _)| known == name).map(|(_, raw)| *raw);
+    let value = |name: &str| raw(name).and_then(|raw| Json::parse(raw).ok()).unwrap_or(Json::Null);
     let text = |name: &str| value(name).as_str().unwrap_or_default().to_owned();
     let headers = match value("headers") {
-        Value::Null => Vec::new(),
+        Json::Null => Vec::new(),
         headers => json_headers(&headers)
             .ok_or_else(|| Refusal::invalid("headers must be an object of texts, such as {\"Content-Type\": \"application/json\"}."))?,
     };
-    let body = match members.get("body").map(|raw| raw.get()) {
+    let body = match raw("body") {
         None | Some("null") => Vec::new(),
         Some(raw) if raw.starts_with('"') => text("body").into_bytes(),
         Some(raw) => raw.as_bytes().to_vec(),
@@ -288,7 +284,7 @@ fn reply(status: Option<u64>, headers: &[(String, String)], body: &[u8]) -> Resu
     Ok(Reply { status, headers: kept, body: Kept::Whole { bytes: body.len() as u64 } })
 }
 
-fn json_headers(headers: &Value) -> Option<Vec<(String, String)>> {
+fn json_headers(headers: &Json) -> Option<Vec<(String, String)>> {
     let members = headers.as_object()?;
     members.iter().map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect()
 }

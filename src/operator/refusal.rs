@@ -1,7 +1,6 @@
 //! Why an operator is refused, as a problem document (RFC 9457).
 
-use serde_json::{Value, json};
-
+use crate::json;
 use crate::key::KeyId;
 use crate::operator::decide::Ruling;
 use crate::operator::view::instant;
@@ -114,14 +113,14 @@ impl Refusal {
 
     /// The problem document.
     #[must_use]
-    pub fn document(&self) -> Value {
+    pub fn document(&self) -> String {
         let (code, status, title) = self.row();
-        json!({
-            "type": format!("/.well-known/idempotency#{code}"),
-            "title": title,
-            "status": status,
-            "detail": self.detail,
-            "code": code,
+        json::object(|document| {
+            document.text("type", &format!("/.well-known/idempotency#{code}"));
+            document.text("title", title);
+            document.number("status", status.into());
+            document.text("detail", &self.detail);
+            document.text("code", code);
         })
     }
 

@@ -4,10 +4,10 @@ use oncegate::policy::{Misconfigured, Policy, Vars};
 use oncegate::route::{KNOBS, Route};
 use serde_json::{Value, json};
 
-use crate::make::{route, s, vars};
+use crate::make::{self, route, s, vars};
 
 fn parse(routes: Value) -> Result<Policy, Vec<Misconfigured>> {
-    Policy::parse(&Vars { routes: vec![("ROUTES".to_owned(), routes)], ..vars() })
+    Policy::parse(&Vars { routes: vec![("ROUTES".to_owned(), make::json(&routes))], ..vars() })
 }
 
 fn only_route(table: &Value) -> Route {

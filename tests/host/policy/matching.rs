@@ -3,10 +3,10 @@
 use oncegate::policy::{Misconfigured, Policy, Vars};
 use serde_json::{Value, json};
 
-use crate::make::vars;
+use crate::make::{self, vars};
 
 fn parse(routes: Value) -> Result<Policy, Vec<Misconfigured>> {
-    Policy::parse(&Vars { routes: vec![("ROUTES".to_owned(), routes)], ..vars() })
+    Policy::parse(&Vars { routes: vec![("ROUTES".to_owned(), make::json(&routes))], ..vars() })
 }
 
 /// Routes called by their paths.
