@@ -1,7 +1,5 @@
 //! How the values of knobs are written: spans, sizes, names, sources, strategies.
 
-use std::time::Duration;
-
 use crate::ask::CredentialChange;
 use crate::fingerprint::BodyRule;
 use crate::json::{Json, Pointer};
@@ -13,6 +11,7 @@ use crate::route::{Doubtful, ForwardKey, Mode, Sender};
 use crate::scope::{CredentialPart, ScopePart};
 use crate::source::{Source, header_name};
 use crate::target::normal_path;
+use crate::time;
 
 /// What is allowed instead; completes "is X, but …".
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,15 +81,11 @@ pub(crate) fn probe(value: &Json) -> Result<Option<String>, Wrong> {
 /// A span such as `10s`, `24h`, `7d`, within bounds in milliseconds.
 pub(crate) fn span(value: &Json, least: u64, most: u64) -> Result<Millis, Wrong> {
     let wrong = || {
-        let text = |ms| humantime::format_duration(Duration::from_millis(ms));
-        must(&format!("be a span such as 10s, 24h or 7d, from {} to {}", text(least), text(most)))
+        let (least, most) = (time::span(Millis(least)), time::span(Millis(most)));
+        must(&format!("be a span such as 10s, 24h or 7d, from {least} to {most}"))
     };
-    let span = value
-        .as_str()
-        .and_then(|text| humantime::parse_duration(text.trim()).ok())
-        .ok_or_else(wrong)?;
-    let ms = u64::try_from(span.as_millis()).map_err(|_| wrong())?;
-    if (least..=most).contains(&ms) { Ok(Millis(ms)) } else { Err(wrong()) }
+    let span = value.as_str().and_then(time::read_span);
+    span.filter(|span| (least..=most).contains(&span.0)).ok_or_else(wrong)
 }
 
 /// A size such as `512KiB`, `8MiB`, or a number of bytes.

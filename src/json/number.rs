@@ -1,6 +1,6 @@
 //! Numbers as RFC 8785 writes them, without a double being made: of a decimal of at most 15 significant
 //! digits the shortest that names the same double is the decimal itself (IEEE 754 carries those), so all
-//! that is left is where the point goes (ECMA-262, Number::toString).
+//! that is left is where the point goes (ECMA-262, `Number::toString`).
 
 /// The canonical text of a number; `None` where two readers may take it for two numbers: an integer beyond
 /// 2^53, a decimal of more than 15 significant digits, and what comes near to the ends of the doubles.

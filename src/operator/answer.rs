@@ -61,55 +61,43 @@ pub fn answer(
         Errand::Overview => {
             let (doubts, latest, stats) = (records(next()), records(next()), next());
             let Finding::Stats(stats) = stats else { return Err(strange()) };
-            frame.map_or_else(
-                || {
-                    said(|to| {
-                        records_of(to, "in_doubt", &doubts, &[]);
-                        records_of(to, "latest", &latest, &[]);
-                        to.object("stats", |to| view::stats(to, &stats));
-                    })
-                },
-                |frame| Said::Page(page::overview(frame, &doubts, &latest, &stats)),
-            )
+            let page = |frame: &Frame| page::overview(frame, &doubts, &latest, &stats);
+            said(frame, page, |to| {
+                records_of(to, "in_doubt", &doubts, &[]);
+                records_of(to, "latest", &latest, &[]);
+                to.object("stats", |to| view::stats(to, &stats));
+            })
         }
         Errand::Key(key, _) => {
             let found = records(next());
-            frame.map_or_else(
-                || said(|to| records_of(to, "records", &found, replies)),
-                |frame| Said::Page(page::key(frame, key.as_str(), &found)),
-            )
+            let page = |frame: &Frame| page::key(frame, key.as_str(), &found);
+            said(frame, page, |to| records_of(to, "records", &found, replies))
         }
         Errand::Records(search, stamp) => {
             let found = records(next());
             let last = found.last().map(Found::place);
             let cursor =
                 full(last, found.len(), search.limit).map(|last| desk::cursor(search, stamp, last));
-            frame.map_or_else(
-                || {
-                    said(|to| {
-                        records_of(to, "records", &found, &[]);
-                        to.maybe_text("cursor", cursor.as_deref());
-                    })
-                },
-                |frame| Said::Page(page::records(frame, &found, cursor.as_deref())),
-            )
+            let page = |frame: &Frame| page::records(frame, &found, cursor.as_deref());
+            said(frame, page, |to| {
+                records_of(to, "records", &found, &[]);
+                to.maybe_text("cursor", cursor.as_deref());
+            })
         }
         Errand::Record(id, _) => {
             let (found, decisions) = (one(next(), *id)?, next());
             let Finding::Audit(decisions) = decisions else { return Err(strange()) };
-            frame.map_or_else(
-                || {
-                    said(|to| {
-                        view::record(to, &found);
-                        replies.iter().for_each(|reply| view::reply(to, reply.as_ref()));
-                        view::decisions(to, &decisions);
-                    })
-                },
-                |frame| {
-                    let reply = replies.first().and_then(Option::as_ref);
-                    Said::Page(page::record(frame, &found, reply, &decisions))
-                },
-            )
+            let reply = replies.first();
+            let page = |frame: &Frame| {
+                page::record(frame, &found, reply.and_then(Option::as_ref), &decisions)
+            };
+            said(frame, page, |to| {
+                view::record(to, &found);
+                if let Some(reply) = reply {
+                    view::reply(to, reply.as_ref());
+                }
+                view::decisions(to, &decisions);
+            })
         }
         Errand::Confirm(id, action, refused) => {
             let found = one(next(), *id)?;
@@ -127,42 +115,46 @@ pub fn answer(
                 return Err(refusal);
             }
             let record = one(next(), id).ok();
-            frame.map_or_else(
-                || {
-                    said(|to| {
-                        to.text("key_id", &hex(&id.0));
-                        to.text("action", action);
-                        match &record {
-                            Some(record) => to.object("record", |to| view::record(to, record)),
-                            None => to.null("record"),
-                        }
-                    })
-                },
-                |frame| Said::Page(page::decided(frame, id, action, record.is_some())),
-            )
+            let page = |frame: &Frame| page::decided(frame, id, action, record.is_some());
+            said(frame, page, |to| {
+                to.text("key_id", &hex(&id.0));
+                to.text("action", action);
+                match &record {
+                    Some(record) => to.object("record", |to| view::record(to, record)),
+                    None => to.null("record"),
+                }
+            })
         }
         Errand::Stats => {
             let Finding::Stats(stats) = next() else { return Err(strange()) };
-            said(|to| view::stats(to, &stats))
+            Said::Json(json::object(|to| view::stats(to, &stats)))
         }
         Errand::Audit(_, limit) => {
             let Finding::Audit(decisions) = next() else { return Err(strange()) };
             let last = decisions.last().map(super::inquiry::Audited::place);
             let cursor = full(last, decisions.len(), *limit).map(desk::audit_cursor);
-            frame.map_or_else(
-                || {
-                    said(|to| {
-                        view::decisions(to, &decisions);
-                        to.maybe_text("cursor", cursor.as_deref());
-                    })
-                },
-                |frame| Said::Page(page::audit(frame, &decisions, cursor.as_deref())),
-            )
+            let page = |frame: &Frame| page::audit(frame, &decisions, cursor.as_deref());
+            said(frame, page, |to| {
+                view::decisions(to, &decisions);
+                to.maybe_text("cursor", cursor.as_deref());
+            })
         }
         Errand::LogIn | Errand::LogOut | Errand::Posted => {
             return Err(Refusal::new(Kind::NotFound, "There is no session."));
         }
     })
+}
+
+/// A page where there is a frame for one, else a document.
+fn said(
+    frame: Option<&Frame>,
+    page: impl FnOnce(&Frame) -> String,
+    members: impl FnOnce(&mut Writer),
+) -> Said {
+    match frame {
+        Some(frame) => Said::Page(page(frame)),
+        None => Said::Json(json::object(members)),
+    }
 }
 
 /// Where a page ends, if it is full: there may be more.
@@ -180,10 +172,6 @@ fn records(finding: Finding) -> Vec<Found> {
 fn one(finding: Finding, id: KeyId) -> Result<Found, Refusal> {
     let found = records(finding).into_iter().find(|found| found.key == id);
     found.ok_or_else(Refusal::no_record)
-}
-
-fn said(members: impl FnOnce(&mut Writer)) -> Said {
-    Said::Json(json::object(members))
 }
 
 /// Records, with the replies of as many of them as those are.

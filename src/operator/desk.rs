@@ -1,7 +1,5 @@
 //! What an operator's request asks for: path, query and body are read here, and nowhere else.
 
-use std::time::{Duration, SystemTime};
-
 use crate::digest::{Parts, hex};
 use crate::json::{self, Json};
 use crate::key::{Key, KeyId};
@@ -11,6 +9,7 @@ use crate::operator::inquiry::{Place, Search, Stage};
 use crate::operator::refusal::{Kind, Refusal};
 use crate::record::{Lease, Millis};
 use crate::reply::{Adjusted, Kept, Reply, has_no_body, is_sendable, kept_headers};
+use crate::time::{read_rfc3339, read_span};
 
 /// Where the operators' part begins.
 pub const ROOT: &str = "/.oncegate/";
@@ -450,12 +449,10 @@ impl Asked {
 
 /// An instant (RFC 3339), or a span back from now.
 fn read_since(text: &str, now: Millis) -> Option<Millis> {
-    if let Ok(span) = humantime::parse_duration(text) {
-        return Some(now.since(Millis(u64::try_from(span.as_millis()).ok()?)));
+    match read_span(text) {
+        Some(span) => Some(now.since(span)),
+        None => read_rfc3339(text),
     }
-    let at = humantime::parse_rfc3339_weak(text).ok()?;
-    let since_1970: Duration = at.duration_since(SystemTime::UNIX_EPOCH).ok()?;
-    u64::try_from(since_1970.as_millis()).ok().map(Millis)
 }
 
 /// Where a page ended, for the request of the next one. It is good only for the search that it came of,

@@ -3,7 +3,7 @@
 use crate::json;
 use crate::key::KeyId;
 use crate::operator::decide::Ruling;
-use crate::operator::view::instant;
+use crate::time::rfc3339;
 
 /// A refusal of the operators' part.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,7 +64,7 @@ impl Refusal {
                 Kind::LeaseLive,
                 format!(
                     "A request may still be under way until {}. Nothing was changed; decide again after that.",
-                    instant(until)
+                    rfc3339(until)
                 ),
             ),
             Ruling::MovedOn => Self::new(

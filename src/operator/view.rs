@@ -1,14 +1,13 @@
 //! Findings as members of JSON documents.
 
-use std::time::{Duration, SystemTime};
-
 use crate::digest::hex;
 use crate::json::Writer;
 use crate::operator::decide::lease_of;
 use crate::operator::inquiry::{Audited, Found, Stage};
 use crate::operator::tally::{Count, Counts, Tally, began, of};
-use crate::record::{Completed, Doubt, Millis, Record, State};
+use crate::record::{Completed, Doubt, Record, State};
 use crate::reply::Kept;
+use crate::time::rfc3339;
 
 /// A stored reply with its body.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,7 +51,7 @@ pub fn summary(to: &mut Writer, Record { about, state }: &Record) {
         ("expires", completed.map(|completed| completed.expires)),
         ("closes", doubt.map(|doubt| doubt.closes)),
     ] {
-        to.maybe_text(name, at.map(instant).as_deref());
+        to.maybe_text(name, at.map(rfc3339).as_deref());
     }
     to.maybe_number("status", completed.map(|completed| completed.reply.status.into()));
     let bytes = completed.and_then(|completed| match completed.reply.body {
@@ -102,7 +101,7 @@ pub fn decisions(to: &mut Writer, decisions: &[Audited]) {
     to.list("decisions", |list| {
         for audited in decisions {
             list.item(|to| {
-                to.text("at", &instant(audited.at));
+                to.text("at", &rfc3339(audited.at));
                 to.text("key_id", &hex(&audited.key.0));
                 to.text("action", &audited.action);
                 to.text("by", &hex(&audited.by));
@@ -122,12 +121,12 @@ pub fn stats(to: &mut Writer, hours: &[(u64, Tally)]) {
     for (_, tally) in hours {
         all.merge(tally);
     }
-    to.maybe_text("since", hours.first().map(|(hour, _)| instant(began(*hour))).as_deref());
+    to.maybe_text("since", hours.first().map(|(hour, _)| rfc3339(began(*hour))).as_deref());
     routes(to, &all);
     to.list("hours", |list| {
         for (hour, tally) in hours {
             list.item(|to| {
-                to.text("from", &instant(began(*hour)));
+                to.text("from", &rfc3339(began(*hour)));
                 routes(to, tally);
             });
         }
@@ -152,13 +151,3 @@ fn counts(to: &mut Writer, numbers: &Counts, conflicts: bool) {
         }
     }
 }
-
-/// An instant in RFC 3339, to the millisecond. What lies beyond the year 9999 is written as its end.
-#[must_use]
-pub fn instant(at: Millis) -> String {
-    let at = SystemTime::UNIX_EPOCH + Duration::from_millis(at.0.min(YEAR_9999));
-    humantime::format_rfc3339_millis(at).to_string()
-}
-
-/// 9999-12-31T23:59:59.999Z; RFC 3339 has no later year.
-const YEAR_9999: u64 = 253_402_300_799_999;

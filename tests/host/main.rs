@@ -34,5 +34,6 @@ mod reply; // what is kept
 mod simulate; // hours of faults from a seed
 mod source; // where keys are taken from; JSON bodies
 mod target; // paths and addresses
+mod time; // instants and spans as text
 mod wire; // the codec
 mod wire_pins; // its bytes

@@ -4,8 +4,8 @@
 use maud::{Markup, html};
 
 use crate::operator::tally::{Count, Counts, Tally, began, hour};
-use crate::operator::view::instant;
 use crate::record::Millis;
+use crate::time::rfc3339;
 
 /// What is plotted: a name, the class that colours it, what it adds up.
 type Kind = (&'static str, &'static str, fn(Count) -> bool);
@@ -107,7 +107,7 @@ fn height(bar: u64, most: u64) -> u64 {
 
 /// The hour of a day: 14:00.
 fn clock(hour: u64) -> String {
-    instant(began(hour)).chars().skip(11).take(5).collect()
+    rfc3339(began(hour)).chars().skip(11).take(5).collect()
 }
 
 /// What was refused, by code.
