@@ -185,5 +185,5 @@ const EXPOSED: &str = "Idempotent-Replayed, Idempotency-Status, Idempotency-Expi
 /// RFC 3339, whole seconds; none beyond the year 9999.
 fn seconds(at: Millis) -> Option<String> {
     let exact = rfc3339(at);
-    (at.0 < 253_402_300_800_000).then(|| exact.chars().take(19).chain(['Z']).collect())
+    (at.0 < 253_402_300_800_000).then(|| format!("{}Z", exact.get(..19).unwrap_or_default()))
 }

@@ -145,8 +145,11 @@ impl Pointer {
     /// Parses `/a/b~1c`; `None` if it is no pointer, or the empty one (which names the whole body).
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let tokens = text.strip_prefix('/')?.split('/').map(unescaped);
-        tokens.collect::<Option<_>>().map(Self)
+        let mut tokens = Vec::new();
+        for token in text.strip_prefix('/')?.split('/') {
+            tokens.push(unescaped(token)?);
+        }
+        Some(Self(tokens))
     }
 
     /// The text of a string member, or of an integer as it is written; none for anything else, and for a
@@ -202,8 +205,11 @@ pub fn canonical(json: &[u8]) -> Option<Vec<u8>> {
 #[must_use]
 pub fn selected(json: &[u8], pointers: &[Pointer]) -> Option<Vec<Option<Vec<u8>>>> {
     let body = strict(json)?;
-    let canonical = |pointer: &Pointer| pointer.find(&body).map(|value| value.text().into_bytes());
-    Some(pointers.iter().map(canonical).collect())
+    let mut found = Vec::new();
+    for pointer in pointers {
+        found.push(pointer.find(&body).map(|value| value.text().into_bytes()));
+    }
+    Some(found)
 }
 
 fn unescaped(token: &str) -> Option<String> {

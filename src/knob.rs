@@ -43,7 +43,7 @@ pub(crate) fn methods(value: &Json) -> Result<Vec<String>, Wrong> {
     if methods.is_empty() || !methods.iter().all(is_method) {
         return Err(wrong());
     }
-    Ok(methods.into_iter().map(str::to_owned).collect())
+    list(value, |text| Some(text.to_owned())).ok_or_else(wrong)
 }
 
 /// A path pattern in the spelling in which request paths are compared.
@@ -115,7 +115,11 @@ fn size_text(text: &str) -> Option<u64> {
 pub(crate) fn sources(value: &Json) -> Result<Vec<Source>, Wrong> {
     let texts =
         texts(value).ok_or_else(|| must(r#"be a list such as ["header:Idempotency-Key"]"#))?;
-    texts.into_iter().map(|text| Source::parse(text).map_err(|why| must(&why))).collect()
+    let mut sources = Vec::new();
+    for text in texts {
+        sources.push(Source::parse(text).map_err(|why| must(&why))?);
+    }
+    Ok(sources)
 }
 
 /// What keeps equal keys apart.
@@ -178,11 +182,13 @@ pub(crate) fn body_rule(value: &Json) -> Result<BodyRule, Wrong> {
 
 /// Single statuses.
 pub(crate) fn status_list(value: &Json) -> Result<Vec<u16>, Wrong> {
-    let status = |value: &Json| {
-        value.as_u64().and_then(|n| u16::try_from(n).ok()).filter(|n| (200..=599).contains(n))
-    };
-    let statuses = value.as_list().and_then(|list| list.iter().map(status).collect());
-    statuses.ok_or_else(|| must("be a list of statuses from 200 to 599, such as [402]"))
+    let wrong = || must("be a list of statuses from 200 to 599, such as [402]");
+    let mut statuses = Vec::new();
+    for status in value.as_list().ok_or_else(wrong)? {
+        let status = status.as_u64().and_then(|n| u16::try_from(n).ok());
+        statuses.push(status.filter(|n| (200..=599).contains(n)).ok_or_else(wrong)?);
+    }
+    Ok(statuses)
 }
 
 /// Browser origins (RFC 6454 section 6.2), or `*`.
@@ -267,11 +273,19 @@ choice! {
 }
 
 fn list<T>(value: &Json, read: impl Fn(&str) -> Option<T>) -> Option<Vec<T>> {
-    texts(value)?.into_iter().map(read).collect()
+    let mut all = Vec::new();
+    for text in texts(value)? {
+        all.push(read(text)?);
+    }
+    Some(all)
 }
 
 fn texts(value: &Json) -> Option<Vec<&str>> {
-    value.as_list()?.iter().map(Json::as_str).collect()
+    let mut all = Vec::new();
+    for item in value.as_list()? {
+        all.push(item.as_str()?);
+    }
+    Some(all)
 }
 
 fn must(what: &str) -> Wrong {

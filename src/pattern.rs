@@ -25,13 +25,14 @@ impl Pattern {
     /// # Errors
     /// What is wrong with it.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
-        let segments = text.split('/').map(segment).collect::<Result<Vec<_>, _>>()?;
-        match segments.split_last() {
-            Some((_, earlier)) if earlier.iter().any(|s| matches!(s, Segment::Rest(_))) => {
-                Err("a parameter for the rest stands at the end")
+        let mut segments = Vec::new();
+        for text in text.split('/') {
+            if matches!(segments.last(), Some(Segment::Rest(_))) {
+                return Err(REST_ENDS);
             }
-            _ => Ok(Self(segments)),
+            segments.push(segment(text)?);
         }
+        Ok(Self(segments))
     }
 
     /// Whether it takes the rest of a path.
@@ -78,9 +79,13 @@ impl Pattern {
             Segment::Param(prefix, suffix) => (1, prefix.len() + suffix.len()),
             Segment::Rest(prefix) => (0, prefix.len()),
         };
-        let pairs = self.0.iter().zip(&other.0);
-        let mut orders = pairs.map(|(one, other)| rank(one).cmp(&rank(other)));
-        orders.find(|order| order.is_ne()) == Some(Ordering::Greater)
+        for (one, other) in self.0.iter().zip(&other.0) {
+            match rank(one).cmp(&rank(other)) {
+                Ordering::Equal => {}
+                order => return order == Ordering::Greater,
+            }
+        }
+        false
     }
 }
 
@@ -110,9 +115,10 @@ fn segment(text: &str) -> Result<Segment, &'static str> {
     match (own.is_empty() || own.contains('*'), own.len() < name.len(), after.is_empty()) {
         (true, ..) => Err(UNNAMED),
         (_, true, true) => Ok(Segment::Rest(before)),
-        (_, true, false) => Err("a parameter for the rest stands at the end"),
+        (_, true, false) => Err(REST_ENDS),
         (_, false, _) => Ok(Segment::Param(before, after)),
     }
 }
 
+const REST_ENDS: &str = "a parameter for the rest stands at the end";
 const UNNAMED: &str = "a parameter is written {name}, or {*name} for the rest";

@@ -158,30 +158,33 @@ fn has_sound_port(host: &str) -> bool {
 /// and leave everything to the default route.
 fn misspelt(name: &str) -> Option<Misconfigured> {
     let meant = VARS.iter().find(|var| strsim::damerau_levenshtein(name, var) <= 2)?;
-    Some(wrong(name, format!("is not a var of the filter; the nearest one is {meant}")))
+    Some(wrong(name, &format!("is not a var of the filter; the nearest one is {meant}")))
 }
 
 /// All routes, each with its place in the vars.
-fn routes(vars: &[(String, Json)], wrongs: &mut Vec<Misconfigured>) -> (Vec<Route>, Vec<String>) {
+fn routes(
+    vars: &[(String, Json)],
+    wrongs: &mut Vec<Misconfigured>,
+) -> (Vec<Rc<Route>>, Vec<String>) {
     let (mut routes, mut places) = (Vec::new(), Vec::new());
     for (position, (var, value)) in (1..).zip(vars) {
         // A gap would leave what comes after it unguarded.
         let expected =
             if position == 1 { "ROUTES".to_owned() } else { format!("ROUTES_{position}") };
         if *var != expected {
-            wrongs.push(wrong(var, format!("comes where {expected} is expected: routes go on in ROUTES, ROUTES_2, ROUTES_3 … without a gap")));
+            wrongs.push(wrong(var, &format!("comes where {expected} is expected: routes go on in ROUTES, ROUTES_2, ROUTES_3 … without a gap")));
         }
         let Some(list) = note(wrongs, tables(var, value)) else { continue };
         for (index, table) in list.iter().enumerate() {
             let place = format!("{var}[{index}]");
             if let Some(route) = route(&place, table, routes.len() + 1, wrongs) {
-                routes.push(route);
+                routes.push(Rc::new(route));
                 places.push(place);
             }
         }
     }
     if vars.is_empty() {
-        routes.extend(note(wrongs, default_route()));
+        routes.extend(note(wrongs, default_route()).map(Rc::new));
         places.push("the default route".to_owned());
     }
     (routes, places)
@@ -190,7 +193,7 @@ fn routes(vars: &[(String, Json)], wrongs: &mut Vec<Misconfigured>) -> (Vec<Rout
 fn tables(var: &str, value: &Json) -> Result<Vec<Json>, Misconfigured> {
     let list = match value {
         Json::Text(text) => {
-            Json::parse(text).map_err(|error| wrong(var, format!("is not JSON: {error}")))?
+            Json::parse(text).map_err(|error| wrong(var, &format!("is not JSON: {error}")))?
         }
         other => other.clone(),
     };
@@ -201,7 +204,7 @@ fn tables(var: &str, value: &Json) -> Result<Vec<Json>, Misconfigured> {
 }
 
 fn default_route() -> Result<Route, Misconfigured> {
-    Route::with_defaults().map_err(|Wrong(why)| wrong("default", why))
+    Route::with_defaults().map_err(|Wrong(why)| wrong("default", &why))
 }
 
 fn route(
@@ -221,7 +224,9 @@ fn route(
     }
     set_all(&mut route, place, "", table, wrongs);
     wrongs.extend(
-        contradictions(&route).into_iter().map(|(knob, why)| wrong(format!("{place}.{knob}"), why)),
+        contradictions(&route)
+            .into_iter()
+            .map(|(knob, why)| wrong(&format!("{place}.{knob}"), why)),
     );
     Some(route)
 }
@@ -257,10 +262,10 @@ fn set_all(
 
 fn set(route: &mut Route, dotted: &str, value: &Json, here: &str, wrongs: &mut Vec<Misconfigured>) {
     match KNOBS.iter().find(|knob| knob.name == dotted) {
-        None => wrongs.push(wrong(here, format!("is not a knob{}", nearest(dotted)))),
+        None => wrongs.push(wrong(here, &format!("is not a knob{}", nearest(dotted)))),
         Some(knob) => {
             if let Err(Wrong(why)) = (knob.set)(route, value) {
-                wrongs.push(wrong(here, format!("is {value}, but {why}")));
+                wrongs.push(wrong(here, &format!("is {value}, but {why}")));
             }
         }
     }
@@ -323,7 +328,7 @@ fn forgets_payments(route: &Rc<Route>) -> Option<Misconfigured> {
         route.mode == Mode::Enforce && route.ttl < Millis(7 * DAY) && route.tombstone == Millis(0);
     (forgets && pays.iter().any(|word| text.contains(word))).then(|| {
         wrong(
-            format!("route {}: ttl", route.name),
+            &format!("route {}: ttl", route.name),
             "a late retry of a payment is executed again once ttl has passed: set ttl to 7d or more, or a tombstone",
         )
     })
@@ -341,7 +346,7 @@ fn shards(value: Option<&Json>) -> Result<u16, Misconfigured> {
         .ok_or_else(|| {
             wrong(
                 "SHARDS",
-                format!("is {value}, but must be a whole number from 1 to {SHARDS_MAX}"),
+                &format!("is {value}, but must be a whole number from 1 to {SHARDS_MAX}"),
             )
         })
 }
@@ -361,7 +366,7 @@ fn location_hint(value: Option<&Json>) -> Result<Option<String>, Misconfigured> 
         Some(hint) if LOCATION_HINTS.contains(&hint) => Ok(Some(hint.to_owned())),
         _ => Err(wrong(
             "LOCATION_HINT",
-            format!("is {value}, but must be one of {}", LOCATION_HINTS.join(", ")),
+            &format!("is {value}, but must be one of {}", LOCATION_HINTS.join(", ")),
         )),
     }
 }
@@ -370,8 +375,8 @@ fn note<T>(wrongs: &mut Vec<Misconfigured>, result: Result<T, Misconfigured>) ->
     result.map_err(|wrong| wrongs.push(wrong)).ok()
 }
 
-pub(crate) fn wrong(knob: impl Into<String>, why: impl Into<String>) -> Misconfigured {
-    Misconfigured { knob: knob.into(), why: why.into() }
+pub(crate) fn wrong(knob: &str, why: &str) -> Misconfigured {
+    Misconfigured { knob: knob.to_owned(), why: why.to_owned() }
 }
 
 /// The vars and secrets that the filter reads.

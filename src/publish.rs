@@ -43,7 +43,11 @@ fn rules(document: &mut Writer, route: &Route) {
     document.texts("methods", &route.methods);
     document.text("path", &route.path);
     document.object("key", |key| {
-        key.texts("from", &route.key_from.iter().map(source).collect::<Vec<_>>());
+        key.list("from", |list| {
+            for from in &route.key_from {
+                list.item_text(&source(from));
+            }
+        });
         key.flag("required", route.key_required);
         key.text("grammar", KEY_GRAMMAR);
     });
@@ -53,17 +57,22 @@ fn rules(document: &mut Writer, route: &Route) {
             BodyRule::Json => fingerprint.text("body", "json"),
             BodyRule::None => fingerprint.text("body", "none"),
             BodyRule::Pointers(pointers) => {
-                let pointers: Vec<_> = pointers.iter().map(ToString::to_string).collect();
-                fingerprint.texts("body", &pointers);
+                fingerprint.list("body", |list| {
+                    for pointer in pointers {
+                        list.item_text(&pointer.to_string());
+                    }
+                });
             }
         }
         fingerprint.flag("query", route.fingerprint.query);
         fingerprint.texts("headers", &route.fingerprint.headers);
     });
     document.text("on_duplicate", &strategy(route.on_duplicate));
-    let strategies: Vec<_> =
-        route.client_strategies.iter().map(|s| strategy_name(*s).to_owned()).collect();
-    document.texts("client_strategies", &strategies);
+    document.list("client_strategies", |list| {
+        for strategy in &route.client_strategies {
+            list.item_text(strategy_name(*strategy));
+        }
+    });
     document.object("outcome", |members| outcome_rule(members, &route.outcome));
     document.text("wait", &iso8601(route.wait));
     document.text("timeout", &iso8601(route.timeout));
@@ -77,11 +86,14 @@ fn source(source: &Source) -> String {
         Source::Query(name) => format!("query:{name}"),
         Source::Body(pointer) => format!("body:{pointer}"),
         Source::Template(pieces) => {
-            let piece = |piece: &Piece| match piece {
-                Piece::Literal(literal) => literal.clone(),
-                Piece::Place(place, _) => format!("{{{}}}", self::source(place)),
-            };
-            format!("template:{}", pieces.iter().map(piece).collect::<String>())
+            let mut text = "template:".to_owned();
+            for piece in pieces {
+                match piece {
+                    Piece::Literal(literal) => text += literal,
+                    Piece::Place(place, _) => text += &format!("{{{}}}", self::source(place)),
+                }
+            }
+            text
         }
     }
 }
@@ -101,26 +113,27 @@ fn outcome_rule(document: &mut Writer, rule: &outcome::Rule) {
     for (name, outcome) in
         [("store", Outcome::Store), ("release", Outcome::Release), ("in_doubt", Outcome::InDoubt)]
     {
-        document.texts(name, &ranges(rule, outcome));
+        document.list(name, |list| ranges(list, rule, outcome));
     }
 }
 
 /// `200-399`, `402`.
-fn ranges(rule: &outcome::Rule, wanted: Outcome) -> Vec<String> {
-    let mut ranges: Vec<(u16, u16)> = Vec::new();
-    for status in 200..=599 {
+fn ranges(list: &mut Writer, rule: &outcome::Rule, wanted: Outcome) {
+    let mut first = None;
+    for status in 200..=600 {
         let facts = outcome::Facts { status, says_when: false, said: None };
-        if rule.judge(&facts) != wanted {
-            continue;
-        }
-        match ranges.last_mut() {
-            Some((_, last)) if *last + 1 == status => *last = status,
-            _ => ranges.push((status, status)),
+        let is_in = status < 600 && rule.judge(&facts) == wanted;
+        match first {
+            None if is_in => first = Some(status),
+            Some(from) if !is_in => {
+                let last = status - 1;
+                let one = from == last;
+                list.item_text(&if one { format!("{from}") } else { format!("{from}-{last}") });
+                first = None;
+            }
+            _ => {}
         }
     }
-    let text =
-        |(first, last)| if first == last { format!("{first}") } else { format!("{first}-{last}") };
-    ranges.into_iter().map(text).collect()
 }
 
 fn problem(document: &mut Writer, code: Code) {

@@ -48,16 +48,22 @@ pub struct Adjusted {
 /// The headers of a response that a replay carries.
 #[must_use]
 pub fn kept_headers(heard: &[(String, String)], adjusted: &Adjusted) -> Vec<(String, String)> {
-    let connection: Vec<String> = heard
-        .iter()
-        .filter(|(name, _)| name == "connection")
-        .flat_map(|(_, value)| value.split(','))
-        .map(|name| name.trim().to_ascii_lowercase())
-        .collect();
+    let mut connection = Vec::new();
+    for (_, value) in heard.iter().filter(|(name, _)| name == "connection") {
+        for name in value.split(',') {
+            connection.push(name.trim().to_ascii_lowercase());
+        }
+    }
     let kept = |name: &String| {
         adjusted.keep.contains(name) || (is_kept(name) && !connection.contains(name))
     };
-    heard.iter().filter(|(name, _)| kept(name) && !adjusted.drop.contains(name)).cloned().collect()
+    let mut all = Vec::new();
+    for header in heard {
+        if kept(&header.0) && !adjusted.drop.contains(&header.0) {
+            all.push(header.clone());
+        }
+    }
+    all
 }
 
 fn is_kept(name: &str) -> bool {

@@ -19,16 +19,15 @@ impl Routes {
     /// # Errors
     /// Paths that are no patterns, and routes of which one can never match since another takes the same
     /// methods and path.
-    pub fn new(list: Vec<Route>, places: &[String]) -> Result<Self, Vec<Misconfigured>> {
-        let list: Vec<Rc<Route>> = list.into_iter().map(Rc::new).collect();
+    pub fn new(list: Vec<Rc<Route>>, places: &[String]) -> Result<Self, Vec<Misconfigured>> {
         let mut patterns: Vec<(Pattern, Rc<Route>)> = Vec::new();
         let mut wrongs = Vec::new();
         for (route, place) in list.iter().zip(places) {
-            let path = |why| wrong(format!("{place}.path"), why);
+            let path = |why: &str| wrong(&format!("{place}.path"), why);
             match Pattern::parse(&route.path) {
-                Err(why) => wrongs.push(path(format!("is no path pattern: {why}"))),
+                Err(why) => wrongs.push(path(&format!("is no path pattern: {why}"))),
                 Ok(pattern) => match taken(&patterns, &pattern, route) {
-                    Some((method, with)) => wrongs.push(path(format!(
+                    Some((method, with)) => wrongs.push(path(&format!(
                         "is taken: a route for {method} {with} comes first, so this one could never match"
                     ))),
                     None => patterns.push((pattern, Rc::clone(route))),

@@ -32,7 +32,10 @@ pub fn read_rfc3339(text: &str) -> Option<Millis> {
     {
         *part = digits(exact.get(from..to)?)?;
     }
-    let marks: String = [4, 7, 10, 13, 16].iter().filter_map(|at| exact.get(*at..=*at)).collect();
+    let mut marks = String::new();
+    for at in [4, 7, 10, 13, 16] {
+        marks.push_str(exact.get(at..=at)?);
+    }
     let [year, month, day, hour, minute, second] = parts;
     let rest = rest.strip_suffix("+00:00").or(rest.strip_suffix('Z')).unwrap_or(rest);
     let ms = match rest.strip_prefix('.') {

@@ -170,7 +170,7 @@ impl Operator<'_> {
         let shut = WRONG.with_borrow(|wrong| wrong.shut_for_s(&self.address(), now()));
         shut.map_or(Ok(()), |seconds| {
             let detail = format!("Too many wrong tokens came from your address. Wait {seconds} s.");
-            Err(Refusal::new(Kind::TooMany(seconds), detail))
+            Err(Refusal::new(Kind::TooMany(seconds), &detail))
         })
     }
 
@@ -287,9 +287,11 @@ impl Operator<'_> {
         let ledger: js::Namespace = js::get(self.env, "LEDGER").unchecked_into();
         let hint = policy.location_hint.as_deref();
         let failed_call = |error: JsValue| failed(&js::text(&error));
-        let sent: Result<Vec<_>, _> =
-            shards.iter().map(|shard| send(&ledger, *shard, hint, &head, body)).collect();
-        let all = Promise::all_iterable(&sent.map_err(failed_call)?.iter().collect::<Array>());
+        let sent = Array::new();
+        for shard in shards {
+            sent.push(&send(&ledger, *shard, hint, &head, body).map_err(failed_call)?.into());
+        }
+        let all = Promise::all(&sent);
         let answers: Array = JsFuture::from(all).await.map_err(failed_call)?.unchecked_into();
         let mut told = Vec::new();
         for response in answers.iter() {
@@ -313,7 +315,7 @@ impl Operator<'_> {
             }
             Read::TooLarge(_) => Err(Refusal::new(
                 Kind::TooLarge,
-                format!("It may be {limit} bytes. Nothing was changed."),
+                &format!("It may be {limit} bytes. Nothing was changed."),
             )),
             Read::NoRoom(_) => Err(failed("too much is being buffered")),
             Read::Broken(why) => Err(failed(&why)),
@@ -400,7 +402,10 @@ fn reply((told, body): (Told<()>, Uint8Array)) -> Result<Option<Stored>, Refusal
     let (body, is_base64) = match String::from_utf8(body) {
         Ok(text) => (text, false),
         Err(error) => {
-            let latin: String = error.as_bytes().iter().map(|byte| char::from(*byte)).collect();
+            let mut latin = String::new();
+            for byte in error.as_bytes() {
+                latin.push(char::from(*byte));
+            }
             (js::btoa(&latin).map_err(|error| failed(&js::text(&error)))?, true)
         }
     };
@@ -420,7 +425,7 @@ fn strange(told: Told<()>) -> Refusal {
 
 /// What keeps the Ledgers from answering.
 fn failed(why: &str) -> Refusal {
-    Refusal::new(Kind::Unavailable(1), format!("The store could not be asked: {why}."))
+    Refusal::new(Kind::Unavailable(1), &format!("The store could not be asked: {why}."))
 }
 
 const COOKIE: &str = "oncegate_session";

@@ -48,10 +48,14 @@ pub(super) fn origin(env: &JsValue) -> OriginVar {
 }
 
 fn read(env: &JsValue) -> Vars {
-    let (named, others): (Vec<String>, Vec<String>) =
-        js::keys(env).into_iter().partition(|name| name.starts_with("ROUTES"));
-    let mut routes: Vec<(String, Json)> =
-        named.into_iter().filter_map(|name| value(env, &name).map(|value| (name, value))).collect();
+    let (mut routes, mut others) = (Vec::new(), Vec::new());
+    for name in js::keys(env) {
+        if !name.starts_with("ROUTES") {
+            others.extend((!VARS.contains(&name.as_str())).then_some(name));
+        } else if let Some(value) = value(env, &name) {
+            routes.push((name, value));
+        }
+    }
     // ROUTES_10 comes after ROUTES_9.
     routes.sort_by_key(|(name, _)| (name.len(), name.clone()));
     Vars {
@@ -60,7 +64,7 @@ fn read(env: &JsValue) -> Vars {
         location_hint: value(env, "LOCATION_HINT"),
         log_keys: value(env, "LOG_KEYS"),
         routes,
-        others: others.into_iter().filter(|name| !VARS.contains(&name.as_str())).collect(),
+        others,
     }
 }
 

@@ -78,7 +78,11 @@ impl Writer {
 
     /// A member that is a list of texts.
     pub fn texts(&mut self, name: &str, texts: &[String]) {
-        self.list(name, |list| texts.iter().for_each(|text| list.item_text(text)));
+        self.list(name, |list| {
+            for text in texts {
+                list.item_text(text);
+            }
+        });
     }
 
     /// An item that is a text.

@@ -44,13 +44,13 @@ pub enum Kind {
 impl Refusal {
     /// A refusal with what to do next.
     #[must_use]
-    pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into(), key: None }
+    pub fn new(kind: Kind, detail: &str) -> Self {
+        Self { kind, detail: detail.to_owned(), key: None }
     }
 
     /// A question that does not parse.
     #[must_use]
-    pub fn invalid(detail: impl Into<String>) -> Self {
+    pub fn invalid(detail: &str) -> Self {
         Self::new(Kind::Invalid, detail)
     }
 
@@ -62,7 +62,7 @@ impl Refusal {
             Ruling::Absent => return Some(Self::no_record()),
             Ruling::LeaseLive(until) => Self::new(
                 Kind::LeaseLive,
-                format!(
+                &format!(
                     "A request may still be under way until {}. Nothing was changed; decide again after that.",
                     rfc3339(until)
                 ),

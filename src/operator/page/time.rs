@@ -8,7 +8,7 @@ use crate::time::rfc3339;
 /// An instant in UTC, to the second.
 pub(super) fn at(at: Millis) -> Markup {
     let exact = rfc3339(at);
-    let read: String = exact.chars().take(19).collect::<String>().replace('T', " ");
+    let read = exact.get(..19).unwrap_or_default().replace('T', " ");
     html! { time datetime=(exact) { (read) " UTC" } }
 }
 
