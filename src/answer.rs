@@ -1,11 +1,10 @@
 //! What a client of a guarded request is answered, and the headers that the filter adds to it.
 
-use std::time::{Duration, SystemTime};
-
 use crate::ask::{How, Replay, Told};
 use crate::problem::{Code, Problem};
 use crate::record::Millis;
 use crate::reply::Kept;
+use crate::time::rfc3339;
 
 /// An answer on its way to the client. `H` is what the origin said, `B` a stored body.
 #[derive(Debug)]
@@ -139,7 +138,7 @@ pub fn marks(status: Status, expires: Option<Millis>, correlation_id: &str) -> M
     if matches!(status, Status::Replayed | Status::Joined) {
         marks.push(("idempotent-replayed", "true".to_owned()));
     }
-    if let Some(expires) = expires.and_then(rfc3339) {
+    if let Some(expires) = expires.and_then(seconds) {
         marks.push(("idempotency-expires", expires));
     }
     marks
@@ -183,9 +182,8 @@ pub fn cors_marks(allowed: &[String], origin: Option<&str>) -> Marks {
 /// The filter's own headers, and those without which its answers are not understood.
 const EXPOSED: &str = "Idempotent-Replayed, Idempotency-Status, Idempotency-Expires, X-Correlation-Id, Retry-After, Location";
 
-/// RFC 3339, whole seconds.
-fn rfc3339(instant: Millis) -> Option<String> {
-    let time = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(instant.0))?;
-    // The formatter fails past the year 9999.
-    (instant.0 < 253_402_300_800_000).then(|| humantime::format_rfc3339_seconds(time).to_string())
+/// RFC 3339, whole seconds; none beyond the year 9999.
+fn seconds(at: Millis) -> Option<String> {
+    let exact = rfc3339(at);
+    (at.0 < 253_402_300_800_000).then(|| format!("{}Z", exact.get(..19).unwrap_or_default()))
 }

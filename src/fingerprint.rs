@@ -94,14 +94,13 @@ impl Fingerprint {
     /// Where another request differs, as far as two bytes of each part tell.
     #[must_use]
     pub fn differs(&self, other: &Self) -> Differs {
-        let hints = |fingerprint: &Self| {
-            let hints: Vec<_> = fingerprint.0.iter().skip(DIGEST).copied().collect();
-            hints
-        };
-        let (own, others) = (hints(self), hints(other));
-        let pairs = own.chunks(HINT).zip(others.chunks(HINT)).enumerate();
-        let bit = |(at, (own, other))| if own == other { 0 } else { 1_u8 << at };
-        Differs(pairs.map(bit).sum())
+        let mut bits = 0;
+        for (at, (own, other)) in self.0.iter().zip(&other.0).enumerate().skip(DIGEST) {
+            if own != other {
+                bits |= 1 << ((at - DIGEST) / HINT);
+            }
+        }
+        Differs(bits)
     }
 }
 
@@ -109,8 +108,12 @@ impl Differs {
     /// `fingerprint differs in body, query`.
     #[must_use]
     pub fn why(self) -> String {
-        let named = PARTS.iter().enumerate().filter(|(at, _)| self.0 >> at & 1 == 1);
-        let names: Vec<_> = named.map(|(_, name)| *name).collect();
+        let mut names = Vec::new();
+        for (at, name) in PARTS.into_iter().enumerate() {
+            if self.0 >> at & 1 == 1 {
+                names.push(name);
+            }
+        }
         match names.as_slice() {
             [] => "fingerprint differs".to_owned(),
             names => format!("fingerprint differs in {}", names.join(", ")),

@@ -3,9 +3,8 @@
 //! No credential and no body is ever in it, and the key only as a digest unless the operator has asked
 //! for more (`LOG_KEYS`).
 
-use serde_json::json;
-
 use crate::digest::hex;
+use crate::json;
 use crate::key::{Key, KeyId};
 use crate::record::Millis;
 
@@ -64,25 +63,25 @@ impl Entry<'_> {
             LogKeys::Hashed => hex(&id.key_half()),
             LogKeys::Plain => key.as_str().to_owned(),
         });
-        json!({
-            "outcome": self.outcome,
-            "status": self.status,
-            "why": self.why,
-            "route": self.route,
-            "method": self.method,
-            "key": key,
-            "key_id": self.key.map(|(_, id)| hex(&id.0)),
-            "correlation_id": self.correlation_id,
-            "traceparent": self.traceparent,
-            "shard": self.shard,
-            "attempt": self.attempt,
-            "ms": {
-                "total": self.times.total.0,
-                "ledger": self.times.ledger.0,
-                "origin": self.times.origin.0,
-            },
+        let Times { total, ledger, origin } = self.times;
+        json::object(|line| {
+            line.text("outcome", self.outcome);
+            line.number("status", self.status.into());
+            line.maybe_text("why", self.why.as_deref());
+            line.text("route", self.route);
+            line.text("method", self.method);
+            line.maybe_text("key", key.as_deref());
+            line.maybe_text("key_id", self.key.map(|(_, id)| hex(&id.0)).as_deref());
+            line.text("correlation_id", self.correlation_id);
+            line.maybe_text("traceparent", self.traceparent.as_deref());
+            line.maybe_number("shard", self.shard.map(u64::from));
+            line.maybe_number("attempt", self.attempt.map(u64::from));
+            line.object("ms", |ms| {
+                ms.number("total", total.0);
+                ms.number("ledger", ledger.0);
+                ms.number("origin", origin.0);
+            });
         })
-        .to_string()
     }
 
     /// The texts of the data point: blob1 to blob4 are route, outcome, method and why.

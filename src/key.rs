@@ -4,9 +4,8 @@
 //! (`"8e03978e"`) and the bare form that Stripe's clients send (`8e03978e`). Anything that could be
 //! read in two ways is refused.
 
-use std::convert::Infallible;
-
 use crate::digest::{Parts, first_half, hex, sha256};
+use crate::item;
 use crate::record::{Form, Run};
 
 /// What the client sent to name an operation, after unescaping: 1 to 255 characters of ASCII.
@@ -75,27 +74,9 @@ impl Key {
 }
 
 fn quoted(field: &str) -> Result<String, KeyInvalid> {
-    let wrong =
-        KeyInvalid("the key starts with a quote but is not one structured-field string (RFC 8941)");
-    let mut text = None;
-    let read = sfv::Parser::new(field).parse_item_with_visitor(Quoted(&mut text));
-    read.ok().and(text).ok_or(wrong)
-}
-
-/// Takes the string of an Item; its parameters are parsed and ignored.
-struct Quoted<'t>(&'t mut Option<String>);
-
-impl<'de> sfv::visitor::ItemVisitor<'de> for Quoted<'_> {
-    type Out = ();
-    type Error = Infallible;
-
-    fn bare_item(
-        self,
-        item: sfv::BareItemFromInput<'de>,
-    ) -> Result<impl sfv::visitor::ParameterVisitor<'de, Out = ()>, Infallible> {
-        *self.0 = item.as_string().map(|string| string.as_str().to_owned());
-        Ok(sfv::visitor::Ignored)
-    }
+    item::string(field).ok_or(KeyInvalid(
+        "the key starts with a quote but is not one structured-field string (RFC 8941)",
+    ))
 }
 
 // The structured-field parser is not asked: to it, a bare UUID that starts with a digit is a number.

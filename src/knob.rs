@@ -1,12 +1,8 @@
 //! How the values of knobs are written: spans, sizes, names, sources, strategies.
 
-use std::time::Duration;
-
-use serde_json::Value;
-
 use crate::ask::CredentialChange;
 use crate::fingerprint::BodyRule;
-use crate::json::Pointer;
+use crate::json::{Json, Pointer};
 use crate::outcome::Preset;
 use crate::policy::BODY_MAX;
 use crate::record::{Millis, Strategy};
@@ -15,18 +11,19 @@ use crate::route::{Doubtful, ForwardKey, Mode, Sender};
 use crate::scope::{CredentialPart, ScopePart};
 use crate::source::{Source, header_name};
 use crate::target::normal_path;
+use crate::time;
 
 /// What is allowed instead; completes "is X, but …".
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wrong(pub String);
 
 /// `true` or `false`.
-pub(crate) fn switch(value: &Value) -> Result<bool, Wrong> {
+pub(crate) fn switch(value: &Json) -> Result<bool, Wrong> {
     value.as_bool().ok_or_else(|| must("be true or false"))
 }
 
 /// A route's name: it appears in logs and digests.
-pub(crate) fn name(value: &Value) -> Result<String, Wrong> {
+pub(crate) fn name(value: &Json) -> Result<String, Wrong> {
     match value.as_str() {
         Some(name)
             if (1..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_graphic()) =>
@@ -38,7 +35,7 @@ pub(crate) fn name(value: &Value) -> Result<String, Wrong> {
 }
 
 /// A list of method tokens (RFC 9110 section 9.1; case matters, so lower case is a mistake).
-pub(crate) fn methods(value: &Value) -> Result<Vec<String>, Wrong> {
+pub(crate) fn methods(value: &Json) -> Result<Vec<String>, Wrong> {
     let wrong = || must(r#"be a list of methods in capitals, such as ["POST", "PATCH"]"#);
     let methods = texts(value).ok_or_else(wrong)?;
     let is_method =
@@ -46,11 +43,11 @@ pub(crate) fn methods(value: &Value) -> Result<Vec<String>, Wrong> {
     if methods.is_empty() || !methods.iter().all(is_method) {
         return Err(wrong());
     }
-    Ok(methods.into_iter().map(str::to_owned).collect())
+    list(value, |text| Some(text.to_owned())).ok_or_else(wrong)
 }
 
 /// A path pattern in the spelling in which request paths are compared.
-pub(crate) fn path(value: &Value) -> Result<String, Wrong> {
+pub(crate) fn path(value: &Json) -> Result<String, Wrong> {
     match value.as_str() {
         // What a URL parser would write in another way could never match a request's path.
         Some(path) if path.starts_with('/') && path.chars().all(is_path_char) => {
@@ -68,7 +65,7 @@ fn is_path_char(c: char) -> bool {
 }
 
 /// A path with `{key}` in it.
-pub(crate) fn probe(value: &Value) -> Result<Option<String>, Wrong> {
+pub(crate) fn probe(value: &Json) -> Result<Option<String>, Wrong> {
     match value.as_str() {
         Some(path)
             if path.starts_with('/')
@@ -82,23 +79,19 @@ pub(crate) fn probe(value: &Value) -> Result<Option<String>, Wrong> {
 }
 
 /// A span such as `10s`, `24h`, `7d`, within bounds in milliseconds.
-pub(crate) fn span(value: &Value, least: u64, most: u64) -> Result<Millis, Wrong> {
+pub(crate) fn span(value: &Json, least: u64, most: u64) -> Result<Millis, Wrong> {
     let wrong = || {
-        let text = |ms| humantime::format_duration(Duration::from_millis(ms));
-        must(&format!("be a span such as 10s, 24h or 7d, from {} to {}", text(least), text(most)))
+        let (least, most) = (time::span(Millis(least)), time::span(Millis(most)));
+        must(&format!("be a span such as 10s, 24h or 7d, from {least} to {most}"))
     };
-    let span = value
-        .as_str()
-        .and_then(|text| humantime::parse_duration(text.trim()).ok())
-        .ok_or_else(wrong)?;
-    let ms = u64::try_from(span.as_millis()).map_err(|_| wrong())?;
-    if (least..=most).contains(&ms) { Ok(Millis(ms)) } else { Err(wrong()) }
+    let span = value.as_str().and_then(time::read_span);
+    span.filter(|span| (least..=most).contains(&span.0)).ok_or_else(wrong)
 }
 
 /// A size such as `512KiB`, `8MiB`, or a number of bytes.
-pub(crate) fn size(value: &Value) -> Result<u64, Wrong> {
+pub(crate) fn size(value: &Json) -> Result<u64, Wrong> {
     let bytes = match value {
-        Value::String(text) => size_text(text.trim()),
+        Json::Text(text) => size_text(text.trim()),
         other => other.as_u64(),
     };
     bytes
@@ -119,14 +112,18 @@ fn size_text(text: &str) -> Option<u64> {
 }
 
 /// Where a key may come from.
-pub(crate) fn sources(value: &Value) -> Result<Vec<Source>, Wrong> {
+pub(crate) fn sources(value: &Json) -> Result<Vec<Source>, Wrong> {
     let texts =
         texts(value).ok_or_else(|| must(r#"be a list such as ["header:Idempotency-Key"]"#))?;
-    texts.into_iter().map(|text| Source::parse(text).map_err(|why| must(&why))).collect()
+    let mut sources = Vec::new();
+    for text in texts {
+        sources.push(Source::parse(text).map_err(|why| must(&why))?);
+    }
+    Ok(sources)
 }
 
 /// What keeps equal keys apart.
-pub(crate) fn scope(value: &Value) -> Result<Vec<ScopePart>, Wrong> {
+pub(crate) fn scope(value: &Json) -> Result<Vec<ScopePart>, Wrong> {
     let part = |text: &str| match text {
         "host" => Some(ScopePart::Host),
         "method" => Some(ScopePart::Method),
@@ -140,7 +137,7 @@ pub(crate) fn scope(value: &Value) -> Result<Vec<ScopePart>, Wrong> {
 }
 
 /// Where callers carry who they are.
-pub(crate) fn credential(value: &Value) -> Result<Vec<CredentialPart>, Wrong> {
+pub(crate) fn credential(value: &Json) -> Result<Vec<CredentialPart>, Wrong> {
     let part = |text: &str| match text.split_once(':')? {
         ("header", name) => header_name(name).map(CredentialPart::Header),
         // A cookie's name is a token too (RFC 6265 section 4.1.1), but its case counts.
@@ -151,12 +148,12 @@ pub(crate) fn credential(value: &Value) -> Result<Vec<CredentialPart>, Wrong> {
 }
 
 /// A list of header names, in lower case.
-pub(crate) fn header_names(value: &Value) -> Result<Vec<String>, Wrong> {
+pub(crate) fn header_names(value: &Json) -> Result<Vec<String>, Wrong> {
     list(value, header_name).ok_or_else(|| must("be a list of header names"))
 }
 
 /// Headers that may be kept although they are not by default.
-pub(crate) fn kept_names(value: &Value) -> Result<Vec<String>, Wrong> {
+pub(crate) fn kept_names(value: &Json) -> Result<Vec<String>, Wrong> {
     let names = header_names(value)?;
     match names.iter().find(|name| !may_keep(name)) {
         Some(name) => Err(must(&format!(
@@ -167,7 +164,7 @@ pub(crate) fn kept_names(value: &Value) -> Result<Vec<String>, Wrong> {
 }
 
 /// `raw`, `json`, `none`, or a list of pointers.
-pub(crate) fn body_rule(value: &Value) -> Result<BodyRule, Wrong> {
+pub(crate) fn body_rule(value: &Json) -> Result<BodyRule, Wrong> {
     let wrong = || {
         must(r#"be raw, json, none, or a list of JSON pointers such as ["/amount", "/currency"]"#)
     };
@@ -184,16 +181,18 @@ pub(crate) fn body_rule(value: &Value) -> Result<BodyRule, Wrong> {
 }
 
 /// Single statuses.
-pub(crate) fn status_list(value: &Value) -> Result<Vec<u16>, Wrong> {
-    let status = |value: &Value| {
-        value.as_u64().and_then(|n| u16::try_from(n).ok()).filter(|n| (200..=599).contains(n))
-    };
-    let statuses = value.as_array().and_then(|list| list.iter().map(status).collect());
-    statuses.ok_or_else(|| must("be a list of statuses from 200 to 599, such as [402]"))
+pub(crate) fn status_list(value: &Json) -> Result<Vec<u16>, Wrong> {
+    let wrong = || must("be a list of statuses from 200 to 599, such as [402]");
+    let mut statuses = Vec::new();
+    for status in value.as_list().ok_or_else(wrong)? {
+        let status = status.as_u64().and_then(|n| u16::try_from(n).ok());
+        statuses.push(status.filter(|n| (200..=599).contains(n)).ok_or_else(wrong)?);
+    }
+    Ok(statuses)
 }
 
 /// Browser origins (RFC 6454 section 6.2), or `*`.
-pub(crate) fn cors(value: &Value) -> Result<Vec<String>, Wrong> {
+pub(crate) fn cors(value: &Json) -> Result<Vec<String>, Wrong> {
     let origin = |text: &str| {
         let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
         let sound = text == "*"
@@ -206,15 +205,15 @@ pub(crate) fn cors(value: &Value) -> Result<Vec<String>, Wrong> {
 }
 
 /// A list of strategies; may be empty.
-pub(crate) fn strategies(value: &Value) -> Result<Vec<Strategy>, Wrong> {
-    let named = |text: &str| strategy(&Value::from(text)).ok();
+pub(crate) fn strategies(value: &Json) -> Result<Vec<Strategy>, Wrong> {
+    let named = |text: &str| strategy(&Json::Text(text.to_owned())).ok();
     list(value, named).ok_or_else(|| must("be a list of return_existing, fail and fail_on_running"))
 }
 
 macro_rules! choice {
     ($(#[$doc:meta])* $name:ident -> $type:ty { $($text:literal => $value:expr),+ $(,)? }) => {
         $(#[$doc])*
-        pub(crate) fn $name(value: &Value) -> Result<$type, Wrong> {
+        pub(crate) fn $name(value: &Json) -> Result<$type, Wrong> {
             match value.as_str() {
                 $(Some($text) => Ok($value),)+
                 _ => Err(must(concat!("be one of", $(" ", $text),+))),
@@ -273,12 +272,20 @@ choice! {
     }
 }
 
-fn list<T>(value: &Value, read: impl Fn(&str) -> Option<T>) -> Option<Vec<T>> {
-    texts(value)?.into_iter().map(read).collect()
+fn list<T>(value: &Json, read: impl Fn(&str) -> Option<T>) -> Option<Vec<T>> {
+    let mut all = Vec::new();
+    for text in texts(value)? {
+        all.push(read(text)?);
+    }
+    Some(all)
 }
 
-fn texts(value: &Value) -> Option<Vec<&str>> {
-    value.as_array()?.iter().map(Value::as_str).collect()
+fn texts(value: &Json) -> Option<Vec<&str>> {
+    let mut all = Vec::new();
+    for item in value.as_list()? {
+        all.push(item.as_str()?);
+    }
+    Some(all)
 }
 
 fn must(what: &str) -> Wrong {

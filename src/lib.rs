@@ -21,12 +21,14 @@ pub mod ask;
 pub mod digest;
 pub mod filter;
 pub mod fingerprint;
+pub mod item;
 pub mod journal;
 pub mod json;
 pub mod key;
 pub mod knob;
 pub mod operator;
 pub mod outcome;
+pub mod pattern;
 pub mod policy;
 pub mod problem;
 pub mod publish;
@@ -39,6 +41,7 @@ pub mod scope;
 pub mod shadow;
 pub mod source;
 pub mod target;
+pub mod time;
 pub mod wire;
 
 #[cfg(feature = "edge")]

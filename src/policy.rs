@@ -6,9 +6,8 @@
 
 use std::rc::Rc;
 
-use serde_json::Value;
-
 use crate::journal::LogKeys;
+use crate::json::Json;
 use crate::knob::Wrong;
 use crate::record::Millis;
 use crate::route::{DAY, Doubtful, ForwardKey, KNOBS, Knob, Mode, Route};
@@ -61,13 +60,13 @@ pub struct Vars {
     /// `ORIGIN`.
     pub origin: OriginVar,
     /// `SHARDS`: a number, or its text.
-    pub shards: Option<Value>,
+    pub shards: Option<Json>,
     /// `LOCATION_HINT`.
-    pub location_hint: Option<Value>,
+    pub location_hint: Option<Json>,
     /// `LOG_KEYS`.
-    pub log_keys: Option<Value>,
+    pub log_keys: Option<Json>,
     /// `ROUTES`, `ROUTES_2`, …: name and value (a list of tables, or its JSON text).
-    pub routes: Vec<(String, Value)>,
+    pub routes: Vec<(String, Json)>,
     /// Names of all other vars and bindings.
     pub others: Vec<String>,
 }
@@ -159,54 +158,58 @@ fn has_sound_port(host: &str) -> bool {
 /// and leave everything to the default route.
 fn misspelt(name: &str) -> Option<Misconfigured> {
     let meant = VARS.iter().find(|var| strsim::damerau_levenshtein(name, var) <= 2)?;
-    Some(wrong(name, format!("is not a var of the filter; the nearest one is {meant}")))
+    Some(wrong(name, &format!("is not a var of the filter; the nearest one is {meant}")))
 }
 
 /// All routes, each with its place in the vars.
-fn routes(vars: &[(String, Value)], wrongs: &mut Vec<Misconfigured>) -> (Vec<Route>, Vec<String>) {
+fn routes(
+    vars: &[(String, Json)],
+    wrongs: &mut Vec<Misconfigured>,
+) -> (Vec<Rc<Route>>, Vec<String>) {
     let (mut routes, mut places) = (Vec::new(), Vec::new());
     for (position, (var, value)) in (1..).zip(vars) {
         // A gap would leave what comes after it unguarded.
         let expected =
             if position == 1 { "ROUTES".to_owned() } else { format!("ROUTES_{position}") };
         if *var != expected {
-            wrongs.push(wrong(var, format!("comes where {expected} is expected: routes go on in ROUTES, ROUTES_2, ROUTES_3 … without a gap")));
+            wrongs.push(wrong(var, &format!("comes where {expected} is expected: routes go on in ROUTES, ROUTES_2, ROUTES_3 … without a gap")));
         }
         let Some(list) = note(wrongs, tables(var, value)) else { continue };
         for (index, table) in list.iter().enumerate() {
             let place = format!("{var}[{index}]");
             if let Some(route) = route(&place, table, routes.len() + 1, wrongs) {
-                routes.push(route);
+                routes.push(Rc::new(route));
                 places.push(place);
             }
         }
     }
     if vars.is_empty() {
-        routes.extend(note(wrongs, default_route()));
+        routes.extend(note(wrongs, default_route()).map(Rc::new));
         places.push("the default route".to_owned());
     }
     (routes, places)
 }
 
-fn tables(var: &str, value: &Value) -> Result<Vec<Value>, Misconfigured> {
+fn tables(var: &str, value: &Json) -> Result<Vec<Json>, Misconfigured> {
     let list = match value {
-        Value::String(text) => serde_json::from_str(text)
-            .map_err(|error| wrong(var, format!("is not JSON: {error}")))?,
+        Json::Text(text) => {
+            Json::parse(text).map_err(|error| wrong(var, &format!("is not JSON: {error}")))?
+        }
         other => other.clone(),
     };
     match list {
-        Value::Array(tables) => Ok(tables),
+        Json::List(tables) => Ok(tables),
         _ => Err(wrong(var, "must be a list of tables: [[vars.ROUTES]]")),
     }
 }
 
 fn default_route() -> Result<Route, Misconfigured> {
-    Route::with_defaults().map_err(|Wrong(why)| wrong("default", why))
+    Route::with_defaults().map_err(|Wrong(why)| wrong("default", &why))
 }
 
 fn route(
     place: &str,
-    table: &Value,
+    table: &Json,
     position: usize,
     wrongs: &mut Vec<Misconfigured>,
 ) -> Option<Route> {
@@ -221,7 +224,9 @@ fn route(
     }
     set_all(&mut route, place, "", table, wrongs);
     wrongs.extend(
-        contradictions(&route).into_iter().map(|(knob, why)| wrong(format!("{place}.{knob}"), why)),
+        contradictions(&route)
+            .into_iter()
+            .map(|(knob, why)| wrong(&format!("{place}.{knob}"), why)),
     );
     Some(route)
 }
@@ -231,7 +236,7 @@ fn set_all(
     route: &mut Route,
     place: &str,
     prefix: &str,
-    table: &Value,
+    table: &Json,
     wrongs: &mut Vec<Misconfigured>,
 ) {
     let Some(members) = table.as_object() else {
@@ -255,18 +260,12 @@ fn set_all(
     }
 }
 
-fn set(
-    route: &mut Route,
-    dotted: &str,
-    value: &Value,
-    here: &str,
-    wrongs: &mut Vec<Misconfigured>,
-) {
+fn set(route: &mut Route, dotted: &str, value: &Json, here: &str, wrongs: &mut Vec<Misconfigured>) {
     match KNOBS.iter().find(|knob| knob.name == dotted) {
-        None => wrongs.push(wrong(here, format!("is not a knob{}", nearest(dotted)))),
+        None => wrongs.push(wrong(here, &format!("is not a knob{}", nearest(dotted)))),
         Some(knob) => {
             if let Err(Wrong(why)) = (knob.set)(route, value) {
-                wrongs.push(wrong(here, format!("is {value}, but {why}")));
+                wrongs.push(wrong(here, &format!("is {value}, but {why}")));
             }
         }
     }
@@ -329,16 +328,16 @@ fn forgets_payments(route: &Rc<Route>) -> Option<Misconfigured> {
         route.mode == Mode::Enforce && route.ttl < Millis(7 * DAY) && route.tombstone == Millis(0);
     (forgets && pays.iter().any(|word| text.contains(word))).then(|| {
         wrong(
-            format!("route {}: ttl", route.name),
+            &format!("route {}: ttl", route.name),
             "a late retry of a payment is executed again once ttl has passed: set ttl to 7d or more, or a tombstone",
         )
     })
 }
 
-fn shards(value: Option<&Value>) -> Result<u16, Misconfigured> {
+fn shards(value: Option<&Json>) -> Result<u16, Misconfigured> {
     let Some(value) = value else { return Ok(SHARDS_DEFAULT) };
     let number = match value {
-        Value::String(text) => text.trim().parse().ok(),
+        Json::Text(text) => text.trim().parse().ok(),
         other => other.as_u64(),
     };
     number
@@ -347,27 +346,27 @@ fn shards(value: Option<&Value>) -> Result<u16, Misconfigured> {
         .ok_or_else(|| {
             wrong(
                 "SHARDS",
-                format!("is {value}, but must be a whole number from 1 to {SHARDS_MAX}"),
+                &format!("is {value}, but must be a whole number from 1 to {SHARDS_MAX}"),
             )
         })
 }
 
-fn log_keys(value: Option<&Value>) -> Result<LogKeys, Misconfigured> {
-    match value.map(Value::as_str) {
+fn log_keys(value: Option<&Json>) -> Result<LogKeys, Misconfigured> {
+    match value.map(Json::as_str) {
         None | Some(Some("hashed")) => Ok(LogKeys::Hashed),
         Some(Some("plain")) => Ok(LogKeys::Plain),
         Some(_) => Err(wrong("LOG_KEYS", r#"must be "hashed" or "plain""#)),
     }
 }
 
-fn location_hint(value: Option<&Value>) -> Result<Option<String>, Misconfigured> {
+fn location_hint(value: Option<&Json>) -> Result<Option<String>, Misconfigured> {
     let Some(value) = value else { return Ok(None) };
     match value.as_str() {
         Some("") => Ok(None),
         Some(hint) if LOCATION_HINTS.contains(&hint) => Ok(Some(hint.to_owned())),
         _ => Err(wrong(
             "LOCATION_HINT",
-            format!("is {value}, but must be one of {}", LOCATION_HINTS.join(", ")),
+            &format!("is {value}, but must be one of {}", LOCATION_HINTS.join(", ")),
         )),
     }
 }
@@ -376,8 +375,8 @@ fn note<T>(wrongs: &mut Vec<Misconfigured>, result: Result<T, Misconfigured>) ->
     result.map_err(|wrong| wrongs.push(wrong)).ok()
 }
 
-pub(crate) fn wrong(knob: impl Into<String>, why: impl Into<String>) -> Misconfigured {
-    Misconfigured { knob: knob.into(), why: why.into() }
+pub(crate) fn wrong(knob: &str, why: &str) -> Misconfigured {
+    Misconfigured { knob: knob.to_owned(), why: why.to_owned() }
 }
 
 /// The vars and secrets that the filter reads.

@@ -1,5 +1,7 @@
 //! Every refusal, once: code → status, title, whether to try again, and the RFC 9457 document.
 
+use crate::json;
+
 /// The code of a refusal; part of the contract, never renamed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Code {
@@ -180,24 +182,24 @@ impl Problem {
     #[must_use]
     pub fn body(&self, correlation_id: &str) -> String {
         let code = self.code.as_str();
-        let mut document = serde_json::json!({
-            "type": format!("/.well-known/idempotency#{code}"),
-            "title": self.code.title(),
-            "status": self.status,
-            "detail": self.detail,
-            "code": code,
-            "correlation_id": correlation_id,
+        json::object(|document| {
+            document.text("type", &format!("/.well-known/idempotency#{code}"));
+            document.text("title", self.code.title());
+            document.number("status", self.status.into());
+            document.text("detail", &self.detail);
+            document.text("code", code);
+            document.text("correlation_id", correlation_id);
+            if let Some(status) = self.original_status {
+                document.number("original_status", status.into());
+            }
             // Stripe's clients take any document without this member for a success, whatever its status
             // (stripe-node 23, RequestSender); RFC 9457 section 3.2 allows further members.
-            "error": {
-                "type": if self.status < 500 { "idempotency_error" } else { "api_error" },
-                "code": code,
-                "message": self.detail,
-            },
-        });
-        if let (Some(members), Some(status)) = (document.as_object_mut(), self.original_status) {
-            members.insert("original_status".to_owned(), status.into());
-        }
-        document.to_string()
+            document.object("error", |error| {
+                let kind = if self.status < 500 { "idempotency_error" } else { "api_error" };
+                error.text("type", kind);
+                error.text("code", code);
+                error.text("message", &self.detail);
+            });
+        })
     }
 }

@@ -3,10 +3,9 @@
 //! draft-ietf-httpapi-idempotency-key-header-07 section 2.5.2: a resource MUST publish its idempotency
 //! specification, the expiration policy included. No secret and no origin address is in it.
 
-use serde_json::{Value, json};
-
 use crate::admission::strategy_name;
 use crate::fingerprint::BodyRule;
+use crate::json::{self, Writer};
 use crate::outcome::{self, Outcome, Preset};
 use crate::policy::Policy;
 use crate::problem::Code;
@@ -16,42 +15,69 @@ use crate::source::{Piece, Source};
 
 /// The whole document.
 #[must_use]
-pub fn published(policy: &Policy) -> Value {
-    let shown = |route: &&std::rc::Rc<Route>| route.publish && route.mode != Mode::Off;
-    let routes: Vec<Value> =
-        policy.routes.all().iter().filter(shown).map(|route| rules(route)).collect();
-    let problems: Vec<Value> = Code::ALL.iter().map(|code| problem(*code)).collect();
-    json!({ "routes": routes, "problems": problems })
+pub fn published(policy: &Policy) -> String {
+    json::object(|document| {
+        document.list("routes", |routes| {
+            for route in policy.routes.all() {
+                if route.publish && route.mode != Mode::Off {
+                    routes.item(|members| rules(members, route));
+                }
+            }
+        });
+        document.list("problems", |problems| {
+            for code in Code::ALL {
+                problems.item(|members| problem(members, code));
+            }
+        });
+    })
 }
 
-fn rules(route: &Route) -> Value {
-    json!({
-        "name": route.name,
-        "mode": match route.mode {
-            Mode::Enforce => "enforce",
-            Mode::Shadow => "shadow",
-            Mode::Off => "off",
-        },
-        "methods": route.methods,
-        "path": route.path,
-        "key": {
-            "from": route.key_from.iter().map(source).collect::<Vec<_>>(),
-            "required": route.key_required,
-            "grammar": KEY_GRAMMAR,
-        },
-        "fingerprint": {
-            "body": body_rule(&route.fingerprint.body),
-            "query": route.fingerprint.query,
-            "headers": route.fingerprint.headers,
-        },
-        "on_duplicate": strategy(route.on_duplicate),
-        "client_strategies": route.client_strategies.iter().map(|s| strategy_name(*s)).collect::<Vec<_>>(),
-        "outcome": outcome_rule(&route.outcome),
-        "wait": iso8601(route.wait),
-        "timeout": iso8601(route.timeout),
-        "ttl": iso8601(route.ttl),
-        "tombstone": iso8601(route.tombstone),
-    })
+fn rules(document: &mut Writer, route: &Route) {
+    document.text("name", &route.name);
+    let mode = match route.mode {
+        Mode::Enforce => "enforce",
+        Mode::Shadow => "shadow",
+        Mode::Off => "off",
+    };
+    document.text("mode", mode);
+    document.texts("methods", &route.methods);
+    document.text("path", &route.path);
+    document.object("key", |key| {
+        key.list("from", |list| {
+            for from in &route.key_from {
+                list.item_text(&source(from));
+            }
+        });
+        key.flag("required", route.key_required);
+        key.text("grammar", KEY_GRAMMAR);
+    });
+    document.object("fingerprint", |fingerprint| {
+        match &route.fingerprint.body {
+            BodyRule::Raw => fingerprint.text("body", "raw"),
+            BodyRule::Json => fingerprint.text("body", "json"),
+            BodyRule::None => fingerprint.text("body", "none"),
+            BodyRule::Pointers(pointers) => {
+                fingerprint.list("body", |list| {
+                    for pointer in pointers {
+                        list.item_text(&pointer.to_string());
+                    }
+                });
+            }
+        }
+        fingerprint.flag("query", route.fingerprint.query);
+        fingerprint.texts("headers", &route.fingerprint.headers);
+    });
+    document.text("on_duplicate", &strategy(route.on_duplicate));
+    document.list("client_strategies", |list| {
+        for strategy in &route.client_strategies {
+            list.item_text(strategy_name(*strategy));
+        }
+    });
+    document.object("outcome", |members| outcome_rule(members, &route.outcome));
+    document.text("wait", &iso8601(route.wait));
+    document.text("timeout", &iso8601(route.timeout));
+    document.text("ttl", &iso8601(route.ttl));
+    document.text("tombstone", &iso8601(route.tombstone));
 }
 
 fn source(source: &Source) -> String {
@@ -60,21 +86,19 @@ fn source(source: &Source) -> String {
         Source::Query(name) => format!("query:{name}"),
         Source::Body(pointer) => format!("body:{pointer}"),
         Source::Template(pieces) => {
-            let piece = |piece: &Piece| match piece {
-                Piece::Literal(literal) => literal.clone(),
-                Piece::Place(place, _) => format!("{{{}}}", self::source(place)),
-            };
-            format!("template:{}", pieces.iter().map(piece).collect::<String>())
+            let mut text = "template:".to_owned();
+            for piece in pieces {
+                match piece {
+                    Piece::Literal(literal) => text += literal,
+                    Piece::Place(place, _) => {
+                        for part in ["{", &self::source(place), "}"] {
+                            text.push_str(part);
+                        }
+                    }
+                }
+            }
+            text
         }
-    }
-}
-
-fn body_rule(rule: &BodyRule) -> Value {
-    match rule {
-        BodyRule::Raw => json!("raw"),
-        BodyRule::Json => json!("json"),
-        BodyRule::None => json!("none"),
-        BodyRule::Pointers(pointers) => pointers.iter().map(ToString::to_string).collect(),
     }
 }
 
@@ -83,48 +107,45 @@ fn strategy(strategy: Strategy) -> String {
 }
 
 /// What becomes of each status: asked of the judgement itself, so that it cannot say anything else.
-fn outcome_rule(rule: &outcome::Rule) -> Value {
-    let statuses = |wanted: Outcome| -> Vec<u16> {
-        let judged = |status: &u16| {
-            let facts = outcome::Facts { status: *status, says_when: false, said: None };
-            rule.judge(&facts) == wanted
-        };
-        (200..=599).filter(judged).collect()
+fn outcome_rule(document: &mut Writer, rule: &outcome::Rule) {
+    let preset = match rule.preset {
+        Preset::Standard => "standard",
+        Preset::Strict => "strict",
+        Preset::SuccessOnly => "success-only",
     };
-    json!({
-        "preset": match rule.preset {
-            Preset::Standard => "standard",
-            Preset::Strict => "strict",
-            Preset::SuccessOnly => "success-only",
-        },
-        "store": ranges(&statuses(Outcome::Store)),
-        "release": ranges(&statuses(Outcome::Release)),
-        "in_doubt": ranges(&statuses(Outcome::InDoubt)),
-    })
+    document.text("preset", preset);
+    for (name, outcome) in
+        [("store", Outcome::Store), ("release", Outcome::Release), ("in_doubt", Outcome::InDoubt)]
+    {
+        document.list(name, |list| ranges(list, rule, outcome));
+    }
 }
 
 /// `200-399`, `402`.
-fn ranges(statuses: &[u16]) -> Vec<String> {
-    let mut ranges: Vec<(u16, u16)> = Vec::new();
-    for status in statuses {
-        match ranges.last_mut() {
-            Some((_, last)) if *last + 1 == *status => *last = *status,
-            _ => ranges.push((*status, *status)),
+fn ranges(list: &mut Writer, rule: &outcome::Rule, wanted: Outcome) {
+    let mut first = None;
+    for status in 200..=600 {
+        let facts = outcome::Facts { status, says_when: false, said: None };
+        let is_in = status < 600 && rule.judge(&facts) == wanted;
+        match first {
+            None if is_in => first = Some(status),
+            Some(from) if !is_in => {
+                let last = status - 1;
+                let one = from == last;
+                list.item_text(&if one { format!("{from}") } else { format!("{from}-{last}") });
+                first = None;
+            }
+            _ => {}
         }
     }
-    let text =
-        |(first, last)| if first == last { format!("{first}") } else { format!("{first}-{last}") };
-    ranges.into_iter().map(text).collect()
 }
 
-fn problem(code: Code) -> Value {
-    json!({
-        "code": code.as_str(),
-        "status": code.status(),
-        "title": code.title(),
-        "retry": code.should_retry(),
-        "ask": code.ask(),
-    })
+fn problem(document: &mut Writer, code: Code) {
+    document.text("code", code.as_str());
+    document.number("status", code.status().into());
+    document.text("title", code.title());
+    document.flag("retry", code.should_retry());
+    document.text("ask", code.ask());
 }
 
 /// An ISO 8601 duration: `P7D`, `PT1H30M`, `PT0.5S`.

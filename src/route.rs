@@ -4,10 +4,9 @@
 //! cannot promise what the parser does not take. README and the published policy are held to it by
 //! tests.
 
-use serde_json::Value;
-
 use crate::ask::CredentialChange;
 use crate::fingerprint;
+use crate::json::Json;
 use crate::knob::{self, Wrong};
 use crate::outcome;
 use crate::record::{Millis, Strategy, Terms};
@@ -134,7 +133,7 @@ pub struct Knob {
     /// What it does, in one line.
     pub doc: &'static str,
     /// Reads a value into the route.
-    pub(crate) set: fn(&mut Route, &Value) -> Result<(), Wrong>,
+    pub(crate) set: fn(&mut Route, &Json) -> Result<(), Wrong>,
 }
 
 macro_rules! knob {
@@ -379,7 +378,7 @@ impl Route {
         let mut route = Self::blank();
         for knob in &KNOBS {
             if knob.default != "null" {
-                let value = serde_json::from_str(knob.default).map_err(|e| Wrong(e.to_string()))?;
+                let value = Json::parse(knob.default).map_err(|e| Wrong(e.to_string()))?;
                 (knob.set)(&mut route, &value)?;
             }
         }

@@ -1,59 +1,46 @@
 //! Which route guards a request: method and path → the most specific route.
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use matchit::{InsertError, Router};
-
+use crate::pattern::Pattern;
 use crate::policy::{Misconfigured, wrong};
 use crate::route::Route;
 
-/// All routes, with two matchers per method.
+/// All routes, with the patterns of their paths.
 #[derive(Debug)]
 pub struct Routes {
     list: Vec<Rc<Route>>,
-    by_method: BTreeMap<String, Matchers>,
-}
-
-/// Paths with and without a catch-all apart: one matcher does not take `/x/{id}` beside `/x/{*rest}`.
-#[derive(Debug, Default)]
-struct Matchers {
-    plain: Router<usize>,
-    catch_all: Router<usize>,
+    patterns: Vec<(Pattern, Rc<Route>)>,
 }
 
 impl Routes {
-    /// Builds the matchers. `places` says for each route where it is configured.
+    /// Takes the paths apart. `places` says for each route where it is configured.
     ///
     /// # Errors
     /// Paths that are no patterns, and routes of which one can never match since another takes the same
     /// methods and path.
-    pub fn new(list: Vec<Route>, places: &[String]) -> Result<Self, Vec<Misconfigured>> {
-        let mut by_method: BTreeMap<String, Matchers> = BTreeMap::new();
+    pub fn new(list: Vec<Rc<Route>>, places: &[String]) -> Result<Self, Vec<Misconfigured>> {
+        let mut patterns: Vec<(Pattern, Rc<Route>)> = Vec::new();
         let mut wrongs = Vec::new();
-        for (index, (route, place)) in list.iter().zip(places).enumerate() {
-            let taken = route.methods.iter().find_map(|method| {
-                let matchers = by_method.entry(method.clone()).or_default();
-                matchers.insert(&route.path, index).err().map(|error| (method, error))
-            });
-            if let Some((method, error)) = taken {
-                wrongs.push(wrong(format!("{place}.path"), why(method, &error)));
+        for (route, place) in list.iter().zip(places) {
+            let path = |why: &str| wrong(&format!("{place}.path"), why);
+            match Pattern::parse(&route.path) {
+                Err(why) => wrongs.push(path(&format!("is no path pattern: {why}"))),
+                Ok(pattern) => match taken(&patterns, &pattern, route) {
+                    Some((method, with)) => wrongs.push(path(&format!(
+                        "is taken: a route for {method} {with} comes first, so this one could never match"
+                    ))),
+                    None => patterns.push((pattern, Rc::clone(route))),
+                },
             }
         }
         // A catch-all takes at least one character; "everything below /x/" includes /x/ itself, unless
-        // a route names that. So these come last and a conflict is no error.
-        for (index, route) in list.iter().enumerate() {
-            if let Some((parent, _)) = route.path.split_once("{*") {
-                for method in &route.methods {
-                    let _ =
-                        by_method.entry(method.clone()).or_default().plain.insert(parent, index);
-                }
-            }
+        // a route names that: of two equal ones the first is found.
+        for route in &list {
+            let parent = route.path.split_once("{*").map(|(parent, _)| Pattern::parse(parent));
+            patterns.extend(parent.and_then(Result::ok).map(|parent| (parent, Rc::clone(route))));
         }
-        if !wrongs.is_empty() {
-            return Err(wrongs);
-        }
-        Ok(Self { list: list.into_iter().map(Rc::new).collect(), by_method })
+        if wrongs.is_empty() { Ok(Self { list, patterns }) } else { Err(wrongs) }
     }
 
     /// The route that guards a request, if any: of several that match, the one whose path is spelled out
@@ -64,14 +51,26 @@ impl Routes {
         if is_safe(method) {
             return None;
         }
-        let matchers = self.by_method.get(method)?;
-        let route = |router: &Router<usize>| self.list.get(*router.at(path).ok()?.value);
-        let (plain, catch_all) = (route(&matchers.plain), route(&matchers.catch_all));
-        match (plain, catch_all) {
+        match (self.closest(false, method, path), self.closest(true, method, path)) {
             (Some(plain), Some(rest)) if spelled_out(rest) > spelled_out(plain) => Some(rest),
             (plain, rest) => plain.or(rest),
         }
         .cloned()
+    }
+
+    fn closest(&self, open: bool, method: &str, path: &str) -> Option<&Rc<Route>> {
+        let mut closest: Option<&(Pattern, Rc<Route>)> = None;
+        for known in &self.patterns {
+            let (pattern, route) = known;
+            if pattern.is_open() == open
+                && route.methods.iter().any(|own| own == method)
+                && closest.is_none_or(|(closest, _)| pattern.closer_than(closest))
+                && pattern.matches(path)
+            {
+                closest = Some(known);
+            }
+        }
+        closest.map(|(_, route)| route)
     }
 
     /// All routes in the order in which they were configured.
@@ -81,20 +80,16 @@ impl Routes {
     }
 }
 
-impl Matchers {
-    fn insert(&mut self, path: &str, index: usize) -> Result<(), InsertError> {
-        let router = if path.contains("{*") { &mut self.catch_all } else { &mut self.plain };
-        router.insert(path, index)
-    }
-}
-
-fn why(method: &str, error: &InsertError) -> String {
-    match error {
-        InsertError::Conflict { with } => format!(
-            "is taken: a route for {method} {with} comes first, so this one could never match"
-        ),
-        error => format!("is no path pattern: {error}"),
-    }
+/// A method for which another route takes these paths, and how that one spells them.
+fn taken<'a>(
+    patterns: &'a [(Pattern, Rc<Route>)],
+    pattern: &Pattern,
+    route: &'a Route,
+) -> Option<(&'a str, &'a str)> {
+    patterns.iter().filter(|(known, _)| known == pattern).find_map(|(_, other)| {
+        let method = route.methods.iter().find(|method| other.methods.contains(method))?;
+        Some((method.as_str(), other.path.as_str()))
+    })
 }
 
 /// How many characters come before the first parameter.

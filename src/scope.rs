@@ -107,38 +107,47 @@ pub fn credential(
 ) -> Result<[u8; 16], Undecodable> {
     let cookie_header = header("cookie").unwrap_or_default();
     let pairs = cookies(&cookie_header);
-    let values: Vec<Vec<String>> = parts
-        .iter()
-        .map(|part| match part {
-            CredentialPart::Header(name) => header(name).into_iter().collect(),
-            CredentialPart::Cookie(name) => {
-                let named = pairs.iter().filter(|(n, _)| n == name);
-                named.map(|(_, value)| value.clone()).collect()
+    let (mut digest, mut any) = (Parts::of("credential"), false);
+    for part in parts {
+        let own;
+        let mut values: Vec<&str> = Vec::new();
+        match part {
+            CredentialPart::Header(name) => {
+                own = header(name).unwrap_or_default();
+                values.push(&own);
             }
-        })
-        .map(|values: Vec<String>| values.into_iter().filter(|v| !v.trim().is_empty()).collect())
-        .collect();
-    if values.iter().any(|values| !values.is_empty()) {
-        decodable(values.iter().flatten())?;
-        return Ok(values
-            .iter()
-            .fold(Parts::of("credential"), |parts, values| list(parts, values))
-            .half());
+            CredentialPart::Cookie(name) => {
+                for (known, value) in &pairs {
+                    if known == name {
+                        values.push(value);
+                    }
+                }
+            }
+        }
+        values.retain(|value| !value.trim().is_empty());
+        any |= !values.is_empty();
+        digest = list(digest, &values)?;
     }
-    decodable([&cookie_header])?;
+    if any {
+        return Ok(digest.half());
+    }
     // In any order, and whether it is a pair or not.
-    let mut all: Vec<&str> = cookie_header.split([';', ',']).map(str::trim).collect();
+    let mut all = Vec::new();
+    for cookie in cookie_header.split([';', ',']) {
+        all.push(cookie.trim());
+    }
     all.retain(|cookie| !cookie.is_empty());
     all.sort_unstable();
-    Ok(list(Parts::of("cookie"), &all).half())
+    Ok(list(Parts::of("cookie"), &all)?.half())
 }
 
-fn decodable<'v>(values: impl IntoIterator<Item = &'v String>) -> Result<(), Undecodable> {
-    let broken = values.into_iter().any(|value| value.contains(char::REPLACEMENT_CHARACTER));
-    if broken { Err(Undecodable) } else { Ok(()) }
-}
-
-fn list(parts: Parts, values: &[impl AsRef<[u8]>]) -> Parts {
-    let parts = parts.part(values.len().to_string());
-    values.iter().fold(parts, Parts::part)
+fn list(parts: Parts, values: &[&str]) -> Result<Parts, Undecodable> {
+    let mut parts = parts.part(values.len().to_string());
+    for value in values {
+        if value.contains(char::REPLACEMENT_CHARACTER) {
+            return Err(Undecodable);
+        }
+        parts = parts.part(value);
+    }
+    Ok(parts)
 }

@@ -128,13 +128,16 @@ pub fn cookies(header: &str) -> Vec<(String, String)> {
 }
 
 fn query_value(query: &str, name: &str) -> Value {
-    let mut values =
-        form_urlencoded::parse(query.as_bytes()).filter(|(n, _)| n == name).map(|(_, value)| value);
-    match (values.next(), values.next()) {
-        (Some(value), None) => Value::Found(value.into_owned()),
-        (Some(_), Some(_)) => Value::Twice,
-        (None, _) => Value::Missing,
+    let mut found = Value::Missing;
+    for (known, value) in form_urlencoded::parse(query.as_bytes()) {
+        if known == name {
+            found = match found {
+                Value::Missing => Value::Found(value.into_owned()),
+                _ => return Value::Twice,
+            };
+        }
     }
+    found
 }
 
 fn filled(pieces: &[Piece], parts: Parts<'_>) -> Value {
@@ -205,23 +208,20 @@ fn push_literal(pieces: &mut Vec<Piece>, literal: &str) {
     }
 }
 
-fn with_encoded(pieces: Vec<Piece>) -> Vec<Piece> {
+fn with_encoded(mut pieces: Vec<Piece>) -> Vec<Piece> {
     let last = pieces.len().saturating_sub(1);
-    let between: String = pieces
-        .iter()
-        .enumerate()
-        .filter_map(|(at, piece)| match piece {
-            Piece::Literal(literal) if at > 0 && at < last => Some(literal.as_str()),
-            Piece::Literal(_) | Piece::Place(..) => None,
-        })
-        .collect();
+    let mut between = String::new();
+    for (at, piece) in pieces.iter().enumerate() {
+        if let (Piece::Literal(literal), true) = (piece, at > 0 && at < last) {
+            between.push_str(literal);
+        }
+    }
+    for piece in &mut pieces {
+        if let Piece::Place(_, encoded) = piece {
+            encoded.clone_from(&between);
+        }
+    }
     pieces
-        .into_iter()
-        .map(|piece| match piece {
-            Piece::Place(source, _) => Piece::Place(source, between.clone()),
-            literal @ Piece::Literal(_) => literal,
-        })
-        .collect()
 }
 
 const KINDS: &str = "be header:NAME, query:NAME, body:/json/pointer or template:TEXT";

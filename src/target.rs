@@ -69,10 +69,10 @@ pub fn normal_path(path: &str) -> String {
 }
 
 fn decode_unreserved(path: &str) -> String {
-    let segments: Vec<String> = path
-        .split('/')
-        .map(|segment| decoded(segment).unwrap_or_else(|| segment.to_owned()))
-        .collect();
+    let mut segments = Vec::new();
+    for segment in path.split('/') {
+        segments.push(decoded(segment).unwrap_or_else(|| segment.to_owned()));
+    }
     segments.join("/")
 }
 

@@ -1,6 +1,7 @@
 //! Where keys are taken from. An input is lines: the source, then two requests of four lines each, which
 //! are two headers (those with names of odd and of even length), the query, and the body.
 
+use oncegate::json::Json;
 use oncegate::policy::{OriginVar, Policy, Vars};
 use oncegate::publish::published;
 use oncegate::source::{Parts, Piece, Source, Value};
@@ -49,17 +50,20 @@ fn places(pieces: &[Piece], request: &[&str; 4]) -> Vec<Value> {
 
 /// What the published policy calls it is read as the same source.
 fn is_published_as_it_is(spelled: &str, source: &Source) {
+    let routes = json!([{ "key": { "from": [spelled] } }]).to_string();
+    let routes = Json::Text(routes);
     let vars = Vars {
         origin: OriginVar::Absent,
         shards: None,
         location_hint: None,
         log_keys: None,
-        routes: vec![("ROUTES".to_owned(), json!([{ "key": { "from": [spelled] } }]))],
+        routes: vec![("ROUTES".to_owned(), routes)],
         others: Vec::new(),
     };
     let policy = Policy::parse(&vars);
     assert!(policy.is_ok(), "{spelled:?}: {policy:?}");
     let document = policy.map(|policy| published(&policy)).unwrap_or_default();
+    let document: serde_json::Value = serde_json::from_str(&document).unwrap_or_default();
     let shown = document.pointer("/routes/0/key/from/0").and_then(serde_json::Value::as_str);
     assert_eq!(shown.map(Source::parse), Some(Ok(source.clone())), "{spelled:?}");
 }

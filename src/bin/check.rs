@@ -5,8 +5,8 @@
 
 use std::process::ExitCode;
 
+use oncegate::json::Json;
 use oncegate::policy::{Misconfigured, OriginVar, Policy, VARS, Vars};
-use serde_json::Value;
 
 fn main() -> ExitCode {
     let path = std::env::args().nth(1).unwrap_or_else(|| "wrangler.toml".to_owned());
@@ -14,8 +14,8 @@ fn main() -> ExitCode {
         Ok(text) => text,
         Err(error) => return unreadable(&path, &error.to_string()),
     };
-    let config = match toml::from_str::<Value>(&text) {
-        Ok(config) => config,
+    let config = match toml::from_str::<toml::Value>(&text) {
+        Ok(config) => json(config),
         Err(error) => return unreadable(&path, &error.to_string()),
     };
     let mut errors = 0;
@@ -43,16 +43,16 @@ fn unreadable(path: &str, why: &str) -> ExitCode {
 
 /// The deployment as it is, and each of `[env.NAME]`: vars and bindings are not inherited by those
 /// (developers.cloudflare.com, workers/wrangler/environments).
-fn environments(config: &Value) -> Vec<(String, Value)> {
+fn environments(config: &Json) -> Vec<(String, Json)> {
     let mut all = vec![(String::new(), config.clone())];
-    if let Some(named) = config.get("env").and_then(Value::as_object) {
+    if let Some(named) = config.get("env").and_then(Json::as_object) {
         all.extend(named.iter().map(|(name, part)| (format!("env.{name}: "), part.clone())));
     }
     all
 }
 
-fn check(config: &Value) -> (Vec<Misconfigured>, Vec<Misconfigured>) {
-    let vars = config.get("vars").cloned().unwrap_or_else(|| Value::Object(serde_json::Map::new()));
+fn check(config: &Json) -> (Vec<Misconfigured>, Vec<Misconfigured>) {
+    let vars = config.get("vars").cloned().unwrap_or_else(|| Json::Object(Vec::new()));
     let mut wrongs = too_large(&vars);
     wrongs.extend(unknown_vars(&vars));
     wrongs.extend(bindings(config));
@@ -66,14 +66,14 @@ fn check(config: &Value) -> (Vec<Misconfigured>, Vec<Misconfigured>) {
 }
 
 /// The same reading as the Worker's, of what wrangler would hand to it.
-fn read(vars: &Value, binds_origin: bool) -> Vars {
+fn read(vars: &Json, binds_origin: bool) -> Vars {
     let origin = match vars.get("ORIGIN") {
         _ if binds_origin => OriginVar::Binding,
         None => OriginVar::Absent,
         Some(value) => OriginVar::Text(value.as_str().unwrap_or_default().to_owned()),
     };
     let members = vars.as_object().into_iter().flatten();
-    let mut routes: Vec<(String, Value)> = members
+    let mut routes: Vec<(String, Json)> = members
         .filter(|(name, _)| name.starts_with("ROUTES"))
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
@@ -90,7 +90,7 @@ fn read(vars: &Value, binds_origin: bool) -> Vars {
 }
 
 /// Vars that nobody reads, whatever they were meant for.
-fn unknown_vars(vars: &Value) -> Vec<Misconfigured> {
+fn unknown_vars(vars: &Json) -> Vec<Misconfigured> {
     let unknown = |name: &&String| !VARS.contains(&name.as_str()) && !name.starts_with("ROUTES_");
     let nearest = |name: &str| VARS.iter().min_by_key(|var| strsim::damerau_levenshtein(name, var));
     let names = vars.as_object().into_iter().flatten().map(|(name, _)| name);
@@ -104,13 +104,16 @@ fn unknown_vars(vars: &Value) -> Vec<Misconfigured> {
         .collect()
 }
 
-fn binds_origin(config: &Value) -> bool {
-    let services = config.get("services").and_then(Value::as_array);
-    services.into_iter().flatten().any(|service| service.get("binding") == Some(&"ORIGIN".into()))
+fn binds_origin(config: &Json) -> bool {
+    let services = config.get("services").and_then(Json::as_list);
+    services
+        .into_iter()
+        .flatten()
+        .any(|service| service.get("binding").and_then(Json::as_str) == Some("ORIGIN"))
 }
 
 /// A var holds 5 KB (developers.cloudflare.com, workers/platform/limits).
-fn too_large(vars: &Value) -> Vec<Misconfigured> {
+fn too_large(vars: &Json) -> Vec<Misconfigured> {
     let members = vars.as_object().into_iter().flatten();
     members
         .map(|(name, value)| (name, value.as_str().map_or(value.to_string().len(), str::len)))
@@ -122,22 +125,41 @@ fn too_large(vars: &Value) -> Vec<Misconfigured> {
         .collect()
 }
 
-fn bindings(config: &Value) -> Vec<Misconfigured> {
-    let objects = config.pointer("/durable_objects/bindings").and_then(Value::as_array);
+fn bindings(config: &Json) -> Vec<Misconfigured> {
+    let objects = config
+        .get("durable_objects")
+        .and_then(|objects| objects.get("bindings"))
+        .and_then(Json::as_list);
     let bound = objects.into_iter().flatten().any(|object| {
-        object.get("name") == Some(&"LEDGER".into())
-            && object.get("class_name") == Some(&"Ledger".into())
+        let text = |name| object.get(name).and_then(Json::as_str);
+        text("name") == Some("LEDGER") && text("class_name") == Some("Ledger")
     });
     let mut wrongs = Vec::new();
     if !bound {
         let why = "is not bound: [[durable_objects.bindings]] must hold name = \"LEDGER\", class_name = \"Ledger\"";
         wrongs.push(Misconfigured { knob: "LEDGER".to_owned(), why: why.to_owned() });
     }
-    if binds_origin(config) && config.pointer("/vars/ORIGIN").is_some() {
+    if binds_origin(config) && config.get("vars").is_some_and(|vars| vars.get("ORIGIN").is_some()) {
         let why = "is both a var and a service binding: keep one";
         wrongs.push(Misconfigured { knob: "ORIGIN".to_owned(), why: why.to_owned() });
     }
     wrongs
+}
+
+/// What wrangler makes of TOML.
+fn json(value: toml::Value) -> Json {
+    match value {
+        toml::Value::String(text) => Json::Text(text),
+        toml::Value::Boolean(flag) => Json::Flag(flag),
+        toml::Value::Array(items) => Json::List(items.into_iter().map(json).collect()),
+        toml::Value::Table(members) => {
+            let members = members.into_iter().map(|(name, value)| (name, json(value))).collect();
+            Json::object(members).unwrap_or(Json::Null)
+        }
+        toml::Value::Integer(number) => Json::Number(number.to_string()),
+        toml::Value::Float(number) => Json::Number(number.to_string()),
+        toml::Value::Datetime(date) => Json::Text(date.to_string()),
+    }
 }
 
 const VAR_BYTES_MAX: usize = 5 * 1024;

@@ -123,10 +123,7 @@ impl World for Exchange {
     }
 
     fn log(&self, why: &str) {
-        js::error(&format!(
-            "{} {}: {why}",
-            self.guarded.route.name, self.guarded.correlation_id
-        ));
+        js::error(&format!("{} {}: {why}", self.guarded.route.name, self.guarded.correlation_id));
     }
 }
 

@@ -4,7 +4,6 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use js_sys::{Array, Promise, Uint8Array};
-use serde_json::{Value, json};
 use wasm_bindgen::{JsCast as _, JsValue};
 
 use super::body::{self, Of, Read};
@@ -16,6 +15,7 @@ use crate::admission::Head;
 use crate::ask::{Ask, Told};
 use crate::digest::hex;
 use crate::filter::other_shards;
+use crate::json;
 use crate::key::KeyId;
 use crate::operator::answer::{self, answer, inquiries};
 use crate::operator::decide::Ruling;
@@ -24,6 +24,7 @@ use crate::operator::door::{Door, SESSION, Wrong};
 use crate::operator::inquiry::Finding;
 use crate::operator::page::{self, Frame};
 use crate::operator::refusal::{Kind, Refusal};
+use crate::operator::view::Stored;
 use crate::policy::{Misconfigured, Policy};
 use crate::source::cookies;
 use crate::wire::{self, Addressed, VERSION};
@@ -168,7 +169,7 @@ impl Operator<'_> {
         let shut = WRONG.with_borrow(|wrong| wrong.shut_for_s(&self.address(), now()));
         shut.map_or(Ok(()), |seconds| {
             let detail = format!("Too many wrong tokens came from your address. Wait {seconds} s.");
-            Err(Refusal::new(Kind::TooMany(seconds), detail))
+            Err(Refusal::new(Kind::TooMany(seconds), &detail))
         })
     }
 
@@ -208,7 +209,7 @@ impl Operator<'_> {
     // What is asked for.
 
     /// One finding for each question, and the replies where the errand wants them.
-    async fn ask(&self, errand: &Errand) -> Result<(Vec<Finding>, Vec<Value>), Refusal> {
+    async fn ask(&self, errand: &Errand) -> Result<(Vec<Finding>, Vec<Option<Stored>>), Refusal> {
         let policy = self.policy.as_ref().map_err(|wrongs| {
             let knobs: Vec<_> = wrongs.iter().map(|wrong| wrong.knob.as_str()).collect();
             failed(&format!("the configuration does not parse: {}", knobs.join(", ")))
@@ -255,7 +256,7 @@ impl Operator<'_> {
                 let look = Ask::Look(found.record.about.fingerprint);
                 let shard = key.shard(policy.shards);
                 let told = self.ask_shards(policy, &[shard], found.key, &look, None).await?.pop();
-                replies.push(told.map_or(Ok(Value::Null), reply)?);
+                replies.push(told.map_or(Ok(None), reply)?);
             }
         }
         Ok((findings, replies))
@@ -263,8 +264,12 @@ impl Operator<'_> {
 
     fn log(&self, key: KeyId, resolve: &Resolve) {
         let (by, action) = (hex(&self.door.by()), resolve.decision.as_str());
-        let line = json!({ "operator": by, "action": action, "key_id": hex(&key.0) });
-        js::log(&line.to_string());
+        let line = json::object(|line| {
+            line.text("operator", &by);
+            line.text("action", action);
+            line.text("key_id", &hex(&key.0));
+        });
+        js::log(&line);
     }
 
     /// Asks some shards side by side.
@@ -310,7 +315,7 @@ impl Operator<'_> {
             }
             Read::TooLarge(_) => Err(Refusal::new(
                 Kind::TooLarge,
-                format!("It may be {limit} bytes. Nothing was changed."),
+                &format!("It may be {limit} bytes. Nothing was changed."),
             )),
             Read::NoRoom(_) => Err(failed("too much is being buffered")),
             Read::Broken(why) => Err(failed(&why)),
@@ -356,7 +361,7 @@ impl Operator<'_> {
                 let kind =
                     if status < 400 { "application/json" } else { "application/problem+json" };
                 marks.push(("content-type", kind.to_owned()));
-                (status, document.to_string())
+                (status, document)
             }
             Said::Answer(status, answer::Said::Page(html)) => {
                 marks.push(("content-type", "text/html; charset=utf-8".to_owned()));
@@ -386,22 +391,26 @@ fn is_bearer(authorization: &str) -> bool {
     scheme.eq_ignore_ascii_case("bearer")
 }
 
-/// Headers and body of a stored reply; null where none is stored.
-fn reply((told, body): (Told<()>, Uint8Array)) -> Result<Value, Refusal> {
+/// A stored reply; none where none is stored.
+fn reply((told, body): (Told<()>, Uint8Array)) -> Result<Option<Stored>, Refusal> {
     let replay = match told {
         Told::Replay(replay) => replay,
         told @ (Told::Crowded | Told::Again | Told::Failed(_)) => return Err(strange(told)),
-        _ => return Ok(Value::Null),
+        _ => return Ok(None),
     };
     let body = body.to_vec();
-    let (name, text) = match std::str::from_utf8(&body) {
-        Ok(text) => ("body", text.to_owned()),
-        Err(_) => {
-            let latin: String = body.iter().map(|byte| char::from(*byte)).collect();
-            ("body_base64", js::btoa(&latin).map_err(|error| failed(&js::text(&error)))?)
+    let (body, is_base64) = match String::from_utf8(body) {
+        Ok(text) => (text, false),
+        Err(error) => {
+            let mut latin = String::new();
+            for byte in error.as_bytes() {
+                latin.push(char::from(*byte));
+            }
+            (js::btoa(&latin).map_err(|error| failed(&js::text(&error)))?, true)
         }
     };
-    Ok(json!({ "status": replay.reply.status, "headers": replay.reply.headers, name: text }))
+    let reply = replay.reply;
+    Ok(Some(Stored { status: reply.status, headers: reply.headers, body, is_base64 }))
 }
 
 fn strange(told: Told<()>) -> Refusal {
@@ -416,7 +425,7 @@ fn strange(told: Told<()>) -> Refusal {
 
 /// What keeps the Ledgers from answering.
 fn failed(why: &str) -> Refusal {
-    Refusal::new(Kind::Unavailable(1), format!("The store could not be asked: {why}."))
+    Refusal::new(Kind::Unavailable(1), &format!("The store could not be asked: {why}."))
 }
 
 const COOKIE: &str = "oncegate_session";

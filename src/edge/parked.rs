@@ -5,7 +5,6 @@
 //! A reset of the object forgets all of this; the Worker's call fails and it asks again.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::outgoing::Settled;
@@ -15,53 +14,48 @@ use futures_channel::oneshot::{self, Receiver, Sender};
 /// What wakes a waiter: the reply, or nothing in particular.
 pub(super) type Wake = Option<Rc<Settled>>;
 
-/// Waiters by key id.
+/// Waiters, in the order in which they came; too few for a search to matter.
 #[derive(Default)]
 pub(super) struct Parked {
-    by_key: RefCell<BTreeMap<KeyId, Vec<Sender<Wake>>>>,
+    waiters: RefCell<Vec<(KeyId, Sender<Wake>)>>,
 }
 
 impl Parked {
     /// Takes a place among those who wait for a key; none where too many wait already.
     pub(super) fn park(&self, key: KeyId) -> Option<Receiver<Wake>> {
-        let mut by_key = self.by_key.borrow_mut();
-        if by_key.values().map(Vec::len).sum::<usize>() >= WAITERS_MAX {
+        let mut waiters = self.waiters.borrow_mut();
+        if waiters.len() >= WAITERS_MAX {
             // Those who have left since still hold a place.
-            by_key.values_mut().for_each(|waiters| waiters.retain(|waiter| !waiter.is_canceled()));
-            by_key.retain(|_, waiters| !waiters.is_empty());
-            if by_key.values().map(Vec::len).sum::<usize>() >= WAITERS_MAX {
+            waiters.retain(|(_, waker)| !waker.is_canceled());
+            if waiters.len() >= WAITERS_MAX {
                 return None;
             }
         }
         let (waker, waiter) = oneshot::channel();
-        by_key.entry(key).or_default().push(waker);
+        waiters.push((key, waker));
         Some(waiter)
     }
 
     /// Whether anybody may be waiting for a key.
     pub(super) fn is_awaited(&self, key: KeyId) -> bool {
-        self.by_key.borrow().contains_key(&key)
+        self.waiters.borrow().iter().any(|(of, _)| *of == key)
     }
 
     /// Wakes all who wait for a key.
     pub(super) fn wake(&self, key: KeyId, wake: &Wake) {
         // Taken out first: nothing is borrowed while others run.
-        let waiters = self.by_key.borrow_mut().remove(&key).unwrap_or_default();
-        for waiter in waiters {
+        let (woken, others) = self.waiters.take().into_iter().partition(|(of, _)| *of == key);
+        self.waiters.replace(others);
+        let woken: Vec<(KeyId, Sender<Wake>)> = woken;
+        for (_, waker) in woken {
             // A waiter that has left needs no waking.
-            let _ = waiter.send(wake.clone());
+            let _ = waker.send(wake.clone());
         }
     }
 
     /// Forgets those who have given up waiting for a key.
     pub(super) fn forget_gone(&self, key: KeyId) {
-        let mut by_key = self.by_key.borrow_mut();
-        if let Some(waiters) = by_key.get_mut(&key) {
-            waiters.retain(|waiter| !waiter.is_canceled());
-            if waiters.is_empty() {
-                by_key.remove(&key);
-            }
-        }
+        self.waiters.borrow_mut().retain(|(of, waker)| *of != key || !waker.is_canceled());
     }
 }
 

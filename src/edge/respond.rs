@@ -81,11 +81,7 @@ impl Client {
         }
         let status = replay.reply.status;
         self.for_browsers(&mut changes);
-        changes.set(&answer::marks(
-            replay.how.into(),
-            Some(replay.expires),
-            &self.correlation_id,
-        ));
+        changes.set(&answer::marks(replay.how.into(), Some(replay.expires), &self.correlation_id));
         if status >= 500 {
             // Payment clients would go on retrying a 500 that never changes.
             changes.set(&vec![("stripe-should-retry", "false".to_owned())]);
@@ -136,12 +132,12 @@ pub(super) fn plain_problem(status: u16, title: &str) -> Result<Response, JsValu
 }
 
 /// A JSON document.
-pub(super) fn json(document: &serde_json::Value) -> Result<Response, JsValue> {
+pub(super) fn json(document: &str) -> Result<Response, JsValue> {
     let marks = vec![
         ("content-type", "application/json".to_owned()),
         ("cache-control", "public, max-age=300".to_owned()),
     ];
-    response(200, &marks, &JsValue::from_str(&document.to_string()))
+    response(200, &marks, &JsValue::from_str(document))
 }
 
 /// A stream of which some has been read: that first, then the rest.
@@ -248,7 +244,11 @@ impl Changes {
     }
 
     fn sound(&self) -> Result<&str, JsValue> {
-        if self.is_wrong { Err(JsValue::from_str("a header with a line end")) } else { Ok(&self.lines) }
+        if self.is_wrong {
+            Err(JsValue::from_str("a header with a line end"))
+        } else {
+            Ok(&self.lines)
+        }
     }
 
     fn respond(

@@ -280,7 +280,8 @@ pub fn broke(error: &JsValue) {
         js::error(&format!("uncaught: {}", js::text(error)));
     }
     let broken = POLLED.take().and_then(|(place, _)| {
-        TASKS.with_borrow_mut(|tasks| tasks.contains(place.index).then(|| tasks.remove(place.index)))
+        TASKS
+            .with_borrow_mut(|tasks| tasks.contains(place.index).then(|| tasks.remove(place.index)))
     });
     if let Some(task) = broken {
         (task.broken)();

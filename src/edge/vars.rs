@@ -5,9 +5,9 @@ use std::cell::OnceCell;
 use std::rc::Rc;
 
 use js_sys::JSON;
-use serde_json::Value;
 
 use super::js;
+use crate::json::Json;
 use crate::operator::door::Door;
 use crate::policy::{Misconfigured, OriginVar, Policy, VARS, Vars};
 
@@ -47,10 +47,14 @@ pub(super) fn origin(env: &js::Env) -> OriginVar {
 }
 
 fn read(env: &js::Env) -> Vars {
-    let (named, others): (Vec<String>, Vec<String>) =
-        js::keys(env).into_iter().partition(|name| name.starts_with("ROUTES"));
-    let mut routes: Vec<(String, Value)> =
-        named.into_iter().filter_map(|name| value(env, &name).map(|value| (name, value))).collect();
+    let (mut routes, mut others) = (Vec::new(), Vec::new());
+    for name in js::keys(env) {
+        if !name.starts_with("ROUTES") {
+            others.extend((!VARS.contains(&name.as_str())).then_some(name));
+        } else if let Some(value) = value(env, &name) {
+            routes.push((name, value));
+        }
+    }
     // ROUTES_10 comes after ROUTES_9.
     routes.sort_by_key(|(name, _)| (name.len(), name.clone()));
     Vars {
@@ -59,17 +63,17 @@ fn read(env: &js::Env) -> Vars {
         location_hint: value(env, "LOCATION_HINT"),
         log_keys: value(env, "LOG_KEYS"),
         routes,
-        others: others.into_iter().filter(|name| !VARS.contains(&name.as_str())).collect(),
+        others,
     }
 }
 
 /// A var as JSON; what JSON cannot say becomes a text that no knob takes.
-fn value(env: &js::Env, name: &str) -> Option<Value> {
+fn value(env: &js::Env, name: &str) -> Option<Json> {
     let value = js::get(env, name);
     if value.is_undefined() || value.is_null() {
         return None;
     }
     let json = JSON::stringify(&value).ok().and_then(|text| text.as_string());
-    let parsed = json.and_then(|json| serde_json::from_str(&json).ok());
-    Some(parsed.unwrap_or_else(|| Value::String("not JSON".to_owned())))
+    let parsed = json.and_then(|json| Json::parse(&json).ok());
+    Some(parsed.unwrap_or_else(|| Json::Text("not JSON".to_owned())))
 }

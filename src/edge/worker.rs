@@ -236,9 +236,7 @@ impl Asked {
             return plain_problem(404, "Not Found").map(Into::into);
         }
         match Origin::parse(&vars::origin(&self.env)) {
-            Ok(origin) if is_safe(head.method) => {
-                self.hand_on(&origin, head, url, Body::Untouched)
-            }
+            Ok(origin) if is_safe(head.method) => self.hand_on(&origin, head, url, Body::Untouched),
             Ok(_) | Err(_) => {
                 let detail = "The filter's configuration does not parse, so nothing was forwarded. Its operator finds the reason in the log.";
                 let id = admission::correlation_id(head, lease()?);
@@ -510,13 +508,13 @@ async fn digest(body: Option<&Room>, route: &Route) -> Result<[u8; 32], JsValue>
 
 /// What enforcing would have answered.
 fn log_shadow(route: &Route, would: &str, correlation_id: &str) {
-    let line = serde_json::json!({
-        "mode": "shadow",
-        "route": route.name,
-        "would": would,
-        "correlation_id": correlation_id,
+    let line = crate::json::object(|line| {
+        line.text("mode", "shadow");
+        line.text("route", &route.name);
+        line.text("would", would);
+        line.text("correlation_id", correlation_id);
     });
-    js::log(&line.to_string());
+    js::log(&line);
 }
 
 /// A fresh token: 128 random bits.

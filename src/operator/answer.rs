@@ -1,21 +1,20 @@
 //! From an errand to the questions that it takes, and from what is found to an answer: JSON for programs, a
 //! page for people.
 
-use serde_json::{Value, json};
-
 use crate::digest::hex;
+use crate::json::{self, Writer};
 use crate::key::KeyId;
 use crate::operator::desk::{self, Errand};
 use crate::operator::inquiry::{Finding, Found, Inquiry, Place, Search, Stage};
 use crate::operator::page::{self, Frame};
 use crate::operator::refusal::{Kind, Refusal};
-use crate::operator::view;
+use crate::operator::view::{self, Stored};
 
 /// An answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Said {
     /// For programs.
-    Json(Value),
+    Json(String),
     /// For people.
     Page(String),
 }
@@ -53,7 +52,7 @@ pub fn inquiries(errand: &Errand, by: [u8; 4]) -> (KeyId, Vec<Inquiry>) {
 pub fn answer(
     errand: &Errand,
     findings: Vec<Finding>,
-    replies: &[Value],
+    replies: &[Option<Stored>],
     frame: Option<&Frame>,
 ) -> Result<Said, Refusal> {
     let mut findings = findings.into_iter();
@@ -62,42 +61,43 @@ pub fn answer(
         Errand::Overview => {
             let (doubts, latest, stats) = (records(next()), records(next()), next());
             let Finding::Stats(stats) = stats else { return Err(strange()) };
-            frame.map_or_else(
-                || Said::Json(json!({ "in_doubt": views(&doubts), "latest": views(&latest), "stats": view::stats(&stats) })),
-                |frame| Said::Page(page::overview(frame, &doubts, &latest, &stats)),
-            )
+            let page = |frame: &Frame| page::overview(frame, &doubts, &latest, &stats);
+            said(frame, page, |to| {
+                records_of(to, "in_doubt", &doubts, &[]);
+                records_of(to, "latest", &latest, &[]);
+                to.object("stats", |to| view::stats(to, &stats));
+            })
         }
         Errand::Key(key, _) => {
             let found = records(next());
-            frame.map_or_else(
-                || Said::Json(json!({ "records": with_replies(&found, replies) })),
-                |frame| Said::Page(page::key(frame, key.as_str(), &found)),
-            )
+            let page = |frame: &Frame| page::key(frame, key.as_str(), &found);
+            said(frame, page, |to| records_of(to, "records", &found, replies))
         }
         Errand::Records(search, stamp) => {
             let found = records(next());
             let last = found.last().map(Found::place);
             let cursor =
                 full(last, found.len(), search.limit).map(|last| desk::cursor(search, stamp, last));
-            frame.map_or_else(
-                || Said::Json(json!({ "records": views(&found), "cursor": cursor })),
-                |frame| Said::Page(page::records(frame, &found, cursor.as_deref())),
-            )
+            let page = |frame: &Frame| page::records(frame, &found, cursor.as_deref());
+            said(frame, page, |to| {
+                records_of(to, "records", &found, &[]);
+                to.maybe_text("cursor", cursor.as_deref());
+            })
         }
         Errand::Record(id, _) => {
             let (found, decisions) = (one(next(), *id)?, next());
             let Finding::Audit(decisions) = decisions else { return Err(strange()) };
             let reply = replies.first();
-            frame.map_or_else(
-                || {
-                    let mut views = with_replies(std::slice::from_ref(&found), replies);
-                    let mut view = views.pop().unwrap_or_default();
-                    let decisions: Vec<_> = decisions.iter().map(view::audited).collect();
-                    insert(&mut view, "decisions", decisions.into());
-                    Said::Json(view)
-                },
-                |frame| Said::Page(page::record(frame, &found, reply, &decisions)),
-            )
+            let page = |frame: &Frame| {
+                page::record(frame, &found, reply.and_then(Option::as_ref), &decisions)
+            };
+            said(frame, page, |to| {
+                view::record(to, &found);
+                if let Some(reply) = reply {
+                    view::reply(to, reply.as_ref());
+                }
+                view::decisions(to, &decisions);
+            })
         }
         Errand::Confirm(id, action, refused) => {
             let found = one(next(), *id)?;
@@ -115,31 +115,46 @@ pub fn answer(
                 return Err(refusal);
             }
             let record = one(next(), id).ok();
-            frame.map_or_else(
-                || Said::Json(json!({ "key_id": hex(&id.0), "action": action, "record": record.as_ref().map(view::record) })),
-                |frame| Said::Page(page::decided(frame, id, action, record.is_some())),
-            )
+            let page = |frame: &Frame| page::decided(frame, id, action, record.is_some());
+            said(frame, page, |to| {
+                to.text("key_id", &hex(&id.0));
+                to.text("action", action);
+                match &record {
+                    Some(record) => to.object("record", |to| view::record(to, record)),
+                    None => to.null("record"),
+                }
+            })
         }
         Errand::Stats => {
             let Finding::Stats(stats) = next() else { return Err(strange()) };
-            Said::Json(view::stats(&stats))
+            Said::Json(json::object(|to| view::stats(to, &stats)))
         }
         Errand::Audit(_, limit) => {
             let Finding::Audit(decisions) = next() else { return Err(strange()) };
             let last = decisions.last().map(super::inquiry::Audited::place);
             let cursor = full(last, decisions.len(), *limit).map(desk::audit_cursor);
-            frame.map_or_else(
-                || {
-                    let views: Vec<_> = decisions.iter().map(view::audited).collect();
-                    Said::Json(json!({ "decisions": views, "cursor": cursor }))
-                },
-                |frame| Said::Page(page::audit(frame, &decisions, cursor.as_deref())),
-            )
+            let page = |frame: &Frame| page::audit(frame, &decisions, cursor.as_deref());
+            said(frame, page, |to| {
+                view::decisions(to, &decisions);
+                to.maybe_text("cursor", cursor.as_deref());
+            })
         }
         Errand::LogIn | Errand::LogOut | Errand::Posted => {
             return Err(Refusal::new(Kind::NotFound, "There is no session."));
         }
     })
+}
+
+/// A page where there is a frame for one, else a document.
+fn said(
+    frame: Option<&Frame>,
+    page: impl FnOnce(&Frame) -> String,
+    members: impl FnOnce(&mut Writer),
+) -> Said {
+    match frame {
+        Some(frame) => Said::Page(page(frame)),
+        None => Said::Json(json::object(members)),
+    }
 }
 
 /// Where a page ends, if it is full: there may be more.
@@ -159,22 +174,18 @@ fn one(finding: Finding, id: KeyId) -> Result<Found, Refusal> {
     found.ok_or_else(Refusal::no_record)
 }
 
-fn views(found: &[Found]) -> Vec<Value> {
-    found.iter().map(view::record).collect()
-}
-
-fn with_replies(found: &[Found], replies: &[Value]) -> Vec<Value> {
-    let mut views = views(found);
-    for (view, reply) in views.iter_mut().zip(replies) {
-        insert(view, "reply", reply.clone());
-    }
-    views
-}
-
-fn insert(view: &mut Value, name: &str, value: Value) {
-    if let Some(members) = view.as_object_mut() {
-        members.insert(name.to_owned(), value);
-    }
+/// Records, with the replies of as many of them as those are.
+fn records_of(to: &mut Writer, name: &str, found: &[Found], replies: &[Option<Stored>]) {
+    to.list(name, |list| {
+        for (at, found) in found.iter().enumerate() {
+            list.item(|to| {
+                view::record(to, found);
+                if let Some(reply) = replies.get(at) {
+                    view::reply(to, reply.as_ref());
+                }
+            });
+        }
+    });
 }
 
 fn strange() -> Refusal {

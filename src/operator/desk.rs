@@ -1,12 +1,7 @@
 //! What an operator's request asks for: path, query and body are read here, and nowhere else.
 
-use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime};
-
-use serde_json::Value;
-use serde_json::value::RawValue;
-
 use crate::digest::{Parts, hex};
+use crate::json::{self, Json};
 use crate::key::{Key, KeyId};
 use crate::operator::decide::Decision;
 use crate::operator::door::unhex;
@@ -14,6 +9,7 @@ use crate::operator::inquiry::{Place, Search, Stage};
 use crate::operator::refusal::{Kind, Refusal};
 use crate::record::{Lease, Millis};
 use crate::reply::{Adjusted, Kept, Reply, has_no_body, is_sendable, kept_headers};
+use crate::time::{read_rfc3339, read_span};
 
 /// Where the operators' part begins.
 pub const ROOT: &str = "/.oncegate/";
@@ -140,7 +136,7 @@ pub fn read(method: &str, path: &str, query: Option<&str>, now: Millis) -> Resul
     };
     let method = if method == "HEAD" { "GET" } else { method };
     if !methods.split(", ").any(|allowed| allowed == method) {
-        return Err(Refusal::new(Kind::Method(methods), format!("Use {methods} here.")));
+        return Err(Refusal::new(Kind::Method(methods), &format!("Use {methods} here.")));
     }
     errand
 }
@@ -159,28 +155,27 @@ pub fn carries_token(query: Option<&str>) -> bool {
 /// What is missing or wrong, by name.
 pub fn read_json(body: &[u8]) -> Result<Resolve, Refusal> {
     // Each member as it is written: a body that is JSON is kept to the byte.
-    let members: BTreeMap<String, &RawValue> = serde_json::from_slice(body).map_err(|error| {
-        Refusal::invalid(format!(
+    let text = std::str::from_utf8(body).unwrap_or_default();
+    let members = json::members(text).map_err(|error| {
+        Refusal::invalid(&format!(
             "The body is not a JSON object with key_id, lease and action: {error}."
         ))
     })?;
-    if let Some(name) = members.keys().find(|name| !MEMBERS.contains(&name.as_str())) {
-        return Err(Refusal::invalid(format!(
+    if let Some((name, _)) = members.iter().find(|(name, _)| !MEMBERS.contains(&name.as_str())) {
+        return Err(Refusal::invalid(&format!(
             "There is no member \"{name}\": use {}.",
             MEMBERS.join(", ")
         )));
     }
-    let value = |name: &str| {
-        let raw = members.get(name).map(|raw| raw.get());
-        raw.and_then(|raw| serde_json::from_str::<Value>(raw).ok()).unwrap_or(Value::Null)
-    };
+    let raw = |name: &str| members.iter().rfind(|(known, _)| known == name).map(|(_, raw)| *raw);
+    let value = |name: &str| raw(name).and_then(|raw| Json::parse(raw).ok()).unwrap_or(Json::Null);
     let text = |name: &str| value(name).as_str().unwrap_or_default().to_owned();
     let headers = match value("headers") {
-        Value::Null => Vec::new(),
+        Json::Null => Vec::new(),
         headers => json_headers(&headers)
             .ok_or_else(|| Refusal::invalid("headers must be an object of texts, such as {\"Content-Type\": \"application/json\"}."))?,
     };
-    let body = match members.get("body").map(|raw| raw.get()) {
+    let body = match raw("body") {
         None | Some("null") => Vec::new(),
         Some(raw) if raw.starts_with('"') => text("body").into_bytes(),
         Some(raw) => raw.as_bytes().to_vec(),
@@ -207,17 +202,15 @@ pub fn read_form(field: &dyn Fn(&str) -> String) -> Result<Errand, Refusal> {
 
 fn read_fields(field: &dyn Fn(&str) -> String) -> Result<Resolve, Refusal> {
     let lines = field("headers");
-    let headers = lines.lines().filter(|line| !line.trim().is_empty()).map(|line| {
-        let pair = line
-            .split_once(':')
-            .map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned()));
-        pair.ok_or_else(|| {
-            Refusal::invalid(format!(
+    let mut headers = Vec::new();
+    for line in lines.lines().filter(|line| !line.trim().is_empty()) {
+        let Some((name, value)) = line.split_once(':') else {
+            return Err(Refusal::invalid(&format!(
                 "The header line \"{line}\" has no colon: write one \"Name: value\" a line."
-            ))
-        })
-    });
-    let headers: Vec<_> = headers.collect::<Result<_, _>>()?;
+            )));
+        };
+        headers.push((name.trim().to_owned(), value.trim().to_owned()));
+    }
     let status = field("status").trim().parse().ok();
     // A browser sends line ends as CR LF.
     let body = field("body").replace("\r\n", "\n").into_bytes();
@@ -260,7 +253,7 @@ fn reply(status: Option<u64>, headers: &[(String, String)], body: &[u8]) -> Resu
         .filter(|status| is_sendable(*status))
         .ok_or_else(|| Refusal::invalid("status must be what the origin answered, 200 to 599."))?;
     if has_no_body(status) && !body.is_empty() {
-        return Err(Refusal::invalid(format!("A {status} has no body: leave it empty.")));
+        return Err(Refusal::invalid(&format!("A {status} has no body: leave it empty.")));
     }
     let mut lower = Vec::new();
     for (name, value) in headers {
@@ -268,7 +261,7 @@ fn reply(status: Option<u64>, headers: &[(String, String)], body: &[u8]) -> Resu
             && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b));
         let is_value = value.bytes().all(|b| b == b'\t' || (b' '..=b'~').contains(&b));
         if !is_name || !is_value {
-            return Err(Refusal::invalid(format!(
+            return Err(Refusal::invalid(&format!(
                 "The header \"{name}\" is not one that can be sent."
             )));
         }
@@ -281,16 +274,19 @@ fn reply(status: Option<u64>, headers: &[(String, String)], body: &[u8]) -> Resu
     }
     let kept = kept_headers(&lower, &Adjusted::default());
     if let Some((name, _)) = lower.iter().find(|header| !kept.contains(header)) {
-        return Err(Refusal::invalid(format!(
+        return Err(Refusal::invalid(&format!(
             "The header \"{name}\" is never kept: leave it out."
         )));
     }
     Ok(Reply { status, headers: kept, body: Kept::Whole { bytes: body.len() as u64 } })
 }
 
-fn json_headers(headers: &Value) -> Option<Vec<(String, String)>> {
-    let members = headers.as_object()?;
-    members.iter().map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect()
+fn json_headers(headers: &Json) -> Option<Vec<(String, String)>> {
+    let mut all = Vec::new();
+    for (name, value) in headers.as_object()? {
+        all.push((name.clone(), value.as_str()?.to_owned()));
+    }
+    Some(all)
 }
 
 /// A key id in hexadecimal.
@@ -324,7 +320,7 @@ impl Asked {
         }
         for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
             if pairs.iter().any(|(known, _)| *known == name) {
-                return Err(Refusal::invalid(format!("\"{name}\" is there twice.")));
+                return Err(Refusal::invalid(&format!("\"{name}\" is there twice.")));
             }
             pairs.push((name.into_owned(), value.into_owned()));
         }
@@ -335,9 +331,9 @@ impl Asked {
         match self.0.iter().find(|(name, _)| !names.contains(&name.as_str())) {
             None => Ok(self),
             Some((name, _)) if names.is_empty() => {
-                Err(Refusal::invalid(format!("\"{name}\" is not asked for here.")))
+                Err(Refusal::invalid(&format!("\"{name}\" is not asked for here.")))
             }
-            Some((name, _)) => Err(Refusal::invalid(format!(
+            Some((name, _)) => Err(Refusal::invalid(&format!(
                 "There is no parameter \"{name}\": use {}.",
                 names.join(", ")
             ))),
@@ -383,7 +379,7 @@ impl Asked {
             None => None,
             Some(name) => Some(Stage::named(name).ok_or_else(|| {
                 let names: Vec<_> = Stage::ALL.iter().map(|stage| stage.as_str()).collect();
-                Refusal::invalid(format!("state must be one of {}.", names.join(", ")))
+                Refusal::invalid(&format!("state must be one of {}.", names.join(", ")))
             })?),
         };
         let since = match self.get("since") {
@@ -423,7 +419,7 @@ impl Asked {
         match self.get("limit").map(str::parse) {
             None => Ok(LIMIT),
             Some(Ok(limit)) if (1..=LIMIT_MAX).contains(&limit) => Ok(limit),
-            Some(_) => Err(Refusal::invalid(format!("limit must be 1 to {LIMIT_MAX}."))),
+            Some(_) => Err(Refusal::invalid(&format!("limit must be 1 to {LIMIT_MAX}."))),
         }
     }
 
@@ -454,12 +450,10 @@ impl Asked {
 
 /// An instant (RFC 3339), or a span back from now.
 fn read_since(text: &str, now: Millis) -> Option<Millis> {
-    if let Ok(span) = humantime::parse_duration(text) {
-        return Some(now.since(Millis(u64::try_from(span.as_millis()).ok()?)));
+    match read_span(text) {
+        Some(span) => Some(now.since(span)),
+        None => read_rfc3339(text),
     }
-    let at = humantime::parse_rfc3339_weak(text).ok()?;
-    let since_1970: Duration = at.duration_since(SystemTime::UNIX_EPOCH).ok()?;
-    u64::try_from(since_1970.as_millis()).ok().map(Millis)
 }
 
 /// Where a page ended, for the request of the next one. It is good only for the search that it came of,

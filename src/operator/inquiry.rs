@@ -179,7 +179,11 @@ impl<T> Page<T> {
     /// The page, in order.
     #[must_use]
     pub fn into_items(self) -> Vec<T> {
-        self.best.into_iter().map(|(_, item)| item).collect()
+        let mut items = Vec::new();
+        for (_, item) in self.best {
+            items.push(item);
+        }
+        items
     }
 }
 
@@ -276,7 +280,11 @@ impl Inquiry {
 
 fn merged<T>(rows: Vec<T>, more: Vec<T>, place: fn(&T) -> Place, limit: usize) -> Vec<T> {
     let mut page = Page { best: Vec::new(), limit };
-    rows.into_iter().chain(more).for_each(|row| page.offer(place(&row), row));
+    for rows in [rows, more] {
+        for row in rows {
+            page.offer(place(&row), row);
+        }
+    }
     page.into_items()
 }
 

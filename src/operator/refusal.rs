@@ -1,10 +1,9 @@
 //! Why an operator is refused, as a problem document (RFC 9457).
 
-use serde_json::{Value, json};
-
+use crate::json;
 use crate::key::KeyId;
 use crate::operator::decide::Ruling;
-use crate::operator::view::instant;
+use crate::time::rfc3339;
 
 /// A refusal of the operators' part.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,13 +44,13 @@ pub enum Kind {
 impl Refusal {
     /// A refusal with what to do next.
     #[must_use]
-    pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into(), key: None }
+    pub fn new(kind: Kind, detail: &str) -> Self {
+        Self { kind, detail: detail.to_owned(), key: None }
     }
 
     /// A question that does not parse.
     #[must_use]
-    pub fn invalid(detail: impl Into<String>) -> Self {
+    pub fn invalid(detail: &str) -> Self {
         Self::new(Kind::Invalid, detail)
     }
 
@@ -63,9 +62,9 @@ impl Refusal {
             Ruling::Absent => return Some(Self::no_record()),
             Ruling::LeaseLive(until) => Self::new(
                 Kind::LeaseLive,
-                format!(
+                &format!(
                     "A request may still be under way until {}. Nothing was changed; decide again after that.",
-                    instant(until)
+                    rfc3339(until)
                 ),
             ),
             Ruling::MovedOn => Self::new(
@@ -114,14 +113,14 @@ impl Refusal {
 
     /// The problem document.
     #[must_use]
-    pub fn document(&self) -> Value {
+    pub fn document(&self) -> String {
         let (code, status, title) = self.row();
-        json!({
-            "type": format!("/.well-known/idempotency#{code}"),
-            "title": title,
-            "status": status,
-            "detail": self.detail,
-            "code": code,
+        json::object(|document| {
+            document.text("type", &format!("/.well-known/idempotency#{code}"));
+            document.text("title", title);
+            document.number("status", status.into());
+            document.text("detail", &self.detail);
+            document.text("code", code);
         })
     }
 

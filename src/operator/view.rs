@@ -1,61 +1,81 @@
-//! Findings as JSON.
-
-use std::time::{Duration, SystemTime};
-
-use serde_json::{Value, json};
+//! Findings as members of JSON documents.
 
 use crate::digest::hex;
+use crate::json::Writer;
 use crate::operator::decide::lease_of;
 use crate::operator::inquiry::{Audited, Found, Stage};
-use crate::operator::tally::{Count, Tally, began, of};
-use crate::record::{Completed, Doubt, Millis, Record, State};
+use crate::operator::tally::{Count, Counts, Tally, began, of};
+use crate::record::{Completed, Doubt, Record, State};
 use crate::reply::Kept;
+use crate::time::rfc3339;
+
+/// A stored reply with its body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Its status.
+    pub status: u16,
+    /// Its headers.
+    pub headers: Vec<(String, String)>,
+    /// Its body: a text, or the base64 of what is none.
+    pub body: String,
+    /// Whether it is base64.
+    pub is_base64: bool,
+}
 
 /// A record, without its body.
-#[must_use]
-pub fn record(found: &Found) -> Value {
-    let mut view = summary(&found.record);
-    if let Some(members) = view.as_object_mut() {
-        members.insert("key_id".to_owned(), hex(&found.key.0).into());
-        members.insert("replays".to_owned(), found.replays.into());
-    }
-    view
+pub fn record(to: &mut Writer, found: &Found) {
+    to.text("key_id", &hex(&found.key.0));
+    summary(to, &found.record);
+    to.number("replays", found.replays.into());
 }
 
 /// What a record says of itself. Instants are RFC 3339, sizes bytes; what does not apply is null.
-#[must_use]
-pub fn summary(Record { about, state }: &Record) -> Value {
-    let stage = Stage::of(state);
-    let completed = completed(state);
-    let doubt = doubt(state);
-    let attempts = match state {
-        State::Running(running) => running.run.attempt,
-        State::Completed(completed) | State::Expired(completed) => completed.run.attempt,
-        State::InDoubt(doubt) | State::Closed(doubt) => doubt.run.attempt,
+pub fn summary(to: &mut Writer, Record { about, state }: &Record) {
+    let (completed, doubt) = (completed(state), doubt(state));
+    let (attempts, lease_until) = match state {
+        State::Running(running) => (running.run.attempt, Some(running.until)),
+        State::Completed(completed) | State::Expired(completed) => (completed.run.attempt, None),
+        State::InDoubt(doubt) | State::Closed(doubt) => (doubt.run.attempt, Some(doubt.until)),
     };
-    let lease_until = match state {
-        State::Running(running) => Some(running.until),
-        _ => doubt.map(|doubt| doubt.until),
-    };
-    json!({
-        "state": stage.as_str(),
-        "route": about.route,
-        "method": about.method,
-        "path": about.path,
-        "correlation_id": about.correlation_id,
-        "attempts": attempts,
-        "lease": hex(&lease_of(state).0),
-        "lease_until": lease_until.map(instant),
-        "created": instant(about.created),
-        "settled": completed.map(|completed| instant(completed.settled)),
-        "expires": completed.map(|completed| instant(completed.expires)),
-        "closes": doubt.map(|doubt| instant(doubt.closes)),
-        "status": completed.map(|completed| completed.reply.status),
-        "bytes": completed.and_then(|completed| match completed.reply.body {
-            Kept::Whole { bytes } => Some(bytes),
-            Kept::StatusOnly => None,
-        }),
-    })
+    to.text("state", Stage::of(state).as_str());
+    to.text("route", &about.route);
+    to.text("method", &about.method);
+    to.text("path", &about.path);
+    to.text("correlation_id", &about.correlation_id);
+    to.number("attempts", attempts.into());
+    to.text("lease", &hex(&lease_of(state).0));
+    for (name, at) in [
+        ("lease_until", lease_until),
+        ("created", Some(about.created)),
+        ("settled", completed.map(|completed| completed.settled)),
+        ("expires", completed.map(|completed| completed.expires)),
+        ("closes", doubt.map(|doubt| doubt.closes)),
+    ] {
+        to.maybe_text(name, at.map(rfc3339).as_deref());
+    }
+    to.maybe_number("status", completed.map(|completed| completed.reply.status.into()));
+    let bytes = completed.and_then(|completed| match completed.reply.body {
+        Kept::Whole { bytes } => Some(bytes),
+        Kept::StatusOnly => None,
+    });
+    to.maybe_number("bytes", bytes);
+}
+
+/// The stored reply of a record; null where it has none.
+pub fn reply(to: &mut Writer, stored: Option<&Stored>) {
+    let Some(stored) = stored else { return to.null("reply") };
+    to.object("reply", |to| {
+        to.number("status", stored.status.into());
+        to.list("headers", |to| {
+            for (name, value) in &stored.headers {
+                to.item_list(|pair| {
+                    pair.item_text(name);
+                    pair.item_text(value);
+                });
+            }
+        });
+        to.text(if stored.is_base64 { "body_base64" } else { "body" }, &stored.body);
+    });
 }
 
 /// The stored reply of a state, if it has one.
@@ -76,56 +96,58 @@ pub fn doubt(state: &State) -> Option<&Doubt> {
     }
 }
 
-/// A decision.
-#[must_use]
-pub fn audited(audited: &Audited) -> Value {
-    json!({
-        "at": instant(audited.at),
-        "key_id": hex(&audited.key.0),
-        "action": audited.action,
-        "by": hex(&audited.by),
-        "before": summary(&audited.before),
-        "after": audited.after.as_ref().map(summary),
-    })
+/// Decisions.
+pub fn decisions(to: &mut Writer, decisions: &[Audited]) {
+    to.list("decisions", |list| {
+        for audited in decisions {
+            list.item(|to| {
+                to.text("at", &rfc3339(audited.at));
+                to.text("key_id", &hex(&audited.key.0));
+                to.text("action", &audited.action);
+                to.text("by", &hex(&audited.by));
+                to.object("before", |to| summary(to, &audited.before));
+                match &audited.after {
+                    Some(after) => to.object("after", |to| summary(to, after)),
+                    None => to.null("after"),
+                }
+            });
+        }
+    });
 }
 
 /// The numbers by route, and by hour: the oldest first.
-#[must_use]
-pub fn stats(hours: &[(u64, Tally)]) -> Value {
+pub fn stats(to: &mut Writer, hours: &[(u64, Tally)]) {
     let mut all = Tally::default();
     for (_, tally) in hours {
         all.merge(tally);
     }
-    let by_hour: Vec<Value> = hours
-        .iter()
-        .map(|(hour, tally)| json!({ "from": instant(began(*hour)), "routes": routes(tally) }))
-        .collect();
-    json!({
-        "since": hours.first().map(|(hour, _)| instant(began(*hour))),
-        "routes": routes(&all),
-        "hours": by_hour,
-    })
-}
-
-fn routes(tally: &Tally) -> Value {
-    let by_route = tally.routes.iter().map(|(route, numbers)| {
-        let (mut counts, mut conflicts) = (serde_json::Map::new(), serde_json::Map::new());
-        for count in Count::ALL {
-            let to = if count.code().is_some() { &mut conflicts } else { &mut counts };
-            to.insert(count.name().to_owned(), of(numbers, count).into());
+    to.maybe_text("since", hours.first().map(|(hour, _)| rfc3339(began(*hour))).as_deref());
+    routes(to, &all);
+    to.list("hours", |list| {
+        for (hour, tally) in hours {
+            list.item(|to| {
+                to.text("from", &rfc3339(began(*hour)));
+                routes(to, tally);
+            });
         }
-        counts.insert("conflicts".to_owned(), Value::Object(conflicts));
-        (route.clone(), Value::Object(counts))
     });
-    Value::Object(by_route.collect())
 }
 
-/// An instant in RFC 3339, to the millisecond. What lies beyond the year 9999 is written as its end.
-#[must_use]
-pub fn instant(at: Millis) -> String {
-    let at = SystemTime::UNIX_EPOCH + Duration::from_millis(at.0.min(YEAR_9999));
-    humantime::format_rfc3339_millis(at).to_string()
+fn routes(to: &mut Writer, tally: &Tally) {
+    to.object("routes", |to| {
+        for (route, numbers) in &tally.routes {
+            to.object(route, |to| {
+                counts(to, numbers, false);
+                to.object("conflicts", |to| counts(to, numbers, true));
+            });
+        }
+    });
 }
 
-/// 9999-12-31T23:59:59.999Z; RFC 3339 has no later year.
-const YEAR_9999: u64 = 253_402_300_799_999;
+fn counts(to: &mut Writer, numbers: &Counts, conflicts: bool) {
+    for count in Count::ALL {
+        if count.code().is_some() == conflicts {
+            to.number(count.name(), of(numbers, count));
+        }
+    }
+}

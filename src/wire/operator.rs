@@ -127,12 +127,13 @@ pub(super) fn read_finding(reader: &mut Reader<'_>) -> Result<Finding, Unreadabl
                 })
             })?;
             // Expired and closed are read by the Ledger's clock, and not written.
-            let at = |row: Found| {
+            let mut read = Vec::new();
+            for row in rows {
                 let stored = write_record(&row.record);
                 let record = row.record.at(now).filter(|record| write_record(record) == stored);
-                record.map(|record| Found { record, ..row }).ok_or(Unreadable("record"))
-            };
-            Finding::Records(now, rows.into_iter().map(at).collect::<Result<_, _>>()?)
+                read.push(Found { record: record.ok_or(Unreadable("record"))?, ..row });
+            }
+            Finding::Records(now, read)
         }
         2 => Finding::Ruled(match reader.u8()? {
             1 => Ruling::Done,

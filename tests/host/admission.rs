@@ -5,7 +5,7 @@ use oncegate::policy::{Policy, Vars};
 use oncegate::record::{Form, OnInDoubt, Strategy};
 use serde_json::{Value, json};
 
-use crate::make::{address, headers, lease, s, vars};
+use crate::make::{self, address, headers, lease, s, vars};
 
 /// Route, method, address, headers, and what becomes of it.
 type Row<'a> = (&'a Value, &'a str, &'a str, &'a [(&'a str, &'a str)], &'a str);
@@ -23,7 +23,7 @@ fn becomes(route: &Value, method: &str, url: &str, lines: &[(&str, &str)]) -> St
 }
 
 fn policy(route: &Value) -> Policy {
-    let routes = vec![("ROUTES".to_owned(), json!([route]))];
+    let routes = vec![("ROUTES".to_owned(), make::json(&json!([route])))];
     Policy::parse(&Vars { routes, ..vars() }).unwrap()
 }
 

@@ -20,6 +20,7 @@ mod admission; // what is guarded, by which key
 mod corpus; // whatever the fuzzer found
 mod digest; // digests, scope, fingerprint: what is the same request, and whose
 mod filter; // the story of one request
+mod json; // read, canonical, written
 mod key; // header, key, key id, shard
 mod operator; // the operators' part
 mod outcome; // what the origin said
@@ -33,5 +34,6 @@ mod reply; // what is kept
 mod simulate; // hours of faults from a seed
 mod source; // where keys are taken from; JSON bodies
 mod target; // paths and addresses
+mod time; // instants and spans as text
 mod wire; // the codec
 mod wire_pins; // its bytes

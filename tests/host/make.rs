@@ -6,6 +6,7 @@ use std::rc::Rc;
 use oncegate::ask::{Ask, How, Replay};
 use oncegate::filter::Order;
 use oncegate::fingerprint::{Fingerprint, Kin};
+use oncegate::json::Json;
 use oncegate::key::{Key, KeyId};
 use oncegate::policy::{OriginVar, Vars};
 use oncegate::record::{
@@ -158,6 +159,11 @@ pub(crate) fn replay<B>(body: B) -> Replay<B> {
 }
 
 /// Nothing configured.
+/// A value as the vars hold it.
+pub(crate) fn json(value: &serde_json::Value) -> Json {
+    Json::parse(&value.to_string()).unwrap()
+}
+
 pub(crate) fn vars() -> Vars {
     Vars {
         origin: OriginVar::Absent,

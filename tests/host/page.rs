@@ -13,10 +13,10 @@ use oncegate::operator::inquiry::{Audited, Found, Place, Search};
 use oncegate::operator::page::{self, Frame};
 use oncegate::operator::refusal::Refusal;
 use oncegate::operator::tally::{Count, Tally, hour};
+use oncegate::operator::view::Stored;
 use oncegate::record::{About, Completed, Doubt, Millis, Record, State};
 use oncegate::reply::{Kept, Reply};
 use proptest::prelude::*;
-use serde_json::{Value, json};
 
 use crate::make::{
     cases, completed, days, doubt, fingerprint, key_id, kin, lease, ms_before, record, reply,
@@ -30,6 +30,10 @@ const ACTIONS: [Action; 4] = [Action::Complete, Action::Release, Action::Hold, A
 
 fn frame() -> Frame {
     Frame { nonce: "n0nce".to_owned(), form_token: "f0rm".to_owned(), query: None, now: NOW }
+}
+
+fn body(text: &str) -> Stored {
+    Stored { status: 201, headers: Vec::new(), body: text.to_owned(), is_base64: false }
 }
 
 fn asked(query: &str) -> Frame {
@@ -107,10 +111,7 @@ fn pages(word: &str, found: &Found) -> Vec<(String, String)> {
         ("no records".to_owned(), page::records(&asked, &[], None)),
         ("key".to_owned(), page::key(&frame, word, &list)),
         ("no key".to_owned(), page::key(&frame, word, &[])),
-        (
-            "record".to_owned(),
-            page::record(&frame, found, Some(&json!({ "body": word })), &decisions),
-        ),
+        ("record".to_owned(), page::record(&frame, found, Some(&body(word)), &decisions)),
         ("refused".to_owned(), page::refused(&frame, &refusal)),
         ("audit".to_owned(), page::audit(&frame, &decisions, Some("c0"))),
         ("no audit".to_owned(), page::audit(&frame, &[], None)),
@@ -433,14 +434,14 @@ fn a_refused_completion_keeps_what_was_typed() {
 
 #[test]
 fn a_stored_body_is_shown_where_it_was_asked_for_and_not_endlessly() {
-    let page = |reply: Option<&Value>| page::record(&frame(), &stored(), reply, &[]);
+    let page = |reply: Option<&Stored>| page::record(&frame(), &stored(), reply, &[]);
     let link = format!("/.oncegate/records/{}?body=1", hex(&stored().key.0));
     assert!(page(None).contains(&link));
-    let text = page(Some(&json!({ "body": "\n<b>paid</b>" })));
+    let text = page(Some(&body("\n<b>paid</b>")));
     assert!(text.contains("<pre>\n\n&lt;b&gt;paid&lt;/b&gt;</pre>") && !text.contains(&link));
-    says(&page(Some(&json!({ "body_base64": "AP8=" }))), "this is its base64. AP8=");
+    says(&page(Some(&Stored { is_base64: true, ..body("AP8=") })), "this is its base64. AP8=");
     let long = format!("{}ü", "x".repeat(64 * 1024 - 1));
-    let long = page(Some(&json!({ "body": long })));
+    let long = page(Some(&body(&long)));
     assert!(long.contains(&format!("{}</pre>", "x".repeat(64 * 1024 - 1))));
     says(&long, "The first 64 KiB of it.");
 }

@@ -4,8 +4,8 @@
 use maud::{Markup, html};
 
 use crate::operator::tally::{Count, Counts, Tally, began, hour};
-use crate::operator::view::instant;
 use crate::record::Millis;
+use crate::time::rfc3339;
 
 /// What is plotted: a name, the class that colours it, what it adds up.
 type Kind = (&'static str, &'static str, fn(Count) -> bool);
@@ -60,19 +60,33 @@ fn by_hour(stats: &[(u64, Tally)], route: &str, first: u64, last: u64) -> Vec<Co
         }
         sum
     };
-    (first..=last).map(of_hour).collect()
+    let mut hours = Vec::new();
+    for hour in first..=last {
+        hours.push(of_hour(hour));
+    }
+    hours
 }
 
 fn total(counts: &Counts, belongs: fn(Count) -> bool) -> u64 {
-    let chosen = Count::ALL.into_iter().zip(counts).filter(|(count, _)| belongs(*count));
-    chosen.fold(0, |sum, (_, more)| sum.saturating_add(*more))
+    let mut sum: u64 = 0;
+    for (count, more) in Count::ALL.into_iter().zip(counts) {
+        if belongs(count) {
+            sum = sum.saturating_add(*more);
+        }
+    }
+    sum
 }
 
 fn plot((name, class, belongs): Kind, first: u64, by_hour: &[Counts]) -> Markup {
-    let bars: Vec<u64> = by_hour.iter().map(|counts| total(counts, belongs)).collect();
-    let sum = bars.iter().fold(0_u64, |sum, bar| sum.saturating_add(*bar));
-    let most = bars.iter().copied().max().unwrap_or_default();
-    let peak = (first..).zip(&bars).find(|(_, bar)| **bar == most).map_or(first, |(at, _)| at);
+    let (mut bars, mut sum, mut most, mut peak) = (Vec::new(), 0_u64, 0, first);
+    for (hour, counts) in (first..).zip(by_hour) {
+        let bar = total(counts, belongs);
+        if bar > most {
+            (most, peak) = (bar, hour);
+        }
+        sum = sum.saturating_add(bar);
+        bars.push(bar);
+    }
     let label = match most {
         0 => format!("{name}: none in any hour"),
         _ => format!(
@@ -107,20 +121,17 @@ fn height(bar: u64, most: u64) -> u64 {
 
 /// The hour of a day: 14:00.
 fn clock(hour: u64) -> String {
-    instant(began(hour)).chars().skip(11).take(5).collect()
+    rfc3339(began(hour)).get(11..16).unwrap_or_default().to_owned()
 }
 
 /// What was refused, by code.
 fn conflicts(counts: &Counts) -> Markup {
-    let codes: Vec<String> = Count::ALL
-        .into_iter()
-        .zip(counts)
-        .filter(|(_, number)| **number > 0)
-        .filter_map(|(count, number)| {
-            let code = count.code()?;
-            Some(format!("{number} × {} {}", code.status(), code.as_str()))
-        })
-        .collect();
+    let mut codes = Vec::new();
+    for (count, number) in Count::ALL.into_iter().zip(counts) {
+        if let (Some(code), 1..) = (count.code(), number) {
+            codes.push(format!("{number} × {} {}", code.status(), code.as_str()));
+        }
+    }
     html! { @if !codes.is_empty() { p class="quiet" { "Conflicts: " (codes.join(", ")) } } }
 }
 

@@ -1,24 +1,23 @@
 //! The page of one record: where it is in its life, what that means for a retry, what can be done.
 
 use maud::{Markup, html};
-use serde_json::Value;
 
 use crate::digest::hex;
 use crate::operator::decide::lease_of;
 use crate::operator::inquiry::{Audited, Found, Stage};
 use crate::operator::page::time::{at_and_ago, times};
 use crate::operator::page::{Frame, Place, address, audit, life, within, words};
-use crate::operator::view::{completed, doubt};
+use crate::operator::view::{Stored, completed, doubt};
 use crate::record::{Completed, Millis, State};
 use crate::reply::Kept;
 
-/// A record; with the stored reply as JSON, if its body was asked for, and the decisions about it, newest
+/// A record; with the stored reply, if its body was asked for, and the decisions about it, newest
 /// first.
 #[must_use]
 pub fn record(
     frame: &Frame,
     found: &Found,
-    reply: Option<&Value>,
+    reply: Option<&Stored>,
     decisions: &[Audited],
 ) -> String {
     let (now, state) = (frame.now, &found.record.state);
@@ -138,11 +137,9 @@ fn facts(found: &Found) -> Vec<(&'static str, Fact)> {
     facts
 }
 
-fn answer(completed: &Completed, found: &Found, read: Option<&Value>) -> Markup {
+fn answer(completed: &Completed, found: &Found, read: Option<&Stored>) -> Markup {
     let reply = &completed.reply;
-    let member = |name| read.and_then(|read| read.get(name)).and_then(Value::as_str);
-    let in_base64 = member("body_base64");
-    let body = member("body").or(in_base64).filter(|body| !body.is_empty());
+    let shown = read.filter(|read| !read.body.is_empty());
     let is_there = Stage::of(&found.record.state) == Stage::Completed;
     html! {
         section aria-labelledby="answer" {
@@ -158,8 +155,8 @@ fn answer(completed: &Completed, found: &Found, read: Option<&Value>) -> Markup 
             @if !reply.headers.is_empty() {
                 pre { @for (name, value) in &reply.headers { (name) ": " (value) "\n" } }
             }
-            @if let Some(body) = body {
-                @if in_base64.is_some() { p class="quiet" { "The body is no text; this is its base64." } }
+            @if let Some(Stored { body, is_base64, .. }) = shown {
+                @if *is_base64 { p class="quiet" { "The body is no text; this is its base64." } }
                 // A parser drops the first line end.
                 pre { "\n" (beginning(body)) }
                 @if body.len() > SHOWN { p class="quiet" { "The first 64 KiB of it." } }

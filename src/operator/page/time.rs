@@ -2,13 +2,13 @@
 
 use maud::{Markup, html};
 
-use crate::operator::view::instant;
 use crate::record::Millis;
+use crate::time::rfc3339;
 
 /// An instant in UTC, to the second.
 pub(super) fn at(at: Millis) -> Markup {
-    let exact = instant(at);
-    let read: String = exact.chars().take(19).collect::<String>().replace('T', " ");
+    let exact = rfc3339(at);
+    let read = exact.get(..19).unwrap_or_default().replace('T', " ");
     html! { time datetime=(exact) { (read) " UTC" } }
 }
 

@@ -1,13 +1,18 @@
 //! The knobs of a route: what each takes, and what is said of what it does not take.
 
+use std::borrow::Borrow;
+
 use oncegate::policy::{Misconfigured, Policy, Vars};
 use oncegate::route::{KNOBS, Route};
 use serde_json::{Value, json};
 
-use crate::make::{route, s, vars};
+use crate::make::{self, route, s, vars};
 
-fn parse(routes: Value) -> Result<Policy, Vec<Misconfigured>> {
-    Policy::parse(&Vars { routes: vec![("ROUTES".to_owned(), routes)], ..vars() })
+fn parse(routes: impl Borrow<Value>) -> Result<Policy, Vec<Misconfigured>> {
+    Policy::parse(&Vars {
+        routes: vec![("ROUTES".to_owned(), make::json(routes.borrow()))],
+        ..vars()
+    })
 }
 
 fn only_route(table: &Value) -> Route {

@@ -1,12 +1,19 @@
 //! Which route guards a request.
 
+use std::borrow::Borrow;
+
+use oncegate::pattern::Pattern;
 use oncegate::policy::{Misconfigured, Policy, Vars};
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::make::vars;
+use crate::make::{self, cases, vars};
 
-fn parse(routes: Value) -> Result<Policy, Vec<Misconfigured>> {
-    Policy::parse(&Vars { routes: vec![("ROUTES".to_owned(), routes)], ..vars() })
+fn parse(routes: impl Borrow<Value>) -> Result<Policy, Vec<Misconfigured>> {
+    Policy::parse(&Vars {
+        routes: vec![("ROUTES".to_owned(), make::json(routes.borrow()))],
+        ..vars()
+    })
 }
 
 /// Routes called by their paths.
@@ -158,4 +165,66 @@ fn parameters_of_two_routes_may_have_two_names() {
     let policy = parse(paths(&["/p/{id}/charge", "/p/{payment}/refund"])).unwrap();
     assert_eq!(found(&policy, "POST", "/p/1/charge").as_deref(), Some("/p/{id}/charge"));
     assert_eq!(found(&policy, "POST", "/p/1/refund").as_deref(), Some("/p/{payment}/refund"));
+}
+
+#[test]
+fn a_path_that_a_closer_pattern_only_begins_like_is_guarded_all_the_same() {
+    let policy = parse(paths(&["/{x}b/a{*rest}", "/{x}/{*rest}", "/a{x}/c"])).unwrap();
+    assert_eq!(found(&policy, "POST", "/ab/c").as_deref(), Some("/a{x}/c"));
+    assert_eq!(found(&policy, "POST", "/cb/d").as_deref(), Some("/{x}/{*rest}"));
+    assert_eq!(found(&policy, "POST", "/cb/ad").as_deref(), Some("/{x}b/a{*rest}"));
+}
+
+/// A segment of a pattern over two letters.
+fn segments() -> impl Strategy<Value = String> {
+    prop::sample::select(vec![
+        "", "a", "b", "ab", "{x}", "{y}", "a{x}", "{x}b", "a{x}b", "{{a", "{x", "{x}{y}",
+    ])
+    .prop_map(str::to_owned)
+}
+
+fn patterns() -> impl Strategy<Value = String> {
+    let rest = prop::sample::select(vec!["", "", "/{*rest}", "/a{*rest}", "/{*rest}/a"]);
+    (prop::collection::vec(segments(), 1..4), rest)
+        .prop_map(|(segments, rest)| format!("/{}{rest}", segments.join("/")))
+}
+
+proptest! {
+    #![proptest_config(cases(5000))]
+
+    /// As another router finds, wherever that one takes the patterns.
+    #[test]
+    fn the_closest_pattern_is_found(
+        texts in prop::collection::vec(patterns(), 1..5),
+        paths in prop::collection::vec("/[ab{/]{0,4}", 8),
+    ) {
+        for open in [true, false] {
+            let texts: Vec<_> = texts.iter().filter(|text| text.contains('*') == open).collect();
+            let mut router = matchit::Router::new();
+            let mut taken = Vec::new();
+            for text in &texts {
+                let own = Pattern::parse(text);
+                match router.insert(text.as_str(), text.as_str()) {
+                    Ok(()) => taken.push(own.unwrap()),
+                    Err(matchit::InsertError::Conflict { .. }) => return Ok(()),
+                    Err(_) => prop_assert!(own.is_err(), "{text}"),
+                }
+            }
+            for path in &paths {
+                let mut closest: Option<&Pattern> = None;
+                for pattern in taken.iter().filter(|pattern| pattern.matches(path)) {
+                    if closest.is_none_or(|other| pattern.closer_than(other)) {
+                        closest = Some(pattern);
+                    }
+                }
+                let other = router.at(path).ok().map(|found| Pattern::parse(found.value).unwrap());
+                // That one does not go back to `{x}` where `{x}b` led nowhere.
+                let as_other = match (closest, &other) {
+                    (Some(own), Some(other)) => own == other || own.closer_than(other),
+                    (own, other) => own == other.as_ref() || other.is_none(),
+                };
+                prop_assert!(as_other, "{path} among {texts:?}: {closest:?} for {other:?}");
+            }
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use oncegate::policy::{LOCATION_HINTS, Misconfigured, Origin, OriginVar, Policy, Vars};
 use serde_json::{Value, json};
 
-use crate::make::{route, s, vars};
+use crate::make::{self, route, s, vars};
 
 fn wrong_knobs(vars: &Vars) -> Vec<String> {
     let wrongs = Policy::parse(vars).map(|_| ()).unwrap_err();
@@ -11,7 +11,7 @@ fn wrong_knobs(vars: &Vars) -> Vec<String> {
 }
 
 fn routes(vars: &[(&str, Value)]) -> Vars {
-    let routes = vars.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+    let routes = vars.iter().map(|(name, value)| ((*name).to_owned(), make::json(value))).collect();
     Vars { routes, ..self::vars() }
 }
 
@@ -86,7 +86,7 @@ fn origin_is_an_address_a_binding_or_the_zones_own() {
 
 #[test]
 fn shards_is_a_whole_number_or_its_text() {
-    let parse = |value| Policy::parse(&Vars { shards: Some(value), ..vars() });
+    let parse = |value| Policy::parse(&Vars { shards: Some(make::json(&value)), ..vars() });
     for (value, shards) in [
         (json!(1), 1),
         (json!(16), 16),
@@ -110,20 +110,20 @@ fn shards_is_a_whole_number_or_its_text() {
         json!(65_552),
         json!(4_294_967_312_u64),
     ] {
-        let vars = Vars { shards: Some(value.clone()), ..vars() };
+        let vars = Vars { shards: Some(make::json(&value)), ..vars() };
         assert_eq!(wrong_knobs(&vars), ["SHARDS"], "{value}");
     }
 }
 
 #[test]
 fn location_hint_is_one_that_the_platform_knows() {
-    let parse = |value| Policy::parse(&Vars { location_hint: Some(value), ..vars() });
+    let parse = |value| Policy::parse(&Vars { location_hint: Some(make::json(&value)), ..vars() });
     for hint in LOCATION_HINTS {
         assert_eq!(parse(json!(hint)).unwrap().location_hint.as_deref(), Some(hint));
     }
     assert_eq!(parse(json!("")).unwrap().location_hint, None);
     for value in [json!("europe"), json!("WEUR"), json!(1), json!(null), json!(["weur"])] {
-        let vars = Vars { location_hint: Some(value.clone()), ..vars() };
+        let vars = Vars { location_hint: Some(make::json(&value)), ..vars() };
         assert_eq!(wrong_knobs(&vars), ["LOCATION_HINT"], "{value}");
     }
 }
