@@ -1,0 +1,111 @@
+// What is measured of which subject, and what must be true of it so that it counts.
+
+import { Stop } from '../scripts/run.mjs';
+import { load } from './load.mjs';
+import { GUARDED, UNGUARDED } from './subjects.mjs';
+
+const KEYS = 256;
+const LARGE_KEYS = 16;
+const KB_100 = 100 * 1024;
+const MB_1 = 1024 * 1024;
+
+// `executes`: what part of the requests must reach the origin.
+const KINDS = {
+  'pass-through': { path: GUARDED, kind: 'fresh', executes: 1 },
+  unguarded: { path: UNGUARDED, kind: 'fresh', executes: 1 },
+  'first-seen': { path: GUARDED, kind: 'fresh', executes: 1 },
+  replay: { path: GUARDED, kind: 'stored', keys: KEYS, executes: 0 },
+  mixed: { path: GUARDED, kind: 'mixed', executes: 0.9 },
+  'pass-through 100 KB': { path: `/v1/bytes/${KB_100}`, kind: 'fresh', executes: 1 },
+  'pass-through 1 MB': { path: `/v1/bytes/${MB_1}`, kind: 'fresh', executes: 1 },
+  'replay 100 KB': { path: `/v1/bytes/${KB_100}`, kind: 'stored', keys: LARGE_KEYS, executes: 0 },
+  'replay 1 MB': { path: `/v1/bytes/${MB_1}`, kind: 'stored', keys: LARGE_KEYS, executes: 0 },
+};
+
+/** The subjects' cells; `others` are further filters, measured like the floor. */
+export function cells({ connections, more, others = [], only }) {
+  const filters = ['floor', 'oncegate', ...others];
+  const list = connections.flatMap((at) => [
+    cell('pass-through', 'pass-through', at),
+    cell('oncegate', 'unguarded', at),
+    ...filters.map((subject) => cell(subject, 'first-seen', at)),
+    ...filters.map((subject) => cell(subject, 'replay', at)),
+  ]);
+  if (more) {
+    list.push(cell('floor', 'mixed', 16), cell('oncegate', 'mixed', 16));
+    for (const size of ['100 KB', '1 MB']) list.push(cell('pass-through', `pass-through ${size}`, 16), cell('oncegate', `replay ${size}`, 16));
+  }
+  // What is compared with the pass-through needs it.
+  return list.filter(({ what }) => !only || what.startsWith('pass-through') || only.includes(what));
+}
+
+export const cell = (subject, what, connections) => ({ subject, what, connections, ...KINDS[what] });
+export const named = ({ subject, what, connections }) => `${subject === what ? '' : `${subject} `}${what}, ${connections} connections`;
+
+/** Measures one cell once. */
+export async function measure(cell, on, seconds) {
+  const runtime = on[cell.subject];
+  const before = await on.origin.count();
+  const prefix = cell.kind === 'stored' ? `stored-${cell.path.length}` : undefined;
+  const got = await load({ ...cell, prefix, port: runtime.port, cpuOf: runtime, seconds });
+  const executed = (await settled(on.origin)) - before;
+  // wrk counts no request that it cuts off at the end; of the first 500 mixed ones none is a retry.
+  const [least, most] = [got.requests * cell.executes, got.requests * cell.executes + cell.executes * 4 * cell.connections];
+  if (executed < least || executed > most + (cell.kind === 'mixed' ? 60 : 0)) {
+    throw new Stop(`${named(cell)}: of ${got.requests} requests ${executed} reached the origin, which is not what was to be measured`);
+  }
+  return got;
+}
+
+/** The origin's count once nothing is on its way any more. */
+async function settled(origin) {
+  for (let [last, same] = [-1, 0]; same < 3; ) {
+    const count = await origin.count();
+    [last, same] = [count, count === last ? same + 1 : 0];
+    await new Promise((done) => setTimeout(done, 10));
+  }
+  return origin.count();
+}
+
+/** Sees that a subject answers as it must, and lets it store the keys that are replayed. */
+export async function prepare(subject, on, list) {
+  const own = list.filter((cell) => cell.subject === subject);
+  for (const { path, kind, keys, what } of own) {
+    if (kind !== 'stored') await isSound(on, subject, path, what);
+    else await store(on, subject, path, `stored-${path.length}`, keys);
+  }
+}
+
+async function isSound(on, subject, path, what) {
+  const before = await on.origin.count();
+  const { status, headers, body } = await post(on[subject].port, path, `sound-${crypto.randomUUID()}`);
+  const told = headers.get('Idempotency-Status');
+  const guarded = on.filters.includes(subject) && what !== 'unguarded';
+  const good = status === 201 && body.length > 50 && (await on.origin.count()) === before + 1;
+  if (!good || (guarded && !on.plain.includes(subject) && told !== 'executed') || (!guarded && told)) {
+    throw new Stop(`${subject}: ${path} was answered ${status}, Idempotency-Status ${told}: ${body.slice(0, 200)}`);
+  }
+}
+
+async function store(on, subject, path, prefix, keys) {
+  const before = await on.origin.count();
+  for (let n = 1; n <= keys; n++) {
+    const first = await post(on[subject].port, path, `${prefix}-${n}`);
+    const again = await post(on[subject].port, path, `${prefix}-${n}`);
+    const marked = on.plain.includes(subject) || (again.headers.get('Idempotency-Status') === 'replayed' && again.headers.get('Idempotent-Replayed') === 'true');
+    if (first.status !== 201 || again.status !== 201 || again.body !== first.body || !marked) {
+      throw new Stop(`${subject}: ${path} is not replayed: ${again.status} ${again.body.slice(0, 200)}`);
+    }
+  }
+  const executed = (await on.origin.count()) - before;
+  if (executed !== keys) throw new Stop(`${subject}: ${keys} keys were executed ${executed} times`);
+}
+
+// The same request as load.lua's: a stored key is replayed to no other.
+const BODY = '{"amount":1200,"currency":"eur","customer":"cus_9s6XKzkNRiz8i3","description":"Order 1042"}';
+const HEADERS = { 'Content-Type': 'application/json', Authorization: 'Bearer sk_test_4eC39HqLyjWDarjtT1zdp7dc' };
+
+async function post(port, path, key) {
+  const response = await fetch(`http://127.0.0.1:${port}${path}`, { method: 'POST', headers: { ...HEADERS, 'Idempotency-Key': key }, body: BODY });
+  return { status: response.status, headers: response.headers, body: await response.text() };
+}
