@@ -1,112 +1,170 @@
 // `npm run bench`: what a request costs, beside the floors and beside others.
 //
 //   npm run bench                                about ten minutes
-//   npm run bench -- --quick                     a minute and a half: 16 connections, the main cells
-//   npm run bench -- --only first-seen,replay    these cells, and the pass-through
+//   npm run bench -- --quick                     about a minute: 16 connections, the main cells
+//   npm run bench -- --only first-seen,replay    these, and the pass-through; also: unguarded, mixed, "replay 100 KB",
+//                                                "replay 1 MB", joins, memory, start-up, disk
 //   npm run bench -- --rounds 9 --seconds 2      more rounds of so many seconds
+//   npm run bench -- --connections 1,16          at these
 //   npm run bench -- --against ../other/build    another build of Oncegate beside this one
+//   npm run bench -- --peers                     other filters too (bench/peers.mjs)
+//   npm run bench -- --quick --disk              with objects on the disk too, which the default has
+//   npm run bench -- --save                      into bench/results.json and docs/
+//   npm run bench -- growth                      how it grows (bench/growth.mjs)
 //
 // Subjects are measured in turn, round by round, so that whatever else the machine does meets all of them; a figure is
 // the median of its rounds, a ratio the median of the ratios of each round.
 
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { cpus } from 'node:os';
 import { join, relative, resolve } from 'node:path';
 import { build } from '../scripts/build.mjs';
 import { ROOT, Stop, TOOLS, TTY, main, say, seconds as since } from '../scripts/run.mjs';
-import { cells, measure, named, prepare } from './cells.mjs';
+import { cell, cells, measure, named, prepare } from './cells.mjs';
+import { joinStorm } from './join-storm.mjs';
 import { needsWrk } from './load.mjs';
-import { HEAD, cellsOf, rows, table, targets, told } from './report.mjs';
-import { SUBJECTS, oncegate, pins, start, startOrigin } from './subjects.mjs';
+import { memory } from './memory.mjs';
+import { peers } from './peers.mjs';
+import { plot } from './plot.mjs';
+import { page, report, rows, targets } from './report.mjs';
+import { startUp } from './start-up.mjs';
+import { SUBJECTS, oncegate, pins, start, startOrigin, where } from './subjects.mjs';
 
-const DEFAULT = { rounds: 5, seconds: 3, connections: [1, 16, 64], more: true };
-const QUICK = { rounds: 4, seconds: 2, connections: [16], more: false };
+const DEFAULT = { rounds: 5, seconds: 3, connections: [1, 16, 64], parts: ['joins', 'memory', 'start-up', 'disk'], storms: 20, more: true };
+const QUICK = { rounds: 4, seconds: 2, connections: [16], parts: [], storms: 5, more: false };
 const WARM_UP_SECONDS = 1;
+const KEYS = 100_000;
+const STARTS = 10;
 
 async function bench(args) {
   const began = performance.now();
+  if (args[0] === 'growth') return growth(args.slice(1));
   const options = parse(args);
   await needsWrk();
   say(await build());
+  const others = await otherFilters(options);
   const origin = await startOrigin();
   try {
-    await story(origin, options);
+    const results = await story({ ...SUBJECTS, ...others }, Object.keys(others), origin, options);
+    say(report(results));
+    keep(results, options);
   } finally {
     origin.stop();
   }
-  say(`${since(began)}`);
+  say(since(began));
 }
 
-async function story(origin, options) {
-  const all = { ...SUBJECTS, ...(options.against && { against: () => oncegate(resolve(options.against)) }) };
-  const others = options.against ? ['against'] : [];
-  say(`${options.rounds} rounds of ${options.seconds} s, ${pins()}`);
-  const measured = await rounds(all, others, origin, options);
-  const results = { machine: pins(), rows: rows(measured), targets: targets(measured) };
-  say(table(HEAD, results.rows.map(cellsOf)));
-  say('');
-  for (const target of results.targets) say(told(target));
-  mkdirSync(TOOLS, { recursive: true });
-  const file = join(TOOLS, 'bench.json');
-  writeFileSync(file, `${JSON.stringify(results, null, 1)}\n`);
-  say(`\nall figures in ${relative(ROOT, file)}`);
+async function story(subjects, others, origin, options) {
+  const has = (part) => options.parts.includes(part);
+  const machine = { cpu: cpus()[0].model, cores: cpus().length, pins: pins(), objects: where() };
+  say(`${options.rounds} rounds of ${options.seconds} s; ${machine.pins}; objects on ${machine.objects}`);
+  const measured = await rounds(subjects, cells({ ...options, others }), origin, options);
+  const { measured: onDisk = [] } = has('disk') ? { measured: await rounds(subjects, diskCells(others), origin, { ...options, disk: true }) } : {};
+  const progress = showProgress();
+  const parts = {};
+  if (has('joins')) parts.joins = await joinStorm(origin, options.storms);
+  if (has('start-up')) parts.startUp = await startUp(origin, STARTS, progress);
+  if (has('memory')) {
+    parts.memory = [];
+    for (const name of ['pass-through', 'floor', 'oncegate']) parts.memory.push(await memory(name, origin, KEYS, progress));
+  }
+  progress();
+  const { rounds: number, seconds } = options;
+  return { at: new Date().toISOString().slice(0, 10), machine, rounds: number, seconds, rows: rows(measured), targets: targets(measured, parts), disk: rows(onDisk), ...parts };
 }
+
+const diskCells = (others) => ['first-seen', 'replay'].flatMap((what) => ['floor', 'oncegate', ...others].map((name) => cell(name, what, 16)));
 
 /** Every cell in every round. */
-async function rounds(all, others, origin, options) {
-  const list = cells({ ...options, others });
-  const on = { origin, filters: ['floor', 'oncegate', ...others], plain: [] };
-  const subjects = [...new Set(list.map(({ subject }) => subject))];
-  for (const subject of subjects) on[subject] = await start(all[subject](), origin);
+async function rounds(subjects, list, origin, { rounds, seconds, disk }) {
+  const on = { origin };
+  const names = [...new Set(list.map(({ subject }) => subject))];
   const measured = list.map((cell) => ({ cell, rounds: [] }));
-  const progress = showProgress(list.length * (options.rounds + 1));
+  const progress = showProgress(list.length * (rounds + 1));
   try {
-    for (const subject of subjects) await prepare(subject, on, list);
-    for (const { cell } of measured) {
-      progress(`warming up: ${named(cell)}`);
-      await measure(cell, on, WARM_UP_SECONDS);
-    }
-    for (let round = 1; round <= options.rounds; round++) {
+    for (const name of names) on[name] = await start(subjects[name](), origin, { disk });
+    for (const name of names) await prepare(name, on, list);
+    for (let round = 0; round <= rounds; round++) {
       for (const { cell, rounds } of measured) {
-        progress(`round ${round}: ${named(cell)}`);
-        rounds.push(await measure(cell, on, options.seconds));
+        progress(`${round ? `round ${round}` : 'warming up'}${disk ? ', on the disk' : ''}: ${named(cell)}`);
+        const got = await measure(cell, on, round ? seconds : WARM_UP_SECONDS);
+        if (round) rounds.push(got);
       }
     }
   } finally {
     progress();
-    for (const subject of subjects) await on[subject]?.stop();
+    for (const name of names) await on[name]?.stop();
   }
   return measured;
 }
 
+async function otherFilters({ against, peers: wanted }) {
+  const others = wanted ? await peers(say) : {};
+  if (against) others.against = () => oncegate(resolve(against));
+  return others;
+}
+
+/** What is kept of it: all figures in .tools; with --save beside this file and in the docs. */
+function keep(results, { save }) {
+  mkdirSync(TOOLS, { recursive: true });
+  const file = save ? join(ROOT, 'bench', 'results.json') : join(TOOLS, 'bench.json');
+  writeFileSync(file, `${JSON.stringify(results, null, 1)}\n`);
+  say(`\nall figures in ${relative(ROOT, file)}`);
+  if (!save) return;
+  writeFileSync(join(ROOT, 'docs', 'performance.svg'), plot(results));
+  page(join(ROOT, 'docs', 'performance.md'), results);
+  say('docs/performance.md and docs/performance.svg are written');
+}
+
+async function growth(args) {
+  if (!existsSync(join(ROOT, 'bench', 'growth.mjs'))) throw new Stop('bench/growth.mjs is not there: this part has not been written');
+  await needsWrk();
+  say(await build());
+  const { growth, scale } = await import('./growth.mjs');
+  await growth(args);
+  await scale(args);
+}
+
 /** Which cell, and how many are left: one line written over again on a terminal, elsewhere one now and then. */
-function showProgress(total) {
+function showProgress(total = 0) {
   let [left, told] = [total, 0];
   return (label) => {
-    if (TTY) process.stdout.write(`\r\x1b[2K${label ? `  ${label}, ${left--} left` : ''}`);
-    else if (label && left-- && performance.now() - told > 15_000) {
+    const line = label && `  ${label}${total ? `, ${left--} left` : ''}`;
+    if (TTY) process.stdout.write(`\r\x1b[2K${line ?? ''}`);
+    else if (line && performance.now() - told > 15_000) {
       told = performance.now();
-      say(`  ${label}, ${left + 1} left`);
+      say(line);
     }
   };
 }
 
 function parse(args) {
   const options = { ...(args.includes('--quick') ? QUICK : DEFAULT) };
+  const fail = (message) => {
+    throw new Stop(`${message}: see the top of bench/bench.mjs`);
+  };
   for (let at = 0; at < args.length; at++) {
     const value = () => args[++at] ?? fail(`${args[at - 1]} needs a value`);
     const number = () => Number(value()) || fail(`${args[at - 1]} needs a number`);
-    if (args[at] === '--quick') continue;
-    else if (args[at] === '--only') options.only = value().split(',');
-    else if (args[at] === '--against') options.against = value();
-    else if (args[at] === '--rounds') options.rounds = number();
-    else if (args[at] === '--seconds') options.seconds = number();
-    else fail(`no option "${args[at]}": see the top of bench/bench.mjs`);
+    const take = {
+      '--quick': () => {},
+      '--only': () => (options.only = value().split(',')),
+      '--rounds': () => (options.rounds = number()),
+      '--seconds': () => (options.seconds = number()),
+      '--connections': () => (options.connections = value().split(',').map(Number)),
+      '--against': () => (options.against = value()),
+      '--peers': () => (options.peers = true),
+      '--disk': () => (options.parts = [...options.parts, 'disk']),
+      '--save': () => (options.save = true),
+    }[args[at]];
+    if (!take) fail(`no option "${args[at]}"`);
+    take();
+  }
+  if (options.only) {
+    options.more = true;
+    options.parts = options.only.filter((name) => DEFAULT.parts.includes(name));
   }
   return options;
-}
-
-function fail(message) {
-  throw new Stop(message);
 }
 
 await main(() => bench(process.argv.slice(2)));

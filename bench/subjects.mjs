@@ -3,7 +3,7 @@
 // What a Worker prints goes to /dev/null for all of them alike: in production it goes into a buffer.
 
 import { spawn } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -17,10 +17,20 @@ export const UNGUARDED = '/open/payments';
 const BENCH = join(ROOT, 'bench');
 const TMPFS = '/dev/shm';
 
-/** The subjects by name: their modules, and what they bind beside ORIGIN. */
+/**
+ * The subjects by name: their modules, what they bind beside ORIGIN, and how they differ: `filters` if keys count,
+ * `marks` if answers say what became of them as Oncegate's do, `path` where they guard another, `status` where they
+ * answer another than the origin's 201.
+ */
 export const SUBJECTS = {
   'pass-through': () => ({ modules: [script('floors/pass-through.mjs')] }),
-  floor: () => ({ modules: [script('floors/calls.mjs')], vars: { SHARDS, SQL: statements() }, objects: ['Ledger'] }),
+  floor: () => ({
+    modules: [script('floors/calls.mjs')],
+    vars: { SHARDS, SQL: statements() },
+    objects: { LEDGER: 'Ledger' },
+    filters: true,
+    marks: true,
+  }),
   oncegate: () => oncegate(join(ROOT, 'build')),
   hello: () => ({ modules: [script('floors/hello.mjs')] }),
 };
@@ -33,7 +43,9 @@ export function oncegate(build) {
   return {
     modules: [script(join(build, 'index.js')), { name: 'index_bg.wasm', wasm }],
     vars: { SHARDS, ROUTES },
-    objects: ['Ledger'],
+    objects: { LEDGER: 'Ledger' },
+    filters: true,
+    marks: true,
   };
 }
 
@@ -53,7 +65,7 @@ export async function start(subject, origin, { disk = false } = {}) {
   });
   return {
     port,
-    pid: child.pid,
+    subject,
     get cpuMs() {
       return cpuMs(child.pid);
     },
@@ -95,6 +107,7 @@ const CORES = availableParallelism();
 const HAS_PINS = CORES > 1 && process.env.ONCEGATE_BENCH_PIN !== 'no' && (await ask('taskset', ['--version'])) !== null;
 const RUNTIME_CORES = `${CORES - 1}`;
 export const LOAD_CORES = CORES > 2 ? `0-${CORES - 2}` : '0';
+export const where = () => (existsSync(TMPFS) ? 'tmpfs' : tmpdir());
 export const pins = () => (HAS_PINS ? `runtime on core ${RUNTIME_CORES}, load and origin on ${LOAD_CORES}` : 'no pinning');
 
 const children = new Set();
@@ -109,8 +122,13 @@ export function spawnOn(cores, command, args, stdio) {
   return child;
 }
 
-// Time of the whole process, in user and kernel, in ticks of 10 ms (proc(5), fields 14 and 15).
+// Time of the whole process, in user and kernel: exact where the kernel keeps it per thread (none of the runtime's ends
+// while it runs), else in ticks of 10 ms (proc(5), fields 14 and 15).
 function cpuMs(pid) {
+  if (existsSync(`/proc/${pid}/schedstat`)) {
+    const threads = readdirSync(`/proc/${pid}/task`).map((thread) => readFileSync(`/proc/${pid}/task/${thread}/schedstat`, 'utf8'));
+    return threads.reduce((sum, stat) => sum + Number(stat.split(' ')[0]), 0) / 1e6;
+  }
   const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').replace(/^.*\) /s, '').split(' ');
   return (Number(fields[11]) + Number(fields[12])) * 10;
 }
@@ -131,7 +149,7 @@ function statements() {
 }
 
 /** The config of the runtime, in Cap'n Proto's text form. */
-function capnp({ modules, vars = {}, objects = [], flags = [] }, origin, disk) {
+function capnp({ modules, vars = {}, objects = {}, plainStorage = false }, origin, disk) {
   const text = (value) => JSON.stringify(value);
   const json = (value) => text(JSON.stringify(value));
   const module = ({ name, esModule, wasm }) => `(name = ${text(name)}, ${esModule ? 'esModule' : 'wasm'} = embed ${text(esModule ?? wasm)})`;
@@ -139,17 +157,16 @@ function capnp({ modules, vars = {}, objects = [], flags = [] }, origin, disk) {
   const date = /^compatibility_date\s*=\s*"(.+?)"/m.exec(wrangler)[1];
   const bindings = [
     `(name = "ORIGIN", text = ${text(origin.url)})`,
-    ...Object.entries(vars).map(([name, value]) => `(name = ${text(name)}, json = ${json(value)})`),
-    ...objects.map((name) => `(name = ${text(name.toUpperCase())}, durableObjectNamespace = ${text(name)})`),
+    ...Object.entries(typeof vars === 'function' ? vars(origin) : vars).map(([name, value]) => `(name = ${text(name)}, json = ${json(value)})`),
+    ...Object.entries(objects).map(([name, of]) => `(name = ${text(name)}, durableObjectNamespace = ${text(of)})`),
   ];
-  const classes = objects.map((name) => `(className = ${text(name)}, uniqueKey = ${text(name)}, enableSql = true)`);
+  const classes = Object.values(objects).map((of) => `(className = ${text(of)}, uniqueKey = ${text(of)}, enableSql = ${!plainStorage})`);
   return `using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (
   services = [
     (name = "main", worker = (
       modules = [${modules.map(module).join(', ')}],
       compatibilityDate = ${text(date)},
-      compatibilityFlags = [${flags.map(text).join(', ')}],
       bindings = [${bindings.join(', ')}],
       durableObjectNamespaces = [${classes.join(', ')}],
       durableObjectStorage = (localDisk = "disk"),
