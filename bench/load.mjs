@@ -5,8 +5,10 @@ import { join } from 'node:path';
 import { ROOT, Stop, ask } from '../scripts/run.mjs';
 import { LOAD_CORES, spawnOn } from './subjects.mjs';
 
-/** Says what to install where wrk is missing. It has no option that succeeds and does nothing else. */
+/** Says what to install where wrk is missing. */
 export async function needsWrk() {
+  if (process.platform !== 'linux') throw new Stop('the benchmark reads CPU time and memory from /proc, which only Linux has');
+  // It has no option that succeeds and does nothing else.
   const found = await ask('sh', ['-c', 'command -v wrk']);
   if (!found) throw new Stop('wrk is missing, it makes the load: install your system\'s package of it (Debian: apt-get install wrk)');
 }

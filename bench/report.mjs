@@ -81,20 +81,32 @@ const targetRow = ({ name, found, least, most, reached, unit = '', byCpu }) => [
   byCpu?.toFixed(2) ?? '',
 ];
 
-/** All tables, each with its title; `lay` lays one out. */
-function tables({ rows, targets, disk, joins, startUp, memory, machine }, lay) {
-  const list = [[`Objects on ${machine.objects}`, lay(LOAD_HEAD, rows.map(loadRow))]];
-  if (targets.length) list.push(['Targets, at 16 connections where nothing else is said', lay(TARGET_HEAD, targets.map(targetRow))]);
-  if (disk.length) list.push(['Objects on the disk', lay(LOAD_HEAD, disk.map(loadRow))]);
+/** Whether the machine was too busy with other things for requests a second to mean anything. */
+export const isDisturbed = ({ rows }) => rows.some(({ connections, busy, what }) => connections === 16 && !/ [KM]B$/.test(what) && busy < 0.8);
+
+/** For a terminal. */
+export function report({ rows, targets, disk, machine, ...parts }) {
+  const inOrder = [...rows].sort((a, b) => a.connections - b.connections);
+  const list = [[`Objects on ${machine.objects}`, inText(LOAD_HEAD, inOrder.map(loadRow))]];
+  if (disk.length) list.push(['Objects on the disk', inText(LOAD_HEAD, disk.map(loadRow))]);
+  if (targets.length) list.push(['Ratios at 16 connections', inText(TARGET_HEAD, targets.map(targetRow))]);
+  return [...list.map(([title, text]) => `\n${title}\n\n${text}`), '', ...sentences(parts)].join('\n');
+}
+
+/** What is told without a table. */
+function sentences({ joins, startUp, memory }) {
+  const list = [];
   if (joins) {
     const { waiters, storms, last_ms, worst_ms, median_ms } = joins;
-    const told = [['median storm, last waiter', last_ms], ['worst storm, last waiter', worst_ms], ['median storm, median waiter', median_ms]];
-    list.push([`${waiters} duplicates of one key at once, origin takes 200 ms: time from its answer to theirs, ${storms} storms`, lay(['', 'ms'], told.map(([name, ms]) => [name, ms.toFixed(1)]))]);
+    list.push(`Joins: of ${waiters} duplicates at once the last one has its answer ${last_ms.toFixed(1)} ms after the origin gave it, the median one ${median_ms.toFixed(1)} ms (medians of ${storms} storms; the worst storm ${worst_ms.toFixed(1)} ms).`);
   }
-  if (startUp) list.push(["CPU time to the first answer, beyond a hello-world Worker's", lay(['', 'ms'], startUp.map(({ subject, what, cpu_ms }) => [`${subject}: ${what}`, cpu_ms.toFixed(1)]))]);
+  if (startUp) {
+    const each = startUp.map(({ subject, what, cpu_ms }) => `${subject} (${what}) ${cpu_ms.toFixed(1)} ms`);
+    list.push(`Start-up: CPU time to the first answer beyond a hello-world Worker's: ${each.join(', ')}.`);
+  }
   if (memory) {
-    const told = memory.map(({ subject, keys, before, megabytes }) => [subject, String(keys), String(before), String(megabytes)]);
-    list.push(['Resident memory of the runtime', lay(['', 'keys', 'MB after the first second', 'MB in the end'], told)]);
+    const each = memory.map(({ subject, keys, before, megabytes }) => `${subject} ${megabytes} MB after ${keys} requests (${before} MB after the first second)`);
+    list.push(`Memory: the runtime's resident set, a fresh key each time: ${each.join(', ')}.`);
   }
   return list;
 }
@@ -106,25 +118,39 @@ function inText(head, body) {
   return [line(head), ...body.map(line)].join('\n');
 }
 
+// ---- the page -------------------------------------------------------------------------------------------------------
+
+const PAGE_HEAD = ['', 'req/s, 16 conn.', 'CPU ms', 'p99 ms', 'p50 ms, 1 conn.', 'p99 ms', 'req/s, 64 conn.', 'p99 ms', 'req/s on disk, 16 conn.'];
+
+/** One line for all that was found of one kind. */
+function pageRow(row, rows, disk) {
+  const of = (list, connections) => list.find((other) => other.subject === row.subject && other.what === row.what && other.connections === connections);
+  const tell = (found, metric, digits = 2) => found?.[metric].toFixed(digits) ?? '';
+  const [alone, crowd] = [of(rows, 1), of(rows, 64)];
+  return [
+    loadRow(row)[0], tell(row, 'rps', 0), tell(row, 'cpu', 3), tell(row, 'p99', 1), tell(alone, 'p50'), tell(alone, 'p99'),
+    tell(crowd, 'rps', 0), tell(crowd, 'p99', 1), tell(of(disk, 16), 'rps', 0),
+  ];
+}
+
 function inMarkdown(head, body) {
   const line = (row) => `| ${row.join(' | ')} |`;
   return [line(head), line(head.map((_, n) => (n === 0 ? '---' : '---:'))), ...body.map(line)].join('\n');
 }
 
-/** For a terminal. */
-export const report = (results) => tables(results, inText).map(([title, text]) => `\n${title}\n\n${text}`).join('\n');
-
 const BEGIN = '<!-- figures: written by `npm run bench -- --save` -->';
 const END = '<!-- end of figures -->';
 
 /** Puts the figures where they belong in a page. */
-export function page(file, results) {
-  const text = readFileSync(file, 'utf8');
-  const [before, rest] = text.split(BEGIN);
+export function page(file, { at, machine, rounds, seconds, rows, targets, disk, ...parts }) {
+  const [before, rest] = readFileSync(file, 'utf8').split(BEGIN);
   const after = rest?.split(END)[1];
   if (after === undefined) throw new Stop(`${file} has no place for the figures: it needs the lines "${BEGIN}" and "${END}"`);
-  const { at, machine, rounds, seconds } = results;
-  const how = `${at}, ${machine.cpu}, ${machine.cores} cores (${machine.pins}), medians of ${rounds} rounds of ${seconds} s.`;
-  const body = tables(results, inMarkdown).map(([title, table]) => `**${title}**\n\n${table}`);
-  writeFileSync(file, `${before}${BEGIN}\n\n${[how, ...body].join('\n\n')}\n\n${END}${after}`);
+  const lines = [
+    `${at}, ${machine.cpu}, ${machine.cores} cores (${machine.pins}), objects on ${machine.objects}, medians of ${rounds} rounds of ${seconds} s.`,
+    inMarkdown(PAGE_HEAD, rows.filter(({ connections }) => connections === 16).map((row) => pageRow(row, rows, disk))),
+    ...(targets.length ? [inMarkdown(['ratios at 16 connections', ...TARGET_HEAD.slice(1)], targets.map(targetRow))] : []),
+    ...sentences(parts).map((sentence) => `- ${sentence}`),
+  ];
+  writeFileSync(file, `${before}${BEGIN}\n\n${lines.join('\n\n')}\n\n${END}${after}`);
 }

@@ -54,6 +54,7 @@ export const script = (file) => ({ name: 'index.js', esModule: resolve(BENCH, fi
 /** Starts a subject before an origin; resolves when it listens. `disk`: objects on the disk and not in memory. */
 export async function start(subject, origin, { disk = false } = {}) {
   const directory = mkdtempSync(join(!disk && existsSync(TMPFS) ? TMPFS : tmpdir(), 'oncegate-bench-'));
+  directories.add(directory);
   mkdirSync(join(directory, 'objects'));
   const config = join(directory, 'config.capnp');
   writeFileSync(config, capnp(subject, origin, join(directory, 'objects')));
@@ -76,7 +77,7 @@ export async function start(subject, origin, { disk = false } = {}) {
       const ended = new Promise((done) => child.once('exit', done));
       child.kill('SIGKILL');
       await ended;
-      rmSync(directory, { recursive: true, force: true });
+      remove(directory);
     },
   };
 }
@@ -111,7 +112,15 @@ export const where = () => (existsSync(TMPFS) ? 'tmpfs' : tmpdir());
 export const pins = () => (HAS_PINS ? `runtime on core ${RUNTIME_CORES}, load and origin on ${LOAD_CORES}` : 'no pinning');
 
 const children = new Set();
-process.on('exit', () => children.forEach((child) => child.kill('SIGKILL')));
+const directories = new Set();
+const remove = (directory) => {
+  rmSync(directory, { recursive: true, force: true });
+  directories.delete(directory);
+};
+process.on('exit', () => {
+  children.forEach((child) => child.kill('SIGKILL'));
+  directories.forEach(remove);
+});
 
 /** Starts a program on these cores. */
 export function spawnOn(cores, command, args, stdio) {
