@@ -1,0 +1,178 @@
+// `npm run bench`: what a request costs, beside the floors and beside others.
+//
+//   npm run bench                                about eleven minutes
+//   npm run bench -- --quick                     about a minute: 16 connections, the main cells
+//   npm run bench -- --only first-seen,replay    these, and the pass-through; also: unguarded, mixed, "replay 100 KB",
+//                                                "replay 1 MB", joins, memory, start-up, disk
+//   npm run bench -- --rounds 9 --seconds 2      more rounds of so many seconds
+//   npm run bench -- --connections 1,16          at these
+//   npm run bench -- --against ../other/build    another build of Oncegate beside this one
+//   npm run bench -- --peers                     other filters too (bench/peers.mjs)
+//   npm run bench -- --quick --disk              with objects on the disk too, which the default has
+//   npm run bench -- --save                      into bench/results.json and docs/
+//   npm run bench -- growth                      how it grows (bench/growth.mjs)
+//
+// Subjects are measured in turn, round by round, so that whatever else the machine does meets all of them; a figure is
+// the median of its rounds, a ratio the median of the ratios of each round.
+
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { cpus } from 'node:os';
+import { join, relative, resolve } from 'node:path';
+import { build } from '../scripts/build.mjs';
+import { ROOT, Stop, TOOLS, TTY, main, say, seconds as since } from '../scripts/run.mjs';
+import { cell, cells, measure, named, prepare } from './cells.mjs';
+import { joinStorm } from './join-storm.mjs';
+import { needsWrk } from './load.mjs';
+import { memory } from './memory.mjs';
+import { peers } from './peers.mjs';
+import { plot } from './plot.mjs';
+import { isDisturbed, page, report, rows, targets } from './report.mjs';
+import { startUp } from './start-up.mjs';
+import { SUBJECTS, oncegate, pins, start, startOrigin, where } from './subjects.mjs';
+
+const DEFAULT = { rounds: 6, seconds: 2, connections: [16, 1, 64], parts: ['joins', 'memory', 'start-up', 'disk'], storms: 20, more: true };
+const QUICK = { rounds: 4, seconds: 2, connections: [16, 1], parts: ['joins'], storms: 5, more: false };
+const WARM_UP_SECONDS = 1;
+const KEYS = 100_000;
+const STARTS = 10;
+
+async function bench(args) {
+  const began = performance.now();
+  if (args[0] === 'growth') return growth(args.slice(1));
+  const options = parse(args);
+  await needsWrk();
+  say(await build());
+  const others = await otherFilters(options);
+  const origin = await startOrigin();
+  try {
+    const results = await story({ ...SUBJECTS, ...others }, Object.keys(others), origin, options);
+    say(report(results));
+    if (isDisturbed(results)) say('\nTHE MACHINE WAS BUSY with other things: at 16 connections a runtime had less than 80 % of its core. What is told by CPU time holds still, the rest does not.');
+    keep(results, options);
+  } finally {
+    origin.stop();
+  }
+  say(since(began));
+}
+
+async function story(subjects, others, origin, options) {
+  const has = (part) => options.parts.includes(part);
+  const machine = { cpu: cpus()[0].model, cores: cpus().length, pins: pins(), objects: where() };
+  say(`${options.rounds} rounds of ${options.seconds} s; ${machine.pins}; objects on ${machine.objects}`);
+  const measured = await rounds(subjects, cells({ ...options, others }), origin, options);
+  const { measured: onDisk = [] } = has('disk') ? { measured: await rounds(subjects, diskCells(others), origin, { ...options, disk: true }) } : {};
+  const progress = showProgress();
+  const parts = {};
+  if (has('joins')) parts.joins = await joinStorm(origin, options.storms);
+  if (has('start-up')) parts.startUp = await startUp(origin, STARTS, progress);
+  if (has('memory')) {
+    parts.memory = [];
+    for (const name of ['pass-through', 'floor', 'oncegate']) parts.memory.push(await memory(name, origin, KEYS, progress));
+  }
+  progress();
+  const { rounds: number, seconds } = options;
+  return { at: new Date().toISOString().slice(0, 10), machine, rounds: number, seconds, rows: rows(measured), targets: targets(measured, parts), disk: rows(onDisk), ...parts };
+}
+
+const diskCells = (others) => ['first-seen', 'replay'].flatMap((what) => ['floor', 'oncegate', ...others].map((name) => cell(name, what, 16)));
+
+/** Every cell in every round. */
+async function rounds(subjects, list, origin, { rounds, seconds, disk }) {
+  const on = { origin };
+  const names = [...new Set(list.map(({ subject }) => subject))];
+  const measured = list.map((cell) => ({ cell, rounds: [] }));
+  const progress = showProgress(firsts(list).length + list.length * rounds);
+  try {
+    for (const name of names) on[name] = await start(subjects[name](), origin, { disk });
+    for (const name of names) await prepare(name, on, list);
+    for (const cell of firsts(list)) {
+      progress(`warming up: ${named(cell)}`);
+      await measure(cell, on, WARM_UP_SECONDS);
+    }
+    for (let round = 1; round <= rounds; round++) {
+      for (const { cell, rounds } of measured) {
+        progress(`round ${round}${disk ? ', on the disk' : ''}: ${named(cell)}`);
+        // One connection has no queues to fill.
+        rounds.push(await measure(cell, on, cell.connections === 1 ? Math.ceil(seconds / 2) : seconds));
+      }
+    }
+  } finally {
+    progress();
+    for (const name of names) await on[name]?.stop();
+  }
+  return measured;
+}
+
+/** One cell of each kind: what is warm for one number of connections is for another. */
+const firsts = (list) => [...new Map([...list].reverse().map((cell) => [`${cell.subject} ${cell.what}`, cell])).values()];
+
+async function otherFilters({ against, peers: wanted }) {
+  const others = wanted ? await peers(say) : {};
+  if (against) others.against = () => oncegate(resolve(against));
+  return others;
+}
+
+/** What is kept of it: all figures in .tools; with --save beside this file and in the docs. */
+function keep(results, { save }) {
+  mkdirSync(TOOLS, { recursive: true });
+  const file = save ? join(ROOT, 'bench', 'results.json') : join(TOOLS, 'bench.json');
+  writeFileSync(file, `${JSON.stringify(results, null, 1)}\n`);
+  say(`\nall figures in ${relative(ROOT, file)}`);
+  if (!save) return;
+  writeFileSync(join(ROOT, 'docs', 'performance.svg'), plot(results));
+  page(join(ROOT, 'docs', 'performance.md'), results);
+  say('docs/performance.md and docs/performance.svg are written');
+}
+
+async function growth(args) {
+  if (!existsSync(join(ROOT, 'bench', 'growth.mjs'))) throw new Stop('bench/growth.mjs is not there: this part has not been written');
+  await needsWrk();
+  say(await build());
+  const { growth, scale } = await import('./growth.mjs');
+  await growth(args);
+  await scale(args);
+}
+
+/** Which cell, and how many are left: one line written over again on a terminal, elsewhere one now and then. */
+function showProgress(total = 0) {
+  let [left, told] = [total, 0];
+  return (label) => {
+    const line = label && `  ${label}${total ? `, ${left--} left` : ''}`;
+    if (TTY) process.stdout.write(`\r\x1b[2K${line ?? ''}`);
+    else if (line && performance.now() - told > 15_000) {
+      told = performance.now();
+      say(line);
+    }
+  };
+}
+
+function parse(args) {
+  const options = { ...(args.includes('--quick') ? QUICK : DEFAULT) };
+  const fail = (message) => {
+    throw new Stop(`${message}: see the top of bench/bench.mjs`);
+  };
+  for (let at = 0; at < args.length; at++) {
+    const value = () => args[++at] ?? fail(`${args[at - 1]} needs a value`);
+    const number = () => Number(value()) || fail(`${args[at - 1]} needs a number`);
+    const take = {
+      '--quick': () => {},
+      '--only': () => (options.only = value().split(',')),
+      '--rounds': () => (options.rounds = number()),
+      '--seconds': () => (options.seconds = number()),
+      '--connections': () => (options.connections = value().split(',').map(Number)),
+      '--against': () => (options.against = value()),
+      '--peers': () => (options.peers = true),
+      '--disk': () => (options.parts = [...options.parts, 'disk']),
+      '--save': () => (options.save = true),
+    }[args[at]];
+    if (!take) fail(`no option "${args[at]}"`);
+    take();
+  }
+  if (options.only) {
+    options.more = true;
+    options.parts = options.only.filter((name) => DEFAULT.parts.includes(name));
+  }
+  return options;
+}
+
+await main(() => bench(process.argv.slice(2)));
