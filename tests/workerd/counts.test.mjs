@@ -86,16 +86,12 @@ describe("calls of a Ledger object", { timeout: 60_000 }, () => {
     isProblem(leaves.result, "in-flight");
     // Whoever has waited in vain asks once more: only a fresh call may be granted the key.
     assert.equal(leaves.requests, 2);
-    const { requests, result } = await on.cost(async () => {
-      const joins = it.send();
-      await until(async () => (await on.worker.counts()).requests === 1, { every: 10, what: "the duplicate waits" });
-      open();
-      return joins;
-    });
-    isJoined(result, await first);
-    // The settle of the first; the duplicate's own was counted as it came.
-    assert.equal(requests, 1);
-    Object.assign(figures, { join_calls: requests, vain_join_calls: leaves.requests });
+    const joins = it.send();
+    let asked;
+    await until(async () => (asked = (await on.worker.counts()).requests), { every: 10, what: "the duplicate waits" });
+    const { requests: settled } = await on.cost(async () => (open(), isJoined(await joins, await first)));
+    assert.deepEqual([asked, settled], [1, 1]);
+    Object.assign(figures, { join_calls: asked, vain_join_calls: leaves.requests });
   });
   test("released and in doubt two, refused by the record one", async () => {
     for (const [answer, is] of [[{ status: 429 }, isReleased], [{ status: 504 }, isUnknown]]) {
