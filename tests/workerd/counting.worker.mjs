@@ -8,11 +8,11 @@ import * as built from "./index.js";
 
 export { default } from "./index.js";
 
-let requests, alarms, alarmsSet, statements;
+let requests, alarms, alarmsSet, alarmMs, statements;
 forget();
 
 function forget() {
-  requests = alarms = alarmsSet = 0;
+  requests = alarms = alarmsSet = alarmMs = 0;
   statements = new Map();
   Object.assign(crossed, { into: 0, out: 0, calls: 0 });
 }
@@ -25,7 +25,7 @@ export class Counts extends WorkerEntrypoint {
       read: cursors.reduce((sum, cursor) => sum + cursor.rowsRead, 0),
       written: cursors.reduce((sum, cursor) => sum + cursor.rowsWritten, 0),
     }));
-    const told = Response.json({ requests, alarms, alarmsSet, rows, crossed });
+    const told = Response.json({ requests, alarms, alarmsSet, alarmMs, rows, crossed });
     forget();
     return told;
   }
@@ -37,9 +37,14 @@ built.Ledger.prototype.fetch = function (...values) {
   requests += 1;
   return fetch.apply(this, values);
 };
-built.Ledger.prototype.alarm = function (...values) {
+built.Ledger.prototype.alarm = async function (...values) {
   alarms += 1;
-  return alarm.apply(this, values);
+  const began = performance.now();
+  try {
+    return await alarm.apply(this, values);
+  } finally {
+    alarmMs += performance.now() - began;
+  }
 };
 
 /** The Ledger; the first one brings the classes of its storage, which are nowhere else to be had. */

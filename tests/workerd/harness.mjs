@@ -132,6 +132,10 @@ class Worker {
     if (this.#child) await this.kill();
     rmSync(this.directory, { recursive: true, force: true });
   }
+  /** The runtime's process. */
+  get pid() {
+    return this.#child.pid;
+  }
   /** How much memory the runtime takes, in MB. */
   get megabytes() {
     const [, kilobytes] = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${this.#child.pid}/status`, "utf8"));
