@@ -5,16 +5,23 @@ import { readFileSync, readdirSync } from "node:fs";
 import http from "node:http";
 
 /** CPU time that a process has used, in ms: of all of its threads, which the scheduler counts to the nanosecond. */
-export function cpuMs(pid) {
-  let ns = 0;
+export const cpuMs = (pid) => scheduled(pid)[0];
+
+/** How long its threads were ready to run and had to wait for a processor, in ms: what others do to a measurement. */
+export const waitedMs = (pid) => scheduled(pid)[1];
+
+function scheduled(pid) {
+  const ns = [0, 0];
   for (const thread of readdirSync(`/proc/${pid}/task`)) {
     try {
-      ns += Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, "utf8").split(" ")[0]);
+      const [ran, waited] = readFileSync(`/proc/${pid}/task/${thread}/schedstat`, "utf8").split(" ");
+      ns[0] += Number(ran);
+      ns[1] += Number(waited);
     } catch (error) {
       if (error.code !== "ENOENT" && error.code !== "ESRCH") throw error; // a thread that has just ended
     }
   }
-  return ns / 1e6;
+  return ns.map((each) => each / 1e6);
 }
 
 export function quantile(values, q) {
