@@ -4,6 +4,7 @@
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
+import path from "node:path";
 import { after, before, describe, test } from "node:test";
 import { isExecuted, isJoined, isProblem, isReleased, isReplay, isUnknown } from "./expect.mjs";
 import { alarmOf, onDisk } from "./disk.mjs";
@@ -169,6 +170,7 @@ describe("rows of a request", { timeout: 60_000 }, () => {
   test("released: two, the claim and its end", async () => {
     const { records } = await on.cost(() => on.operation({ status: 429 }).send());
     assert.equal(records.written, 2);
+    figures.released_rows = records.written;
   });
   test("up to 1 MiB a reply lies in its key's row; above, in a row for each MiB begun", async () => {
     for (const [length, pieces] of [[0, 0], [100 * KiB, 0], [MiB, 0], [MiB + 1, 2], [3 * MiB, 3], [3 * MiB + 1, 4]]) {
@@ -319,6 +321,77 @@ describe("bytes copied into Wasm and out of it", { timeout: 60_000 }, () => {
     for (const name of ["first", "replay"]) {
       assert.ok(at[name].copied - small[name].copied <= 2 * KiB + 64, `${name}: ${at[name].copied} bytes`);
       assert.ok(above[name].copied - small[name].copied <= 256, `${name}: ${above[name].copied} bytes`);
+    }
+  });
+});
+
+// ---- the page about costs -------------------------------------------------------------------------------------------
+
+describe("docs/cost.md", () => {
+  const page = readFileSync(path.join(import.meta.dirname, "../../docs/cost.md"), "utf8");
+  const number = (text) => Number(text.replace(/[$,]| (bytes|million)/g, ""));
+  /** The cells of a table's rows, by the first of each. */
+  function table(heading) {
+    const [, body] = page.split(`| ${heading} |`);
+    const rows = body.split("\n\n")[0].split("\n").slice(2);
+    return new Map(rows.map((row) => row.split("|").slice(1, -1).map((cell) => cell.trim())).map(([name, ...cells]) => [name, cells]));
+  }
+  const requests = () => new Map([...table("request")].map(([name, cells]) => {
+    const [calls, written, read, cpuMs, objectMs, dollars] = cells.map(number);
+    return [name.split(/[,:]/)[0], { calls, written, read, cpuMs, objectMs, dollars }];
+  }));
+  const [included, price] = [{}, {}];
+  for (const [name, [quota, per]] of table("meter")) {
+    const [meter] = name.split(/[,(]/);
+    included[meter.trim()] = number(quota.split(" ")[0]) * (quota.includes("M") ? 1e6 : 1);
+    price[meter.trim()] = number(per.split(" ")[0]) / (per.includes("/ M") ? 1e6 : 1);
+  }
+  /** What so many of one kind are metered for. */
+  const metered = (times, { calls, written, read, cpuMs, objectMs }) => ({
+    "Worker requests": times, "Worker CPU": times * cpuMs, "object requests": times * calls,
+    "object duration": (times * objectMs * 0.128) / 1_000, "rows read": times * read, "rows written": times * written,
+  });
+  const near = (told, is, what) => assert.ok(Math.abs(told - is) <= 0.005 + is * 0.005, `${what}: ${told} is told, ${is} computed`);
+
+  test("its counts are those that were counted here", () => {
+    const told = requests();
+    const first = told.get("first seen");
+    assert.deepEqual([first.calls, first.written], [figures.first_seen_calls, figures["rows, a small reply"]]);
+    assert.equal(told.get("the same with a tombstone").written, figures["rows, a small reply and a tombstone"]);
+    assert.equal(told.get("released").written, figures.released_rows);
+    assert.deepEqual([told.get("replayed").calls, told.get("joined").calls, told.get("joined in vain").calls], [figures.replay_calls, figures.join_calls, figures.vain_join_calls]);
+    assert.equal(told.get("refused by the record").calls, figures.refused_by_record_calls);
+    assert.equal(told.get("refused before it").calls, figures.unguarded_calls);
+    assert.equal(figures["rows, a reply of 2 MiB, in pieces"], first.written + 2 * 2);
+    assert.ok(figures.replay_reads <= told.get("replayed").read && figures.first_seen_reads <= first.read);
+    assert.match(page, new RegExp(`a shard's tables, ${figures.shard_rows} rows, once`));
+    assert.match(page, new RegExp(`the 33rd writes ${figures.crowd_begins_rows - 2} rows more`));
+  });
+  test("its sums are those of its counts and prices, and a million new keys cost four dollars at most", () => {
+    for (const [name, counts] of requests()) {
+      const sum = Object.entries(metered(1e6, counts)).reduce((sum, [meter, times]) => sum + times * price[meter], 0);
+      near(counts.dollars, sum, name);
+    }
+    assert.ok(requests().get("first seen").dollars <= 4);
+  });
+  test("its months are what is left to pay of those counts", () => {
+    const onDisk = number(table("reply's body").get("60 bytes")[0]);
+    for (const [name, [dollars, rows]] of table("new keys a month")) {
+      const keys = number(name) * 1e6;
+      const all = { ...metered(keys, requests().get("first seen")), "SQLite storage": (keys / 30) * (onDisk / 1e9) };
+      const paid = Object.fromEntries(Object.entries(all).map(([meter, times]) => [meter, Math.max(0, times - included[meter]) * price[meter]]));
+      near(number(dollars), 5 + Object.values(paid).reduce((sum, one) => sum + one), name);
+      near(number(rows), paid["rows written"], name);
+    }
+  });
+  test("its shards are what 10 GB hold", () => {
+    for (const [name, cells] of table("reply's body")) {
+      const [bytes, day, month, shards, dollars] = cells.map(number);
+      const rate = 1e10 / 86_400 / bytes;
+      near(day, rate, name);
+      near(month, rate / 30, name);
+      assert.equal(shards, Math.ceil(100 / rate), name);
+      near(dollars, Math.max(0, (100 * 86_400 * bytes) / 1e9 - included["SQLite storage"]) * price["SQLite storage"], name);
     }
   });
 });
