@@ -17,6 +17,7 @@ const post = { methods: ["POST"] };
 const routes = [
   { ...post, name: "brief", path: "/brief/{*rest}", ttl: "1s" },
   { ...post, name: "buried", path: "/buried/{*rest}", ttl: "1s", tombstone: "6s" },
+  { ...post, name: "watched", path: "/watched/{*rest}", mode: "shadow" },
   { ...post, name: "told", path: "/told/{*rest}", reply: { max: "1KiB" } },
   { ...post, name: "usual", path: "/{*rest}" },
 ];
@@ -193,6 +194,24 @@ describe("rows of a request", { timeout: 60_000 }, () => {
     assert.ok(first.records.read <= 4, `${first.records.read} rows read`);
     for (const { records } of [again, refused]) assert.ok(records.read <= 2, `${records.read} rows read`);
     Object.assign(figures, { first_seen_reads: first.records.read, replay_reads: again.records.read });
+  });
+  test("a route in shadow costs what it would cost in enforce", async () => {
+    const it = on.operation(null, { prefix: "/watched" });
+    for (const expected of [{ requests: 2, written: 2 }, { requests: 1, written: 0 }]) {
+      await on.worker.counts();
+      const since = on.worker.logs.length;
+      await it.send();
+      // The log's line comes before the settle.
+      await until(() => on.worker.logs.slice(since).includes('"mode":"shadow"'), { every: 10, what: "the line of the log" });
+      const cost = { requests: 0, written: 0 };
+      await until(async () => {
+        const { requests, records } = summed(await on.worker.counts());
+        cost.requests += requests;
+        cost.written += records.written;
+        return cost.requests >= expected.requests && cost.written >= expected.written;
+      }, { every: 50, what: "the Ledger has heard of it" });
+      assert.deepEqual(cost, expected);
+    }
   });
   test("a large reply is read by its pieces", async () => {
     const it = on.operation(bytes(4 * MiB));
