@@ -97,6 +97,8 @@ pub(super) struct Batch {
     pub(super) rows: u64,
     /// When the next of those that stay will go.
     pub(super) next: Option<Millis>,
+    /// When about one in a hundred of them will have gone; none where they are few.
+    pub(super) hundredth: Option<Millis>,
 }
 
 #[wasm_bindgen]
@@ -119,6 +121,12 @@ extern "C" {
     fn count(this: &Row) -> f64;
     #[wasm_bindgen(method, getter)]
     fn next(this: &Row) -> JsValue;
+    #[wasm_bindgen(method, getter)]
+    fn fifth(this: &Row) -> JsValue;
+    #[wasm_bindgen(method, getter)]
+    fn tombs(this: &Row) -> f64;
+    #[wasm_bindgen(method, getter)]
+    fn gone(this: &Row) -> f64;
 }
 
 impl Store {
@@ -285,22 +293,35 @@ impl Store {
         if last.is_null() {
             return Ok(None);
         }
+        let range = [from, last.clone(), now];
         let tombstone_due = Cell::new(None);
-        self.together(|| {
-            for row in self.rows(SWEEP_TOMBS, &[from.clone(), last.clone(), now.clone()])? {
-                if let Some(due) = self.bury(&row, at)? {
-                    tombstone_due
-                        .set(tombstone_due.get().map_or(Some(due), |at| Some(due.min(at))));
+        let has = |rows: f64| rows > 0.0;
+        // Each of these reads all of the batch again, and reads are paid for by the row.
+        if has(seen.tombs()) || has(seen.gone()) {
+            self.together(|| {
+                if has(seen.tombs()) {
+                    tombstone_due.set(self.bury_all(&range, at)?);
                 }
-            }
-            for row in self.rows(SWEEP_PIECES, &[from.clone(), last.clone(), now.clone()])? {
-                self.drop_pieces(Pieces::new(row.piece(), row.pieces()))?;
-            }
-            self.exec(SWEEP_ROWS, &[from.clone(), last.clone(), now.clone()])
-        })?;
-        let next = seen.next().as_f64().map(whole).map(Millis);
-        let next = [next, tombstone_due.get()].into_iter().flatten().min();
-        Ok(Some(Batch { last, rows: whole(seen.count()), next }))
+                for row in self.rows_if(has(seen.pieces()), SWEEP_PIECES, &range)? {
+                    self.drop_pieces(Pieces::new(row.piece(), row.pieces()))?;
+                }
+                self.rows_if(has(seen.gone()), SWEEP_ROWS, &range).map(|_| ())
+            })?;
+        }
+        let instant = |column: JsValue| column.as_f64().map(whole).map(Millis);
+        let next = [instant(seen.next()), tombstone_due.get()].into_iter().flatten().min();
+        let rows = whole(seen.count());
+        let hundredth = instant(seen.fifth()).filter(|_| rows == BATCH_ROWS);
+        Ok(Some(Batch { last, rows, next, hundredth }))
+    }
+
+    /// Leaves tombstones in place of replies; says when the first of them will go.
+    fn bury_all(&self, range: &[JsValue], now: Millis) -> Result<Option<Millis>, JsValue> {
+        let mut next = None;
+        for row in self.rows(SWEEP_TOMBS, range)? {
+            next = [next, self.bury(&row, now)?].into_iter().flatten().min();
+        }
+        Ok(next)
     }
 
     /// Takes the reply out of a row and leaves its tombstone; says when that will go.
@@ -368,6 +389,15 @@ impl Store {
 
     fn exec(&self, query: &'static str, values: &[JsValue]) -> Result<(), JsValue> {
         with_text(query, |query| self.sql.exec(query, values)).map(|_| ())
+    }
+
+    fn rows_if(
+        &self,
+        are: bool,
+        query: &'static str,
+        values: &[JsValue],
+    ) -> Result<Vec<Row>, JsValue> {
+        if are { self.rows(query, values) } else { Ok(Vec::new()) }
     }
 
     fn rows(&self, query: &'static str, values: &[JsValue]) -> Result<Vec<Row>, JsValue> {
@@ -513,8 +543,14 @@ const READ_PIECE: &str = "SELECT body FROM c WHERE id = ?";
 const LENGTH_OF_PIECES: &str =
     "SELECT coalesce(sum(length(body)), 0) AS rows FROM c WHERE id >= ? AND id < ?";
 const DROP_PIECES: &str = "DELETE FROM c WHERE id >= ? AND id < ?";
-const SWEEP_NEXT: &str = "SELECT max(k) AS last, count(*) AS rows, min(CASE WHEN due > ?2 THEN due END) AS next \
-    FROM (SELECT k, due FROM r WHERE k > ?1 ORDER BY k LIMIT 500)";
+const BATCH_ROWS: u64 = 500;
+// Key ids are digests, so each batch is a sample of the shard; and so is each fifth of it, which the
+// milliseconds pick. The first to go of a hundred rows goes when about one in a hundred does.
+const SWEEP_NEXT: &str = "SELECT max(k) AS last, count(*) AS rows, min(CASE WHEN due > ?2 THEN due END) AS next, \
+    min(CASE WHEN due > ?2 AND due % 5 = 0 THEN due END) AS fifth, \
+    max(due <= ?2 AND tomb = 1) AS tombs, max(due <= ?2 AND tomb = 0) AS gone, \
+    max(due <= ?2 AND tomb = 0 AND pieces > 0) AS pieces \
+    FROM (SELECT k, due, tomb, pieces FROM r WHERE k > ?1 ORDER BY k LIMIT 500)";
 const SWEEP_TOMBS: &str = "SELECT k AS last, rec, piece, pieces FROM r \
     WHERE k > ?1 AND k <= ?2 AND due <= ?3 AND tomb = 1";
 const SWEEP_PIECES: &str = "SELECT piece, pieces FROM r WHERE k > ?1 AND k <= ?2 AND due <= ?3 AND tomb = 0 AND pieces > 0";

@@ -42,6 +42,22 @@ function copied(worker) {
   }
 }
 
+/** When the alarm of the only Ledger object is set for, in ms; null where it is not. */
+export function alarmOf(worker) {
+  const copy = mkdtempSync(path.join(os.tmpdir(), "oncegate-copy-"));
+  try {
+    const from = path.join(worker.disk, "ledger");
+    for (const name of readdirSync(from)) if (name.startsWith("metadata.sqlite")) copyFileSync(path.join(from, name), path.join(copy, name));
+    const database = new DatabaseSync(path.join(copy, "metadata.sqlite"));
+    // Nanoseconds there.
+    const row = database.prepare("SELECT scheduled_time / 1000000 AS at FROM _cf_ALARM").get();
+    database.close();
+    return row?.at ?? null;
+  } finally {
+    rmSync(copy, { recursive: true });
+  }
+}
+
 /** How many bytes a row takes, near enough. */
 export function bytesOf({ row }) {
   return Object.values(row).reduce((sum, value) => sum + (value?.byteLength ?? (typeof value === "string" ? Buffer.byteLength(value) : 8)), 0);

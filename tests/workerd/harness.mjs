@@ -41,6 +41,7 @@ for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"]) process.once(signal, () =>
  *   watcher   with a faulty Ledger: a URL that is told of every call, before and after, and may hold it back
  *   build     the folder of another build than ONCEGATE_BUILD names
  *   objects   true: `evict()` and `abort()` work on the Ledger objects
+ *   counting  true: everything that is billed or copied is counted; see `counts`. Not together with ledger or objects
  *   metrics   true: METRICS is bound to what prints each data point; no local runtime has a dataset. See `points`.
  */
 export async function start(options = {}) {
@@ -131,6 +132,10 @@ class Worker {
     if (this.#child) await this.kill();
     rmSync(this.directory, { recursive: true, force: true });
   }
+  /** The runtime's process. */
+  get pid() {
+    return this.#child.pid;
+  }
   /** How much memory the runtime takes, in MB. */
   get megabytes() {
     const [, kilobytes] = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${this.#child.pid}/status`, "utf8"));
@@ -171,6 +176,10 @@ class Worker {
   ledger(behaviour) {
     return this.#tell(`/ledger?${new URLSearchParams({ behaviour })}`);
   }
+  /** What was counted since this was last asked; see counting.worker.mjs. */
+  counts() {
+    return this.#tell("/");
+  }
   async #tell(order) {
     const response = await request(this.#control, { path: order });
     assert.equal(response.status, 200, response.text);
@@ -185,8 +194,9 @@ function withDefaults(spec) {
   return { ...spec, headers, ...(bodied ? {} : { body: '{"amount":10}' }) };
 }
 
-function sockets({ objects, ledger }) {
+function sockets({ objects, ledger, counting }) {
   const list = ['(name = "http", address = "127.0.0.1:0", http = (), service = "oncegate")'];
+  if (counting) list.push('(name = "control", address = "127.0.0.1:0", http = (), service = (name = "oncegate", entrypoint = "Counts"))');
   if (objects || ledger) list.push('(name = "control", address = "127.0.0.1:0", http = (), service = "control")');
   return list;
 }
@@ -196,7 +206,7 @@ const DATASET = `export default () => ({ writeDataPoint: (point) => console.log(
 
 /** The config of the runtime, in Cap'n Proto's text form. */
 function capnp(options, disk) {
-  const { origin = null, binding = false, routes, shards = 4, vars = {}, ledger, watcher, objects, metrics, build = usualBuild } = options;
+  const { origin = null, binding = false, routes, shards = 4, vars = {}, ledger, watcher, objects, counting, metrics, build = usualBuild } = options;
   const text = (value) => JSON.stringify(value);
   const json = (value) => text(JSON.stringify(value));
   const all = { ...(shards !== null && { SHARDS: shards }), ...(routes && { ROUTES: routes }), ...vars };
@@ -212,9 +222,12 @@ function capnp(options, disk) {
       ? '(name = "LEDGER", durableObjectNamespace = (className = "FaultyLedger", serviceName = "control"))'
       : '(name = "LEDGER", durableObjectNamespace = "Ledger")',
   );
+  const beside = (name) => `(name = ${text(name)}, esModule = embed ${text(path.join(here, name))})`;
   const modules = [`(name = "index.js", esModule = embed ${text(path.join(build, "index.js"))})`];
   const wasm = path.join(build, "index_bg.wasm");
   if (existsSync(wasm)) modules.push(`(name = "index_bg.wasm", wasm = embed ${text(wasm)})`);
+  // The first module is the main one.
+  if (counting) modules.unshift(beside("counting.worker.mjs"), beside("boundary.mjs"));
   const main = ledger ? "faulty-ledger.worker.mjs" : "objects.worker.mjs";
 
   return `using Workerd = import "/workerd/workerd.capnp";
@@ -231,7 +244,7 @@ const config :Workerd.Config = (
     ${
       objects || ledger
         ? `(name = "control", worker = (
-      modules = [(name = ${text(main)}, esModule = embed ${text(path.join(here, main))})],
+      modules = [${beside(main)}],
       compatibilityDate = ${text(compatibilityDate)},
       ${
         ledger

@@ -1,0 +1,76 @@
+// The built Worker as it is, with everything counted that Cloudflare bills or a body is copied by: calls of Ledger
+// objects, rows that their statements read and write, alarms, bytes across the boundary of Wasm. The entrypoint
+// `Counts` tells what was counted since it was last asked.
+
+import { crossed } from "./boundary.mjs";
+import { WorkerEntrypoint } from "cloudflare:workers";
+import * as built from "./index.js";
+
+export { default } from "./index.js";
+
+let requests, alarms, alarmsSet, alarmMs, statements;
+forget();
+
+function forget() {
+  requests = alarms = alarmsSet = alarmMs = 0;
+  statements = new Map();
+  Object.assign(crossed, { into: 0, out: 0, calls: 0 });
+}
+
+export class Counts extends WorkerEntrypoint {
+  fetch() {
+    const rows = [...statements].map(([query, cursors]) => ({
+      query,
+      times: cursors.length,
+      read: cursors.reduce((sum, cursor) => sum + cursor.rowsRead, 0),
+      written: cursors.reduce((sum, cursor) => sum + cursor.rowsWritten, 0),
+    }));
+    const told = Response.json({ requests, alarms, alarmsSet, alarmMs, rows, crossed });
+    forget();
+    return told;
+  }
+}
+
+// What the runtime calls. Counted where it arrives: that is what is billed.
+const { fetch, alarm } = built.Ledger.prototype;
+built.Ledger.prototype.fetch = function (...values) {
+  requests += 1;
+  return fetch.apply(this, values);
+};
+built.Ledger.prototype.alarm = async function (...values) {
+  alarms += 1;
+  const began = performance.now();
+  try {
+    return await alarm.apply(this, values);
+  } finally {
+    alarmMs += performance.now() - began;
+  }
+};
+
+/** The Ledger; the first one brings the classes of its storage, which are nowhere else to be had. */
+export const Ledger = new Proxy(built.Ledger, {
+  construct(target, [state, ...more]) {
+    watch(state.storage);
+    return Reflect.construct(target, [state, ...more]);
+  },
+});
+
+let watched = false;
+
+function watch(storage) {
+  if (watched) return;
+  watched = true;
+  const [sqls, storages] = [storage.sql, storage].map(Object.getPrototypeOf);
+  const { exec } = sqls;
+  sqls.exec = function (query, ...values) {
+    const cursor = exec.call(this, query, ...values);
+    // Read when the count is told: a cursor counts on while it is read.
+    statements.set(query, [...(statements.get(query) ?? []), cursor]);
+    return cursor;
+  };
+  const { setAlarm } = storages;
+  storages.setAlarm = function (...values) {
+    alarmsSet += 1;
+    return setAlarm.apply(this, values);
+  };
+}
