@@ -114,8 +114,7 @@ impl World for Exchange {
     }
 
     async fn pause(&self, span: Millis) {
-        // A timer does not fail.
-        let _ = pause(span).await;
+        pause(span).await;
     }
 
     fn now(&self) -> Millis {
@@ -255,6 +254,12 @@ pub(super) fn lapsed() -> JsValue {
 )]
 pub(super) fn now() -> Millis {
     Millis(Date::now() as u64)
+}
+
+/// An instant as JavaScript has it.
+#[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 stay below 2^53")]
+pub(super) fn to_js(at: Millis) -> f64 {
+    at.0 as f64
 }
 
 /// Takes a message apart: version, head, and a view of the body.

@@ -1,7 +1,7 @@
 // What Rust calls of the platform in one go, where its own calls would cross over many times, and how its tasks
 // are woken. Decides nothing.
 //
-// Whatever goes into Rust goes through `enter`: a panic or an exception that nobody announced ends the task that
+// Whatever goes into Rust goes through `enter` or its like: a panic or an exception that nobody announced ends the task that
 // was being polled, and nothing else.
 
 import * as rust from "./rust.js";
@@ -9,13 +9,14 @@ import * as rust from "./rust.js";
 /** Counts up when the program has to start anew; what belongs to an earlier one is not called back. */
 export let instance = 0;
 let last = 0;
-/** The requests that are under way: id → how many promises were given away for it, what settles them, its token. */
+/** The requests that are under way: id → how many promises were given away for it, what settles them, its token, its timer. */
 const requests = new Map();
+const RECORD = { open: 0, resolve: undefined, reject: undefined, held: undefined, token: undefined, timer: undefined, due: 0 };
 
 /** The answer to a request: a promise that Rust settles by `answer` or `refuse` under the id that `begin` gets. */
 export function promised(begin) {
   const request = ++last;
-  const promise = new Promise((resolve, reject) => requests.set(request, { open: 1, resolve, reject, held: undefined, token: undefined }));
+  const promise = new Promise((resolve, reject) => requests.set(request, { ...RECORD, open: 1, resolve, reject }));
   try {
     begin(request);
   } catch (error) {
@@ -48,13 +49,24 @@ export function release(request) {
 
 function close(request) {
   const record = requests.get(request);
-  if (record !== undefined && --record.open <= 0) requests.delete(request);
+  if (record === undefined || --record.open > 0) return;
+  requests.delete(request);
+  // It would keep the context.
+  if (record.timer !== undefined) clearTimeout(record.timer);
 }
 
-function enter(born, index, serial, kept, value) {
+function settle(born, index, serial, kept, value) {
   if (born !== instance) return;
   try {
     rust.settled(index, serial, kept, value);
+  } catch (error) {
+    broke(error);
+  }
+}
+
+function enter(into, request) {
+  try {
+    into(request);
   } catch (error) {
     broke(error);
   }
@@ -83,11 +95,7 @@ function broke(error) {
 const gone = new FinalizationRegistry(({ born, request, token }) => {
   if (born !== instance || requests.get(request)?.token !== token) return;
   requests.delete(request);
-  try {
-    rust.forget(request);
-  } catch (error) {
-    broke(error);
-  }
+  enter(rust.forget, request);
 });
 
 function tokenOf(request) {
@@ -102,7 +110,7 @@ function tokenOf(request) {
 
 function recorded(request) {
   let record = requests.get(request);
-  if (record === undefined) requests.set(request, (record = { open: 0, held: undefined, token: undefined }));
+  if (record === undefined) requests.set(request, (record = { ...RECORD }));
   return record;
 }
 
@@ -111,16 +119,25 @@ export function wait(promise, index, serial, request) {
   const born = instance;
   const held = tokenOf(request);
   promise.then(
-    (value) => enter(born, index, serial, true, value, held),
-    (error) => enter(born, index, serial, false, error, held),
+    (value) => settle(born, index, serial, true, value, held),
+    (error) => settle(born, index, serial, false, error, held),
   );
 }
 
-/** Wakes the place `index` after so many milliseconds. */
-export function timer(ms, index, serial, request) {
+/** Calls `elapsed` when so many milliseconds are over, at `due`, or before: a request has one timer at a time. */
+export function arm(request, ms, due) {
+  const record = recorded(request);
+  if (record.timer !== undefined) {
+    if (record.due <= due) return;
+    clearTimeout(record.timer);
+  }
   const born = instance;
   const held = tokenOf(request);
-  return setTimeout(() => enter(born, index, serial, true, undefined, held), ms);
+  record.due = due;
+  record.timer = setTimeout(() => {
+    record.timer = undefined;
+    if (born === instance) enter(rust.elapsed, request, held);
+  }, ms);
 }
 
 /** Headers as lines: a name, its value, and so on. Repeated ones come joined by a comma, Set-Cookie apart. */

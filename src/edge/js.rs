@@ -16,8 +16,8 @@ extern "C" {
     pub(crate) fn release(request: u32);
     /// Calls `settled(index, serial, ..)` once the promise is settled.
     pub(crate) fn wait(promise: &Promise, index: u32, serial: u32, request: u32);
-    /// Calls `settled(index, serial, ..)` after so many ms.
-    pub(crate) fn timer(ms: i32, index: u32, serial: u32, request: u32) -> JsValue;
+    /// Calls `elapsed(request)` after so many ms, which is at `due`, or before.
+    pub(crate) fn arm(request: u32, ms: i32, due: f64);
 
     /// All headers: a name, a line end, its value, a line end, and so on.
     pub(crate) fn lines(headers: &Headers) -> String;
@@ -85,9 +85,6 @@ extern "C" {
     pub(crate) fn warn(line: &str);
     #[wasm_bindgen(js_namespace = console)]
     pub(crate) fn error(line: &str);
-    #[wasm_bindgen(js_name = clearTimeout)]
-    pub(crate) fn clear_timeout(timer: &JsValue);
-
     /// The bindings and vars of a deployment.
     #[derive(Clone)]
     pub(crate) type Env;

@@ -16,7 +16,7 @@ use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
 
 use self::inquiries::{Counted, tallied};
-use super::exchange::{call, now, split};
+use super::exchange::{call, now, split, to_js};
 use super::outgoing::{self, Large, Settled};
 use super::parked::Parked;
 use super::places::{Place, Places};
@@ -424,7 +424,7 @@ impl Shard {
         let patience = pause(until.since(now()));
         let wake = match select(woken, patience).await {
             Either::Left((wake, _)) => wake.ok().flatten(),
-            Either::Right((_, gone)) => {
+            Either::Right(((), gone)) => {
                 drop(gone);
                 self.parked.forget_gone(key);
                 None
@@ -484,7 +484,7 @@ impl Shard {
             next = [next, batch.next].into_iter().flatten().min();
             hundredths.extend(batch.hundredth);
             after = Some(batch.last);
-            pause(Millis(0)).await?;
+            pause(Millis(0)).await;
         }
         let late = next.map_or(Millis(0), |next| lateness(next, &hundredths, rows));
         self.sweep_from.set(now().plus(SWEEP_PAUSE.plus(Millis(rows)).max(late)));
@@ -555,11 +555,6 @@ fn completed(record: &Record) -> Option<&Completed> {
 )]
 fn from_js(at: f64) -> Millis {
     Millis(at as u64)
-}
-
-#[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 stay below 2^53")]
-fn to_js(at: Millis) -> f64 {
-    at.0 as f64
 }
 
 /// Between two passes at least, and 1 ms more for each row of the shard: a pass over 10^6 rows, which

@@ -50,7 +50,7 @@ impl Places {
         self.queue.borrow_mut().push_back((bytes.min(self.limit), sender));
         match select(place, pause(patience)).await {
             Either::Left((place, _)) => place.ok(),
-            Either::Right((_, gone)) => {
+            Either::Right(((), gone)) => {
                 drop(gone);
                 self.queue.borrow_mut().retain(|(_, waiter)| !waiter.is_canceled());
                 // It may have stood before others who fit.

@@ -21,6 +21,7 @@ use slab::Slab;
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
 
+use super::exchange::{now, to_js};
 use super::js;
 use crate::record::Millis;
 
@@ -48,6 +49,13 @@ struct Task {
     broken: Box<dyn FnOnce()>,
 }
 
+/// The end of a span of time that is waited for.
+struct Timer {
+    request: Request,
+    due: Millis,
+    place: Place,
+}
+
 /// A promise or a span of time that is waited for.
 struct Awaited {
     serial: u32,
@@ -59,6 +67,7 @@ thread_local! {
     static TASKS: RefCell<Slab<Task>> = const { RefCell::new(Slab::new()) };
     static READY: RefCell<VecDeque<Place>> = const { RefCell::new(VecDeque::new()) };
     static AWAITED: RefCell<Slab<Awaited>> = const { RefCell::new(Slab::new()) };
+    static TIMERS: RefCell<Vec<Timer>> = const { RefCell::new(Vec::new()) };
     static POLLED: Cell<Option<(Place, Request)>> = const { Cell::new(None) };
     static SERIAL: Cell<u32> = const { Cell::new(0) };
 }
@@ -129,41 +138,26 @@ impl Execution {
 
 /// Waits for a promise.
 pub(super) fn wait(promise: &Promise) -> Wait {
-    let place = await_at(|place, request| js::wait(promise, index(place), place.serial, request.0));
-    Wait { place, timer: None }
-}
-
-/// Lets time pass.
-pub(super) fn pause(span: Millis) -> Wait {
-    // Above that the runtime's timers fire at once (2^31 - 1 ms, as in browsers).
-    let ms = i32::try_from(span.0).unwrap_or(i32::MAX);
-    let timer = Cell::new(None);
-    let place = await_at(|place, request| {
-        timer.set(Some(js::timer(ms, index(place), place.serial, request.0)));
-    });
-    Wait { place, timer: timer.take() }
+    let (place, request) = awaited();
+    js::wait(promise, index(place), place.serial, request.0);
+    Wait(place)
 }
 
 /// What a promise comes to. Dropped before, it is not waited for any more.
-pub(super) struct Wait {
-    place: Place,
-    timer: Option<JsValue>,
-}
+pub(super) struct Wait(Place);
 
 impl Future for Wait {
     type Output = Result<JsValue, JsValue>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        AWAITED.with_borrow_mut(|all| match all.get_mut(self.place.index) {
-            Some(awaited) if awaited.serial == self.place.serial => match awaited.settled.take() {
+        AWAITED.with_borrow_mut(|all| match all.get_mut(self.0.index) {
+            Some(awaited) if awaited.serial == self.0.serial => match awaited.settled.take() {
                 Some(settled) => {
-                    all.remove(self.place.index);
+                    all.remove(self.0.index);
                     Poll::Ready(settled)
                 }
                 None => {
-                    if !awaited.waker.will_wake(context.waker()) {
-                        awaited.waker.clone_from(context.waker());
-                    }
+                    awaited.waker.clone_from(context.waker());
                     Poll::Pending
                 }
             },
@@ -175,27 +169,78 @@ impl Future for Wait {
 
 impl Drop for Wait {
     fn drop(&mut self) {
-        let left = AWAITED.with_borrow_mut(|all| match all.get(self.place.index) {
-            Some(awaited) if awaited.serial == self.place.serial => {
-                Some(all.remove(self.place.index))
+        AWAITED.with_borrow_mut(|all| {
+            if all.get(self.0.index).is_some_and(|awaited| awaited.serial == self.0.serial) {
+                all.remove(self.0.index);
             }
-            _ => None,
         });
-        if let (Some(_), Some(timer)) = (left, &self.timer) {
-            js::clear_timeout(timer);
-        }
     }
 }
 
-fn await_at(begin: impl FnOnce(Place, Request)) -> Place {
+/// Lets time pass.
+pub(super) fn pause(span: Millis) -> Pause {
+    let (place, request) = awaited();
+    let due = now().plus(span);
+    TIMERS.with_borrow_mut(|timers| timers.push(Timer { request, due, place }));
+    arm(request, span, due);
+    Pause(Wait(place))
+}
+
+/// A span of time. Dropped before its end, nobody waits for it any more.
+pub(super) struct Pause(Wait);
+
+impl Future for Pause {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        Pin::new(&mut self.0).poll(context).map(|_| ())
+    }
+}
+
+impl Drop for Pause {
+    fn drop(&mut self) {
+        TIMERS.with_borrow_mut(|timers| timers.retain(|timer| timer.place != self.0.0));
+    }
+}
+
+/// Sees to it that the request is called at `due` at the latest. It has one timer of the platform's at a time,
+/// for as long as it lasts: setting and clearing one for every span is a twentieth of a request's time.
+fn arm(request: Request, span: Millis, due: Millis) {
+    // Above that the runtime's timers fire at once (2^31 - 1 ms, as in browsers); it is armed again then.
+    let ms = i32::try_from(span.0).unwrap_or(i32::MAX);
+    js::arm(request.0, ms, to_js(due));
+}
+
+/// The request's timer has fired.
+#[wasm_bindgen]
+#[expect(unreachable_pub, reason = "JavaScript calls it")]
+pub fn elapsed(request: u32) {
+    let request = Request(request);
+    let now = now();
+    let is_due = |timer: &Timer| timer.request == request && timer.due <= now;
+    let due: Vec<Place> = TIMERS.with_borrow(|timers| {
+        timers.iter().filter(|timer| is_due(timer)).map(|timer| timer.place).collect()
+    });
+    let next = TIMERS.with_borrow_mut(|timers| {
+        timers.retain(|timer| !is_due(timer));
+        timers.iter().filter(|timer| timer.request == request).map(|timer| timer.due).min()
+    });
+    if let Some(next) = next {
+        arm(request, next.since(now), next);
+    }
+    for place in due {
+        settle(place, Ok(JsValue::UNDEFINED));
+    }
+}
+
+fn awaited() -> (Place, Request) {
     let request = POLLED.get().map_or(Request(0), |(_, request)| request);
     let serial = serial();
     let place = AWAITED.with_borrow_mut(|all| {
         let waker = Waker::noop().clone();
         Place { index: all.insert(Awaited { serial, waker, settled: None }), serial }
     });
-    begin(place, request);
-    place
+    (place, request)
 }
 
 /// Places are far fewer than 2^32.
@@ -257,13 +302,17 @@ fn poll(place: Place) {
     POLLED.set(None);
 }
 
-/// A promise was settled, or a span of time is over.
+/// A promise was settled.
 #[wasm_bindgen]
 #[expect(unreachable_pub, reason = "JavaScript calls it")]
 pub fn settled(index: usize, serial: u32, kept: bool, value: JsValue) {
+    settle(Place { index, serial }, if kept { Ok(value) } else { Err(value) });
+}
+
+fn settle(place: Place, settled: Result<JsValue, JsValue>) {
     let waker = AWAITED.with_borrow_mut(|all| {
-        let awaited = all.get_mut(index).filter(|awaited| awaited.serial == serial)?;
-        awaited.settled = Some(if kept { Ok(value) } else { Err(value) });
+        let awaited = all.get_mut(place.index).filter(|awaited| awaited.serial == place.serial)?;
+        awaited.settled = Some(settled);
         Some(std::mem::replace(&mut awaited.waker, Waker::noop().clone()))
     });
     if let Some(waker) = waker {

@@ -65,7 +65,7 @@ impl Shard {
                 }
             }
             after = Some(batch.last);
-            pause(Millis(0)).await?;
+            pause(Millis(0)).await;
         }
         Ok(Finding::Records(now, self.shown(store, page.into_items())))
     }
