@@ -6,29 +6,37 @@
 //! reply: a late copy of the settle would bring the old one back. This memory is the Ledger's own and is
 //! lost with it; then such a claim costs a doubt, never a second run.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::record::{Lease, Millis};
 
 /// Leases that ended recently, the oldest first.
 #[derive(Debug, Default)]
-pub struct Released(VecDeque<(Lease, Millis)>);
+pub struct Released {
+    in_order: VecDeque<(Lease, Millis)>,
+    last: BTreeMap<Lease, Millis>,
+}
 
 impl Released {
     /// Remembers a lease that was released or settled now, whether or not it was a record's.
     pub fn remember(&mut self, lease: Lease, now: Millis) {
-        self.0.push_back((lease, now));
-        while self.0.len() > RELEASED_MAX
-            || self.0.front().is_some_and(|(_, at)| now.since(*at) > DELIVERY_MAX)
+        self.in_order.push_back((lease, now));
+        self.last.insert(lease, now);
+        while let Some((oldest, at)) = self.in_order.front()
+            && (self.in_order.len() > RELEASED_MAX || now.since(*at) > DELIVERY_MAX)
         {
-            self.0.pop_front();
+            // One that was released again since is remembered by that.
+            if self.last.get(oldest) == Some(at) {
+                self.last.remove(oldest);
+            }
+            self.in_order.pop_front();
         }
     }
 
     /// Whether a claim under this lease comes too late.
     #[must_use]
     pub fn has(&self, lease: Lease, now: Millis) -> bool {
-        self.0.iter().any(|(known, at)| *known == lease && now.since(*at) <= DELIVERY_MAX)
+        self.last.get(&lease).is_some_and(|at| now.since(*at) <= DELIVERY_MAX)
     }
 }
 

@@ -70,6 +70,16 @@ impl Prefix {
     }
 }
 
+/// Takes prefix and head apart, which must be all there is.
+///
+/// # Errors
+/// It is shorter or longer than its prefix says.
+pub fn open(frame: &[u8]) -> Result<(Prefix, &[u8]), Unreadable> {
+    let prefix = Prefix::read(frame)?;
+    let head = frame.get(PREFIX..).filter(|head| head.len() == prefix.head_bytes as usize);
+    head.map(|head| (prefix, head)).ok_or(Unreadable("cut short"))
+}
+
 /// The version to ask again in, after a Ledger offered one; `None` if this side does not speak it.
 #[must_use]
 pub fn agreed(offered: u8) -> Option<u8> {

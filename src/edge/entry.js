@@ -1,7 +1,7 @@
 // What the platform calls.
 
 import { DurableObject } from "cloudflare:workers";
-import { bytes, instance, promised } from "./host.js";
+import { instance, parted, promised } from "./host.js";
 import * as rust from "./rust.js";
 
 export default {
@@ -24,8 +24,8 @@ export class Ledger extends DurableObject {
   async fetch(request) {
     if (request.method === "PUT") return promised((id) => this.shard.listen(id, request));
     // The Worker has all of it, so this takes no time.
-    const question = await bytes(request);
-    return promised((id) => this.shard.hear(id, question));
+    const [head, body] = parted(await request.arrayBuffer());
+    return promised((id) => this.shard.hear(id, head, body));
   }
 
   alarm() {

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use js_sys::{Date, Uint8Array};
+use js_sys::{Array, Date, Uint8Array};
 use wasm_bindgen::{JsCast as _, JsValue};
 use web_sys::Headers;
 
@@ -23,7 +23,7 @@ use crate::record::{Millis, Run};
 use crate::route::ForwardKey;
 use crate::source::Source;
 use crate::target::Address;
-use crate::wire::{self, Addressed, PREFIX, Prefix, VERSION};
+use crate::wire::{self, Addressed, VERSION};
 
 /// One guarded request on its way.
 pub(super) struct Exchange {
@@ -207,38 +207,21 @@ pub(super) async fn call(
     head: &[u8],
     body: Option<&Uint8Array>,
 ) -> Result<(Told<()>, Payload), JsValue> {
-    let answer = wait(&js::ask(ledger, shard, location_hint, head, body)).await?;
-    let (head, body) = match answer.dyn_into::<Uint8Array>() {
-        Ok(whole) => {
-            let (_, head, body) = split(&whole).map_err(unreadable)?;
-            (head, Payload::Whole(body))
-        }
-        Err(streamed) => read_streamed(streamed.unchecked_ref()).await?,
+    let (frame, body) = message(wait(&js::ask(ledger, shard, location_hint, head, body)).await?);
+    let (_, head) = wire::open(&frame).map_err(unreadable)?;
+    let told = wire::read_told(head).map_err(unreadable)?;
+    let body = match body.dyn_into::<Uint8Array>() {
+        Ok(bytes) => Payload::Whole(bytes),
+        Err(none) if none.is_undefined() => Payload::Whole(Uint8Array::new_with_length(0)),
+        Err(stream) => Payload::Streaming(stream.unchecked_into()),
     };
-    Ok((wire::read_told(&head).map_err(unreadable)?, body))
+    Ok((told, body))
 }
 
-/// The head of an answer whose body stays in its stream.
-async fn read_streamed(response: &web_sys::Response) -> Result<(Vec<u8>, Payload), JsValue> {
-    let stream = response.body().ok_or_else(|| unreadable(wire::Unreadable("no body")))?;
-    let mode = js::object(&[("mode", JsValue::from_str("byob"))]);
-    let reader = stream.unchecked_ref::<js::Readable>().get_byte_reader(&mode)?;
-    let prefix = read_exactly(&reader, u32::try_from(PREFIX).unwrap_or(u32::MAX)).await?;
-    let prefix = Prefix::read(&prefix).map_err(unreadable)?;
-    let head = read_exactly(&reader, prefix.head_bytes).await?;
-    reader.release_lock()?;
-    Ok((head, Payload::Streaming(stream)))
-}
-
-async fn read_exactly(reader: &js::ByteReader, bytes: u32) -> Result<Vec<u8>, JsValue> {
-    let into = Uint8Array::new_with_length(bytes);
-    let step = wait(&reader.read_at_least(bytes, &into)?).await?;
-    let read: Uint8Array = js::get(&step, "value").unchecked_into();
-    if read.byte_length() == bytes {
-        Ok(read.to_vec())
-    } else {
-        Err(unreadable(wire::Unreadable("cut short")))
-    }
+/// Head with prefix, and body, of what [`js::opened`] or [`js::ask`] came to.
+pub(super) fn message(opened: JsValue) -> (Vec<u8>, JsValue) {
+    let opened: Array = opened.unchecked_into();
+    (opened.get(0).unchecked_into::<Uint8Array>().to_vec(), opened.get(1))
 }
 
 /// A request that has waited so long that its body was given up is not forwarded without it.
@@ -262,31 +245,6 @@ pub(super) fn to_js(at: Millis) -> f64 {
     at.0 as f64
 }
 
-/// Takes a message apart: version, head, and a view of the body.
-pub(super) fn split(
-    message: &Uint8Array,
-) -> Result<(Prefix, Vec<u8>, Uint8Array), wire::Unreadable> {
-    let length = message.byte_length();
-    // A small one is copied as a whole, which takes one crossing and not three.
-    let copied = length.min(COPIED);
-    let mut head = if copied == length { message.to_vec() } else { copy(message, 0, copied) };
-    let prefix = Prefix::read(&head)?;
-    let end = prefix.head_bytes.saturating_add(u32::try_from(PREFIX).unwrap_or(u32::MAX));
-    if end > length {
-        return Err(wire::Unreadable("cut short"));
-    }
-    if end > copied {
-        head.extend(copy(message, copied, end));
-    }
-    head.truncate(end as usize);
-    head.drain(..PREFIX);
-    Ok((prefix, head, message.subarray(end, length)))
-}
-
-fn copy(message: &Uint8Array, from: u32, to: u32) -> Vec<u8> {
-    message.subarray(from, to).to_vec()
-}
-
 fn unreadable(wire::Unreadable(at): wire::Unreadable) -> JsValue {
     JsValue::from_str(&format!("the Ledger's answer is unreadable: {at}"))
 }
@@ -300,9 +258,6 @@ fn unreachable(error: &JsValue) -> Unreachable {
         Unreachable::Lost(why)
     }
 }
-
-/// So much of a message is copied at first: most heads are shorter.
-const COPIED: u32 = 1024;
 
 /// Headers of the guarded request that a probe leaves out.
 const NOT_OF_A_QUESTION: [&str; 17] = [

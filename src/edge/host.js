@@ -147,25 +147,19 @@ export function lines(headers) {
   return lines;
 }
 
-/** Calls a Ledger; resolves to its answer, or to the response whose body is a stream. The stub is made anew each time: after an exception it is broken
-    (developers.cloudflare.com, durable-objects/best-practices/error-handling). Its name is part of the stored data. */
-export async function ask(ledger, shard, hint, head, body) {
-  const message = framed(head, body);
-  const stub = ledger.getByName(`shard-${shard}`, hint === undefined ? undefined : { locationHint: hint });
-  // The Ledger is told the length of a large one first, and reads it when there is room. Bytes and not a stream: only
-  // those can the runtime send again by itself (developers.cloudflare.com, durable-objects/best-practices/automatic-retries).
-  const response = body?.byteLength > SMALL
-    ? await stub.fetch(`https://ledger/${body.byteLength}`, { method: "PUT", body: message })
-    : await stub.fetch("https://ledger/", { method: "POST", body: message });
-  return response.status === 206 ? response : new Uint8Array(await response.arrayBuffer());
-}
+// A message between Worker and Ledger is one piece: the head that the codec wrote, then the body. A short answer
+// without a body is a header instead, and so is the head of one whose body is a stream: reading a body takes the
+// runtime longer than everything that is done with such an answer.
 
-/** Bodies up to this go in one piece with what is said of them, and take no room of the Ledger's: a thousand of them
-    at once, each a copy, are 16 MB. (`edge/mod.rs` has it too, and the SQL of `store`.) */
+const HEAD = "oncegate-head";
+/** In bytes; Cloudflare allows 128 KB of headers (developers.cloudflare.com, workers/platform/limits). */
+const HEAD_MAX = 48 * 1024;
+const SHORT = 256;
+/** Bodies up to this take no room of the Ledger's: a thousand of them at once, each a copy, are 16 MB. (`edge/mod.rs`
+    has it too, and the SQL of `store`.) */
 const SMALL = 16 * 1024;
 
-/** A message: what the codec wrote, and a body that it never saw. */
-function framed(head, body) {
+function joined(head, body) {
   if (body === undefined) return head.slice();
   const message = new Uint8Array(head.byteLength + body.byteLength);
   message.set(head);
@@ -173,7 +167,49 @@ function framed(head, body) {
   return message;
 }
 
-export const answered = (head, body) => new Response(framed(head, body));
+/** Head and body of a message. */
+export function parted(buffer) {
+  const message = new Uint8Array(buffer);
+  const end = buffer.byteLength < 5 ? buffer.byteLength : 5 + new DataView(buffer).getUint32(1, true);
+  return [message.subarray(0, end), end < buffer.byteLength ? message.subarray(end) : undefined];
+}
+
+/** The same of a request, once it has been read. */
+export const opened = async (request) => parted(await request.arrayBuffer());
+
+/** Calls a Ledger; resolves to head and body of its answer, the body being undefined where it has none. The stub is
+    made anew each time: after an exception it is broken (developers.cloudflare.com,
+    durable-objects/best-practices/error-handling). Its name is part of the stored data. */
+export async function ask(ledger, shard, hint, head, body) {
+  const message = joined(head, body);
+  const stub = ledger.getByName(`shard-${shard}`, hint === undefined ? undefined : { locationHint: hint });
+  // The Ledger is told the length of a large one first, and reads it when there is room. Bytes and not a stream: only
+  // those can the runtime send again by itself (developers.cloudflare.com, durable-objects/best-practices/automatic-retries).
+  const response =
+    body !== undefined && body.byteLength > SMALL
+      ? await stub.fetch(`https://ledger/${body.byteLength}`, { method: "PUT", body: message })
+      : await stub.fetch("https://ledger/", { method: "POST", body: message });
+  switch (response.status) {
+    case 204:
+      return [Uint8Array.fromBase64(response.headers.get(HEAD)), undefined];
+    case 206:
+      return [Uint8Array.fromBase64(response.headers.get(HEAD)), response.body];
+    default:
+      return parted(await response.arrayBuffer());
+  }
+}
+
+/** An answer. */
+export function answered(head, body) {
+  if (body !== undefined || head.byteLength > SHORT) return new Response(joined(head, body));
+  return new Response(null, { status: 204, headers: { [HEAD]: head.toBase64() } });
+}
+
+/** An answer whose body is a stream; none where its head is too large to be a header. */
+export function streamed(head, body) {
+  if (head.byteLength > HEAD_MAX) return undefined;
+  return new Response(body, { status: 206, headers: { [HEAD]: head.toBase64() } });
+}
 
 /** All bytes of a request or response. */
 export async function bytes(from) {

@@ -3,7 +3,7 @@
 
 use js_sys::{Array, JsString, Object, Promise, Reflect, Uint8Array};
 use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
-use web_sys::{Headers, Response};
+use web_sys::{Headers, Request, Response};
 
 #[wasm_bindgen(raw_module = "./host.js")]
 extern "C" {
@@ -21,7 +21,8 @@ extern "C" {
 
     /// All headers: a name, a line end, its value, a line end, and so on.
     pub(crate) fn lines(headers: &Headers) -> String;
-    /// Calls a Ledger with a message of head and body; resolves to bytes, or to the response whose body is a stream.
+    /// Calls a Ledger with a message of head and body; resolves to both of its answer, whose body is bytes,
+    /// a stream, or undefined.
     pub(crate) fn ask(
         ledger: &Namespace,
         shard: u16,
@@ -29,8 +30,12 @@ extern "C" {
         head: &[u8],
         body: Option<&Uint8Array>,
     ) -> Promise;
-    /// A message as a response.
+    /// Head and body of a message.
+    pub(crate) fn opened(request: &Request) -> Promise;
+    /// An answer.
     pub(crate) fn answered(head: &[u8], body: Option<&Uint8Array>) -> Response;
+    /// An answer whose body is a stream; none where its head is too large for that.
+    pub(crate) fn streamed(head: &[u8], body: &JsValue) -> Option<Response>;
     /// All bytes of a request or a response.
     pub(crate) fn bytes(from: &JsValue) -> Promise;
     /// Sends a request on; resolves to a response, its headers as lines, and its body where it is at most
@@ -148,20 +153,6 @@ extern "C" {
     pub(crate) fn get_reader(this: &Readable) -> Result<Reader, JsValue>;
     #[wasm_bindgen(method, catch, js_name = pipeTo)]
     pub(crate) fn pipe_to(this: &Readable, to: &JsValue) -> Result<Promise, JsValue>;
-
-    /// The reader that hands over as many bytes as it is asked for.
-    #[wasm_bindgen(method, catch, js_name = getReader)]
-    pub(crate) fn get_byte_reader(this: &Readable, mode: &Object) -> Result<ByteReader, JsValue>;
-
-    pub(crate) type ByteReader;
-    #[wasm_bindgen(method, catch, js_name = readAtLeast)]
-    pub(crate) fn read_at_least(
-        this: &ByteReader,
-        bytes: u32,
-        into: &Uint8Array,
-    ) -> Result<Promise, JsValue>;
-    #[wasm_bindgen(method, catch, js_name = releaseLock)]
-    pub(crate) fn release_lock(this: &ByteReader) -> Result<(), JsValue>;
 
     /// Cloudflare's byte-for-byte pipe of a known length.
     #[wasm_bindgen(extends = IdentityTransformStream)]

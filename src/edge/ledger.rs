@@ -12,11 +12,11 @@ use std::rc::Rc;
 
 use futures_util::future::{Either, select};
 use js_sys::Uint8Array;
-use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
+use wasm_bindgen::{JsCast as _, JsValue};
 
 use self::inquiries::{Counted, tallied};
-use super::exchange::{call, now, split, to_js};
+use super::exchange::{call, message, now, to_js};
 use super::outgoing::{self, Large, Settled};
 use super::parked::Parked;
 use super::places::{Place, Places};
@@ -52,11 +52,11 @@ impl Ledger {
     }
 
     /// Answers a question.
-    pub fn hear(&self, id: u32, question: Uint8Array) {
+    pub fn hear(&self, id: u32, head: Vec<u8>, body: Option<Uint8Array>) {
         let (shard, failing) = (self.0.clone(), self.0.clone());
         let key = Rc::new(Cell::new(None));
         let about = key.clone();
-        spawn(Request(id), async move { shard.hear(&question, &about).await }, move |told| {
+        spawn(Request(id), async move { shard.hear(&head, body, &about).await }, move |told| {
             let told = told.unwrap_or_else(|BrokeOff| failing.broke_off(key.get()));
             failing.respond(id, told);
         });
@@ -183,31 +183,38 @@ impl Shard {
             return crowded;
         }
         // The Worker has all of it, so this takes no time, unless the connection is lost on the way.
-        let read = js::bytes(request);
-        let question = match select(wait(&read), pause(CALL_PATIENCE)).await {
-            Either::Left((question, _)) => question?,
+        let read = js::opened(request);
+        let opened = match select(wait(&read), pause(CALL_PATIENCE)).await {
+            Either::Left((opened, _)) => opened?,
             Either::Right(_) => return crowded,
         };
-        let said = self.hear(&question.into(), about).await;
+        let (head, body) = message(opened);
+        let said = self.hear(&head, body.dyn_into().ok(), about).await;
         drop(place);
         Ok(said)
     }
 
-    async fn hear(&self, question: &Uint8Array, about: &Cell<Option<KeyId>>) -> Said {
+    async fn hear(
+        &self,
+        frame: &[u8],
+        body: Option<Uint8Array>,
+        about: &Cell<Option<KeyId>>,
+    ) -> Said {
         let failed = |why: String| (VERSION, (Told::Failed(why), None));
         let unreadable = |wire::Unreadable(at)| failed(format!("the question is unreadable: {at}"));
-        let (prefix, head, body) = match split(question) {
-            Ok((prefix, ..)) if !prefix.is_known() => {
+        let (prefix, head) = match wire::open(frame) {
+            Ok((prefix, _)) if !prefix.is_known() => {
                 return (VERSION, (Told::UnknownVersion(VERSION), None));
             }
             Ok(parts) => parts,
             Err(error) => return unreadable(error),
         };
-        let addressed = match wire::read_ask(&head) {
+        let addressed = match wire::read_ask(head) {
             Ok(addressed) => addressed,
             Err(error) => return unreadable(error),
         };
         about.set(Some(addressed.key));
+        let body = body.unwrap_or_else(|| Uint8Array::new_with_length(0));
         match self.answer(addressed, &body).await {
             Ok(answer) => (prefix.version, answer),
             Err(error) => failed(js::text(&error)),

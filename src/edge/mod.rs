@@ -25,8 +25,5 @@ mod task;
 mod vars;
 mod worker;
 
-/// Bodies up to this go in one piece with what is said of them, and take no room of the Ledger's: a thousand
-/// of them at once, each a copy, are 16 MB. (`host.js` has it too, and `store` in its SQL.)
+/// Bodies up to this take no room of the Ledger's: a thousand of them at once, each a copy, are 16 MB. (`host.js` has it too, and `store` in its SQL.)
 const SMALL: u32 = 16 * 1024;
-/// The status of a Ledger's answer whose body is a stream.
-const STREAMED: u16 = 206;

@@ -7,7 +7,7 @@ use js_sys::{Array, Promise, Uint8Array};
 use wasm_bindgen::{JsCast as _, JsValue};
 
 use super::body::{self, Of, Read};
-use super::exchange::{now, split};
+use super::exchange::{message, now};
 use super::js;
 use super::respond::{Response, response};
 use super::task::wait;
@@ -291,17 +291,12 @@ impl Operator<'_> {
         let answers: Array = wait(all.unchecked_ref()).await.map_err(failed_call)?.unchecked_into();
         let mut told = Vec::new();
         for answer in answers.iter() {
-            let answer: Uint8Array = match answer.dyn_into::<Uint8Array>() {
-                Ok(whole) => whole,
-                Err(streamed) => {
-                    wait(&js::bytes(&streamed)).await.map_err(failed_call)?.unchecked_into()
-                }
-            };
-            let read =
-                split(&answer).and_then(|(_, head, body)| Ok((wire::read_told(&head)?, body)));
-            told.push(read.map_err(|wire::Unreadable(at)| {
+            let (frame, body) = message(answer);
+            let read = wire::open(&frame).and_then(|(_, head)| wire::read_told(head));
+            let read = read.map_err(|wire::Unreadable(at)| {
                 failed(&format!("an answer is unreadable: {at}"))
-            })?);
+            })?;
+            told.push((read, bytes(body).await.map_err(failed_call)?));
         }
         Ok(told)
     }
@@ -420,6 +415,18 @@ fn strange(told: Told<()>) -> Refusal {
         Told::OtherShards(first) => failed(&other_shards(first)),
         // A busy object runs the code of before for minutes after a deploy.
         _ => failed("a shard runs an older version; ask again in a few minutes"),
+    }
+}
+
+/// All bytes of an answer's body.
+async fn bytes(body: JsValue) -> Result<Uint8Array, JsValue> {
+    match body.dyn_into::<Uint8Array>() {
+        Ok(bytes) => Ok(bytes),
+        Err(none) if none.is_undefined() => Ok(Uint8Array::new_with_length(0)),
+        Err(stream) => {
+            let response = js::NewResponse::new(&stream, &JsValue::UNDEFINED)?;
+            Ok(wait(&js::bytes(&response)).await?.unchecked_into())
+        }
     }
 }
 

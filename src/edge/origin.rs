@@ -62,11 +62,22 @@ impl Heard for Answer {
 }
 
 /// Headers, names in lower case. Repeated lines come joined by a comma, Set-Cookie apart.
-pub(super) struct Lines(String);
+pub(super) struct Lines {
+    text: String,
+    /// Where each name and each value ends.
+    ends: Vec<usize>,
+}
 
 impl Lines {
     pub(super) fn of(headers: &Headers) -> Self {
-        Self(js::lines(headers))
+        Self::read(js::lines(headers))
+    }
+
+    /// A name, a line end, its value, a line end, and so on.
+    fn read(text: String) -> Self {
+        let bytes = text.bytes().enumerate();
+        let ends = bytes.filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at).collect();
+        Self { text, ends }
     }
 
     /// The first of a name.
@@ -75,8 +86,13 @@ impl Lines {
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        let mut lines = self.0.split('\n');
-        std::iter::from_fn(move || Some((lines.next()?, lines.next()?)))
+        let mut from = 0;
+        self.ends.chunks_exact(2).filter_map(move |ends| {
+            let [name, value] = ends else { return None };
+            let line = (self.text.get(from..*name)?, self.text.get(name + 1..*value)?);
+            from = value + 1;
+            Some(line)
+        })
     }
 
     /// Content-Length in bytes, where it is there and a number.
@@ -175,7 +191,7 @@ pub(super) async fn forward(
     };
     let answered: Array = answered.unchecked_into();
     let response: web_sys::Response = answered.get(0).unchecked_into();
-    let headers = Lines(answered.get(1).as_string().unwrap_or_default());
+    let headers = Lines::read(answered.get(1).as_string().unwrap_or_default());
     let status = response.status();
     let body = read(&response, status, &headers, answered.get(2), route).await?;
     Ok(Answer { response, status, headers, body, route: route.clone() })

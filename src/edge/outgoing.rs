@@ -7,9 +7,9 @@ use std::rc::Rc;
 
 use futures_util::future::{Either, select};
 use js_sys::Uint8Array;
-use wasm_bindgen::{JsCast as _, JsValue};
+use wasm_bindgen::JsValue;
 
-use super::STREAMED;
+use super::body::joined;
 use super::exchange::now;
 use super::js;
 use super::places::{Place, Places};
@@ -44,7 +44,7 @@ impl Large {
     }
 }
 
-/// A response that begins with the head and goes on with the body while it is read.
+/// A response whose body is sent while it is read.
 pub(super) fn stream(
     request: Request,
     head: &[u8],
@@ -52,14 +52,14 @@ pub(super) fn stream(
     store: Rc<Store>,
     places: Rc<Places>,
 ) -> Result<web_sys::Response, JsValue> {
-    let head = Uint8Array::from(head);
-    let pipe = js::FixedLengthStream::new(u64::from(head.byte_length()) + body.bytes())?;
-    let init = js::object(&[("status", JsValue::from(STREAMED))]);
-    let response = js::NewResponse::new(&pipe.readable(), &init)?.unchecked_into();
+    let pipe = js::FixedLengthStream::new(body.bytes())?;
+    let Some(response) = js::streamed(head, &pipe.readable()) else {
+        return Ok(js::answered(head, Some(&whole(&body, &store)?)));
+    };
     let writer = pipe.writable().get_writer()?;
     aside(request, async move {
         let to = To { writer, places, started: now() };
-        if let Err(why) = to.all(&head, &body, &store).await {
+        if let Err(why) = to.all(&body, &store).await {
             // The reader sees that it was cut. One who has left needs to see nothing.
             if let Ok(aborted) = to.writer.abort(&why) {
                 let _ = wait(&aborted).await;
@@ -69,6 +69,17 @@ pub(super) fn stream(
     Ok(response)
 }
 
+/// All of a body, where its head leaves no other way.
+fn whole(body: &Large, store: &Store) -> Result<Uint8Array, JsValue> {
+    match body {
+        Large::Held(settled) => Ok(settled.body.clone()),
+        Large::Pieces(pieces, _) => {
+            let pieces: Result<Vec<_>, _> = pieces.ids().map(|id| store.piece(id)).collect();
+            Ok(joined(pieces?))
+        }
+    }
+}
+
 struct To {
     writer: js::Writer,
     places: Rc<Places>,
@@ -76,8 +87,7 @@ struct To {
 }
 
 impl To {
-    async fn all(&self, head: &Uint8Array, body: &Large, store: &Store) -> Result<(), JsValue> {
-        self.write(head).await?;
+    async fn all(&self, body: &Large, store: &Store) -> Result<(), JsValue> {
         match body {
             Large::Held(settled) => self.write(&settled.body).await?,
             Large::Pieces(pieces, _) => {

@@ -63,13 +63,14 @@ export class FaultyLedger {
     }
   }
   async watched(request) {
-    const question = new Uint8Array(await request.arrayBuffer());
     // A question's head is enough; a body is nobody's business.
-    const tell = (when, message) => fetch(`${this.watcher}/${when}`, { method: "POST", body: message.slice(0, 4_096) });
-    await tell("before", question);
-    const answer = await this.real.fetch(request.url, { method: "POST", body: question });
-    const bytes = new Uint8Array(await answer.arrayBuffer());
-    await tell("after", question);
-    return new Response(bytes);
+    const { method, headers } = request;
+    const question = await request.arrayBuffer();
+    const tell = (when) => fetch(`${this.watcher}/${when}`, { method: "POST", body: question.slice(0, 4_096) });
+    await tell("before");
+    const answer = await this.real.fetch(request.url, { method, headers, body: question });
+    const told = answer.status === 204 ? null : await answer.arrayBuffer();
+    await tell("after");
+    return new Response(told, answer);
   }
 }
