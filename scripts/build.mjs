@@ -21,8 +21,13 @@ const UNWINDING = {
   CARGO_UNSTABLE_BUILD_STD: 'std,panic_unwind',
   CARGO_UNSTABLE_BUILD_STD_FEATURES: 'panic-unwind,optimize_for_size',
 };
-// What nobody reads: columns of places, `{:?}`.
-const COMPILED = ['-Cpanic=unwind', '-Zlocation-detail=file,line', '-Zfmt-debug=none'];
+const COMPILED = [
+  '-Cpanic=unwind',
+  // What nobody reads: columns of places, `{:?}`.
+  ...['-Zlocation-detail=file,line', '-Zfmt-debug=none'],
+  // A call is larger than what it calls a little longer than opt-level z thinks (5); 15 and 30 are too long.
+  '-Cllvm-args=-inline-threshold=10',
+];
 
 const WASM = 'wasm32-unknown-unknown';
 const WASM_OPT = [
@@ -74,6 +79,7 @@ async function workerBuild(out, args) {
   const glue = join(staging, 'rust.js');
   const written = readFileSync(glue, 'utf8');
   writeFileSync(glue, written.replace(/^import source (\w+) from "\.\/rust_bg\.wasm"/m, 'import $1 from "./index_bg.wasm"'));
+  numberImports([join(staging, 'rust_bg.wasm'), glue]);
   for (const name of ['entry.js', 'host.js']) copyFileSync(join(ROOT, 'src', 'edge', name), join(staging, name));
   await step('bundling', npmBin('esbuild'), [
     ...[join(staging, 'entry.js'), '--bundle', '--minify', '--format=esm', '--log-level=warning'],
@@ -81,6 +87,19 @@ async function workerBuild(out, args) {
   ]);
   await step('making it smaller', npmBin('wasm-opt'), [...WASM_OPT, '-g', join(staging, 'rust_bg.wasm'), '-o', join(out, 'index_bg.wasm')]);
   rmSync(staging, { recursive: true, force: true });
+}
+
+// wasm-bindgen tells its imports apart by hashes, which do not compress; numbers of the same length do.
+function numberImports(files) {
+  const numbers = new Map();
+  for (const file of files) {
+    const text = readFileSync(file, 'latin1');
+    const numbered = text.replace(/__wbg_(\w+)_[0-9a-f]{16}(?!\w)/g, (name, what) => {
+      if (!numbers.has(name)) numbers.set(name, String(numbers.size).padStart(16, '0'));
+      return `__wbg_${what}_${numbers.get(name)}`;
+    });
+    writeFileSync(file, numbered, 'latin1');
+  }
 }
 
 async function cargoBuild(args) {

@@ -17,20 +17,23 @@ impl Parts {
     /// Adds a part that is there.
     #[must_use]
     pub fn part(mut self, bytes: impl AsRef<[u8]>) -> Self {
-        let bytes = bytes.as_ref();
+        self.add(bytes.as_ref());
+        self
+    }
+
+    fn add(&mut self, bytes: &[u8]) {
         self.0.update([1]);
         self.0.update((bytes.len() as u64).to_be_bytes());
         self.0.update(bytes);
-        self
     }
 
     /// Adds a part that may be absent; absent differs from empty.
     #[must_use]
     pub fn maybe(mut self, bytes: Option<impl AsRef<[u8]>>) -> Self {
-        if let Some(bytes) = bytes {
-            return self.part(bytes);
+        match bytes {
+            Some(bytes) => self.add(bytes.as_ref()),
+            None => self.0.update([0]),
         }
-        self.0.update([0]);
         self
     }
 
@@ -66,6 +69,16 @@ pub fn hex(bytes: &[u8]) -> String {
         let _ = write!(text, "{byte:02x}");
         text
     })
+}
+
+/// HMAC-SHA-256 (RFC 2104) under a key as long as a block, so that any key is one: it pads with zeros.
+#[must_use]
+pub fn hmac(key: &[u8; 64], text: &[u8]) -> [u8; 32] {
+    let round = |pad: u8, text: &[u8]| {
+        let block = key.map(|byte| byte ^ pad);
+        <[u8; 32]>::from(Sha256::new().chain_update(block).chain_update(text).finalize())
+    };
+    round(0x5c, &round(0x36, text))
 }
 
 /// SHA-256 of one byte string.

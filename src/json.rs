@@ -46,7 +46,8 @@ impl Json {
     #[must_use]
     pub fn object(mut members: Vec<(String, Self)>) -> Option<Self> {
         // RFC 8785 section 3.2.3: by UTF-16 code units.
-        members.sort_by(|(one, _), (other, _)| one.encode_utf16().cmp(other.encode_utf16()));
+        members
+            .sort_unstable_by(|(one, _), (other, _)| one.encode_utf16().cmp(other.encode_utf16()));
         let twice = members.windows(2).any(|two| matches!(two, [(a, _), (b, _)] if a == b));
         (!twice).then_some(Self::Object(members))
     }

@@ -32,6 +32,7 @@ pub mod pattern;
 pub mod policy;
 pub mod problem;
 pub mod publish;
+pub mod query;
 pub mod record;
 pub mod released;
 pub mod reply;

@@ -157,7 +157,7 @@ fn has_sound_port(host: &str) -> bool {
 /// A name so near to a var of ours that it must have been meant for it: `ROUTE` would be read by nobody
 /// and leave everything to the default route.
 fn misspelt(name: &str) -> Option<Misconfigured> {
-    let meant = VARS.iter().find(|var| strsim::damerau_levenshtein(name, var) <= 2)?;
+    let meant = VARS.iter().find(|var| distance(name, var) <= 2)?;
     Some(wrong(name, &format!("is not a var of the filter; the nearest one is {meant}")))
 }
 
@@ -275,12 +275,34 @@ fn set(route: &mut Route, dotted: &str, value: &Json, here: &str, wrongs: &mut V
 fn nearest(given: &str) -> String {
     let known =
         |knob: &'static Knob| [Some(knob.name), knob.name.split_once('.').map(|(group, _)| group)];
-    let closest = KNOBS
-        .iter()
-        .flat_map(known)
-        .flatten()
-        .min_by_key(|name| strsim::damerau_levenshtein(given, name));
+    let closest = KNOBS.iter().flat_map(known).flatten().min_by_key(|name| distance(given, name));
     closest.map(|name| format!("; the nearest one is {name}")).unwrap_or_default()
+}
+
+/// How many letters make one name the other: put in, left out, another one, or two swapped.
+#[must_use]
+pub fn distance(one: &str, other: &str) -> usize {
+    let other = other.as_bytes();
+    let (mut before, mut last): (Vec<usize>, Vec<usize>) =
+        (Vec::new(), (0..=other.len()).collect());
+    let at = |row: &[usize], place: usize| row.get(place).copied().unwrap_or(usize::MAX / 2);
+    let mut previous = None;
+    for (row, letter) in one.bytes().enumerate() {
+        let mut next = vec![row + 1];
+        for (column, own) in other.iter().enumerate() {
+            let mut least = (at(&last, column) + usize::from(letter != *own))
+                .min(at(&last, column + 1) + 1)
+                .min(at(&next, column) + 1);
+            let swapped =
+                column > 0 && previous == Some(*own) && other.get(column - 1) == Some(&letter);
+            if swapped {
+                least = least.min(at(&before, column - 1) + 1);
+            }
+            next.push(least);
+        }
+        (before, last, previous) = (last, next, Some(letter));
+    }
+    at(&last, other.len())
 }
 
 /// Knobs that are sound each and make no sense together.

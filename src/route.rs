@@ -130,7 +130,8 @@ pub struct Knob {
     pub name: &'static str,
     /// The default, as JSON (and as TOML, where it is no table).
     pub default: &'static str,
-    /// What it does, in one line.
+    /// What it does, in one line: for people, so the Worker is spared it.
+    #[cfg(not(target_family = "wasm"))]
     pub doc: &'static str,
     /// Reads a value into the route.
     pub(crate) set: fn(&mut Route, &Json) -> Result<(), Wrong>,
@@ -141,6 +142,7 @@ macro_rules! knob {
         Knob {
             name: $name,
             default: $default,
+            #[cfg(not(target_family = "wasm"))]
             doc: $doc,
             set: |route, value| {
                 route.$($field).+ = $parse(value)?;

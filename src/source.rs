@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 
 use crate::json::{Pointer, Twice};
+use crate::query;
 
 /// One place of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,10 +130,10 @@ pub fn cookies(header: &str) -> Vec<(String, String)> {
 
 fn query_value(query: &str, name: &str) -> Value {
     let mut found = Value::Missing;
-    for (known, value) in form_urlencoded::parse(query.as_bytes()) {
+    for (known, value) in query::pairs(query.as_bytes()) {
         if known == name {
             found = match found {
-                Value::Missing => Value::Found(value.into_owned()),
+                Value::Missing => Value::Found(value),
                 _ => return Value::Twice,
             };
         }

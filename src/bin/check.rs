@@ -6,7 +6,7 @@
 use std::process::ExitCode;
 
 use oncegate::json::Json;
-use oncegate::policy::{Misconfigured, OriginVar, Policy, VARS, Vars};
+use oncegate::policy::{Misconfigured, OriginVar, Policy, VARS, Vars, distance};
 
 fn main() -> ExitCode {
     let path = std::env::args().nth(1).unwrap_or_else(|| "wrangler.toml".to_owned());
@@ -92,7 +92,7 @@ fn read(vars: &Json, binds_origin: bool) -> Vars {
 /// Vars that nobody reads, whatever they were meant for.
 fn unknown_vars(vars: &Json) -> Vec<Misconfigured> {
     let unknown = |name: &&String| !VARS.contains(&name.as_str()) && !name.starts_with("ROUTES_");
-    let nearest = |name: &str| VARS.iter().min_by_key(|var| strsim::damerau_levenshtein(name, var));
+    let nearest = |name: &str| VARS.iter().min_by_key(|var| distance(name, var));
     let names = vars.as_object().into_iter().flatten().map(|(name, _)| name);
     names
         .filter(unknown)

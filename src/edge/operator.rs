@@ -1,6 +1,7 @@
 //! The operators' part: lets them in, asks the Ledgers, answers as JSON or as a page.
 
 use std::cell::RefCell;
+use std::pin::Pin;
 use std::rc::Rc;
 
 use js_sys::{Array, Promise, Uint8Array};
@@ -26,6 +27,7 @@ use crate::operator::page::{self, Frame};
 use crate::operator::refusal::{Kind, Refusal};
 use crate::operator::view::Stored;
 use crate::policy::{Misconfigured, Policy};
+use crate::query;
 use crate::source::cookies;
 use crate::wire::{self, Addressed, VERSION};
 
@@ -54,7 +56,9 @@ enum Said {
 impl Operator<'_> {
     /// Answers, whatever comes.
     pub(super) async fn serve(&self) -> Result<Response, JsValue> {
-        match self.answer().await {
+        // Apart from what guards requests: that future is not to be as large as this one.
+        let answer: Pin<Box<dyn Future<Output = _> + '_>> = Box::pin(self.answer());
+        match answer.await {
             Ok(said) => self.respond(said, Vec::new()),
             Err(refusal) => {
                 let headers = refusal.headers();
@@ -376,8 +380,8 @@ impl Operator<'_> {
 
 /// A field of a form. The form is read anew for each: a list of its fields could be far larger than itself.
 fn field(form: &[u8], name: &str) -> String {
-    let mut fields = form_urlencoded::parse(form);
-    fields.find(|(known, _)| known == name).map(|(_, value)| value.into_owned()).unwrap_or_default()
+    let mut fields = query::pairs(form);
+    fields.find(|(known, _)| known == name).map(|(_, value)| value).unwrap_or_default()
 }
 
 /// Whether an Authorization header is of the scheme that bears a token (RFC 6750 section 2.1).

@@ -79,7 +79,6 @@ pub(super) fn spawn<T: 'static>(
     work: impl Future<Output = T> + 'static,
     end: impl FnOnce(Result<T, BrokeOff>) + 'static,
 ) {
-    log_panics();
     let end = Rc::new(Cell::new(Some(end)));
     let broken = end.clone();
     let future = Box::pin(async move {
@@ -93,6 +92,12 @@ pub(super) fn spawn<T: 'static>(
             end(Err(BrokeOff));
         }
     });
+    start(request, future, broken);
+}
+
+/// What is the same for every kind of work, once.
+fn start(request: Request, future: Pin<Box<dyn Future<Output = ()>>>, broken: Box<dyn FnOnce()>) {
+    log_panics();
     let serial = serial();
     let place = TASKS.with_borrow_mut(|tasks| {
         let entry = tasks.vacant_entry();

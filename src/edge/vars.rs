@@ -56,7 +56,7 @@ fn read(env: &js::Env) -> Vars {
         }
     }
     // ROUTES_10 comes after ROUTES_9.
-    routes.sort_by_key(|(name, _)| (name.len(), name.clone()));
+    routes.sort_unstable_by(|(one, _), (other, _)| (one.len(), one).cmp(&(other.len(), other)));
     Vars {
         origin: origin(env),
         shards: value(env, "SHARDS"),

@@ -7,6 +7,7 @@ use crate::operator::decide::Decision;
 use crate::operator::door::unhex;
 use crate::operator::inquiry::{Place, Search, Stage};
 use crate::operator::refusal::{Kind, Refusal};
+use crate::query;
 use crate::record::{Lease, Millis};
 use crate::reply::{Adjusted, Kept, Reply, has_no_body, is_sendable, kept_headers};
 use crate::time::{read_rfc3339, read_span};
@@ -145,7 +146,7 @@ pub fn read(method: &str, path: &str, query: Option<&str>, now: Millis) -> Resul
 #[must_use]
 pub fn carries_token(query: Option<&str>) -> bool {
     let names = ["token", "access_token", "admin_token", "authorization"];
-    form_urlencoded::parse(query.unwrap_or_default().as_bytes())
+    query::pairs(query.unwrap_or_default().as_bytes())
         .any(|(name, _)| names.contains(&name.to_ascii_lowercase().as_str()))
 }
 
@@ -318,11 +319,11 @@ impl Asked {
         if query.is_some_and(|query| query.matches('&').count() >= PARAMETERS_MAX) {
             return Err(Refusal::invalid("There are too many parameters."));
         }
-        for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+        for (name, value) in query::pairs(query.unwrap_or_default().as_bytes()) {
             if pairs.iter().any(|(known, _)| *known == name) {
                 return Err(Refusal::invalid(&format!("\"{name}\" is there twice.")));
             }
-            pairs.push((name.into_owned(), value.into_owned()));
+            pairs.push((name, value));
         }
         Ok(Self(pairs))
     }

@@ -269,7 +269,7 @@ impl Inquiry {
                         None => hours.push((hour, tally)),
                     }
                 }
-                hours.sort_by_key(|(hour, _)| *hour);
+                hours.sort_unstable_by_key(|(hour, _)| *hour);
                 Finding::Stats(hours)
             }
             (_, ruled @ Finding::Ruled(_)) => ruled,

@@ -1,6 +1,7 @@
 //! `source` and `json`: where a key is taken from, and what a JSON body says.
 
 use oncegate::json::{Pointer, canonical, selected};
+use oncegate::query;
 use oncegate::source::{Parts, Source, Value, cookies, header_name};
 use proptest::prelude::*;
 
@@ -196,6 +197,18 @@ fn a_template_with_a_percent_sign_between_two_places_is_refused_or_gives_two_key
 
 proptest! {
     #![proptest_config(cases(2000))]
+
+    /// Queries and forms are read and written as another one does.
+    #[test]
+    fn a_query_is_read_and_written_as_others_do(
+        query in "([a=&+%;é \u{80}]|%[0-9a-fA-F]{2}|%c3%a9){0,8}",
+        text: String,
+    ) {
+        let other: Vec<_> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+        prop_assert_eq!(query::pairs(query.as_bytes()).collect::<Vec<_>>(), other);
+        let other: String = form_urlencoded::byte_serialize(text.as_bytes()).collect();
+        prop_assert_eq!(query::encoded(&text), other);
+    }
 
     /// Two sets of values never give one key, whatever the literals and whatever is in the values.
     #[test]

@@ -5,6 +5,7 @@ use maud::{Markup, html};
 use crate::operator::inquiry::{Found, Stage};
 use crate::operator::page::time::{ago, at_and_ago};
 use crate::operator::page::{Frame, Place, address, within, words};
+use crate::query;
 use crate::record::Millis;
 
 /// What a search asked for, as it was typed: it fills the form again and goes on with the cursor.
@@ -20,8 +21,8 @@ struct Asked {
 impl Asked {
     fn of(query: Option<&str>) -> Self {
         let mut asked = Self::default();
-        for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
-            let field = match &*name {
+        for (name, value) in query::pairs(query.unwrap_or_default().as_bytes()) {
+            let field = match name.as_str() {
                 "correlation_id" => &mut asked.correlation_id,
                 "state" => &mut asked.state,
                 "route" => &mut asked.route,
@@ -29,7 +30,7 @@ impl Asked {
                 "limit" => &mut asked.limit,
                 _ => continue,
             };
-            *field = value.into_owned();
+            *field = value;
         }
         asked
     }
@@ -46,11 +47,11 @@ impl Asked {
 
     /// The address of the page that a cursor begins.
     fn next(&self, cursor: &str) -> String {
-        let mut query = form_urlencoded::Serializer::new(String::new());
+        let mut address = "/.oncegate/records?".to_owned();
         for (name, value) in self.fields().into_iter().filter(|(_, value)| !value.is_empty()) {
-            query.append_pair(name, value);
+            address.extend([name, "=", &query::encoded(value), "&"]);
         }
-        format!("/.oncegate/records?{}", query.append_pair("cursor", cursor).finish())
+        address + "cursor=" + cursor
     }
 
     fn place(&self) -> Place {

@@ -1,9 +1,10 @@
 //! The vars beside the routes, and the ways in which ROUTES may come.
 
-use oncegate::policy::{LOCATION_HINTS, Misconfigured, Origin, OriginVar, Policy, Vars};
+use oncegate::policy::{LOCATION_HINTS, Misconfigured, Origin, OriginVar, Policy, Vars, distance};
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::make::{self, route, s, vars};
+use crate::make::{self, cases, route, s, vars};
 
 fn wrong_knobs(vars: &Vars) -> Vec<String> {
     let wrongs = Policy::parse(vars).map(|_| ()).unwrap_err();
@@ -186,4 +187,13 @@ fn payments_that_are_forgotten_within_a_week_are_warned_of() {
     assert!(!warned(json!({ "path": "/v1/payments", "tombstone": "1d" })));
     assert!(!warned(json!({ "path": "/v1/payments", "mode": "shadow" })));
     assert!(!warned(json!({ "path": "/v1/comments" })));
+}
+
+proptest! {
+    #![proptest_config(cases(1000))]
+
+    #[test]
+    fn the_nearest_name_is_the_one_that_others_find(one in "[abc]{0,5}", other in "[abc]{0,5}") {
+        prop_assert_eq!(distance(&one, &other), strsim::osa_distance(&one, &other));
+    }
 }
