@@ -6,37 +6,32 @@
 //! reply: a late copy of the settle would bring the old one back. This memory is the Ledger's own and is
 //! lost with it; then such a claim costs a doubt, never a second run.
 
-use std::collections::{BTreeMap, VecDeque};
-
 use crate::record::{Lease, Millis};
 
-/// Leases that ended recently, the oldest first.
+/// Leases that ended recently, by their first byte, the oldest first. They are random, so each list is as
+/// long as the others, and short: one is looked through for each claim.
 #[derive(Debug, Default)]
-pub struct Released {
-    in_order: VecDeque<(Lease, Millis)>,
-    last: BTreeMap<Lease, Millis>,
-}
+pub struct Released(Vec<Vec<(Lease, Millis)>>);
 
 impl Released {
     /// Remembers a lease that was released or settled now, whether or not it was a record's.
     pub fn remember(&mut self, lease: Lease, now: Millis) {
-        self.in_order.push_back((lease, now));
-        self.last.insert(lease, now);
-        while let Some((oldest, at)) = self.in_order.front()
-            && (self.in_order.len() > RELEASED_MAX || now.since(*at) > DELIVERY_MAX)
-        {
-            // One that was released again since is remembered by that.
-            if self.last.get(oldest) == Some(at) {
-                self.last.remove(oldest);
+        self.0.resize_with(LISTS, Vec::new);
+        if let Some(list) = self.0.get_mut(usize::from(lease.0[0])) {
+            list.retain(|(_, at)| now.since(*at) <= DELIVERY_MAX);
+            if list.len() >= LIST_MAX {
+                list.remove(0);
             }
-            self.in_order.pop_front();
+            list.push((lease, now));
         }
     }
 
     /// Whether a claim under this lease comes too late.
     #[must_use]
     pub fn has(&self, lease: Lease, now: Millis) -> bool {
-        self.last.get(&lease).is_some_and(|at| now.since(*at) <= DELIVERY_MAX)
+        let list = self.0.get(usize::from(lease.0[0]));
+        let mut list = list.into_iter().flatten();
+        list.any(|(known, at)| *known == lease && now.since(*at) <= DELIVERY_MAX)
     }
 }
 
@@ -44,5 +39,6 @@ impl Released {
 /// runtime starts no retry later than 10 s after the first (developers.cloudflare.com,
 /// durable-objects/best-practices/automatic-retries).
 pub const DELIVERY_MAX: Millis = Millis(60_000);
-/// At 500 of them a second, which is what a shard can write, 20 s.
-const RELEASED_MAX: usize = 10_000;
+const LISTS: usize = 256;
+/// 10,240 in all: at 500 of them a second, which is what a shard can write, 20 s.
+const LIST_MAX: usize = 40;

@@ -31,10 +31,16 @@ fn a_released_lease_is_remembered_for_as_long_as_a_call_may_be_under_way() {
 fn the_memory_of_released_leases_is_bounded() {
     let mut released = Released::default();
     for number in 0..20_000_u64 {
-        let mut token = [0; 16];
-        token[..8].copy_from_slice(&number.to_le_bytes());
-        released.remember(oncegate::record::Lease(token), Millis(number));
+        released.remember(oncegate::record::Lease(token_of(number)), Millis(number));
     }
+    // The newest is remembered whatever was before it.
+    assert!(released.has(oncegate::record::Lease(token_of(19_999)), Millis(19_999)));
     let text = format!("{released:?}");
-    assert!(text.matches("Lease(").count() <= 10_000);
+    assert!(text.matches("Lease(").count() <= 10_240);
+}
+
+fn token_of(number: u64) -> [u8; 16] {
+    let mut token = [0; 16];
+    token[..8].copy_from_slice(&number.to_le_bytes());
+    token
 }
