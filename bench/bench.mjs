@@ -26,7 +26,7 @@ import { needsWrk } from './load.mjs';
 import { memory } from './memory.mjs';
 import { peers } from './peers.mjs';
 import { plot } from './plot.mjs';
-import { isDisturbed, page, report, rows, targets } from './report.mjs';
+import { page, report, rows, targets } from './report.mjs';
 import { startUp } from './start-up.mjs';
 import { SUBJECTS, oncegate, pins, start, startOrigin, where } from './subjects.mjs';
 
@@ -47,7 +47,6 @@ async function bench(args) {
   try {
     const results = await story({ ...SUBJECTS, ...others }, Object.keys(others), origin, options);
     say(report(results));
-    if (isDisturbed(results)) say('\nTHE MACHINE WAS BUSY with other things: at 16 connections a runtime had less than 80 % of its core. What is told by CPU time holds still, the rest does not.');
     keep(results, options);
   } finally {
     origin.stop();
