@@ -1,6 +1,6 @@
 // `npm run bench`: what a request costs, beside the floors and beside others.
 //
-//   npm run bench                                about eleven minutes
+//   npm run bench                                about ten minutes
 //   npm run bench -- --quick                     about a minute: 16 connections, the main cells
 //   npm run bench -- --only first-seen,replay    these, and the pass-through; also: unguarded, mixed, "replay 100 KB",
 //                                                "replay 1 MB", joins, memory, start-up, disk
