@@ -1,6 +1,6 @@
 // `npm run bench`: what a request costs, beside the floors and beside others.
 //
-//   npm run bench                                about eleven minutes
+//   npm run bench                                about ten minutes
 //   npm run bench -- --quick                     about a minute: 16 connections, the main cells
 //   npm run bench -- --only first-seen,replay    these, and the pass-through; also: unguarded, mixed, "replay 100 KB",
 //                                                "replay 1 MB", joins, memory, start-up, disk
@@ -26,7 +26,7 @@ import { needsWrk } from './load.mjs';
 import { memory } from './memory.mjs';
 import { peers } from './peers.mjs';
 import { plot } from './plot.mjs';
-import { isDisturbed, page, report, rows, targets } from './report.mjs';
+import { page, report, rows, targets } from './report.mjs';
 import { startUp } from './start-up.mjs';
 import { SUBJECTS, oncegate, pins, start, startOrigin, where } from './subjects.mjs';
 
@@ -47,7 +47,6 @@ async function bench(args) {
   try {
     const results = await story({ ...SUBJECTS, ...others }, Object.keys(others), origin, options);
     say(report(results));
-    if (isDisturbed(results)) say('\nTHE MACHINE WAS BUSY with other things: at 16 connections a runtime had less than 80 % of its core. What is told by CPU time holds still, the rest does not.');
     keep(results, options);
   } finally {
     origin.stop();

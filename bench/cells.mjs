@@ -39,7 +39,7 @@ export function cells({ connections, more, others = [], only }) {
     for (const size of ['100 KB', '1 MB']) list.push(cell('pass-through', `pass-through ${size}`, 16), cell('oncegate', `replay ${size}`, 16));
   }
   // What is compared with the pass-through needs it.
-  return list.filter(({ what }) => !only || what.startsWith('pass-through') || only.includes(what));
+  return list.filter(({ what }) => !only || what === 'pass-through' || only.includes(what) || only.includes(what.replace('pass-through', 'replay')));
 }
 
 export const cell = (subject, what, connections) => ({ subject, what, connections, ...KINDS[what] });

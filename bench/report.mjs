@@ -82,7 +82,9 @@ const targetRow = ({ name, found, least, most, reached, unit = '', byCpu }) => [
 ];
 
 /** Whether the machine was too busy with other things for requests a second to mean anything. */
-export const isDisturbed = ({ rows }) => rows.some(({ connections, busy, what }) => connections === 16 && !/ [KM]B$/.test(what) && busy < 0.8);
+const isDisturbed = ({ rows }) => rows.some(({ connections, busy, what }) => connections === 16 && !/ [KM]B$/.test(what) && busy < 0.8);
+
+const DISTURBED = 'The machine was busy with other things: at 16 connections a runtime had less than 80 % of its core. What is told by CPU time holds, the rest does not.';
 
 /** For a terminal. */
 export function report({ rows, targets, disk, machine, ...parts }) {
@@ -90,7 +92,8 @@ export function report({ rows, targets, disk, machine, ...parts }) {
   const list = [[`Objects on ${machine.objects}`, inText(LOAD_HEAD, inOrder.map(loadRow))]];
   if (disk.length) list.push(['Objects on the disk', inText(LOAD_HEAD, disk.map(loadRow))]);
   if (targets.length) list.push(['Ratios at 16 connections', inText(TARGET_HEAD, targets.map(targetRow))]);
-  return [...list.map(([title, text]) => `\n${title}\n\n${text}`), '', ...sentences(parts)].join('\n');
+  const notes = [...sentences(parts), ...(isDisturbed({ rows }) ? ['', DISTURBED] : [])];
+  return [...list.map(([title, text]) => `\n${title}\n\n${text}`), '', ...notes].join('\n');
 }
 
 /** What is told without a table. */
@@ -147,10 +150,12 @@ export function page(file, { at, machine, rounds, seconds, rows, targets, disk, 
   const after = rest?.split(END)[1];
   if (after === undefined) throw new Stop(`${file} has no place for the figures: it needs the lines "${BEGIN}" and "${END}"`);
   const lines = [
+    '![Requests a second and time per request](performance.svg)',
     `${at}, ${machine.cpu}, ${machine.cores} cores (${machine.pins}), objects on ${machine.objects}, medians of ${rounds} rounds of ${seconds} s.`,
     inMarkdown(PAGE_HEAD, rows.filter(({ connections }) => connections === 16).map((row) => pageRow(row, rows, disk))),
     ...(targets.length ? [inMarkdown(['ratios at 16 connections', ...TARGET_HEAD.slice(1)], targets.map(targetRow))] : []),
-    ...sentences(parts).map((sentence) => `- ${sentence}`),
+    sentences(parts).map((sentence) => `- ${sentence}`).join('\n'),
+    ...(isDisturbed({ rows }) ? [`**${DISTURBED}**`] : []),
   ];
   writeFileSync(file, `${before}${BEGIN}\n\n${lines.join('\n\n')}\n\n${END}${after}`);
 }
