@@ -307,7 +307,7 @@ impl Asked {
                 faults::here("heard");
                 client.heard(heard, status, expires, &self.execution)
             }
-            Ok(Answer::Stored(replay)) => client.stored(&replay, &self.execution),
+            Ok(Answer::Stored(replay)) => client.stored(&replay),
             Err(oneshot::Canceled) => self.broke_off(),
         }
     }
