@@ -3,44 +3,52 @@
 
 use sha2::{Digest as _, Sha256};
 
-/// Hashes parts one after the other.
+/// Parts to be hashed together. They are short, and hashed in one go.
 #[derive(Clone)]
-pub struct Parts(Sha256);
+pub struct Parts(Vec<u8>);
 
 impl Parts {
     /// Starts a digest for one purpose; the label keeps digests of different purposes apart.
     #[must_use]
     pub fn of(purpose: &str) -> Self {
-        Self(Sha256::new()).part(purpose)
+        Self(Vec::with_capacity(128)).part(purpose)
     }
 
     /// Adds a part that is there.
     #[must_use]
     pub fn part(mut self, bytes: impl AsRef<[u8]>) -> Self {
-        self.add(bytes.as_ref());
+        let bytes = bytes.as_ref();
+        self.announce(bytes);
+        self.0.extend_from_slice(bytes);
         self
     }
 
-    fn add(&mut self, bytes: &[u8]) {
-        self.0.update([1]);
-        self.0.update((bytes.len() as u64).to_be_bytes());
-        self.0.update(bytes);
+    fn announce(&mut self, bytes: &[u8]) {
+        self.0.push(1);
+        self.0.extend_from_slice(&(bytes.len() as u64).to_be_bytes());
     }
 
     /// Adds a part that may be absent; absent differs from empty.
     #[must_use]
     pub fn maybe(mut self, bytes: Option<impl AsRef<[u8]>>) -> Self {
-        match bytes {
-            Some(bytes) => self.add(bytes.as_ref()),
-            None => self.0.update([0]),
+        if let Some(bytes) = bytes {
+            return self.part(bytes);
         }
+        self.0.push(0);
         self
     }
 
     /// All 32 bytes.
     #[must_use]
     pub fn whole(self) -> [u8; 32] {
-        self.0.finalize().into()
+        sha256(&self.0)
+    }
+
+    /// All 32 bytes with one more part, which may be long.
+    #[must_use]
+    pub fn whole_with(mut self, bytes: &[u8]) -> [u8; 32] {
+        self.announce(bytes);
+        Sha256::new().chain_update(&self.0).chain_update(bytes).finalize().into()
     }
 
     /// The first 16 bytes: 128 bits are beyond any chance collision.
@@ -63,12 +71,13 @@ pub fn first_half(whole: [u8; 32]) -> [u8; 16] {
 /// Lower-case hexadecimal.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    let digit = |half: u8| char::from(if half < 10 { b'0' + half } else { b'a' - 10 + half });
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        text.push(digit(byte >> 4));
+        text.push(digit(byte & 15));
+    }
+    text
 }
 
 /// HMAC-SHA-256 (RFC 2104) under a key as long as a block, so that any key is one: it pads with zeros.

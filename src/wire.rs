@@ -89,10 +89,16 @@ pub fn agreed(offered: u8) -> Option<u8> {
 /// Prefix and head of a question, in a version from [`OLDEST`] to [`VERSION`].
 #[must_use]
 pub fn write_ask(addressed: &Addressed, version: u8) -> Vec<u8> {
+    write_question(&addressed.key, addressed.shards, &addressed.ask, version)
+}
+
+/// The same of its parts.
+#[must_use]
+pub fn write_question(key: &KeyId, shards: u16, ask: &Ask, version: u8) -> Vec<u8> {
     let mut head = Writer::default();
-    head.bytes(&addressed.key.0);
-    head.u16(addressed.shards);
-    match &addressed.ask {
+    head.bytes(&key.0);
+    head.u16(shards);
+    match ask {
         Ask::Claim(claim, change) => {
             head.u8(1);
             write_claim(&mut head, claim, *change);

@@ -23,7 +23,7 @@ use crate::record::{Millis, Run};
 use crate::route::ForwardKey;
 use crate::source::Source;
 use crate::target::Address;
-use crate::wire::{self, Addressed, VERSION};
+use crate::wire::{self, VERSION};
 
 /// One guarded request on its way.
 pub(super) struct Exchange {
@@ -64,18 +64,17 @@ impl World for Exchange {
             self.course.reached.set(Reached::Claim(claim.lease));
         }
         let _until_answered = self.course.asking();
-        let addressed = Addressed { key: *key, shards: self.policy.shards, ask: ask.clone() };
         let body = heard.and_then(|heard| match &heard.body {
             Body::Whole(bytes, _) => Some(bytes),
             Body::None | Body::Streaming(_) => None,
         });
-        let told = self.ask_in(&addressed, VERSION, body).await?;
+        let told = self.ask_in(key, ask, VERSION, body).await?;
         // A busy object runs the code of before for minutes after a deploy.
         match told {
             Told::UnknownVersion(offered) => match wire::agreed(offered)
                 .filter(|version| *version != VERSION)
             {
-                Some(version) => self.ask_in(&addressed, version, body).await,
+                Some(version) => self.ask_in(key, ask, version, body).await,
                 None => Err(Unreachable::Lost(format!("the Ledger speaks version {offered} only"))),
             },
             told => Ok(told),
@@ -129,12 +128,14 @@ impl World for Exchange {
 impl Exchange {
     async fn ask_in(
         &self,
-        addressed: &Addressed,
+        key: &KeyId,
+        ask: &Ask,
         version: u8,
         body: Option<&Uint8Array>,
     ) -> Result<Told<Payload>, Unreachable> {
-        let head = wire::write_ask(addressed, version);
-        let shard = addressed.key.shard(self.policy.shards);
+        let shards = self.policy.shards;
+        let head = wire::write_question(key, shards, ask, version);
+        let shard = key.shard(shards);
         let hint = self.policy.location_hint.as_deref();
         let answer = call(&self.ledger, shard, hint, &head, body).await;
         let (told, body) = answer.map_err(|error| unreachable(&error))?;

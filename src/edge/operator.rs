@@ -29,7 +29,7 @@ use crate::operator::view::Stored;
 use crate::policy::{Misconfigured, Policy};
 use crate::query;
 use crate::source::cookies;
-use crate::wire::{self, Addressed, VERSION};
+use crate::wire::{self, VERSION};
 
 thread_local! {
     static WRONG: RefCell<Wrong> = RefCell::default();
@@ -285,8 +285,7 @@ impl Operator<'_> {
         ask: &Ask,
         body: Option<&Uint8Array>,
     ) -> Result<Vec<(Told<()>, Uint8Array)>, Refusal> {
-        let addressed = Addressed { key, shards: policy.shards, ask: ask.clone() };
-        let head = wire::write_ask(&addressed, VERSION);
+        let head = wire::write_question(&key, policy.shards, ask, VERSION);
         let ledger = self.env.ledger();
         let hint = policy.location_hint.as_deref();
         let failed_call = |error: JsValue| failed(&js::text(&error));
