@@ -155,7 +155,7 @@ const CARGO_VERBS =
   'Compiling|Building|Checking|Fresh|Finished|Running|Blocking|Updating|Locking|Adding|Downloading|Downloaded';
 const CHATTER = new RegExp(`^\\s*(\\[(INFO|WARN)\\]|(${CARGO_VERBS})\\b)`);
 
-/** What a compiler had to say, without cargo's and worker-build's chatter. */
+/** What a compiler had to say, without cargo's chatter. */
 export function withoutChatter(output) {
   const lines = output.split(/\r\n|\r|\n/).filter((line) => !CHATTER.test(stripVTControlCharacters(line)));
   const text = lines.join('\n').replace(/\n{3,}/g, '\n\n').trim();
