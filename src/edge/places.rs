@@ -2,7 +2,6 @@
 //! for their turn.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::rc::Rc;
 
 use futures_channel::oneshot::{self, Sender};
@@ -16,7 +15,7 @@ pub(super) struct Places {
     limit: u64,
     taken: Cell<u64>,
     /// Those who wait, in the order in which they came.
-    queue: RefCell<VecDeque<(u64, Sender<Place>)>>,
+    queue: RefCell<Vec<(u64, Sender<Place>)>>,
 }
 
 /// Room that is taken; given to the next one when dropped.
@@ -47,7 +46,7 @@ impl Places {
             return None;
         }
         let (sender, place) = oneshot::channel();
-        self.queue.borrow_mut().push_back((bytes.min(self.limit), sender));
+        self.queue.borrow_mut().push((bytes.min(self.limit), sender));
         match select(place, pause(patience)).await {
             Either::Left((place, _)) => place.ok(),
             Either::Right(((), gone)) => {
@@ -81,7 +80,7 @@ impl Places {
     fn next(&self) -> Option<(u64, Sender<Place>)> {
         let free = self.limit - self.taken.get();
         let mut queue = self.queue.borrow_mut();
-        if queue.front()?.0 <= free { queue.pop_front() } else { None }
+        (queue.first()?.0 <= free).then(|| queue.remove(0))
     }
 }
 

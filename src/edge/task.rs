@@ -9,7 +9,6 @@
 //! I/O in the context of its own request only.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::panic::{PanicHookInfo, set_hook};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -63,13 +62,23 @@ struct Awaited {
     settled: Option<Result<JsValue, JsValue>>,
 }
 
-thread_local! {
-    static TASKS: RefCell<Slab<Task>> = const { RefCell::new(Slab::new()) };
-    static READY: RefCell<VecDeque<Place>> = const { RefCell::new(VecDeque::new()) };
-    static AWAITED: RefCell<Slab<Awaited>> = const { RefCell::new(Slab::new()) };
-    static TIMERS: RefCell<Vec<Timer>> = const { RefCell::new(Vec::new()) };
-    static POLLED: Cell<Option<(Place, Request)>> = const { Cell::new(None) };
-    static SERIAL: Cell<u32> = const { Cell::new(0) };
+/// All that there is of it in this instance of the program.
+#[derive(Default)]
+struct Tasks {
+    all: RefCell<Slab<Task>>,
+    /// Those that are to be polled.
+    ready: RefCell<Vec<Place>>,
+    awaited: RefCell<Slab<Awaited>>,
+    timers: RefCell<Vec<Timer>>,
+    polled: Cell<Option<(Place, Request)>>,
+    serial: Cell<u32>,
+}
+
+fn tasks() -> Rc<Tasks> {
+    thread_local! {
+        static TASKS: Rc<Tasks> = Rc::default();
+    }
+    TASKS.with(Rc::clone)
 }
 
 /// Does `work` in a task of its own, at once as far as it goes, and then `end`. What breaks off in it ends
@@ -98,14 +107,16 @@ pub(super) fn spawn<T: 'static>(
 /// What is the same for every kind of work, once.
 fn start(request: Request, future: Pin<Box<dyn Future<Output = ()>>>, broken: Box<dyn FnOnce()>) {
     log_panics();
-    let serial = serial();
-    let place = TASKS.with_borrow_mut(|tasks| {
-        let entry = tasks.vacant_entry();
+    let tasks = tasks();
+    let serial = tasks.serial();
+    let place = {
+        let mut all = tasks.all.borrow_mut();
+        let entry = all.vacant_entry();
         let place = Place { index: entry.key(), serial };
         let waker = Waker::from(Arc::new(Woken(place)));
         entry.insert(Task { serial, request, waker, future: Some(future), broken });
         place
-    });
+    };
     wake(place);
 }
 
@@ -155,7 +166,9 @@ impl Future for Wait {
     type Output = Result<JsValue, JsValue>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        AWAITED.with_borrow_mut(|all| match all.get_mut(self.0.index) {
+        let tasks = tasks();
+        let mut all = tasks.awaited.borrow_mut();
+        match all.get_mut(self.0.index) {
             Some(awaited) if awaited.serial == self.0.serial => match awaited.settled.take() {
                 Some(settled) => {
                     all.remove(self.0.index);
@@ -168,17 +181,17 @@ impl Future for Wait {
             },
             // Polled once more after its end.
             _ => Poll::Pending,
-        })
+        }
     }
 }
 
 impl Drop for Wait {
     fn drop(&mut self) {
-        AWAITED.with_borrow_mut(|all| {
-            if all.get(self.0.index).is_some_and(|awaited| awaited.serial == self.0.serial) {
-                all.remove(self.0.index);
-            }
-        });
+        let tasks = tasks();
+        let mut all = tasks.awaited.borrow_mut();
+        if all.get(self.0.index).is_some_and(|awaited| awaited.serial == self.0.serial) {
+            all.remove(self.0.index);
+        }
     }
 }
 
@@ -186,7 +199,7 @@ impl Drop for Wait {
 pub(super) fn pause(span: Millis) -> Pause {
     let (place, request) = awaited();
     let due = now().plus(span);
-    TIMERS.with_borrow_mut(|timers| timers.push(Timer { request, due, place }));
+    tasks().timers.borrow_mut().push(Timer { request, due, place });
     arm(request, span, due);
     Pause(Wait(place))
 }
@@ -204,7 +217,7 @@ impl Future for Pause {
 
 impl Drop for Pause {
     fn drop(&mut self) {
-        TIMERS.with_borrow_mut(|timers| timers.retain(|timer| timer.place != self.0.0));
+        tasks().timers.borrow_mut().retain(|timer| timer.place != self.0.0);
     }
 }
 
@@ -222,13 +235,17 @@ fn arm(request: Request, span: Millis, due: Millis) {
 pub fn elapsed(request: u32) {
     let request = Request(request);
     let now = now();
-    let is_due = |timer: &Timer| timer.request == request && timer.due <= now;
-    let due: Vec<Place> = TIMERS.with_borrow(|timers| {
-        timers.iter().filter(|timer| is_due(timer)).map(|timer| timer.place).collect()
-    });
-    let next = TIMERS.with_borrow_mut(|timers| {
-        timers.retain(|timer| !is_due(timer));
-        timers.iter().filter(|timer| timer.request == request).map(|timer| timer.due).min()
+    let (mut due, mut next) = (Vec::new(), None);
+    tasks().timers.borrow_mut().retain(|timer| {
+        if timer.request != request {
+            return true;
+        }
+        if timer.due <= now {
+            due.push(timer.place);
+            return false;
+        }
+        next = Some(next.map_or(timer.due, |next: Millis| next.min(timer.due)));
+        true
     });
     if let Some(next) = next {
         arm(request, next.since(now), next);
@@ -239,13 +256,12 @@ pub fn elapsed(request: u32) {
 }
 
 fn awaited() -> (Place, Request) {
-    let request = POLLED.get().map_or(Request(0), |(_, request)| request);
-    let serial = serial();
-    let place = AWAITED.with_borrow_mut(|all| {
-        let waker = Waker::noop().clone();
-        Place { index: all.insert(Awaited { serial, waker, settled: None }), serial }
-    });
-    (place, request)
+    let tasks = tasks();
+    let request = tasks.polled.get().map_or(Request(0), |(_, request)| request);
+    let serial = tasks.serial();
+    let waker = Waker::noop().clone();
+    let index = tasks.awaited.borrow_mut().insert(Awaited { serial, waker, settled: None });
+    (Place { index, serial }, request)
 }
 
 /// Places are far fewer than 2^32.
@@ -253,9 +269,17 @@ fn index(place: Place) -> u32 {
     u32::try_from(place.index).unwrap_or(u32::MAX)
 }
 
-fn serial() -> u32 {
-    SERIAL.set(SERIAL.get().wrapping_add(1));
-    SERIAL.get()
+impl Tasks {
+    fn serial(&self) -> u32 {
+        self.serial.set(self.serial.get().wrapping_add(1));
+        self.serial.get()
+    }
+
+    /// The next one that is to be polled.
+    fn next(&self) -> Option<Place> {
+        let mut ready = self.ready.borrow_mut();
+        (!ready.is_empty()).then(|| ready.remove(0))
+    }
 }
 
 struct Woken(Place);
@@ -271,40 +295,44 @@ impl Wake for Woken {
 }
 
 fn wake(place: Place) {
-    READY.with_borrow_mut(|ready| ready.push_back(place));
+    let tasks = tasks();
+    tasks.ready.borrow_mut().push(place);
     // Within a poll: the outermost goes on with it afterwards, when nothing is borrowed.
-    if POLLED.get().is_none() {
-        run();
+    if tasks.polled.get().is_none() {
+        run(&tasks);
     }
 }
 
-fn run() {
-    while let Some(place) = READY.with_borrow_mut(VecDeque::pop_front) {
-        poll(place);
+fn run(tasks: &Tasks) {
+    while let Some(place) = tasks.next() {
+        poll(tasks, place);
     }
 }
 
-fn poll(place: Place) {
-    let taken = TASKS.with_borrow_mut(|tasks| {
-        let task = tasks.get_mut(place.index).filter(|task| task.serial == place.serial)?;
-        Some((task.future.take()?, task.waker.clone(), task.request))
-    });
+fn poll(tasks: &Tasks, place: Place) {
+    let taken = {
+        let mut all = tasks.all.borrow_mut();
+        let task = all.get_mut(place.index).filter(|task| task.serial == place.serial);
+        task.and_then(|task| Some((task.future.take()?, task.waker.clone(), task.request)))
+    };
     let Some((mut future, waker, request)) = taken else { return };
-    POLLED.set(Some((place, request)));
+    tasks.polled.set(Some((place, request)));
     let polled = future.as_mut().poll(&mut Context::from_waker(&waker));
     let mut future = Some(future);
-    let done = TASKS.with_borrow_mut(|tasks| {
+    let done = {
+        let mut all = tasks.all.borrow_mut();
         if polled.is_ready() {
-            return tasks.contains(place.index).then(|| tasks.remove(place.index));
+            all.contains(place.index).then(|| all.remove(place.index))
+        } else {
+            if let Some(task) = all.get_mut(place.index) {
+                task.future = future.take();
+            }
+            None
         }
-        if let Some(task) = tasks.get_mut(place.index) {
-            task.future = future.take();
-        }
-        None
-    });
+    };
     // What it held goes while it still counts as being polled: that may wake others.
     drop((future, done));
-    POLLED.set(None);
+    tasks.polled.set(None);
 }
 
 /// A promise was settled.
@@ -315,11 +343,15 @@ pub fn settled(index: usize, serial: u32, kept: bool, value: JsValue) {
 }
 
 fn settle(place: Place, settled: Result<JsValue, JsValue>) {
-    let waker = AWAITED.with_borrow_mut(|all| {
-        let awaited = all.get_mut(place.index).filter(|awaited| awaited.serial == place.serial)?;
-        awaited.settled = Some(settled);
-        Some(std::mem::replace(&mut awaited.waker, Waker::noop().clone()))
-    });
+    let waker = {
+        let tasks = tasks();
+        let mut all = tasks.awaited.borrow_mut();
+        let awaited = all.get_mut(place.index).filter(|awaited| awaited.serial == place.serial);
+        awaited.map(|awaited| {
+            awaited.settled = Some(settled);
+            std::mem::replace(&mut awaited.waker, Waker::noop().clone())
+        })
+    };
     if let Some(waker) = waker {
         waker.wake();
     }
@@ -333,25 +365,28 @@ pub fn broke(error: &JsValue) {
     if js::get(error, "name").as_string().as_deref() != Some("PanicError") {
         js::error(&format!("uncaught: {}", js::text(error)));
     }
-    let broken = POLLED.take().and_then(|(place, _)| {
-        TASKS
-            .with_borrow_mut(|tasks| tasks.contains(place.index).then(|| tasks.remove(place.index)))
+    let tasks = tasks();
+    let broken = tasks.polled.take().and_then(|(place, _)| {
+        let mut all = tasks.all.borrow_mut();
+        all.contains(place.index).then(|| all.remove(place.index))
     });
     if let Some(task) = broken {
         (task.broken)();
     }
-    run();
+    run(&tasks);
 }
 
 /// A request's context has ended: nothing will ever wake its tasks.
 #[wasm_bindgen]
 #[expect(unreachable_pub, reason = "JavaScript calls it")]
 pub fn forget(request: u32) {
-    let gone = TASKS.with_borrow_mut(|tasks| {
-        let of_it = tasks.iter().filter(|(_, task)| task.request == Request(request));
+    let tasks = tasks();
+    let gone: Vec<Task> = {
+        let mut all = tasks.all.borrow_mut();
+        let of_it = all.iter().filter(|(_, task)| task.request == Request(request));
         let indices: Vec<usize> = of_it.map(|(index, _)| index).collect();
-        indices.into_iter().map(|index| tasks.remove(index)).collect::<Vec<_>>()
-    });
+        indices.into_iter().map(|index| all.remove(index)).collect()
+    };
     drop(gone);
 }
 
