@@ -47,19 +47,25 @@ pub struct Adjusted {
 
 /// The headers of a response that a replay carries; names in lower case.
 #[must_use]
-pub fn kept_headers<T: AsRef<str>>(heard: &[(T, T)], adjusted: &Adjusted) -> Vec<(String, String)> {
-    let lines = || heard.iter().map(|(name, value)| (name.as_ref(), value.as_ref()));
-    let is_named = |name: &str| {
-        let of_connection = lines().filter(|(name, _)| *name == "connection");
-        let mut named = of_connection.flat_map(|(_, value)| value.split(','));
-        named.any(|named| named.trim().eq_ignore_ascii_case(name))
-    };
-    let is_in = |names: &[String], name: &str| names.iter().any(|known| known == name);
-    lines()
-        .filter(|(name, _)| is_in(&adjusted.keep, name) || (is_kept(name) && !is_named(name)))
-        .filter(|(name, _)| !is_in(&adjusted.drop, name))
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .collect()
+pub fn kept_headers(heard: &[(&str, &str)], adjusted: &Adjusted) -> Vec<(String, String)> {
+    let mut named = Vec::new();
+    for (_, value) in heard.iter().filter(|(name, _)| *name == "connection") {
+        for name in value.split(',') {
+            named.push(name.trim().to_ascii_lowercase());
+        }
+    }
+    let mut all = Vec::new();
+    for (name, value) in heard {
+        let kept = is_in(&adjusted.keep, name) || (is_kept(name) && !is_in(&named, name));
+        if kept && !is_in(&adjusted.drop, name) {
+            all.push(((*name).to_owned(), (*value).to_owned()));
+        }
+    }
+    all
+}
+
+fn is_in(names: &[String], name: &str) -> bool {
+    names.iter().any(|known| known == name)
 }
 
 fn is_kept(name: &str) -> bool {

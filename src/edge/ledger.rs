@@ -53,26 +53,12 @@ impl Ledger {
 
     /// Answers a question.
     pub fn hear(&self, id: u32, head: Vec<u8>, body: Option<Uint8Array>) {
-        let (shard, failing) = (self.0.clone(), self.0.clone());
-        let key = Rc::new(Cell::new(None));
-        let about = key.clone();
-        spawn(Request(id), async move { shard.hear(&head, body, &about).await }, move |told| {
-            let told = told.unwrap_or_else(|BrokeOff| failing.broke_off(key.get()));
-            failing.respond(id, told);
-        });
+        self.answer(id, Question::Here(head, body));
     }
 
     /// Answers a question whose body is large, when there is room for it.
     pub fn listen(&self, id: u32, request: web_sys::Request) {
-        let (shard, failing) = (self.0.clone(), self.0.clone());
-        let key = Rc::new(Cell::new(None));
-        let about = key.clone();
-        spawn(Request(id), async move { shard.listen(&request, &about).await }, move |told| {
-            match told.unwrap_or_else(|BrokeOff| Ok(failing.broke_off(key.get()))) {
-                Ok(told) => failing.respond(id, told),
-                Err(error) => js::refuse(id, &error),
-            }
-        });
+        self.answer(id, Question::Coming(request));
     }
 
     /// The alarm: sweeps.
@@ -86,6 +72,33 @@ impl Ledger {
             Err(BrokeOff) => js::refuse(id, &JsValue::from_str("the sweep failed")),
         });
     }
+}
+
+impl Ledger {
+    fn answer(&self, id: u32, question: Question) {
+        let (shard, failing) = (self.0.clone(), self.0.clone());
+        let key = Rc::new(Cell::new(None));
+        let about = key.clone();
+        let said = async move {
+            match question {
+                Question::Here(head, body) => Ok(shard.hear(&head, body, &about).await),
+                Question::Coming(request) => shard.listen(&request, &about).await,
+            }
+        };
+        spawn(Request(id), said, move |said| {
+            match said.unwrap_or_else(|BrokeOff| Ok(failing.broke_off(key.get()))) {
+                Ok(said) => failing.respond(id, said),
+                Err(error) => js::refuse(id, &error),
+            }
+        });
+    }
+}
+
+enum Question {
+    /// All of it.
+    Here(Vec<u8>, Option<Uint8Array>),
+    /// To be read when there is room.
+    Coming(web_sys::Request),
 }
 
 /// One shard.

@@ -55,8 +55,7 @@ impl Heard for Answer {
             Body::Whole(bytes, _) => Kept::Whole { bytes: bytes.byte_length().into() },
             Body::Streaming(_) => Kept::StatusOnly,
         };
-        let headers: Vec<_> = self.headers.iter().collect();
-        let headers = kept_headers(&headers, &self.route.reply);
+        let headers = kept_headers(&self.headers.all(), &self.route.reply);
         Reply { status: self.status, headers, body }
     }
 }
@@ -75,24 +74,40 @@ impl Lines {
 
     /// A name, a line end, its value, a line end, and so on.
     fn read(text: String) -> Self {
-        let bytes = text.bytes().enumerate();
-        let ends = bytes.filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at).collect();
+        let mut ends = Vec::new();
+        for (at, byte) in text.bytes().enumerate() {
+            if byte == b'\n' {
+                ends.push(at);
+            }
+        }
         Self { text, ends }
     }
 
     /// The first of a name.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
-        self.iter().find(|(known, _)| *known == name).map(|(_, value)| value)
+        let mut n = 0;
+        while let Some((known, value)) = self.line(n) {
+            if known == name {
+                return Some(value);
+            }
+            n += 1;
+        }
+        None
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        let mut from = 0;
-        self.ends.chunks_exact(2).filter_map(move |ends| {
-            let [name, value] = ends else { return None };
-            let line = (self.text.get(from..*name)?, self.text.get(name + 1..*value)?);
-            from = value + 1;
-            Some(line)
-        })
+    /// Name and value of the nth one.
+    pub(super) fn line(&self, n: usize) -> Option<(&str, &str)> {
+        let from = if n == 0 { 0 } else { self.ends.get(2 * n - 1)? + 1 };
+        let (name, value) = (*self.ends.get(2 * n)?, *self.ends.get(2 * n + 1)?);
+        Some((self.text.get(from..name)?, self.text.get(name + 1..value)?))
+    }
+
+    fn all(&self) -> Vec<(&str, &str)> {
+        let mut all = Vec::new();
+        while let Some(line) = self.line(all.len()) {
+            all.push(line);
+        }
+        all
     }
 
     /// Content-Length in bytes, where it is there and a number.

@@ -47,8 +47,12 @@ impl Client {
         execution: &Execution,
     ) -> Result<Response, JsValue> {
         let mut changes = Changes::default();
-        for (name, _) in heard.headers.iter().filter(|(name, _)| is_ours(name)) {
-            changes.delete(name);
+        let mut n = 0;
+        while let Some((name, _)) = heard.headers.line(n) {
+            if is_ours(name) {
+                changes.delete(name);
+            }
+            n += 1;
         }
         changes.set(&answer::marks(status, expires, &self.correlation_id));
         let from = &heard.response;

@@ -273,7 +273,11 @@ fn reply(status: Option<u64>, headers: &[(String, String)], body: &[u8]) -> Resu
             "The body is stored as it is given, so it has no Content-Encoding: leave that out.";
         return Err(Refusal::invalid(detail));
     }
-    let kept = kept_headers(&lower, &Adjusted::default());
+    let mut lines = Vec::new();
+    for (name, value) in &lower {
+        lines.push((name.as_str(), value.as_str()));
+    }
+    let kept = kept_headers(&lines, &Adjusted::default());
     if let Some((name, _)) = lower.iter().find(|header| !kept.contains(header)) {
         return Err(Refusal::invalid(&format!(
             "The header \"{name}\" is never kept: leave it out."

@@ -10,8 +10,13 @@ fn lines(headers: &[(&str, &str)]) -> Lines {
     headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
+fn kept(heard: &Lines, adjusted: &Adjusted) -> Lines {
+    let heard: Vec<_> = heard.iter().map(|(name, value)| (&**name, &**value)).collect();
+    kept_headers(&heard, adjusted)
+}
+
 fn is_kept(name: &str) -> bool {
-    !kept_headers(&lines(&[(name, "x")]), &Adjusted::default()).is_empty()
+    !kept(&lines(&[(name, "x")]), &Adjusted::default()).is_empty()
 }
 
 /// End to end, and as true on the replay as on the first day.
@@ -109,7 +114,7 @@ fn what_connection_names_belongs_to_one_hop() {
         ("close", "4"),
     ]);
     let expected = lines(&[("x-third", "3")]);
-    assert_eq!(kept_headers(&heard, &Adjusted::default()), expected);
+    assert_eq!(kept(&heard, &Adjusted::default()), expected);
 }
 
 #[test]
@@ -125,8 +130,8 @@ fn repeated_headers_stay_apart_and_in_order_with_their_bytes() {
     ]);
     let mut expected = heard.clone();
     expected.remove(3);
-    assert_eq!(kept_headers(&heard, &Adjusted::default()), expected);
-    assert_eq!(kept_headers::<String>(&[], &Adjusted::default()), lines(&[]));
+    assert_eq!(kept(&heard, &Adjusted::default()), expected);
+    assert_eq!(kept(&lines(&[]), &Adjusted::default()), lines(&[]));
 }
 
 #[test]
@@ -135,8 +140,7 @@ fn a_route_may_drop_more_and_keep_more() {
     let adjust = |drop: &[&str], keep: &[&str]| {
         let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         let adjusted = Adjusted { drop: owned(drop), keep: owned(keep) };
-        let kept = kept_headers(&heard, &adjusted);
-        kept.into_iter().map(|(name, _)| name).collect::<Vec<_>>()
+        kept(&heard, &adjusted).into_iter().map(|(name, _)| name).collect::<Vec<_>>()
     };
     assert_eq!(adjust(&[], &[]), ["etag"]);
     assert_eq!(adjust(&["etag"], &[]), [""; 0]);
