@@ -1,9 +1,8 @@
 //! A record's life as a picture: its events in a row, equally far apart, since a claim takes a second
 //! and a doubt lasts months. The list beside it says the same in words.
 
-use maud::{Markup, html};
-
 use crate::operator::inquiry::Found;
+use crate::operator::page::html::html;
 use crate::operator::page::time::{ago, at, span, times};
 use crate::operator::view::doubt;
 use crate::record::{Completed, Doubt, Millis, Running, State};
@@ -102,15 +101,15 @@ fn forgotten(at: Millis) -> Event {
 }
 
 /// The picture and the list.
-pub(super) fn life(found: &Found, now: Millis) -> Markup {
+pub(super) fn life(to: &mut String, found: &Found, now: Millis) {
     let events = events(found, now);
-    html! {
-        (picture(&events, now, doubt(&found.record.state).is_some()))
-        (words(&events, now))
+    html! { to;
+        (picture(to, &events, now, doubt(&found.record.state).is_some()))
+        (words(to, &events, now))
     }
 }
 
-fn picture(events: &[Event], now: Millis, in_doubt: bool) -> Markup {
+fn picture(to: &mut String, events: &[Event], now: Millis, in_doubt: bool) {
     let steps = events.len().saturating_sub(1).max(1);
     let x = |place: usize| MARGIN + place * (WIDTH - 2 * MARGIN) / steps;
     let past = events.iter().take_while(|event| !event.lies_ahead(now)).count();
@@ -123,7 +122,7 @@ fn picture(events: &[Event], now: Millis, in_doubt: bool) -> Markup {
         names.join(", "),
         names.get(last).unwrap_or(&"")
     );
-    html! {
+    html! { to;
         svg class={ "life" @if in_doubt { " unsure" } } viewBox={ "0 0 " (WIDTH) " 56" } role="img" aria-label=(label) {
             line x1=(x(0)) x2=(here) y1="20" y2="20" {}
             line class="ahead" x1=(here) x2=(x(events.len().saturating_sub(1)).max(here)) y1="20" y2="20" {}
@@ -143,16 +142,16 @@ fn picture(events: &[Event], now: Millis, in_doubt: bool) -> Markup {
     }
 }
 
-fn words(events: &[Event], now: Millis) -> Markup {
+fn words(to: &mut String, events: &[Event], now: Millis) {
     let mut before: Option<Millis> = None;
-    html! {
+    html! { to;
         ol class="life" {
             @for event in events {
                 li class=[event.lies_ahead(now).then_some("ahead")] {
                     b { (event.name) } ": " (event.note) " "
                     @if let Some(then) = event.at {
                         span class="quiet" {
-                            (at(then)) ", " (ago(then, now))
+                            (at(to, then)) ", " (ago(then, now))
                             @if let Some(before) = before.replace(then) { " (+" (span(then.since(before))) ")" }
                         }
                     }

@@ -1,10 +1,9 @@
 //! The page of one record: where it is in its life, what that means for a retry, what can be done.
 
-use maud::{Markup, html};
-
 use crate::digest::hex;
 use crate::operator::decide::lease_of;
 use crate::operator::inquiry::{Audited, Found, Stage};
+use crate::operator::page::html::html;
 use crate::operator::page::time::{at_and_ago, times};
 use crate::operator::page::{Frame, Place, address, audit, life, within, words};
 use crate::operator::view::{Stored, completed, doubt};
@@ -23,63 +22,64 @@ pub fn record(
     let (now, state) = (frame.now, &found.record.state);
     let about = &found.record.about;
     let title = format!("{} {}: {}", about.method, about.path, words::name(Stage::of(state)));
-    let content = html! {
-        h1 { (words::stage(Stage::of(state))) " " code { (about.method) " " (about.path) } }
-        (words::origin(found, now))
-        p { (words::meaning(state, now)) }
-        section aria-labelledby="retry" {
-            h2 id="retry" { "What a retry gets now" }
-            dl class="retry" {
-                @for retry in words::retries(state) {
-                    div {
-                        dt { (retry.who) }
-                        dd {
-                            b { (retry.hears.0) " " code { (retry.hears.1) } } " "
-                            (words::prose(retry.why, retry.at, now))
-                        }
-                    }
-                }
-            }
-        }
-        (decide(found, now))
-        section aria-labelledby="life" {
-            h2 id="life" { "Its life" }
-            (life::life(found, now))
-        }
-        section aria-labelledby="facts" {
-            h2 id="facts" { "Record" }
-            dl class="facts" {
-                @for (name, fact) in facts(found) {
-                    div {
-                        dt { (name) }
-                        dd {
-                            @match fact {
-                                Fact::At(at) => (at_and_ago(at, now)),
-                                Fact::Text(text) => code { (text) },
+    within(frame, Place::Elsewhere, &title, &|to| {
+        html! { to;
+            h1 { (words::stage(to, Stage::of(state))) " " code { (about.method) " " (about.path) } }
+            (words::origin(to, found, now))
+            p { (words::meaning(to, state, now)) }
+            section aria-labelledby="retry" {
+                h2 id="retry" { "What a retry gets now" }
+                dl class="retry" {
+                    @for retry in words::retries(state) {
+                        div {
+                            dt { (retry.who) }
+                            dd {
+                                b { (retry.hears.0) " " code { (retry.hears.1) } } " "
+                                (words::prose(to, retry.why, retry.at, now))
                             }
                         }
                     }
                 }
             }
-        }
-        @if let Some(completed) = completed(state) { (answer(completed, found, reply)) }
-        @if !decisions.is_empty() {
-            section aria-labelledby="decisions" {
-                h2 id="decisions" { "Decisions" }
-                (audit::rows(now, decisions))
+            (decide(to, found, now))
+            section aria-labelledby="life" {
+                h2 id="life" { "Its life" }
+                (life::life(to, found, now))
+            }
+            section aria-labelledby="facts" {
+                h2 id="facts" { "Record" }
+                dl class="facts" {
+                    @for (name, fact) in facts(found) {
+                        div {
+                            dt { (name) }
+                            dd {
+                                @match fact {
+                                    Fact::At(at) => (at_and_ago(to, at, now)),
+                                    Fact::Text(text) => { code { (text) } },
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+            @if let Some(completed) = completed(state) { (answer(to, completed, found, reply)) }
+            @if !decisions.is_empty() {
+                section aria-labelledby="decisions" {
+                    h2 id="decisions" { "Decisions" }
+                    (audit::rows(to, now, decisions))
+                }
             }
         }
-    };
-    within(frame, Place::Elsewhere, &title, &content)
+    })
 }
 
-fn decide(found: &Found, now: Millis) -> Markup {
+fn decide(to: &mut String, found: &Found, now: Millis) {
     let state = &found.record.state;
     let actions = words::actions(state, now);
-    html! {
+    html! { to;
         @if let Some(until) = words::live_until(state, now) {
             p class="note" {
-                "Nothing can be decided before " (at_and_ago(until, now))
+                "Nothing can be decided before " (at_and_ago(to, until, now))
                 ": a request may be under way until then. Reload this page after that."
             }
         } @else if doubt(state).is_some() {
@@ -137,11 +137,11 @@ fn facts(found: &Found) -> Vec<(&'static str, Fact)> {
     facts
 }
 
-fn answer(completed: &Completed, found: &Found, read: Option<&Stored>) -> Markup {
+fn answer(to: &mut String, completed: &Completed, found: &Found, read: Option<&Stored>) {
     let reply = &completed.reply;
     let shown = read.filter(|read| !read.body.is_empty());
     let is_there = Stage::of(&found.record.state) == Stage::Completed;
-    html! {
+    html! { to;
         section aria-labelledby="answer" {
             h2 id="answer" { "Stored answer" }
             p {

@@ -1,20 +1,19 @@
 //! Instants and spans as a person reads them: UTC, and how long ago.
 
-use maud::{Markup, html};
-
+use crate::operator::page::html::html;
 use crate::record::Millis;
 use crate::time::rfc3339;
 
 /// An instant in UTC, to the second.
-pub(super) fn at(at: Millis) -> Markup {
+pub(super) fn at(to: &mut String, at: Millis) {
     let exact = rfc3339(at);
     let read = exact.get(..19).unwrap_or_default().replace('T', " ");
-    html! { time datetime=(exact) { (read) " UTC" } }
+    html! { to; time datetime=(exact) { (read) " UTC" } }
 }
 
 /// An instant in UTC, and how far it is from now.
-pub(super) fn at_and_ago(then: Millis, now: Millis) -> Markup {
-    html! { (at(then)) ", " (ago(then, now)) }
+pub(super) fn at_and_ago(to: &mut String, then: Millis, now: Millis) {
+    html! { to; (at(to, then)) ", " (ago(then, now)) }
 }
 
 /// How far an instant is from now: "3 min ago", "in 24 h".
