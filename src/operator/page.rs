@@ -15,6 +15,8 @@ mod record;
 mod time;
 mod words;
 
+use crate::digest::hex;
+use crate::key::KeyId;
 use crate::operator::inquiry::Found;
 use crate::operator::page::html::html;
 use crate::operator::tally::Tally;
@@ -191,12 +193,9 @@ fn form_token(to: &mut String, frame: &Frame) {
 }
 
 /// The address of a record's page.
-fn address(found: &Found) -> String {
-    address_of(found.key)
-}
-
-fn address_of(key: crate::key::KeyId) -> String {
-    format!("/.oncegate/records/{}", crate::digest::hex(&key.0))
+fn address(to: &mut String, key: KeyId) {
+    to.push_str("/.oncegate/records/");
+    to.push_str(&hex(&key.0));
 }
 
 /// Records in each list of the overview.

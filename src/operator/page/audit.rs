@@ -4,7 +4,7 @@ use crate::digest::hex;
 use crate::operator::inquiry::{Audited, Stage};
 use crate::operator::page::html::html;
 use crate::operator::page::time::at_and_ago;
-use crate::operator::page::{Frame, Place, address_of, within, words};
+use crate::operator::page::{Frame, Place, address, within, words};
 use crate::record::Millis;
 
 /// A page of decisions, newest first; `next` is the cursor of the page after this one.
@@ -31,7 +31,7 @@ pub(super) fn rows(to: &mut String, now: Millis, decisions: &[Audited]) {
         ul class="rows" {
             @for decision in decisions {
                 @let before = &decision.before;
-                li { a href=(address_of(decision.key)) {
+                li { a href=(address(to, decision.key)) {
                     span class="stage" { (decision.action) }
                     span class="what" { (before.about.method) " " (before.about.path) }
                     span class="hears" {

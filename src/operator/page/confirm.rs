@@ -7,7 +7,7 @@ use crate::operator::desk::{Action, Draft};
 use crate::operator::inquiry::{Found, Stage};
 use crate::operator::page::html::html;
 use crate::operator::page::time::at_and_ago;
-use crate::operator::page::{Frame, Place, address, address_of, form_token, within, words};
+use crate::operator::page::{Frame, Place, address, form_token, within, words};
 use crate::operator::refusal::Refusal;
 use crate::record::Millis;
 
@@ -50,7 +50,7 @@ fn form(to: &mut String, frame: &Frame, found: &Found, action: Action, draft: Op
             @if action == Action::Complete { (answer(to, draft)) }
             p class="deed" {
                 button class={ "main" @if matches!(action, Action::Release | Action::Purge) { " risky" } } { (words::deed(action)) }
-                a class="button" href=(address(found)) { "Cancel" }
+                a class="button" href=(address(to, found.key)) { "Cancel" }
             }
             p class="quiet" { "The decision is kept, with the time and the token that made it, under Decisions." }
         }
@@ -87,7 +87,7 @@ fn impossible(to: &mut String, found: &Found, now: Millis) {
                 None => "There is nothing left to decide here: only what is in doubt is resolved.",
             }
         }
-        p { a class="button" href=(address(found)) { "Back to the record" } }
+        p { a class="button" href=(address(to, found.key)) { "Back to the record" } }
     }
 }
 
@@ -99,7 +99,7 @@ pub fn decided(frame: &Frame, key: KeyId, action: &str, stays: bool) -> String {
             h1 { "Done" }
             p class="note" role="status" { (words::done(action, stays)) }
             p {
-                @if stays { a class="button" href=(address_of(key)) { "See the record" } }
+                @if stays { a class="button" href=(address(to, key)) { "See the record" } }
                 a class="button" href="/.oncegate/records?state=in_doubt" { "What else is in doubt" }
                 a class="button" href="/.oncegate/audit" { "Decisions" }
             }
@@ -115,7 +115,7 @@ pub fn refused(frame: &Frame, refusal: &Refusal) -> String {
             h1 { (refusal.title()) }
             p class="warn" role="alert" { (refusal.detail) }
             p {
-                @if let Some(key) = refusal.key { a class="button" href=(address_of(key)) { "See the record" } }
+                @if let Some(key) = refusal.key { a class="button" href=(address(to, key)) { "See the record" } }
                 a class="button" href="/.oncegate/records?state=in_doubt" { "What is in doubt" }
                 a class="button" href="/.oncegate/" { "Overview" }
             }

@@ -182,7 +182,7 @@ fn nothing(to: &mut String, asked: &Asked) {
 pub(super) fn rows(to: &mut String, now: Millis, found: &[Found]) {
     html! { to;
         ul class="rows" {
-            @for one in found { li { a href=(address(one)) { (row(to, now, one)) } } }
+            @for one in found { li { a href=(address(to, one.key)) { (row(to, now, one)) } } }
         }
     }
 }
@@ -196,7 +196,7 @@ fn row(to: &mut String, now: Millis, found: &Found) {
         span class="hears" { "retry: " b { (status) } " " (code) }
         span class="quiet" {
             (about.route) " · " code { (about.correlation_id) } " · " (at_and_ago(to, about.created, now))
-            @if let Some(until) = words::live_until(state, now) { " · lease over " (ago(until, now)) }
+            @if let Some(until) = words::live_until(state, now) { " · lease over " (ago(to, until, now)) }
         }
     }
 }

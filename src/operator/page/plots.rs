@@ -128,10 +128,20 @@ fn conflicts(to: &mut String, counts: &Counts) {
     let mut codes = Vec::new();
     for (count, number) in Count::ALL.into_iter().zip(counts) {
         if let (Some(code), 1..) = (count.code(), number) {
-            codes.push(format!("{number} × {} {}", code.status(), code.as_str()));
+            codes.push((number, code));
         }
     }
-    html! { to; @if !codes.is_empty() { p class="quiet" { "Conflicts: " (codes.join(", ")) } } }
+    html! { to;
+        @if !codes.is_empty() {
+            p class="quiet" {
+                "Conflicts: "
+                @for (place, (number, code)) in codes.iter().enumerate() {
+                    @if place > 0 { ", " }
+                    (number) " × " (code.status()) " " (code.as_str())
+                }
+            }
+        }
+    }
 }
 
 const HOURS: u64 = 24;

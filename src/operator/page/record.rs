@@ -49,20 +49,10 @@ pub fn record(
             section aria-labelledby="facts" {
                 h2 id="facts" { "Record" }
                 dl class="facts" {
-                    @for (name, fact) in facts(found) {
-                        div {
-                            dt { (name) }
-                            dd {
-                                @match fact {
-                                    Fact::At(at) => (at_and_ago(to, at, now)),
-                                    Fact::Text(text) => { code { (text) } },
-                                }
-                            }
-                        }
-                    }
-                }
+                    (facts(to, found, now))
             }
-            @if let Some(completed) = completed(state) { (answer(to, completed, found, reply)) }
+        }
+        @if let Some(completed) = completed(state) { (answer(to, completed, found, reply)) }
             @if !decisions.is_empty() {
                 section aria-labelledby="decisions" {
                     h2 id="decisions" { "Decisions" }
@@ -89,7 +79,7 @@ fn decide(to: &mut String, found: &Found, now: Millis) {
                 ul {
                     @for action in actions.iter() {
                         li {
-                            a class="button" href={ (address(found)) "/" (action.as_str()) } { (words::button(*action)) }
+                            a class="button" href={ (address(to, found.key)) "/" (action.as_str()) } { (words::button(*action)) }
                             " " span { (words::condition(*action)) }
                         }
                     }
@@ -98,43 +88,39 @@ fn decide(to: &mut String, found: &Found, now: Millis) {
         } @else {
             p {
                 @for action in actions.iter() {
-                    a class="button" href={ (address(found)) "/" (action.as_str()) } { (words::button(*action)) }
+                    a class="button" href={ (address(to, found.key)) "/" (action.as_str()) } { (words::button(*action)) }
                 }
             }
         }
     }
 }
 
-/// Something known of a record.
-enum Fact {
-    At(Millis),
-    Text(String),
-}
-
 /// All that is known of it, name by name as in the JSON.
-fn facts(found: &Found) -> Vec<(&'static str, Fact)> {
+fn facts(to: &mut String, found: &Found, now: Millis) {
     let (about, state) = (&found.record.about, &found.record.state);
     let (attempts, lease_until) = match state {
         State::Running(running) => (running.run.attempt, Some(running.until)),
         State::Completed(completed) | State::Expired(completed) => (completed.run.attempt, None),
         State::InDoubt(doubt) | State::Closed(doubt) => (doubt.run.attempt, Some(doubt.until)),
     };
-    let mut facts = vec![
-        ("Correlation id", Fact::Text(about.correlation_id.clone())),
-        ("Route", Fact::Text(about.route.clone())),
-        ("Method and path", Fact::Text(format!("{} {}", about.method, about.path))),
-        ("Attempts", Fact::Text(attempts.to_string())),
-        ("Key id", Fact::Text(hex(&found.key.0))),
-        ("Lease", Fact::Text(hex(&lease_of(state).0))),
-        ("Created", Fact::At(about.created)),
-    ];
-    facts.extend(lease_until.map(|until| ("Lease until", Fact::At(until))));
-    if let Some(completed) = completed(state) {
-        facts.push(("Settled", Fact::At(completed.settled)));
-        facts.push(("Expires", Fact::At(completed.expires)));
+    let completed = completed(state);
+    html! { to;
+        div { dt { "Correlation id" } dd { code { (about.correlation_id) } } }
+        div { dt { "Route" } dd { code { (about.route) } } }
+        div { dt { "Method and path" } dd { code { (about.method) " " (about.path) } } }
+        div { dt { "Attempts" } dd { code { (attempts) } } }
+        div { dt { "Key id" } dd { code { (hex(&found.key.0)) } } }
+        div { dt { "Lease" } dd { code { (hex(&lease_of(state).0)) } } }
+        @for (name, at) in [
+            ("Created", Some(about.created)),
+            ("Lease until", lease_until),
+            ("Settled", completed.map(|completed| completed.settled)),
+            ("Expires", completed.map(|completed| completed.expires)),
+            ("Closes", doubt(state).map(|doubt| doubt.closes)),
+        ] {
+            @if let Some(at) = at { div { dt { (name) } dd { (at_and_ago(to, at, now)) } } }
+        }
     }
-    facts.extend(doubt(state).map(|doubt| ("Closes", Fact::At(doubt.closes))));
-    facts
 }
 
 fn answer(to: &mut String, completed: &Completed, found: &Found, read: Option<&Stored>) {
@@ -161,7 +147,7 @@ fn answer(to: &mut String, completed: &Completed, found: &Found, read: Option<&S
                 pre { "\n" (beginning(body)) }
                 @if body.len() > SHOWN { p class="quiet" { "The first 64 KiB of it." } }
             } @else if is_there && matches!(reply.body, Kept::Whole { bytes } if bytes > 0) {
-                p { a class="button" href={ (address(found)) "?body=1#answer" } { "Show the body" } }
+                p { a class="button" href={ (address(to, found.key)) "?body=1#answer" } { "Show the body" } }
             }
         }
     }
