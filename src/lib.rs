@@ -15,6 +15,9 @@
 //! [`journal`] what the log says. All of that is pure: no clock, no I/O, no
 //! Cloudflare type. Only `edge` knows the platform.
 
+// Of the pages: a macro goes through their elements one by one.
+#![recursion_limit = "512"]
+
 pub mod admission;
 pub mod answer;
 pub mod ask;

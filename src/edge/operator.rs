@@ -1,6 +1,7 @@
 //! The operators' part: lets them in, asks the Ledgers, answers as JSON or as a page.
 
 use std::cell::RefCell;
+use std::fmt::Display;
 use std::pin::Pin;
 use std::rc::Rc;
 
@@ -53,11 +54,14 @@ enum Said {
     SeeOther(String),
 }
 
+/// What is waited for apart: one future of all that an answer waits for is larger than its parts.
+type Later<'a, T> = Pin<Box<dyn Future<Output = Result<T, Refusal>> + 'a>>;
+
 impl Operator<'_> {
     /// Answers, whatever comes.
     pub(super) async fn serve(&self) -> Result<Response, JsValue> {
         // Apart from what guards requests: that future is not to be as large as this one.
-        let answer: Pin<Box<dyn Future<Output = _> + '_>> = Box::pin(self.answer());
+        let answer: Later<'_, Said> = Box::pin(self.answer());
         match answer.await {
             Ok(said) => self.respond(said, Vec::new()),
             Err(refusal) => {
@@ -82,11 +86,15 @@ impl Operator<'_> {
         }
         let errand = desk::read(self.head.method, &target.path, query, now());
         if matches!(errand, Ok(Errand::LogIn)) {
-            return self.log_in().await;
+            self.same_site()?;
+            return self.log_in(&self.body(TOKEN_MAX).await?);
         }
         let session = self.visitor()?;
         let errand = match (&session, self.head.method, errand?) {
-            (Some(session), "POST", errand) => self.posted(errand, session).await?,
+            (Some(session), "POST", errand) => {
+                self.same_site()?;
+                self.posted(errand, session, &self.body(REQUEST_MAX).await?)?
+            }
             // No form can send anything else, and what could carries no form token.
             (Some(_), "DELETE", _) => {
                 return Err(Refusal::new(Kind::Forbidden, "A session decides by forms only."));
@@ -141,12 +149,10 @@ impl Operator<'_> {
         sessions.find(|(_, session)| self.door.admits(session, now())).map(|(_, session)| session)
     }
 
-    async fn log_in(&self) -> Result<Said, Refusal> {
-        self.same_site()?;
-        let form = self.body(TOKEN_MAX).await?;
+    fn log_in(&self, form: &[u8]) -> Result<Said, Refusal> {
         // Asked after the wait: many may have come with it.
         self.heard()?;
-        if !self.door.opens(&field(&form, "token")) {
+        if !self.door.opens(&field(form, "token")) {
             self.note_wrong();
             return Err(Refusal::new(Kind::Unauthorized, "That is not the token."));
         }
@@ -154,16 +160,14 @@ impl Operator<'_> {
         Ok(Said::SeeOther(self.set_cookie(&session, SESSION.0 / 1000)))
     }
 
-    async fn posted(&self, errand: Errand, session: &str) -> Result<Errand, Refusal> {
-        self.same_site()?;
-        let form = self.body(REQUEST_MAX).await?;
-        if !self.door.is_form_token(session, &field(&form, "form_token")) {
+    fn posted(&self, errand: Errand, session: &str, form: &[u8]) -> Result<Errand, Refusal> {
+        if !self.door.is_form_token(session, &field(form, "form_token")) {
             let detail =
                 "The form was not made for this session. Nothing was changed; load the page again.";
             return Err(Refusal::new(Kind::Forbidden, detail));
         }
         match errand {
-            Errand::Posted => desk::read_form(&|name| field(&form, name)),
+            Errand::Posted => desk::read_form(&|name| field(form, name)),
             errand => Ok(errand),
         }
     }
@@ -213,10 +217,17 @@ impl Operator<'_> {
     // What is asked for.
 
     /// One finding for each question, and the replies where the errand wants them.
-    async fn ask(&self, errand: &Errand) -> Result<(Vec<Finding>, Vec<Option<Stored>>), Refusal> {
+    fn ask<'a>(&'a self, errand: &'a Errand) -> Later<'a, (Vec<Finding>, Vec<Option<Stored>>)> {
+        Box::pin(self.ask_all(errand))
+    }
+
+    async fn ask_all(
+        &self,
+        errand: &Errand,
+    ) -> Result<(Vec<Finding>, Vec<Option<Stored>>), Refusal> {
         let policy = self.policy.as_ref().map_err(|wrongs| {
             let knobs: Vec<_> = wrongs.iter().map(|wrong| wrong.knob.as_str()).collect();
-            failed(&format!("the configuration does not parse: {}", knobs.join(", ")))
+            failed(format_args!("the configuration does not parse: {}", knobs.join(", ")))
         })?;
         let (key, inquiries) = inquiries(errand, self.door.by());
         let body = match errand {
@@ -297,14 +308,18 @@ impl Operator<'_> {
             let (frame, body) = message(answer);
             let read = wire::open(&frame).and_then(|(_, head)| wire::read_told(head));
             let read = read.map_err(|wire::Unreadable(at)| {
-                failed(&format!("an answer is unreadable: {at}"))
+                failed(format_args!("an answer is unreadable: {at}"))
             })?;
             told.push((read, bytes(body).await.map_err(failed_call)?));
         }
         Ok(told)
     }
 
-    async fn body(&self, limit: u64) -> Result<Vec<u8>, Refusal> {
+    fn body(&self, limit: u64) -> Later<'_, Vec<u8>> {
+        Box::pin(self.read_body(limit))
+    }
+
+    async fn read_body(&self, limit: u64) -> Result<Vec<u8>, Refusal> {
         let Some(stream) = self.request.body() else { return Ok(Vec::new()) };
         match body::read(stream.into(), None, limit, Of::Request).await {
             Read::Whole(room) => {
@@ -313,7 +328,7 @@ impl Operator<'_> {
             }
             Read::TooLarge(_) => Err(Refusal::new(
                 Kind::TooLarge,
-                &format!("It may be {limit} bytes. Nothing was changed."),
+                format_args!("It may be {limit} bytes. Nothing was changed."),
             )),
             Read::NoRoom(_) => Err(failed("too much is being buffered")),
             Read::Broken(why) => Err(failed(&why)),
@@ -434,8 +449,8 @@ async fn bytes(body: JsValue) -> Result<Uint8Array, JsValue> {
 }
 
 /// What keeps the Ledgers from answering.
-fn failed(why: &str) -> Refusal {
-    Refusal::new(Kind::Unavailable(1), &format!("The store could not be asked: {why}."))
+fn failed(why: impl Display) -> Refusal {
+    Refusal::new(Kind::Unavailable(1), format_args!("The store could not be asked: {why}."))
 }
 
 const COOKIE: &str = "oncegate_session";

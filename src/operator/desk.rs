@@ -137,7 +137,7 @@ pub fn read(method: &str, path: &str, query: Option<&str>, now: Millis) -> Resul
     };
     let method = if method == "HEAD" { "GET" } else { method };
     if !methods.split(", ").any(|allowed| allowed == method) {
-        return Err(Refusal::new(Kind::Method(methods), &format!("Use {methods} here.")));
+        return Err(Refusal::new(Kind::Method(methods), format_args!("Use {methods} here.")));
     }
     errand
 }
@@ -158,12 +158,12 @@ pub fn read_json(body: &[u8]) -> Result<Resolve, Refusal> {
     // Each member as it is written: a body that is JSON is kept to the byte.
     let text = std::str::from_utf8(body).unwrap_or_default();
     let members = json::members(text).map_err(|error| {
-        Refusal::invalid(&format!(
+        Refusal::invalid(format_args!(
             "The body is not a JSON object with key_id, lease and action: {error}."
         ))
     })?;
     if let Some((name, _)) = members.iter().find(|(name, _)| !MEMBERS.contains(&name.as_str())) {
-        return Err(Refusal::invalid(&format!(
+        return Err(Refusal::invalid(format_args!(
             "There is no member \"{name}\": use {}.",
             MEMBERS.join(", ")
         )));
@@ -206,7 +206,7 @@ fn read_fields(field: &dyn Fn(&str) -> String) -> Result<Resolve, Refusal> {
     let mut headers = Vec::new();
     for line in lines.lines().filter(|line| !line.trim().is_empty()) {
         let Some((name, value)) = line.split_once(':') else {
-            return Err(Refusal::invalid(&format!(
+            return Err(Refusal::invalid(format_args!(
                 "The header line \"{line}\" has no colon: write one \"Name: value\" a line."
             )));
         };
@@ -254,7 +254,7 @@ fn reply(status: Option<u64>, headers: &[(String, String)], body: &[u8]) -> Resu
         .filter(|status| is_sendable(*status))
         .ok_or_else(|| Refusal::invalid("status must be what the origin answered, 200 to 599."))?;
     if has_no_body(status) && !body.is_empty() {
-        return Err(Refusal::invalid(&format!("A {status} has no body: leave it empty.")));
+        return Err(Refusal::invalid(format_args!("A {status} has no body: leave it empty.")));
     }
     let mut lower = Vec::new();
     for (name, value) in headers {
@@ -262,7 +262,7 @@ fn reply(status: Option<u64>, headers: &[(String, String)], body: &[u8]) -> Resu
             && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b));
         let is_value = value.bytes().all(|b| b == b'\t' || (b' '..=b'~').contains(&b));
         if !is_name || !is_value {
-            return Err(Refusal::invalid(&format!(
+            return Err(Refusal::invalid(format_args!(
                 "The header \"{name}\" is not one that can be sent."
             )));
         }
@@ -279,7 +279,7 @@ fn reply(status: Option<u64>, headers: &[(String, String)], body: &[u8]) -> Resu
     }
     let kept = kept_headers(&lines, &Adjusted::default());
     if let Some((name, _)) = lower.iter().find(|header| !kept.contains(header)) {
-        return Err(Refusal::invalid(&format!(
+        return Err(Refusal::invalid(format_args!(
             "The header \"{name}\" is never kept: leave it out."
         )));
     }
@@ -325,7 +325,7 @@ impl Asked {
         }
         for (name, value) in query::pairs(query.unwrap_or_default().as_bytes()) {
             if pairs.iter().any(|(known, _)| *known == name) {
-                return Err(Refusal::invalid(&format!("\"{name}\" is there twice.")));
+                return Err(Refusal::invalid(format_args!("\"{name}\" is there twice.")));
             }
             pairs.push((name, value));
         }
@@ -336,9 +336,9 @@ impl Asked {
         match self.0.iter().find(|(name, _)| !names.contains(&name.as_str())) {
             None => Ok(self),
             Some((name, _)) if names.is_empty() => {
-                Err(Refusal::invalid(&format!("\"{name}\" is not asked for here.")))
+                Err(Refusal::invalid(format_args!("\"{name}\" is not asked for here.")))
             }
-            Some((name, _)) => Err(Refusal::invalid(&format!(
+            Some((name, _)) => Err(Refusal::invalid(format_args!(
                 "There is no parameter \"{name}\": use {}.",
                 names.join(", ")
             ))),
@@ -384,7 +384,7 @@ impl Asked {
             None => None,
             Some(name) => Some(Stage::named(name).ok_or_else(|| {
                 let names: Vec<_> = Stage::ALL.iter().map(|stage| stage.as_str()).collect();
-                Refusal::invalid(&format!("state must be one of {}.", names.join(", ")))
+                Refusal::invalid(format_args!("state must be one of {}.", names.join(", ")))
             })?),
         };
         let since = match self.get("since") {
@@ -424,7 +424,7 @@ impl Asked {
         match self.get("limit").map(str::parse) {
             None => Ok(LIMIT),
             Some(Ok(limit)) if (1..=LIMIT_MAX).contains(&limit) => Ok(limit),
-            Some(_) => Err(Refusal::invalid(&format!("limit must be 1 to {LIMIT_MAX}."))),
+            Some(_) => Err(Refusal::invalid(format_args!("limit must be 1 to {LIMIT_MAX}."))),
         }
     }
 

@@ -7,6 +7,7 @@
 
 mod audit;
 mod confirm;
+mod html;
 mod life;
 mod list;
 mod plots;
@@ -14,9 +15,10 @@ mod record;
 mod time;
 mod words;
 
-use maud::{DOCTYPE, Markup, PreEscaped, html};
-
+use crate::digest::hex;
+use crate::key::KeyId;
 use crate::operator::inquiry::Found;
+use crate::operator::page::html::html;
 use crate::operator::tally::Tally;
 use crate::record::Millis;
 
@@ -49,25 +51,26 @@ pub fn policy(nonce: &str) -> String {
 /// The page that asks for the token; `wrong` says why it asks again.
 #[must_use]
 pub fn log_in(nonce: &str, wrong: Option<&str>) -> String {
-    let body = html! {
-        header { p class="brand" { "Oncegate" } }
-        main id="main" class="narrow" {
-            h1 { "Log in" }
-            @if let Some(wrong) = wrong { p class="warn" role="alert" { (wrong) } }
-            form method="post" action="/.oncegate/login" {
-                // A password is kept under a name, and there is but one operator here.
-                input name="username" value="operator" autocomplete="username" hidden;
-                label for="token" { "Operators' token" }
-                input id="token" name="token" type="password" autocomplete="current-password"
-                    required autofocus;
-                p class="quiet" {
-                    "The secret " code { "ADMIN_TOKEN" } " of this deployment. You stay logged in for an hour."
+    document(nonce, "Log in", &|to| {
+        html! { to;
+            header { p class="brand" { "Oncegate" } }
+            main id="main" class="narrow" {
+                h1 { "Log in" }
+                @if let Some(wrong) = wrong { p class="warn" role="alert" { (wrong) } }
+                form method="post" action="/.oncegate/login" {
+                    // A password is kept under a name, and there is but one operator here.
+                    input name="username" value="operator" autocomplete="username" hidden;
+                    label for="token" { "Operators' token" }
+                    input id="token" name="token" type="password" autocomplete="current-password"
+                        required autofocus;
+                    p class="quiet" {
+                        "The secret " code { "ADMIN_TOKEN" } " of this deployment. You stay logged in for an hour."
+                    }
+                    button class="main" { "Log in" }
                 }
-                button class="main" { "Log in" }
             }
         }
-    };
-    document(nonce, "Log in", &body)
+    })
 }
 
 /// The first page: search, doubts, the latest records (at most [`LISTED`] of each, newest first), the
@@ -85,39 +88,43 @@ pub fn overview(
         0 => "Overview".to_owned(),
         _ => format!("{doubts}{more} in doubt"),
     };
-    let content = html! {
-        h1 class="unseen" { "Overview" }
-        (list::search())
-        section aria-labelledby="doubts" {
-            h2 id="doubts" {
-                "In doubt"
-                @if doubts > 0 { " " span class="count" { (doubts) (more) } }
-            }
-            @if doubts == 0 {
-                p { "Nothing is in doubt: of every operation here it is known what became of it." }
-            } @else {
-                p class="quiet" {
-                    "Nobody knows whether the origin executed these. Their retries get 409 until somebody finds out and says so."
+    within(frame, Place::Overview, &title, &|to| {
+        html! { to;
+            h1 class="unseen" { "Overview" }
+            (list::search(to))
+            section aria-labelledby="doubts" {
+                h2 id="doubts" {
+                    "In doubt"
+                    @if doubts > 0 { " " span class="count" { (doubts) (more) } }
                 }
-                (list::rows(frame.now, in_doubt))
-                @if !more.is_empty() {
-                    p { a href="/.oncegate/records?state=in_doubt" { "All that are in doubt" } }
+                @if doubts == 0 {
+                    p { "Nothing is in doubt: of every operation here it is known what became of it." }
+                } @else {
+                    p class="quiet" {
+                        "Nobody knows whether the origin executed these. Their retries get 409 until somebody finds out and says so."
+                    }
+                    (list::rows(to, frame.now, in_doubt))
+                    @if !more.is_empty() {
+                        p { a href="/.oncegate/records?state=in_doubt" { "All that are in doubt" } }
+                    }
                 }
             }
-        }
-        section aria-labelledby="latest" {
-            h2 id="latest" { "Latest" }
-            @if latest.is_empty() {
-                p { "No record yet. The first request with a key on a guarded route makes one." }
-            } @else {
-                (list::rows(frame.now, latest))
-                p { a href="/.oncegate/records" { "All records" } }
+            section aria-labelledby="latest" {
+                h2 id="latest" { "Latest" }
+                @if latest.is_empty() {
+                    p { "No record yet. The first request with a key on a guarded route makes one." }
+                } @else {
+                    (list::rows(to, frame.now, latest))
+                    p { a href="/.oncegate/records" { "All records" } }
+                }
             }
+            (plots::section(to, frame.now, stats))
         }
-        (plots::section(frame.now, stats))
-    };
-    within(frame, Place::Overview, &title, &content)
+    })
 }
+
+/// What writes a part of a page.
+type Part<'a> = &'a dyn Fn(&mut String);
 
 /// Where in the navigation a page is.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -137,30 +144,33 @@ const NAVIGATION: [(Place, &str, &str); 4] = [
 ];
 
 /// A page of a session.
-fn within(frame: &Frame, here: Place, title: &str, content: &Markup) -> String {
-    let body = html! {
-        a class="skip" href="#main" { "Skip to the content" }
-        header {
-            p class="brand" { "Oncegate" }
-            nav aria-label="Operators" {
-                @for (place, href, name) in NAVIGATION {
-                    a href=(href) aria-current=[(place == here).then_some("page")] { (name) }
+fn within(frame: &Frame, here: Place, title: &str, content: Part) -> String {
+    document(&frame.nonce, title, &|to| {
+        html! { to;
+            a class="skip" href="#main" { "Skip to the content" }
+            header {
+                p class="brand" { "Oncegate" }
+                nav aria-label="Operators" {
+                    @for (place, href, name) in NAVIGATION {
+                        a href=(href) aria-current=[(place == here).then_some("page")] { (name) }
+                    }
+                }
+                form method="post" action="/.oncegate/logout" {
+                    (form_token(to, frame))
+                    button { "Log out" }
                 }
             }
-            form method="post" action="/.oncegate/logout" {
-                (form_token(frame))
-                button { "Log out" }
-            }
+            main id="main" { (content(to)) }
+            footer { p class="quiet" { "As of " (time::at(to, frame.now)) ". Reload to see more." } }
         }
-        main id="main" { (content) }
-        footer { p class="quiet" { "As of " (time::at(frame.now)) ". Reload to see more." } }
-    };
-    document(&frame.nonce, title, &body)
+    })
 }
 
-fn document(nonce: &str, title: &str, body: &Markup) -> String {
-    let page = html! {
-        (DOCTYPE)
+fn document(nonce: &str, title: &str, body: Part) -> String {
+    let mut page = String::new();
+    let to = &mut page;
+    html! { to;
+        (to.push_str("<!DOCTYPE html>"))
         html lang="en" {
             head {
                 meta charset="utf-8";
@@ -170,25 +180,22 @@ fn document(nonce: &str, title: &str, body: &Markup) -> String {
                 // Without one, browsers ask the origin for /favicon.ico.
                 link rel="icon" href="data:,";
                 title { (title) " · Oncegate" }
-                style nonce=(nonce) { (PreEscaped(STYLE)) }
+                style nonce=(nonce) { (to.push_str(STYLE)) }
             }
-            body { (body) }
+            body { (body(to)) }
         }
-    };
-    page.into_string()
+    }
+    page
 }
 
-fn form_token(frame: &Frame) -> Markup {
-    html! { input type="hidden" name="form_token" value=(frame.form_token); }
+fn form_token(to: &mut String, frame: &Frame) {
+    html! { to; input type="hidden" name="form_token" value=(frame.form_token); }
 }
 
 /// The address of a record's page.
-fn address(found: &Found) -> String {
-    address_of(found.key)
-}
-
-fn address_of(key: crate::key::KeyId) -> String {
-    format!("/.oncegate/records/{}", crate::digest::hex(&key.0))
+fn address(to: &mut String, key: KeyId) {
+    to.push_str("/.oncegate/records/");
+    to.push_str(&hex(&key.0));
 }
 
 /// Records in each list of the overview.

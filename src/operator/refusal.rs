@@ -1,5 +1,7 @@
 //! Why an operator is refused, as a problem document (RFC 9457).
 
+use std::fmt::Display;
+
 use crate::json;
 use crate::key::KeyId;
 use crate::operator::decide::Ruling;
@@ -44,13 +46,13 @@ pub enum Kind {
 impl Refusal {
     /// A refusal with what to do next.
     #[must_use]
-    pub fn new(kind: Kind, detail: &str) -> Self {
-        Self { kind, detail: detail.to_owned(), key: None }
+    pub fn new(kind: Kind, detail: impl Display) -> Self {
+        Self { kind, detail: detail.to_string(), key: None }
     }
 
     /// A question that does not parse.
     #[must_use]
-    pub fn invalid(detail: &str) -> Self {
+    pub fn invalid(detail: impl Display) -> Self {
         Self::new(Kind::Invalid, detail)
     }
 
@@ -62,7 +64,7 @@ impl Refusal {
             Ruling::Absent => return Some(Self::no_record()),
             Ruling::LeaseLive(until) => Self::new(
                 Kind::LeaseLive,
-                &format!(
+                format_args!(
                     "A request may still be under way until {}. Nothing was changed; decide again after that.",
                     rfc3339(until)
                 ),

@@ -1,37 +1,37 @@
 //! The decisions that were made.
 
-use maud::{Markup, html};
-
 use crate::digest::hex;
 use crate::operator::inquiry::{Audited, Stage};
+use crate::operator::page::html::html;
 use crate::operator::page::time::at_and_ago;
-use crate::operator::page::{Frame, Place, address_of, within, words};
+use crate::operator::page::{Frame, Place, address, within, words};
 use crate::record::Millis;
 
 /// A page of decisions, newest first; `next` is the cursor of the page after this one.
 #[must_use]
 pub fn audit(frame: &Frame, decisions: &[Audited], next: Option<&str>) -> String {
-    let content = html! {
-        h1 { "Decisions" }
-        @if decisions.is_empty() {
-            p { "Nobody has decided anything yet." }
-        } @else {
-            (rows(frame.now, decisions))
+    within(frame, Place::Audit, "Decisions", &|to| {
+        html! { to;
+            h1 { "Decisions" }
+            @if decisions.is_empty() {
+                p { "Nobody has decided anything yet." }
+            } @else {
+                (rows(to, frame.now, decisions))
+            }
+            @if let Some(cursor) = next {
+                p { a href={ "/.oncegate/audit?cursor=" (cursor) } rel="next" { "Older ones" } }
+            }
         }
-        @if let Some(cursor) = next {
-            p { a href={ "/.oncegate/audit?cursor=" (cursor) } rel="next" { "Older ones" } }
-        }
-    };
-    within(frame, Place::Audit, "Decisions", &content)
+    })
 }
 
 /// Decisions one under the other, each a link to its record.
-pub(super) fn rows(now: Millis, decisions: &[Audited]) -> Markup {
-    html! {
+pub(super) fn rows(to: &mut String, now: Millis, decisions: &[Audited]) {
+    html! { to;
         ul class="rows" {
             @for decision in decisions {
                 @let before = &decision.before;
-                li { a href=(address_of(decision.key)) {
+                li { a href=(address(to, decision.key)) {
                     span class="stage" { (decision.action) }
                     span class="what" { (before.about.method) " " (before.about.path) }
                     span class="hears" {
@@ -42,7 +42,7 @@ pub(super) fn rows(now: Millis, decisions: &[Audited]) -> Markup {
                         }
                     }
                     span class="quiet" {
-                        (at_and_ago(decision.at, now)) " · by token " code { (hex(&decision.by)) }
+                        (at_and_ago(to, decision.at, now)) " · by token " code { (hex(&decision.by)) }
                         " · " (before.about.route) " · " code { (before.about.correlation_id) }
                     }
                 } }

@@ -1,14 +1,13 @@
 //! Before a decision: what will happen. After it: what has.
 
-use maud::{Markup, html};
-
 use crate::digest::hex;
 use crate::key::KeyId;
 use crate::operator::decide::lease_of;
 use crate::operator::desk::{Action, Draft};
 use crate::operator::inquiry::{Found, Stage};
+use crate::operator::page::html::html;
 use crate::operator::page::time::at_and_ago;
-use crate::operator::page::{Frame, Place, address, address_of, form_token, within, words};
+use crate::operator::page::{Frame, Place, address, form_token, within, words};
 use crate::operator::refusal::Refusal;
 use crate::record::Millis;
 
@@ -23,46 +22,47 @@ pub fn confirm(
 ) -> String {
     let (state, about) = (&found.record.state, &found.record.about);
     let possible = words::actions(state, frame.now).contains(&action);
-    let content = html! {
-        h1 { (words::question(action)) }
-        p { (words::stage(Stage::of(state))) " " code { (about.method) " " (about.path) } }
-        (words::origin(found, frame.now))
-        @if let Some((refusal, _)) = refused { p class="warn" role="alert" { (refusal.detail) } }
-        @if possible {
-            h2 { "What will happen" }
-            (words::consequences(action, state, frame.now))
-            p { (words::condition(action)) }
-            (form(frame, found, action, refused.map(|(_, draft)| draft)))
-        } @else {
-            (impossible(found, frame.now))
+    within(frame, Place::Elsewhere, words::question(action), &|to| {
+        html! { to;
+            h1 { (words::question(action)) }
+            p { (words::stage(to, Stage::of(state))) " " code { (about.method) " " (about.path) } }
+            (words::origin(to, found, frame.now))
+            @if let Some((refusal, _)) = refused { p class="warn" role="alert" { (refusal.detail) } }
+            @if possible {
+                h2 { "What will happen" }
+                (words::consequences(to, action, state, frame.now))
+                p { (words::condition(action)) }
+                (form(to, frame, found, action, refused.map(|(_, draft)| draft)))
+            } @else {
+                (impossible(to, found, frame.now))
+            }
         }
-    };
-    within(frame, Place::Elsewhere, words::question(action), &content)
+    })
 }
 
-fn form(frame: &Frame, found: &Found, action: Action, draft: Option<&Draft>) -> Markup {
-    html! {
+fn form(to: &mut String, frame: &Frame, found: &Found, action: Action, draft: Option<&Draft>) {
+    html! { to;
         form method="post" action="/.oncegate/resolve" {
-            (form_token(frame))
+            (form_token(to, frame))
             input type="hidden" name="key_id" value=(hex(&found.key.0));
             input type="hidden" name="lease" value=(hex(&lease_of(&found.record.state).0));
             input type="hidden" name="action" value=(action.as_str());
-            @if action == Action::Complete { (answer(draft)) }
+            @if action == Action::Complete { (answer(to, draft)) }
             p class="deed" {
                 button class={ "main" @if matches!(action, Action::Release | Action::Purge) { " risky" } } { (words::deed(action)) }
-                a class="button" href=(address(found)) { "Cancel" }
+                a class="button" href=(address(to, found.key)) { "Cancel" }
             }
             p class="quiet" { "The decision is kept, with the time and the token that made it, under Decisions." }
         }
     }
 }
 
-fn answer(draft: Option<&Draft>) -> Markup {
+fn answer(to: &mut String, draft: Option<&Draft>) {
     let [status, headers, body] = match draft {
         Some(Draft { status, headers, body }) => [&**status, headers, body],
         None => ["201", "Content-Type: application/json", ""],
     };
-    html! {
+    html! { to;
         fieldset {
             legend { "The origin's answer" }
             p class="quiet" { "What the origin answered, or would have: the next retry gets it byte by byte." }
@@ -76,47 +76,49 @@ fn answer(draft: Option<&Draft>) -> Markup {
     }
 }
 
-fn impossible(found: &Found, now: Millis) -> Markup {
-    html! {
+fn impossible(to: &mut String, found: &Found, now: Millis) {
+    html! { to;
         p class="note" {
             @match words::live_until(&found.record.state, now) {
                 Some(until) => {
-                    "That cannot be decided before " (at_and_ago(until, now))
+                    "That cannot be decided before " (at_and_ago(to, until, now))
                     ": a request may be under way until then."
                 },
                 None => "There is nothing left to decide here: only what is in doubt is resolved.",
             }
         }
-        p { a class="button" href=(address(found)) { "Back to the record" } }
+        p { a class="button" href=(address(to, found.key)) { "Back to the record" } }
     }
 }
 
 /// A decision was carried out; `stays`: there is a record still.
 #[must_use]
 pub fn decided(frame: &Frame, key: KeyId, action: &str, stays: bool) -> String {
-    let content = html! {
-        h1 { "Done" }
-        p class="note" role="status" { (words::done(action, stays)) }
-        p {
-            @if stays { a class="button" href=(address_of(key)) { "See the record" } }
-            a class="button" href="/.oncegate/records?state=in_doubt" { "What else is in doubt" }
-            a class="button" href="/.oncegate/audit" { "Decisions" }
+    within(frame, Place::Elsewhere, "Done", &|to| {
+        html! { to;
+            h1 { "Done" }
+            p class="note" role="status" { (words::done(action, stays)) }
+            p {
+                @if stays { a class="button" href=(address(to, key)) { "See the record" } }
+                a class="button" href="/.oncegate/records?state=in_doubt" { "What else is in doubt" }
+                a class="button" href="/.oncegate/audit" { "Decisions" }
+            }
         }
-    };
-    within(frame, Place::Elsewhere, "Done", &content)
+    })
 }
 
 /// Something was refused.
 #[must_use]
 pub fn refused(frame: &Frame, refusal: &Refusal) -> String {
-    let content = html! {
-        h1 { (refusal.title()) }
-        p class="warn" role="alert" { (refusal.detail) }
-        p {
-            @if let Some(key) = refusal.key { a class="button" href=(address_of(key)) { "See the record" } }
-            a class="button" href="/.oncegate/records?state=in_doubt" { "What is in doubt" }
-            a class="button" href="/.oncegate/" { "Overview" }
+    within(frame, Place::Elsewhere, refusal.title(), &|to| {
+        html! { to;
+            h1 { (refusal.title()) }
+            p class="warn" role="alert" { (refusal.detail) }
+            p {
+                @if let Some(key) = refusal.key { a class="button" href=(address(to, key)) { "See the record" } }
+                a class="button" href="/.oncegate/records?state=in_doubt" { "What is in doubt" }
+                a class="button" href="/.oncegate/" { "Overview" }
+            }
         }
-    };
-    within(frame, Place::Elsewhere, refusal.title(), &content)
+    })
 }

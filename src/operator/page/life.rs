@@ -1,9 +1,8 @@
 //! A record's life as a picture: its events in a row, equally far apart, since a claim takes a second
 //! and a doubt lasts months. The list beside it says the same in words.
 
-use maud::{Markup, html};
-
 use crate::operator::inquiry::Found;
+use crate::operator::page::html::html;
 use crate::operator::page::time::{ago, at, span, times};
 use crate::operator::view::doubt;
 use crate::record::{Completed, Doubt, Millis, Running, State};
@@ -14,15 +13,15 @@ struct Event {
     name: &'static str,
     /// When, if the record says it. What has no instant has happened.
     at: Option<Millis>,
-    /// In a sentence.
-    note: String,
+    /// In a sentence; what is [said](Self::said) stands in place of `@`.
+    note: &'static str,
     /// Under the name where there is no instant.
-    brief: String,
+    said: String,
 }
 
 impl Event {
-    fn new(name: &'static str, at: impl Into<Option<Millis>>, note: impl Into<String>) -> Self {
-        Self { name, at: at.into(), note: note.into(), brief: String::new() }
+    fn new(name: &'static str, at: Option<Millis>, note: &'static str) -> Self {
+        Self { name, at, note, said: String::new() }
     }
 
     fn lies_ahead(&self, now: Millis) -> bool {
@@ -33,98 +32,78 @@ impl Event {
 /// The events of a record's life in their order, what lies ahead of it included.
 fn events(found: &Found, now: Millis) -> Vec<Event> {
     let record = &found.record;
-    let mut events =
-        vec![Event::new("claimed", record.about.created, "the first request with the key")];
+    let created = record.about.created;
+    let mut events = vec![Event::new("claimed", Some(created), "the first request with the key")];
     match &record.state {
-        State::Running(running) => {
-            let Running { run, since, until, .. } = running;
-            events.push(forwarded(
-                run.attempt,
-                Some(*since).filter(|at| *at != record.about.created),
-            ));
-            events.push(Event::new(
-                "lease over",
-                *until,
-                "in doubt, if there is no outcome by then",
-            ));
+        State::Running(Running { run, since, until, .. }) => {
+            events.push(forwarded(run.attempt, Some(*since).filter(|at| *at != created)));
+            let note = "in doubt, if there is no outcome by then";
+            events.push(Event::new("lease over", Some(*until), note));
         }
         State::Completed(completed) | State::Expired(completed) => {
             let Completed { run, reply, settled, expires, gone, .. } = completed;
             events.push(forwarded(run.attempt, None));
-            events.push(Event::new(
-                "settled",
-                *settled,
-                format!("the answer {} is stored", reply.status),
-            ));
-            let times = times(found.replays);
             events.push(Event {
-                brief: times.clone(),
-                ..Event::new("replayed", None, format!("{times}, as far as counted"))
+                said: reply.status.to_string(),
+                ..Event::new("settled", Some(*settled), "the answer @ is stored")
             });
-            let then = if gone > expires {
-                "the answer goes; retries get 410"
-            } else {
-                "the key is free: a request with it is new"
-            };
-            events.push(Event::new("expires", *expires, then));
+            events.push(Event {
+                said: times(found.replays),
+                ..Event::new("replayed", None, "@, as far as counted")
+            });
+            let then = if gone > expires { "the answer goes; retries get 410" } else { FREE };
+            events.push(Event::new("expires", Some(*expires), then));
             if gone > expires {
-                events.push(forgotten(*gone));
+                events.push(Event::new("forgotten", Some(*gone), FREE));
             }
         }
         State::InDoubt(doubt) | State::Closed(doubt) => {
             let Doubt { run, until, closes, gone, .. } = doubt;
             let since = doubt.lease.map(|_| until.since(doubt.terms.lease));
-            events.push(forwarded(run.attempt, since.filter(|at| *at > record.about.created)));
-            if now < *until {
-                events.push(Event::new("in doubt", None, "the outcome is not known"));
-                events.push(Event::new("lease over", *until, "from then on it can be resolved"));
+            events.push(forwarded(run.attempt, since.filter(|at| *at > created)));
+            let (in_doubt, over) = if now < *until {
+                (None, "the outcome is not known")
             } else {
-                events.push(Event::new(
-                    "in doubt",
-                    *until,
-                    "the lease was over; from then on it can be resolved",
-                ));
+                (Some(*until), "the lease was over; from then on it can be resolved")
+            };
+            events.push(Event::new("in doubt", in_doubt, over));
+            if now < *until {
+                let note = "from then on it can be resolved";
+                events.push(Event::new("lease over", Some(*until), note));
             }
-            events.push(Event::new("closes", *closes, "retries get 410 instead of 409"));
-            events.push(forgotten(*gone));
+            events.push(Event::new("closes", Some(*closes), "retries get 410 instead of 409"));
+            events.push(Event::new("forgotten", Some(*gone), FREE));
         }
     }
     events
 }
 
 fn forwarded(attempt: u32, at: Option<Millis>) -> Event {
-    let brief = format!("attempt {attempt}");
-    Event { brief: brief.clone(), ..Event::new("forwarded", at, format!("{brief}, to the origin")) }
-}
-
-fn forgotten(at: Millis) -> Event {
-    Event::new("forgotten", at, "the key is free: a request with it is new")
+    Event { said: format!("attempt {attempt}"), ..Event::new("forwarded", at, "@, to the origin") }
 }
 
 /// The picture and the list.
-pub(super) fn life(found: &Found, now: Millis) -> Markup {
+pub(super) fn life(to: &mut String, found: &Found, now: Millis) {
     let events = events(found, now);
-    html! {
-        (picture(&events, now, doubt(&found.record.state).is_some()))
-        (words(&events, now))
+    html! { to;
+        (picture(to, &events, now, doubt(&found.record.state).is_some()))
+        (words(to, &events, now))
     }
 }
 
-fn picture(events: &[Event], now: Millis, in_doubt: bool) -> Markup {
+fn picture(to: &mut String, events: &[Event], now: Millis, in_doubt: bool) {
     let steps = events.len().saturating_sub(1).max(1);
     let x = |place: usize| MARGIN + place * (WIDTH - 2 * MARGIN) / steps;
     let past = events.iter().take_while(|event| !event.lies_ahead(now)).count();
     let last = past.saturating_sub(1);
     // Between what has happened and what has not; at the end, where all has.
     let here = if past < events.len() { x(last).midpoint(x(past)) } else { x(last) + MARGIN / 2 };
-    let names: Vec<_> = events.iter().map(|event| event.name).collect();
-    let label = format!(
-        "Its life: {}. Now is after \"{}\".",
-        names.join(", "),
-        names.get(last).unwrap_or(&"")
-    );
-    html! {
-        svg class={ "life" @if in_doubt { " unsure" } } viewBox={ "0 0 " (WIDTH) " 56" } role="img" aria-label=(label) {
+    html! { to;
+        svg class={ "life" @if in_doubt { " unsure" } } viewBox={ "0 0 " (WIDTH) " 56" } role="img" aria-label={
+            "Its life: "
+            @for (place, event) in events.iter().enumerate() { @if place > 0 { ", " } (event.name) }
+            ". Now is after &quot;" (events.get(last).map_or("", |event| event.name)) "&quot;."
+        } {
             line x1=(x(0)) x2=(here) y1="20" y2="20" {}
             line class="ahead" x1=(here) x2=(x(events.len().saturating_sub(1)).max(here)) y1="20" y2="20" {}
             @for (place, event) in events.iter().enumerate() {
@@ -132,8 +111,8 @@ fn picture(events: &[Event], now: Millis, in_doubt: bool) -> Markup {
                 text x=(x(place)) y="40" { (event.name) }
                 text class="quiet" x=(x(place)) y="52" {
                     @match event.at {
-                        Some(at) => (ago(at, now)),
-                        None => (event.brief),
+                        Some(at) => (ago(to, at, now)),
+                        None => (event.said),
                     }
                 }
             }
@@ -143,17 +122,19 @@ fn picture(events: &[Event], now: Millis, in_doubt: bool) -> Markup {
     }
 }
 
-fn words(events: &[Event], now: Millis) -> Markup {
+fn words(to: &mut String, events: &[Event], now: Millis) {
     let mut before: Option<Millis> = None;
-    html! {
+    html! { to;
         ol class="life" {
             @for event in events {
                 li class=[event.lies_ahead(now).then_some("ahead")] {
-                    b { (event.name) } ": " (event.note) " "
+                    b { (event.name) } ": "
+                    @let note = event.note.split_once('@').unwrap_or((event.note, ""));
+                    (note.0) (event.said) (note.1) " "
                     @if let Some(then) = event.at {
                         span class="quiet" {
-                            (at(then)) ", " (ago(then, now))
-                            @if let Some(before) = before.replace(then) { " (+" (span(then.since(before))) ")" }
+                            (at(to, then)) ", " (ago(to, then, now))
+                            @if let Some(before) = before.replace(then) { " (+" (span(to, then.since(before))) ")" }
                         }
                     }
                 }
@@ -162,5 +143,6 @@ fn words(events: &[Event], now: Millis) -> Markup {
     }
 }
 
+const FREE: &str = "the key is free: a request with it is new";
 const WIDTH: usize = 360;
 const MARGIN: usize = 30;

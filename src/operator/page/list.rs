@@ -1,8 +1,7 @@
 //! Lists of records, and the forms that ask for one.
 
-use maud::{Markup, html};
-
 use crate::operator::inquiry::{Found, Stage};
+use crate::operator::page::html::html;
 use crate::operator::page::time::{ago, at_and_ago};
 use crate::operator::page::{Frame, Place, address, within, words};
 use crate::query;
@@ -73,55 +72,57 @@ pub fn records(frame: &Frame, found: &[Found], next: Option<&str>) -> String {
         Place::InDoubt => "In doubt",
         _ => "Records",
     };
-    let content = html! {
-        h1 { (title) }
-        (filter(asked))
-        @if found.is_empty() {
-            (nothing(asked))
-        } @else {
-            (rows(frame.now, found))
+    within(frame, place, title, &|to| {
+        html! { to;
+            h1 { (title) }
+            (filter(to, asked))
+            @if found.is_empty() {
+                (nothing(to, asked))
+            } @else {
+                (rows(to, frame.now, found))
+            }
+            @if let Some(cursor) = next {
+                p { a href=(asked.next(cursor)) rel="next" { "Older ones" } }
+            }
         }
-        @if let Some(cursor) = next {
-            p { a href=(asked.next(cursor)) rel="next" { "Older ones" } }
-        }
-    };
-    within(frame, place, title, &content)
+    })
 }
 
 /// The records of a key in every scope.
 #[must_use]
 pub fn key(frame: &Frame, key: &str, found: &[Found]) -> String {
-    let content = html! {
-        h1 { "Key " code { (key) } }
-        (by_key(key))
-        @if found.is_empty() {
-            p { "There is no record of this key. Either no request came with it, or the key was given back (the origin refused before it did anything, or it was released), or its time is over." }
-            p { "Keys are compared byte by byte, without the quotes around them. " a href="/.oncegate/records" { "Look through the latest records" } " if you are not sure how it was spelled." }
-        } @else {
-            @if found.len() > 1 {
-                p class="quiet" { "The same key is another one for each route, host, path and credential, as the route's scope says." }
+    within(frame, Place::Elsewhere, "Key", &|to| {
+        html! { to;
+            h1 { "Key " code { (key) } }
+            (by_key(to, key))
+            @if found.is_empty() {
+                p { "There is no record of this key. Either no request came with it, or the key was given back (the origin refused before it did anything, or it was released), or its time is over." }
+                p { "Keys are compared byte by byte, without the quotes around them. " a href="/.oncegate/records" { "Look through the latest records" } " if you are not sure how it was spelled." }
+            } @else {
+                @if found.len() > 1 {
+                    p class="quiet" { "The same key is another one for each route, host, path and credential, as the route's scope says." }
+                }
+                (rows(to, frame.now, found))
             }
-            (rows(frame.now, found))
         }
-    };
-    within(frame, Place::Elsewhere, "Key", &content)
+    })
 }
 
 /// The two ways to find an operation.
-pub(super) fn search() -> Markup {
-    html! {
+pub(super) fn search(to: &mut String) {
+    html! { to;
         search class="pair" {
             form method="get" action="/.oncegate/records" {
                 label for="correlation_id" { "Correlation id" }
-                span class="field" { (text("correlation_id", "")) button class="main" { "Find" } }
+                span class="field" { (text(to, "correlation_id", "")) button class="main" { "Find" } }
             }
-            (by_key(""))
+            (by_key(to, ""))
         }
     }
 }
 
-fn by_key(key: &str) -> Markup {
-    html! {
+fn by_key(to: &mut String, key: &str) {
+    html! { to;
         form method="get" action="/.oncegate/keys" {
             label for="key" { "Key" }
             span class="field" {
@@ -133,11 +134,11 @@ fn by_key(key: &str) -> Markup {
     }
 }
 
-fn filter(asked: &Asked) -> Markup {
-    html! {
+fn filter(to: &mut String, asked: &Asked) {
+    html! { to;
         search {
             form method="get" action="/.oncegate/records" class="filter" {
-                p { label for="correlation_id" { "Correlation id" } (text("correlation_id", &asked.correlation_id)) }
+                p { label for="correlation_id" { "Correlation id" } (text(to, "correlation_id", &asked.correlation_id)) }
                 p {
                     label for="state" { "State" }
                     select id="state" name="state" {
@@ -147,23 +148,23 @@ fn filter(asked: &Asked) -> Markup {
                         }
                     }
                 }
-                p { label for="route" { "Route" } (text("route", &asked.route)) }
-                p { label for="since" { "Since (such as 2h)" } (text("since", &asked.since)) }
+                p { label for="route" { "Route" } (text(to, "route", &asked.route)) }
+                p { label for="since" { "Since (such as 2h)" } (text(to, "since", &asked.since)) }
                 button class="main" { "Find" }
             }
         }
     }
 }
 
-fn text(name: &str, value: &str) -> Markup {
-    html! {
+fn text(to: &mut String, name: &str, value: &str) {
+    html! { to;
         input id=(name) name=(name) type="search" value=(value)
             autocomplete="off" autocapitalize="none" spellcheck="false";
     }
 }
 
-fn nothing(asked: &Asked) -> Markup {
-    html! {
+fn nothing(to: &mut String, asked: &Asked) {
+    html! { to;
         @if *asked == Asked::default() {
             p { "No record yet. The first request with a key on a guarded route makes one." }
         } @else if asked.place() == Place::InDoubt {
@@ -178,24 +179,24 @@ fn nothing(asked: &Asked) -> Markup {
 }
 
 /// Records one under the other, each a link to its page.
-pub(super) fn rows(now: Millis, found: &[Found]) -> Markup {
-    html! {
+pub(super) fn rows(to: &mut String, now: Millis, found: &[Found]) {
+    html! { to;
         ul class="rows" {
-            @for one in found { li { a href=(address(one)) { (row(now, one)) } } }
+            @for one in found { li { a href=(address(to, one.key)) { (row(to, now, one)) } } }
         }
     }
 }
 
-fn row(now: Millis, found: &Found) -> Markup {
+fn row(to: &mut String, now: Millis, found: &Found) {
     let (about, state) = (&found.record.about, &found.record.state);
     let (status, code) = words::hears(state);
-    html! {
-        (words::stage(Stage::of(state)))
+    html! { to;
+        (words::stage(to, Stage::of(state)))
         span class="what" { (about.method) " " (about.path) }
         span class="hears" { "retry: " b { (status) } " " (code) }
         span class="quiet" {
-            (about.route) " · " code { (about.correlation_id) } " · " (at_and_ago(about.created, now))
-            @if let Some(until) = words::live_until(state, now) { " · lease over " (ago(until, now)) }
+            (about.route) " · " code { (about.correlation_id) } " · " (at_and_ago(to, about.created, now))
+            @if let Some(until) = words::live_until(state, now) { " · lease over " (ago(to, until, now)) }
         }
     }
 }

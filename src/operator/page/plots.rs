@@ -1,8 +1,7 @@
 //! The numbers of the last hours, as small plots: for each route one per kind, on a scale of its own, so
 //! that a single doubt shows beside a thousand executions.
 
-use maud::{Markup, html};
-
+use crate::operator::page::html::html;
 use crate::operator::tally::{Count, Counts, Tally, began, hour};
 use crate::record::Millis;
 use crate::time::rfc3339;
@@ -18,14 +17,14 @@ const KINDS: [Kind; 4] = [
 ];
 
 /// The section of the first page.
-pub(super) fn section(now: Millis, stats: &[(u64, Tally)]) -> Markup {
+pub(super) fn section(to: &mut String, now: Millis, stats: &[(u64, Tally)]) {
     let last = hour(now);
     let first = last.saturating_sub(HOURS - 1);
     let mut all = Tally::default();
     for (_, tally) in stats.iter().filter(|(at, _)| (first..=last).contains(at)) {
         all.merge(tally);
     }
-    html! {
+    html! { to;
         section aria-labelledby="stats" {
             h2 id="stats" { "Last 24 hours, by route" }
             @if all.routes.is_empty() { p { "Nothing was counted in the last 24 hours." } }
@@ -33,9 +32,9 @@ pub(super) fn section(now: Millis, stats: &[(u64, Tally)]) -> Markup {
                 @let by_hour = by_hour(stats, route, first, last);
                 h3 { code { (route) } }
                 div class="plots" {
-                    @for kind in &KINDS { (plot(*kind, first, &by_hour)) }
+                    @for kind in &KINDS { (plot(to, *kind, first, &by_hour)) }
                 }
-                (conflicts(counts))
+                (conflicts(to, counts))
             }
             @if !all.routes.is_empty() {
                 p class="quiet" {
@@ -77,7 +76,7 @@ fn total(counts: &Counts, belongs: fn(Count) -> bool) -> u64 {
     sum
 }
 
-fn plot((name, class, belongs): Kind, first: u64, by_hour: &[Counts]) -> Markup {
+fn plot(to: &mut String, (name, class, belongs): Kind, first: u64, by_hour: &[Counts]) {
     let (mut bars, mut sum, mut most, mut peak) = (Vec::new(), 0_u64, 0, first);
     for (hour, counts) in (first..).zip(by_hour) {
         let bar = total(counts, belongs);
@@ -95,11 +94,11 @@ fn plot((name, class, belongs): Kind, first: u64, by_hour: &[Counts]) -> Markup 
             clock(peak)
         ),
     };
-    html! {
+    html! { to;
         figure class=[(sum == 0).then_some("none")] {
             figcaption { b { (sum) } " " (name) }
             svg class=(class) viewBox={ "0 0 " (bars.len() * 5) " " (HEIGHT) } role="img" aria-label=(label) {
-                @for ((at, bar), x) in (first..).zip(&bars).zip((0..).step_by(5)) {
+                @for ((at, bar), x) in (first..).zip(&bars).zip((0_u64..).step_by(5)) {
                     @let height = height(*bar, most);
                     rect x=(x) y=(HEIGHT - height) width="4" height=(height) {
                         @if *bar > 0 { title { (clock(at)) " " (bar) } }
@@ -125,14 +124,24 @@ fn clock(hour: u64) -> String {
 }
 
 /// What was refused, by code.
-fn conflicts(counts: &Counts) -> Markup {
+fn conflicts(to: &mut String, counts: &Counts) {
     let mut codes = Vec::new();
     for (count, number) in Count::ALL.into_iter().zip(counts) {
         if let (Some(code), 1..) = (count.code(), number) {
-            codes.push(format!("{number} × {} {}", code.status(), code.as_str()));
+            codes.push((number, code));
         }
     }
-    html! { @if !codes.is_empty() { p class="quiet" { "Conflicts: " (codes.join(", ")) } } }
+    html! { to;
+        @if !codes.is_empty() {
+            p class="quiet" {
+                "Conflicts: "
+                @for (place, (number, code)) in codes.iter().enumerate() {
+                    @if place > 0 { ", " }
+                    (number) " × " (code.status()) " " (code.as_str())
+                }
+            }
+        }
+    }
 }
 
 const HOURS: u64 = 24;

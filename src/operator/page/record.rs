@@ -1,10 +1,9 @@
 //! The page of one record: where it is in its life, what that means for a retry, what can be done.
 
-use maud::{Markup, html};
-
 use crate::digest::hex;
 use crate::operator::decide::lease_of;
 use crate::operator::inquiry::{Audited, Found, Stage};
+use crate::operator::page::html::html;
 use crate::operator::page::time::{at_and_ago, times};
 use crate::operator::page::{Frame, Place, address, audit, life, within, words};
 use crate::operator::view::{Stored, completed, doubt};
@@ -23,63 +22,54 @@ pub fn record(
     let (now, state) = (frame.now, &found.record.state);
     let about = &found.record.about;
     let title = format!("{} {}: {}", about.method, about.path, words::name(Stage::of(state)));
-    let content = html! {
-        h1 { (words::stage(Stage::of(state))) " " code { (about.method) " " (about.path) } }
-        (words::origin(found, now))
-        p { (words::meaning(state, now)) }
-        section aria-labelledby="retry" {
-            h2 id="retry" { "What a retry gets now" }
-            dl class="retry" {
-                @for retry in words::retries(state) {
-                    div {
-                        dt { (retry.who) }
-                        dd {
-                            b { (retry.hears.0) " " code { (retry.hears.1) } } " "
-                            (words::prose(retry.why, retry.at, now))
-                        }
-                    }
-                }
-            }
-        }
-        (decide(found, now))
-        section aria-labelledby="life" {
-            h2 id="life" { "Its life" }
-            (life::life(found, now))
-        }
-        section aria-labelledby="facts" {
-            h2 id="facts" { "Record" }
-            dl class="facts" {
-                @for (name, fact) in facts(found) {
-                    div {
-                        dt { (name) }
-                        dd {
-                            @match fact {
-                                Fact::At(at) => (at_and_ago(at, now)),
-                                Fact::Text(text) => code { (text) },
+    within(frame, Place::Elsewhere, &title, &|to| {
+        html! { to;
+            h1 { (words::stage(to, Stage::of(state))) " " code { (about.method) " " (about.path) } }
+            (words::origin(to, found, now))
+            p { (words::meaning(to, state, now)) }
+            section aria-labelledby="retry" {
+                h2 id="retry" { "What a retry gets now" }
+                dl class="retry" {
+                    @for retry in words::retries(state) {
+                        div {
+                            dt { (retry.who) }
+                            dd {
+                                b { (retry.hears.0) " " code { (retry.hears.1) } } " "
+                                (words::prose(to, retry.why, retry.at, now))
                             }
                         }
                     }
                 }
             }
-        }
-        @if let Some(completed) = completed(state) { (answer(completed, found, reply)) }
-        @if !decisions.is_empty() {
-            section aria-labelledby="decisions" {
-                h2 id="decisions" { "Decisions" }
-                (audit::rows(now, decisions))
+            (decide(to, found, now))
+            section aria-labelledby="life" {
+                h2 id="life" { "Its life" }
+                (life::life(to, found, now))
+            }
+            section aria-labelledby="facts" {
+                h2 id="facts" { "Record" }
+                dl class="facts" {
+                    (facts(to, found, now))
             }
         }
-    };
-    within(frame, Place::Elsewhere, &title, &content)
+        @if let Some(completed) = completed(state) { (answer(to, completed, found, reply)) }
+            @if !decisions.is_empty() {
+                section aria-labelledby="decisions" {
+                    h2 id="decisions" { "Decisions" }
+                    (audit::rows(to, now, decisions))
+                }
+            }
+        }
+    })
 }
 
-fn decide(found: &Found, now: Millis) -> Markup {
+fn decide(to: &mut String, found: &Found, now: Millis) {
     let state = &found.record.state;
     let actions = words::actions(state, now);
-    html! {
+    html! { to;
         @if let Some(until) = words::live_until(state, now) {
             p class="note" {
-                "Nothing can be decided before " (at_and_ago(until, now))
+                "Nothing can be decided before " (at_and_ago(to, until, now))
                 ": a request may be under way until then. Reload this page after that."
             }
         } @else if doubt(state).is_some() {
@@ -89,7 +79,7 @@ fn decide(found: &Found, now: Millis) -> Markup {
                 ul {
                     @for action in actions.iter() {
                         li {
-                            a class="button" href={ (address(found)) "/" (action.as_str()) } { (words::button(*action)) }
+                            a class="button" href={ (address(to, found.key)) "/" (action.as_str()) } { (words::button(*action)) }
                             " " span { (words::condition(*action)) }
                         }
                     }
@@ -98,50 +88,46 @@ fn decide(found: &Found, now: Millis) -> Markup {
         } @else {
             p {
                 @for action in actions.iter() {
-                    a class="button" href={ (address(found)) "/" (action.as_str()) } { (words::button(*action)) }
+                    a class="button" href={ (address(to, found.key)) "/" (action.as_str()) } { (words::button(*action)) }
                 }
             }
         }
     }
 }
 
-/// Something known of a record.
-enum Fact {
-    At(Millis),
-    Text(String),
-}
-
 /// All that is known of it, name by name as in the JSON.
-fn facts(found: &Found) -> Vec<(&'static str, Fact)> {
+fn facts(to: &mut String, found: &Found, now: Millis) {
     let (about, state) = (&found.record.about, &found.record.state);
     let (attempts, lease_until) = match state {
         State::Running(running) => (running.run.attempt, Some(running.until)),
         State::Completed(completed) | State::Expired(completed) => (completed.run.attempt, None),
         State::InDoubt(doubt) | State::Closed(doubt) => (doubt.run.attempt, Some(doubt.until)),
     };
-    let mut facts = vec![
-        ("Correlation id", Fact::Text(about.correlation_id.clone())),
-        ("Route", Fact::Text(about.route.clone())),
-        ("Method and path", Fact::Text(format!("{} {}", about.method, about.path))),
-        ("Attempts", Fact::Text(attempts.to_string())),
-        ("Key id", Fact::Text(hex(&found.key.0))),
-        ("Lease", Fact::Text(hex(&lease_of(state).0))),
-        ("Created", Fact::At(about.created)),
-    ];
-    facts.extend(lease_until.map(|until| ("Lease until", Fact::At(until))));
-    if let Some(completed) = completed(state) {
-        facts.push(("Settled", Fact::At(completed.settled)));
-        facts.push(("Expires", Fact::At(completed.expires)));
+    let completed = completed(state);
+    html! { to;
+        div { dt { "Correlation id" } dd { code { (about.correlation_id) } } }
+        div { dt { "Route" } dd { code { (about.route) } } }
+        div { dt { "Method and path" } dd { code { (about.method) " " (about.path) } } }
+        div { dt { "Attempts" } dd { code { (attempts) } } }
+        div { dt { "Key id" } dd { code { (hex(&found.key.0)) } } }
+        div { dt { "Lease" } dd { code { (hex(&lease_of(state).0)) } } }
+        @for (name, at) in [
+            ("Created", Some(about.created)),
+            ("Lease until", lease_until),
+            ("Settled", completed.map(|completed| completed.settled)),
+            ("Expires", completed.map(|completed| completed.expires)),
+            ("Closes", doubt(state).map(|doubt| doubt.closes)),
+        ] {
+            @if let Some(at) = at { div { dt { (name) } dd { (at_and_ago(to, at, now)) } } }
+        }
     }
-    facts.extend(doubt(state).map(|doubt| ("Closes", Fact::At(doubt.closes))));
-    facts
 }
 
-fn answer(completed: &Completed, found: &Found, read: Option<&Stored>) -> Markup {
+fn answer(to: &mut String, completed: &Completed, found: &Found, read: Option<&Stored>) {
     let reply = &completed.reply;
     let shown = read.filter(|read| !read.body.is_empty());
     let is_there = Stage::of(&found.record.state) == Stage::Completed;
-    html! {
+    html! { to;
         section aria-labelledby="answer" {
             h2 id="answer" { "Stored answer" }
             p {
@@ -161,7 +147,7 @@ fn answer(completed: &Completed, found: &Found, read: Option<&Stored>) -> Markup
                 pre { "\n" (beginning(body)) }
                 @if body.len() > SHOWN { p class="quiet" { "The first 64 KiB of it." } }
             } @else if is_there && matches!(reply.body, Kept::Whole { bytes } if bytes > 0) {
-                p { a class="button" href={ (address(found)) "?body=1#answer" } { "Show the body" } }
+                p { a class="button" href={ (address(to, found.key)) "?body=1#answer" } { "Show the body" } }
             }
         }
     }

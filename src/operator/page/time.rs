@@ -1,28 +1,27 @@
 //! Instants and spans as a person reads them: UTC, and how long ago.
 
-use maud::{Markup, html};
-
+use crate::operator::page::html::html;
 use crate::record::Millis;
 use crate::time::rfc3339;
 
 /// An instant in UTC, to the second.
-pub(super) fn at(at: Millis) -> Markup {
+pub(super) fn at(to: &mut String, at: Millis) {
     let exact = rfc3339(at);
     let read = exact.get(..19).unwrap_or_default().replace('T', " ");
-    html! { time datetime=(exact) { (read) " UTC" } }
+    html! { to; time datetime=(exact) { (read) " UTC" } }
 }
 
 /// An instant in UTC, and how far it is from now.
-pub(super) fn at_and_ago(then: Millis, now: Millis) -> Markup {
-    html! { (at(then)) ", " (ago(then, now)) }
+pub(super) fn at_and_ago(to: &mut String, then: Millis, now: Millis) {
+    html! { to; (at(to, then)) ", " (ago(to, then, now)) }
 }
 
 /// How far an instant is from now: "3 min ago", "in 24 h".
-pub(super) fn ago(then: Millis, now: Millis) -> String {
+pub(super) fn ago(to: &mut String, then: Millis, now: Millis) {
     match (now.since(then).0, then.since(now).0) {
-        (0..2000, 0) => "just now".to_owned(),
-        (past, 0) => format!("{} ago", span(Millis(past))),
-        (_, ahead) => format!("in {}", span(Millis(ahead))),
+        (0..2000, 0) => to.push_str("just now"),
+        (past, 0) => html! { to; (span(to, Millis(past))) " ago" },
+        (_, ahead) => html! { to; "in " (span(to, Millis(ahead))) },
     }
 }
 
@@ -33,13 +32,14 @@ pub(super) fn times(number: u32) -> String {
 
 /// A span in its most telling unit, rounded down; what is shorter than two of a unit is told in the
 /// next smaller one.
-pub(super) fn span(Millis(ms): Millis) -> String {
+pub(super) fn span(to: &mut String, Millis(ms): Millis) {
     let (s, min, h) = (ms / 1000, ms / 60_000, ms / 3_600_000);
-    match (s, min, h) {
-        (0..2, ..) => format!("{ms} ms"),
-        (_, 0..2, _) => format!("{s} s"),
-        (_, _, 0..2) => format!("{min} min"),
-        (_, _, 0..48) => format!("{h} h"),
-        _ => format!("{} d", h / 24),
-    }
+    let (number, unit) = match (s, min, h) {
+        (0..2, ..) => (ms, " ms"),
+        (_, 0..2, _) => (s, " s"),
+        (_, _, 0..2) => (min, " min"),
+        (_, _, 0..48) => (h, " h"),
+        _ => (h / 24, " d"),
+    };
+    html! { to; (number) (unit) }
 }

@@ -1,10 +1,9 @@
 //! What a state means, what a retry gets in it, and what a decision would do: in words for somebody who
 //! was woken up by it.
 
-use maud::{Markup, html};
-
 use crate::operator::desk::Action;
 use crate::operator::inquiry::{Found, Stage};
+use crate::operator::page::html::html;
 use crate::operator::page::time::at_and_ago;
 use crate::operator::view::doubt;
 use crate::problem::Code;
@@ -12,16 +11,16 @@ use crate::record::{Before, Completed, Doubt, Millis, Running, State};
 use crate::reply::Kept;
 
 /// The state as a mark: its name, and a colour that only repeats it.
-pub(super) fn stage(stage: Stage) -> Markup {
-    html! { span class={ "stage " (stage.as_str()) } { (name(stage)) } }
+pub(super) fn stage(to: &mut String, stage: Stage) {
+    html! { to; span class={ "stage " (stage.as_str()) } { (name(stage)) } }
 }
 
 /// Where a record comes from, in a line.
-pub(super) fn origin(found: &Found, now: Millis) -> Markup {
+pub(super) fn origin(to: &mut String, found: &Found, now: Millis) {
     let about = &found.record.about;
-    html! {
+    html! { to;
         p class="quiet" {
-            (about.route) " · " code { (about.correlation_id) } " · " (at_and_ago(about.created, now))
+            (about.route) " · " code { (about.correlation_id) } " · " (at_and_ago(to, about.created, now))
         }
     }
 }
@@ -49,13 +48,13 @@ pub(super) fn hears(state: &State) -> (u16, &'static str) {
 }
 
 /// A text as markup: `code` in backticks, and the instant in place of `@`.
-pub(super) fn prose(text: &str, at: Option<Millis>, now: Millis) -> Markup {
-    html! {
+pub(super) fn prose(to: &mut String, text: &str, at: Option<Millis>, now: Millis) {
+    html! { to;
         @for (place, part) in text.split('`').enumerate() {
             @if place % 2 == 1 {
                 code { (part) }
             } @else if let (Some((before, after)), Some(at)) = (part.split_once('@'), at) {
-                (before) (at_and_ago(at, now)) (after)
+                (before) (at_and_ago(to, at, now)) (after)
             } @else {
                 (part)
             }
@@ -64,7 +63,7 @@ pub(super) fn prose(text: &str, at: Option<Millis>, now: Millis) -> Markup {
 }
 
 /// What the state means.
-pub(super) fn meaning(state: &State, now: Millis) -> Markup {
+pub(super) fn meaning(to: &mut String, state: &State, now: Millis) {
     let (text, at) = match state {
         State::Running(Running { until, before, .. }) => {
             let text = match before {
@@ -100,7 +99,7 @@ pub(super) fn meaning(state: &State, now: Millis) -> Markup {
             Some(doubt.gone),
         ),
     };
-    prose(text, at, now)
+    prose(to, text, at, now);
 }
 
 const RUNNING: &str = "A request has claimed the key and may be talking to the origin. Its lease lasts until @; if there is no outcome by then, the record is in doubt.";
@@ -208,7 +207,7 @@ pub(super) fn condition(action: Action) -> &'static str {
 
 /// What a decision about a record will do: to the record, to the customer. The last line is what can go
 /// wrong, where something can.
-pub(super) fn consequences(action: Action, state: &State, now: Millis) -> Markup {
+pub(super) fn consequences(to: &mut String, action: Action, state: &State, now: Millis) {
     let doubt = doubt(state);
     let closes = |doubt: &Doubt| now.plus(doubt.terms.doubt_ttl).max(doubt.closes);
     let (lines, at, risk): (&[&str], _, _) = match (action, doubt) {
@@ -238,9 +237,9 @@ pub(super) fn consequences(action: Action, state: &State, now: Millis) -> Markup
         ),
         (Action::Complete | Action::Hold, None) => (&[], None, None),
     };
-    html! {
+    html! { to;
         ul class="will" {
-            @for line in lines { li { (prose(line, at, now)) } }
+            @for line in lines { li { (prose(to, line, at, now)) } }
             @if let Some(risk) = risk { li { b { (risk) } } }
         }
     }
