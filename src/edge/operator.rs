@@ -299,7 +299,7 @@ impl Operator<'_> {
         let head = wire::write_question(&key, policy.shards, ask, VERSION);
         let ledger = self.env.ledger();
         let hint = policy.location_hint.as_deref();
-        let failed_call = |error: JsValue| failed(&js::text(&error));
+        let failed_call = |error: JsValue| failed(js::text(&error));
         let ask = |shard: &u16| js::ask(&ledger, *shard, hint, &head, body);
         let all = Promise::all_iterable(&shards.iter().map(ask).collect::<Array>());
         let answers: Array = wait(all.unchecked_ref()).await.map_err(failed_call)?.unchecked_into();
@@ -419,7 +419,7 @@ fn reply((told, body): (Told<()>, Uint8Array)) -> Result<Option<Stored>, Refusal
             for byte in error.as_bytes() {
                 latin.push(char::from(*byte));
             }
-            (js::btoa(&latin).map_err(|error| failed(&js::text(&error)))?, true)
+            (js::btoa(&latin).map_err(|error| failed(js::text(&error)))?, true)
         }
     };
     let reply = replay.reply;
@@ -430,7 +430,7 @@ fn strange(told: Told<()>) -> Refusal {
     match told {
         Told::Failed(why) => failed(&why),
         Told::Crowded | Told::Again => failed("too much is under way in a shard; ask again"),
-        Told::OtherShards(first) => failed(&other_shards(first)),
+        Told::OtherShards(first) => failed(other_shards(first)),
         // A busy object runs the code of before for minutes after a deploy.
         _ => failed("a shard runs an older version; ask again in a few minutes"),
     }
