@@ -195,7 +195,10 @@ pub(super) async fn read_known(from: &JsValue, length: u64, of: Of) -> Option<Re
     Some(match wait(&js::bytes(from)).await {
         Ok(_) if room.has_lapsed() => Read::Broken("it took too long".to_owned()),
         Ok(bytes) => {
-            room.0.chunks.replace(vec![bytes.unchecked_into()]);
+            let bytes: Uint8Array = bytes.unchecked_into();
+            // A Worker behind a binding may say what it likes.
+            room.0.bytes.set(bytes.byte_length().into());
+            room.0.chunks.replace(vec![bytes]);
             Read::Whole(room)
         }
         Err(error) => Read::Broken(js::text(&error)),

@@ -230,7 +230,8 @@ export async function forward(origin, address, method, headers, body, easy) {
   const told = response.headers;
   const length = told.get("content-length");
   const isEasy =
-    length !== null && +length <= easy && !NO_BODY.has(response.status) && !/^\s*text\/event-stream\b/i.test(told.get("content-type") ?? "");
+    // Beside a Transfer-Encoding a length says nothing (RFC 9112 section 6.3).
+    length !== null && +length <= easy && !told.has("transfer-encoding") && !NO_BODY.has(response.status) && !/^\s*text\/event-stream\b/i.test(told.get("content-type") ?? "");
   return [response, lines(told), isEasy ? await bytes(response) : undefined];
 }
 

@@ -95,8 +95,12 @@ impl Lines {
         })
     }
 
-    /// Content-Length in bytes, where it is there and a number.
+    /// Content-Length in bytes, where it is there, a number, and what ends the body (RFC 9112 section 6.3:
+    /// not beside a Transfer-Encoding).
     pub(super) fn content_length(&self) -> Option<u64> {
+        if self.get("transfer-encoding").is_some() {
+            return None;
+        }
         self.get("content-length")?.trim().parse().ok()
     }
 
