@@ -186,8 +186,7 @@ pub(super) async fn forward(
     let sent = js::forward(binding, address, method, &headers, &body, easy);
     let has_body = !body.is_null();
     drop(body);
-    let answered = wait(&sent).await;
-    drop(sent);
+    let answered = wait(sent).await;
     free();
     let Ok(answered) = answered else {
         let sendable = js::is_sendable(address, method, &headers, has_body);

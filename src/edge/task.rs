@@ -141,8 +141,9 @@ impl Execution {
     }
 }
 
-/// Waits for a promise.
-pub(super) fn wait(promise: &Promise) -> Wait {
+/// Waits for a promise, which must be kept by nobody meanwhile: it holds its request's token, and a task that
+/// keeps its own promise is never forgotten.
+pub(super) fn wait(promise: Promise) -> Wait {
     let (place, request) = awaited();
     js::wait(promise, index(place), place.serial, request.0);
     Wait(place)
