@@ -437,6 +437,7 @@ impl Shard {
                 None
             }
         };
+        faults::here("woken");
         Ok(match wake {
             None => (Told::Again, None),
             Some(settled) => {

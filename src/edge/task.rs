@@ -223,19 +223,18 @@ fn arm(request: Request, span: Millis, due: Millis) {
 pub fn elapsed(request: u32) {
     let request = Request(request);
     let now = now();
-    let is_due = |timer: &Timer| timer.request == request && timer.due <= now;
-    let due: Vec<Place> = TIMERS.with_borrow(|timers| {
-        timers.iter().filter(|timer| is_due(timer)).map(|timer| timer.place).collect()
-    });
-    let next = TIMERS.with_borrow_mut(|timers| {
-        timers.retain(|timer| !is_due(timer));
-        timers.iter().filter(|timer| timer.request == request).map(|timer| timer.due).min()
+    let (due, next) = TIMERS.with_borrow_mut(|timers| {
+        let first = timers.iter().position(|timer| timer.request == request && timer.due <= now);
+        // One at a time, the next one in a call of its own: it comes even if this one breaks off.
+        let due = first.map(|at| timers.remove(at).place);
+        let left = timers.iter().filter(|timer| timer.request == request);
+        (due, left.map(|timer| timer.due).min())
     });
     if let Some(next) = next {
         arm(request, next.since(now), next);
     }
-    for place in due {
-        settle(place, Ok(JsValue::UNDEFINED));
+    if let Some(due) = due {
+        settle(due, Ok(JsValue::UNDEFINED));
     }
 }
 
@@ -296,9 +295,9 @@ fn poll(place: Place) {
     let mut future = Some(future);
     let done = TASKS.with_borrow_mut(|tasks| {
         if polled.is_ready() {
-            return tasks.contains(place.index).then(|| tasks.remove(place.index));
+            return remove(tasks, place);
         }
-        if let Some(task) = tasks.get_mut(place.index) {
+        if let Some(task) = tasks.get_mut(place.index).filter(|task| task.serial == place.serial) {
             task.future = future.take();
         }
         None
@@ -306,6 +305,11 @@ fn poll(place: Place) {
     // What it held goes while it still counts as being polled: that may wake others.
     drop((future, done));
     POLLED.set(None);
+}
+
+fn remove(tasks: &mut Slab<Task>, place: Place) -> Option<Task> {
+    let is_it = tasks.get(place.index).is_some_and(|task| task.serial == place.serial);
+    is_it.then(|| tasks.remove(place.index))
 }
 
 /// A promise was settled.
@@ -334,13 +338,14 @@ pub fn broke(error: &JsValue) {
     if js::get(error, "name").as_string().as_deref() != Some("PanicError") {
         js::error(&format!("uncaught: {}", js::text(error)));
     }
-    let broken = POLLED.take().and_then(|(place, _)| {
-        TASKS
-            .with_borrow_mut(|tasks| tasks.contains(place.index).then(|| tasks.remove(place.index)))
-    });
+    let broken =
+        POLLED.get().and_then(|(place, _)| TASKS.with_borrow_mut(|tasks| remove(tasks, place)));
     if let Some(task) = broken {
+        // It still counts as being polled: what is woken or started by this comes after it, so that a fault in
+        // there does not cut it short.
         (task.broken)();
     }
+    POLLED.set(None);
     run();
 }
 
