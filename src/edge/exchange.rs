@@ -208,7 +208,7 @@ pub(super) async fn call(
     head: &[u8],
     body: Option<&Uint8Array>,
 ) -> Result<(Told<()>, Payload), JsValue> {
-    let (frame, body) = message(wait(&js::ask(ledger, shard, location_hint, head, body)).await?);
+    let (frame, body) = message(wait(js::ask(ledger, shard, location_hint, head, body)).await?);
     let (_, head) = wire::open(&frame).map_err(unreadable)?;
     let told = wire::read_told(head).map_err(unreadable)?;
     let body = match body.dyn_into::<Uint8Array>() {

@@ -72,9 +72,12 @@ function enter(into, request) {
   }
 }
 
+/** More tasks than are ever woken at once (a Ledger's 1,000 waiters) and may break off one after the other. */
+const AT_ONCE = 2_000;
+
 /** Rust has thrown. What is its own goes on; after a trap its memory cannot be trusted, and it starts anew. */
 function broke(error) {
-  for (let tries = 0; tries < 3 && !(error instanceof WebAssembly.RuntimeError); tries++) {
+  for (let tries = 0; tries < AT_ONCE && !(error instanceof WebAssembly.RuntimeError); tries++) {
     try {
       return rust.broke(error);
     } catch (another) {
@@ -86,7 +89,11 @@ function broke(error) {
   rust.__wbg_reset_state();
   const lost = [...requests.values()];
   requests.clear();
-  for (const { reject } of lost) reject?.(new Error("the program has started anew"));
+  for (const { reject, held } of lost) {
+    reject?.(new Error("the program has started anew"));
+    // Or the runtime would keep their contexts for 30 s more.
+    for (const free of held ?? []) free();
+  }
 }
 
 // A request's context may end before what it waits for has come: nothing is called back then, and its tasks would
@@ -230,7 +237,8 @@ export async function forward(origin, address, method, headers, body, easy) {
   const told = response.headers;
   const length = told.get("content-length");
   const isEasy =
-    length !== null && +length <= easy && !NO_BODY.has(response.status) && !/^\s*text\/event-stream\b/i.test(told.get("content-type") ?? "");
+    // Beside a Transfer-Encoding a length says nothing (RFC 9112 section 6.3).
+    length !== null && +length <= easy && !told.has("transfer-encoding") && !NO_BODY.has(response.status) && !/^\s*text\/event-stream\b/i.test(told.get("content-type") ?? "");
   return [response, lines(told), isEasy ? await bytes(response) : undefined];
 }
 

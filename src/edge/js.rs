@@ -15,7 +15,7 @@ extern "C" {
     pub(crate) fn hold(request: u32, context: &Context) -> Result<(), JsValue>;
     pub(crate) fn release(request: u32);
     /// Calls `settled(index, serial, ..)` once the promise is settled.
-    pub(crate) fn wait(promise: &Promise, index: u32, serial: u32, request: u32);
+    pub(crate) fn wait(promise: Promise, index: u32, serial: u32, request: u32);
     /// Calls `elapsed(request)` after so many ms, which is at `due`, or before.
     pub(crate) fn arm(request: u32, ms: i32, due: f64);
 

@@ -197,7 +197,7 @@ impl Shard {
         }
         // The Worker has all of it, so this takes no time, unless the connection is lost on the way.
         let read = js::opened(request);
-        let opened = match select(wait(&read), pause(CALL_PATIENCE)).await {
+        let opened = match select(wait(read), pause(CALL_PATIENCE)).await {
             Either::Left((opened, _)) => opened?,
             Either::Right(_) => return crowded,
         };
@@ -450,6 +450,7 @@ impl Shard {
                 None
             }
         };
+        faults::here("woken");
         Ok(match wake {
             None => (Told::Again, None),
             Some(settled) => {
@@ -469,7 +470,7 @@ impl Shard {
     /// Asked once after a start: setting an alarm without knowing would move an earlier one.
     async fn know_alarm(&self) -> Result<(), JsValue> {
         if matches!(self.alarm.get(), Alarm::Unknown) {
-            let set = wait(&self.storage.get_alarm()?).await?.as_f64();
+            let set = wait(self.storage.get_alarm()?).await?.as_f64();
             if matches!(self.alarm.get(), Alarm::Unknown) {
                 self.alarm.set(set.map_or(Alarm::Off, |at| Alarm::At(from_js(at))));
             }

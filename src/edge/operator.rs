@@ -302,7 +302,8 @@ impl Operator<'_> {
         let failed_call = |error: JsValue| failed(js::text(&error));
         let ask = |shard: &u16| js::ask(&ledger, *shard, hint, &head, body);
         let all = Promise::all_iterable(&shards.iter().map(ask).collect::<Array>());
-        let answers: Array = wait(all.unchecked_ref()).await.map_err(failed_call)?.unchecked_into();
+        let answers: Array =
+            wait(all.unchecked_into()).await.map_err(failed_call)?.unchecked_into();
         let mut told = Vec::new();
         for answer in answers.iter() {
             let (frame, body) = message(answer);
@@ -443,7 +444,7 @@ async fn bytes(body: JsValue) -> Result<Uint8Array, JsValue> {
         Err(none) if none.is_undefined() => Ok(Uint8Array::new_with_length(0)),
         Err(stream) => {
             let response = js::NewResponse::new(&stream, &JsValue::UNDEFINED)?;
-            Ok(wait(&js::bytes(&response)).await?.unchecked_into())
+            Ok(wait(js::bytes(&response)).await?.unchecked_into())
         }
     }
 }

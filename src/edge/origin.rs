@@ -110,8 +110,12 @@ impl Lines {
         all
     }
 
-    /// Content-Length in bytes, where it is there and a number.
+    /// Content-Length in bytes, where it is there, a number, and what ends the body (RFC 9112 section 6.3:
+    /// not beside a Transfer-Encoding).
     pub(super) fn content_length(&self) -> Option<u64> {
+        if self.get("transfer-encoding").is_some() {
+            return None;
+        }
         self.get("content-length")?.trim().parse().ok()
     }
 
@@ -197,8 +201,7 @@ pub(super) async fn forward(
     let sent = js::forward(binding, address, method, &headers, &body, easy);
     let has_body = !body.is_null();
     drop(body);
-    let answered = wait(&sent).await;
-    drop(sent);
+    let answered = wait(sent).await;
     free();
     let Ok(answered) = answered else {
         let sendable = js::is_sendable(address, method, &headers, has_body);

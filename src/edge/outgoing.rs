@@ -62,7 +62,7 @@ pub(super) fn stream(
         if let Err(why) = to.all(&body, &store).await {
             // The reader sees that it was cut. One who has left needs to see nothing.
             if let Ok(aborted) = to.writer.abort(&why) {
-                let _ = wait(&aborted).await;
+                let _ = wait(aborted).await;
             }
         }
     });
@@ -96,7 +96,7 @@ impl To {
                 }
             }
         }
-        self.step(wait(&self.writer.close()?)).await
+        self.step(wait(self.writer.close()?)).await
     }
 
     /// In small steps, to see whether the other side goes on reading.
@@ -104,7 +104,7 @@ impl To {
         let length = bytes.byte_length();
         for at in (0..length).step_by(STEP as usize) {
             let step = bytes.subarray(at, length.min(at + STEP));
-            self.step(wait(&self.writer.write(&step)?)).await?;
+            self.step(wait(self.writer.write(&step)?)).await?;
         }
         Ok(())
     }

@@ -181,7 +181,7 @@ async fn pump(
     if !first.is_empty() {
         let writer = to.get_writer()?;
         for chunk in first {
-            wait(&writer.write(&chunk)?).await?;
+            wait(writer.write(&chunk)?).await?;
         }
         writer.release_lock()?;
     }
@@ -189,7 +189,7 @@ async fn pump(
         Some(rest) => rest.unchecked_ref::<js::Readable>().pipe_to(to)?,
         None => to.close()?,
     };
-    wait(&ended).await.map(|_| ())
+    wait(ended).await.map(|_| ())
 }
 
 /// A response of the filter's own.

@@ -152,8 +152,9 @@ impl Execution {
     }
 }
 
-/// Waits for a promise.
-pub(super) fn wait(promise: &Promise) -> Wait {
+/// Waits for a promise, which must be kept by nobody meanwhile: it holds its request's token, and a task that
+/// keeps its own promise is never forgotten.
+pub(super) fn wait(promise: Promise) -> Wait {
     let (place, request) = awaited();
     js::wait(promise, index(place), place.serial, request.0);
     Wait(place)
@@ -235,23 +236,20 @@ fn arm(request: Request, span: Millis, due: Millis) {
 pub fn elapsed(request: u32) {
     let request = Request(request);
     let now = now();
-    let (mut due, mut next) = (Vec::new(), None);
-    tasks().timers.borrow_mut().retain(|timer| {
-        if timer.request != request {
-            return true;
-        }
-        if timer.due <= now {
-            due.push(timer.place);
-            return false;
-        }
-        next = Some(next.map_or(timer.due, |next: Millis| next.min(timer.due)));
-        true
-    });
+    let (due, next) = {
+        let tasks = tasks();
+        let mut timers = tasks.timers.borrow_mut();
+        let first = timers.iter().position(|timer| timer.request == request && timer.due <= now);
+        // One at a time, the next one in a call of its own: it comes even if this one breaks off.
+        let due = first.map(|at| timers.remove(at).place);
+        let left = timers.iter().filter(|timer| timer.request == request);
+        (due, left.map(|timer| timer.due).min())
+    };
     if let Some(next) = next {
         arm(request, next.since(now), next);
     }
-    for place in due {
-        settle(place, Ok(JsValue::UNDEFINED));
+    if let Some(due) = due {
+        settle(due, Ok(JsValue::UNDEFINED));
     }
 }
 
@@ -322,9 +320,10 @@ fn poll(tasks: &Tasks, place: Place) {
     let done = {
         let mut all = tasks.all.borrow_mut();
         if polled.is_ready() {
-            all.contains(place.index).then(|| all.remove(place.index))
+            remove(&mut all, place)
         } else {
-            if let Some(task) = all.get_mut(place.index) {
+            let task = all.get_mut(place.index).filter(|task| task.serial == place.serial);
+            if let Some(task) = task {
                 task.future = future.take();
             }
             None
@@ -333,6 +332,11 @@ fn poll(tasks: &Tasks, place: Place) {
     // What it held goes while it still counts as being polled: that may wake others.
     drop((future, done));
     tasks.polled.set(None);
+}
+
+fn remove(tasks: &mut Slab<Task>, place: Place) -> Option<Task> {
+    let is_it = tasks.get(place.index).is_some_and(|task| task.serial == place.serial);
+    is_it.then(|| tasks.remove(place.index))
 }
 
 /// A promise was settled.
@@ -366,13 +370,14 @@ pub fn broke(error: &JsValue) {
         js::error(&format!("uncaught: {}", js::text(error)));
     }
     let tasks = tasks();
-    let broken = tasks.polled.take().and_then(|(place, _)| {
-        let mut all = tasks.all.borrow_mut();
-        all.contains(place.index).then(|| all.remove(place.index))
-    });
+    let broken =
+        tasks.polled.get().and_then(|(place, _)| remove(&mut tasks.all.borrow_mut(), place));
     if let Some(task) = broken {
+        // It still counts as being polled: what is woken or started by this comes after it, so that a fault in
+        // there does not cut it short.
         (task.broken)();
     }
+    tasks.polled.set(None);
     run(&tasks);
 }
 

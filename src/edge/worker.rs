@@ -375,7 +375,7 @@ impl Asked {
         };
         self.execution.afterwards(watching, |_| ())?;
         let passed = self.pass(&policy.origin, head, url, Body::Whole(body))?;
-        let response: Response = wait(&passed).await?.unchecked_into();
+        let response: Response = wait(passed).await?.unchecked_into();
         // Whoever watches may have given up; the answer passes all the same.
         let _ = tell.send(origin::passed(&response, reply_max));
         Ok(response.into())

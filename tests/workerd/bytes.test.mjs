@@ -67,6 +67,14 @@ describe("the bytes", { concurrency: 2, timeout: 60_000 }, () => {
       }
     });
   }
+  test("a chunked reply that is longer than it says elsewhere is not kept beyond the route's limit", async () => {
+    const it = { path: freshPath("/small"), key: freshKey(), headers: BINARY, body: "{}" };
+    const chunk = "x".repeat(2 * KiB);
+    on.origin.on(it.path, { raw: `HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n800\r\n${chunk}\r\n0\r\n\r\n` });
+    const first = await on.worker.send(it);
+    assert.equal(first.text, chunk);
+    isProblem(await on.worker.send(it), "reply-not-stored");
+  });
   test("a chunked reply is kept whole", async () => {
     const parts = [randomBytes(10), randomBytes(70_000), Buffer.from("x")];
     await kept({ status: 201, headers: Object.entries(BINARY), parts }, Buffer.concat(parts));

@@ -163,6 +163,22 @@ describe("a fault in one request", { timeout: 120_000 }, () => {
     });
   }
 
+  test("panic in each of those who are woken at once: every one is refused, and nobody else", async () => {
+    const { opened, open } = gate();
+    const it = { path: freshPath(), key: freshKey() };
+    origin.on(it.path, async () => (await opened, { status: 201, body: "paid" }));
+    const first = worker.send(it);
+    await origin.reached(it.path);
+    const joiners = Array.from({ length: 10 }, () => worker.send(it));
+    isProblem(await worker.send({ ...it, headers: { Prefer: "wait=1" } }), "in-flight");
+    await culprit("panics woken", { key: undefined });
+    open();
+    isExecuted(await first);
+    for (const joiner of await Promise.all(joiners)) isProblem(joiner, "store-unavailable");
+    await culprit("none", { key: undefined });
+    isReplay(await worker.send(it), await first);
+  });
+
   test("JSON of any depth is no panic", async () => {
     const nested = `${"[".repeat(200_000)}${"]".repeat(200_000)}`;
     const headers = { "Content-Type": "application/json" };
