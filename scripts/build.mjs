@@ -78,7 +78,9 @@ async function workerBuild(out, args) {
   // No runtime reads this way of importing yet; the module itself is what workerd gives for it.
   const glue = join(staging, 'rust.js');
   const written = readFileSync(glue, 'utf8');
-  writeFileSync(glue, written.replace(/^import source (\w+) from "\.\/rust_bg\.wasm"/m, 'import $1 from "./index_bg.wasm"'));
+  const joined = written.replace(/^import source (\w+) from "\.\/rust_bg\.wasm"/m, 'import $1 from "./index_bg.wasm"');
+  if (joined === written) throw new Stop('wasm-bindgen writes its import of the Wasm in another way: mend scripts/build.mjs');
+  writeFileSync(glue, joined);
   numberImports([join(staging, 'rust_bg.wasm'), glue]);
   for (const name of ['entry.js', 'host.js']) copyFileSync(join(ROOT, 'src', 'edge', name), join(staging, name));
   await step('bundling', npmBin('esbuild'), [
