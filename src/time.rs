@@ -68,9 +68,12 @@ fn digits(text: &str) -> Option<u64> {
     are.then(|| text.parse().unwrap_or_default())
 }
 
-/// Reads a span, rounded down: numbers with their units, in any order. Ends at 584 years.
+/// Reads a span, rounded down: numbers with their units, in any order, or `0`. Ends at 584 years.
 #[must_use]
 pub fn read_span(text: &str) -> Option<Millis> {
+    if text == "0" {
+        return Some(Millis(0));
+    }
     let mut ns: u64 = 0;
     let mut rest = text.trim();
     if rest.is_empty() {
