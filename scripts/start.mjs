@@ -114,7 +114,7 @@ let lastInShort;
 
 /** The log's line about a request in a few words; of many that came to the same, the first. */
 function inShort(line) {
-  if (!line.startsWith('{"attempt"')) return line;
+  if (!line.startsWith('{"outcome"')) return line;
   const { outcome, status, why, key, ms } = JSON.parse(line);
   const one = [outcome, status, key].join();
   if (one === lastInShort) return '';
