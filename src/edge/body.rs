@@ -113,7 +113,7 @@ impl Drop for Room {
 }
 
 /// Whether so many bytes more fit below a limit, lapsed shares being taken back if they are in the way.
-pub(super) fn fits(bytes: u64, limit: u64) -> bool {
+fn fits(bytes: u64, limit: u64) -> bool {
     SHARES.with_borrow_mut(|shares| {
         let free = |shares: &Vec<Rc<Share>>| {
             limit.saturating_sub(shares.iter().map(|share| share.bytes.get()).sum()) >= bytes
@@ -150,7 +150,7 @@ pub(super) enum Of {
 }
 
 impl Of {
-    pub(super) fn limit(self) -> u64 {
+    fn limit(self) -> u64 {
         match self {
             Self::Request | Self::Shadow => BODY_MAX,
             Self::Reply { .. } => REPLIES_MAX,

@@ -1,8 +1,8 @@
 // What Rust calls of the platform in one go, where its own calls would cross over many times, and how its tasks
 // are woken. Decides nothing.
 //
-// Whatever goes into Rust goes through `enter` or its like: a panic or an exception that nobody announced ends the task that
-// was being polled, and nothing else.
+// Whatever goes into Rust is caught, and told to `broke`: a panic or an exception that nobody announced ends the task
+// that was being polled, and nothing else.
 
 import * as rust from "./rust.js";
 
@@ -97,7 +97,8 @@ function broke(error) {
 }
 
 // A request's context may end before what it waits for has come: nothing is called back then, and its tasks would
-// stay for ever. So each callback holds a token of its request; when the last one is collected, so are the tasks.
+// stay for ever. So each callback holds a token of its request (`held`, which nobody reads); when the last one is
+// collected, so are the tasks.
 
 const gone = new FinalizationRegistry(({ born, request, token }) => {
   if (born !== instance || requests.get(request)?.token !== token) return;

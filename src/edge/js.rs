@@ -80,10 +80,6 @@ extern "C" {
 
 #[wasm_bindgen]
 extern "C" {
-    /// The global `fetch`.
-    #[wasm_bindgen(catch)]
-    pub(crate) fn fetch(input: &JsValue, init: &JsValue) -> Result<Promise, JsValue>;
-
     #[wasm_bindgen(js_namespace = console)]
     pub(crate) fn log(line: &str);
     #[wasm_bindgen(js_namespace = console)]
@@ -121,12 +117,6 @@ extern "C" {
 
     /// Anything with a `fetch` method: a service binding or an object's stub.
     pub(crate) type Fetcher;
-    #[wasm_bindgen(method, catch)]
-    pub(crate) fn fetch(
-        this: &Fetcher,
-        input: &JsValue,
-        init: &JsValue,
-    ) -> Result<Promise, JsValue>;
 
     /// An Analytics Engine dataset.
     pub(crate) type Dataset;
