@@ -189,7 +189,8 @@ describe("large requests", { timeout: 120_000 }, () => {
         return answer?.status === 201 && answer;
       }, { ms: 35_000, every: 500, what: "the stalled have lost their room" }));
       const count = origin.count(path);
-      stalled[0].send(parts.subarray(0, MiB));
+      // One byte: whoever goes on writing to a connection that the other side closes may lose its answer.
+      stalled[0].send(parts.subarray(0, 1));
       isProblem(await stalled[0].whole(), "store-unavailable");
       assert.equal(origin.count(path), count, "less than the whole body is never forwarded");
       for (const upload of stalled) upload.reset();
