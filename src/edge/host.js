@@ -156,13 +156,13 @@ export function lines(headers) {
 }
 
 // A message between Worker and Ledger is one piece: the head that the codec wrote, then the body. A short answer
-// without a body is a header instead, and so is the head of one whose body is a stream: reading a body takes the
-// runtime longer than everything that is done with such an answer.
+// is a header instead, and so is the head of one whose body is a stream: reading a body takes the runtime longer
+// than everything that is done with such an answer.
 
 const HEAD = "oncegate-head";
 /** In bytes; Cloudflare allows 128 KB of headers (developers.cloudflare.com, workers/platform/limits). */
 const HEAD_MAX = 48 * 1024;
-const SHORT = 256;
+const SHORT = 1024;
 /** Bodies up to this take no room of the Ledger's: a thousand of them at once, each a copy, are 16 MB. (`edge/mod.rs`
     has it too, and the SQL of `store`.) */
 const SMALL = 16 * 1024;
@@ -199,7 +199,7 @@ export async function ask(ledger, shard, hint, head, body) {
       : await stub.fetch("https://ledger/", { method: "POST", body: message });
   switch (response.status) {
     case 204:
-      return [Uint8Array.fromBase64(response.headers.get(HEAD)), undefined];
+      return parted(Uint8Array.fromBase64(response.headers.get(HEAD)).buffer);
     case 206:
       return [Uint8Array.fromBase64(response.headers.get(HEAD)), response.body];
     default:
@@ -209,8 +209,9 @@ export async function ask(ledger, shard, hint, head, body) {
 
 /** An answer. */
 export function answered(head, body) {
-  if (body !== undefined || head.byteLength > SHORT) return new Response(joined(head, body));
-  return new Response(null, { status: 204, headers: { [HEAD]: head.toBase64() } });
+  const message = joined(head, body);
+  if (message.byteLength > SHORT) return new Response(message);
+  return new Response(null, { status: 204, headers: { [HEAD]: message.toBase64() } });
 }
 
 /** An answer whose body is a stream; none where its head is too large to be a header. */
