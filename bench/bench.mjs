@@ -10,23 +10,26 @@
 //   npm run bench -- --peers                     other filters too (bench/peers.mjs)
 //   npm run bench -- --quick --disk              with objects on the disk too, which the default has
 //   npm run bench -- --save                      into bench/results.json and docs/
-//   npm run bench -- growth                      how it grows (bench/growth.mjs)
+//   npm run bench -- growth                      how it grows, and what shards cost (bench/growth.mjs, bench/scale.mjs);
+//                                                with --save too
 //
 // Subjects are measured in turn, round by round, so that whatever else the machine does meets all of them; a figure is
 // the median of its rounds, a ratio the median of the ratios of each round.
 
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { join, relative, resolve } from 'node:path';
 import { build } from '../scripts/build.mjs';
 import { ROOT, Stop, TOOLS, TTY, main, say, seconds as since } from '../scripts/run.mjs';
+import { node, setUp, toolEnv } from '../scripts/setup.mjs';
 import { cell, cells, measure, named, prepare } from './cells.mjs';
 import { joinStorm } from './join-storm.mjs';
 import { needsWrk } from './load.mjs';
 import { memory } from './memory.mjs';
 import { peers } from './peers.mjs';
 import { plot } from './plot.mjs';
-import { page, report, rows, targets } from './report.mjs';
+import { growthPage, page, report, rows, targets } from './report.mjs';
 import { startUp } from './start-up.mjs';
 import { SUBJECTS, oncegate, pins, start, startOrigin, where } from './subjects.mjs';
 
@@ -38,7 +41,7 @@ const STARTS = 10;
 
 async function bench(args) {
   const began = performance.now();
-  if (args[0] === 'growth') return growth(args.slice(1));
+  if (args[0] === 'growth') return growing(parse(args.slice(1)));
   const options = parse(args);
   await needsWrk();
   say(await build());
@@ -111,25 +114,43 @@ async function otherFilters({ against, peers: wanted }) {
   return others;
 }
 
-/** What is kept of it: all figures in .tools; with --save beside this file and in the docs. */
+/** What is kept of it: with --save beside this file and in the docs. */
 function keep(results, { save }) {
-  mkdirSync(TOOLS, { recursive: true });
-  const file = save ? join(ROOT, 'bench', 'results.json') : join(TOOLS, 'bench.json');
-  writeFileSync(file, `${JSON.stringify(results, null, 1)}\n`);
-  say(`\nall figures in ${relative(ROOT, file)}`);
+  write('results.json', 'bench.json', results, save);
   if (!save) return;
   writeFileSync(join(ROOT, 'docs', 'performance.svg'), plot(results));
   page(join(ROOT, 'docs', 'performance.md'), results);
   say('docs/performance.md and docs/performance.svg are written');
 }
 
-async function growth(args) {
-  if (!existsSync(join(ROOT, 'bench', 'growth.mjs'))) throw new Stop('bench/growth.mjs is not there: this part has not been written');
+/** All figures: in .tools, or with --save beside this file. */
+function write(saved, otherwise, results, save) {
+  mkdirSync(TOOLS, { recursive: true });
+  const file = save ? join(ROOT, 'bench', saved) : join(TOOLS, otherwise);
+  writeFileSync(file, `${JSON.stringify(results, null, 1)}\n`);
+  say(`\nall figures in ${relative(ROOT, file)}`);
+}
+
+/** What a program beside this one prints: figures as JSON, and on the way what it is at. */
+function told(program) {
+  const done = spawnSync(node(), [join(ROOT, 'bench', program)], { env: toolEnv(), stdio: ['ignore', 'pipe', 'inherit'] });
+  if (done.status !== 0) throw new Stop(`bench/${program} ended with ${done.status ?? done.signal}`);
+  return JSON.parse(done.stdout);
+}
+
+async function growing({ save }) {
+  const began = performance.now();
   await needsWrk();
   say(await build());
-  const { growth, scale } = await import('./growth.mjs');
-  await growth(args);
-  await scale(args);
+  // They read SQLite files, which takes the Node of the tests.
+  await setUp('node');
+  const results = { at: new Date().toISOString().slice(0, 10), ...told('growth.mjs'), ...told('scale.mjs') };
+  write('growth.json', 'growth.json', results, save);
+  if (save) {
+    growthPage(join(ROOT, 'docs', 'performance.md'), results);
+    say('docs/performance.md is written');
+  }
+  say(since(began));
 }
 
 /** Which cell, and how many are left: one line written over again on a terminal, elsewhere one now and then. */

@@ -2,27 +2,39 @@
 
 import { randomUUID } from 'node:crypto';
 import { Stop } from '../scripts/run.mjs';
-import { SUBJECTS, start } from './subjects.mjs';
+import { load } from './load.mjs';
 import { median } from './report.mjs';
+import { GUARDED, SUBJECTS, start } from './subjects.mjs';
 
 const WAITERS = 64;
+const WARM_UP_SECONDS = 3;
 
-/** So many storms, one after the other: the median of the last waiter's times in ms, the worst, the median waiter's. */
+/**
+ * So many storms, one after the other, where the runtime is warm as it is for every other figure: the median of the last
+ * waiter's times in ms, the worst, the median waiter's. And the last waiter's in a runtime that has just started.
+ */
 export async function joinStorm(origin, storms) {
   const runtime = await start(SUBJECTS.oncegate(), origin);
   try {
+    const cold = await storm(runtime, origin);
+    await load({ port: runtime.port, cpuOf: runtime, path: GUARDED, connections: WAITERS, seconds: WARM_UP_SECONDS });
     const seen = [];
-    // The first one finds everything cold, and does not count.
-    for (let n = 0; n <= storms; n++) {
-      const storm = await origin.storm(runtime.port, WAITERS, `storm-${randomUUID()}`);
-      if (storm.good !== WAITERS || storm.executions !== 1) {
-        throw new Stop(`of ${WAITERS} duplicates ${storm.good} had the origin's answer, which executed ${storm.executions} times`);
-      }
-      if (n > 0) seen.push(storm);
+    for (let n = -storms; n < storms; n++) {
+      const found = await storm(runtime, origin);
+      if (n >= 0) seen.push(found);
     }
     const last = seen.map(({ last_ms }) => last_ms);
-    return { waiters: WAITERS, storms, last_ms: median(last), worst_ms: Math.max(...last), median_ms: median(seen.map(({ median_ms }) => median_ms)) };
+    const median_ms = median(seen.map(({ median_ms }) => median_ms));
+    return { waiters: WAITERS, storms, last_ms: median(last), worst_ms: Math.max(...last), median_ms, cold_ms: cold.last_ms };
   } finally {
     await runtime.stop();
   }
+}
+
+async function storm(runtime, origin) {
+  const found = await origin.storm(runtime.port, WAITERS, `storm-${randomUUID()}`);
+  if (found.good !== WAITERS || found.executions !== 1) {
+    throw new Stop(`of ${WAITERS} duplicates ${found.good} had the origin's answer, which executed ${found.executions} times`);
+  }
+  return found;
 }

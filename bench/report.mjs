@@ -100,8 +100,8 @@ export function report({ rows, targets, disk, machine, ...parts }) {
 function sentences({ joins, startUp, memory }) {
   const list = [];
   if (joins) {
-    const { waiters, storms, last_ms, worst_ms, median_ms } = joins;
-    list.push(`Joins: of ${waiters} duplicates at once the last one has its answer ${last_ms.toFixed(1)} ms after the origin gave it, the median one ${median_ms.toFixed(1)} ms (medians of ${storms} storms; the worst storm ${worst_ms.toFixed(1)} ms).`);
+    const { waiters, storms, last_ms, worst_ms, median_ms, cold_ms } = joins;
+    list.push(`Joins: of ${waiters} duplicates at once the last one has its answer ${last_ms.toFixed(1)} ms after the origin gave it, the median one ${median_ms.toFixed(1)} ms (medians of ${storms} storms; the worst storm ${worst_ms.toFixed(1)} ms; the first in a runtime that has just started ${cold_ms.toFixed(1)} ms).`);
   }
   if (startUp) {
     const each = startUp.map(({ subject, what, cpu_ms }) => `${subject} (${what}) ${cpu_ms.toFixed(1)} ms`);
@@ -141,21 +141,39 @@ function inMarkdown(head, body) {
   return [line(head), line(head.map((_, n) => (n === 0 ? '---' : '---:'))), ...body.map(line)].join('\n');
 }
 
-const BEGIN = '<!-- figures: written by `npm run bench -- --save` -->';
-const END = '<!-- end of figures -->';
+/** Puts lines between the marks of a part of a page. */
+function put(file, what, command, lines) {
+  const [begin, end] = [`<!-- ${what}: written by \`npm run bench -- ${command}--save\` -->`, `<!-- end of ${what} -->`];
+  const [before, rest] = readFileSync(file, 'utf8').split(begin);
+  const after = rest?.split(end)[1];
+  if (after === undefined) throw new Stop(`${file} has no place for the ${what}: it needs the lines "${begin}" and "${end}"`);
+  writeFileSync(file, `${before}${begin}\n\n${lines.join('\n\n')}\n\n${end}${after}`);
+}
 
 /** Puts the figures where they belong in a page. */
 export function page(file, { at, machine, rounds, seconds, rows, targets, disk, ...parts }) {
-  const [before, rest] = readFileSync(file, 'utf8').split(BEGIN);
-  const after = rest?.split(END)[1];
-  if (after === undefined) throw new Stop(`${file} has no place for the figures: it needs the lines "${BEGIN}" and "${END}"`);
-  const lines = [
+  put(file, 'figures', '', [
     '![Requests a second and time per request](performance.svg)',
     `${at}, ${machine.cpu}, ${machine.cores} cores (${machine.pins}), objects on ${machine.objects}, medians of ${rounds} rounds of ${seconds} s.`,
     inMarkdown(PAGE_HEAD, rows.filter(({ connections }) => connections === 16).map((row) => pageRow(row, rows, disk))),
     ...(targets.length ? [inMarkdown(['ratios at 16 connections', ...TARGET_HEAD.slice(1)], targets.map(targetRow))] : []),
     sentences(parts).map((sentence) => `- ${sentence}`).join('\n'),
     ...(isDisturbed({ rows }) ? [`**${DISTURBED}**`] : []),
-  ];
-  writeFileSync(file, `${before}${BEGIN}\n\n${lines.join('\n\n')}\n\n${END}${after}`);
+  ]);
+}
+
+const GROWTH_HEAD = ['records in the shard', 'replay, ms', 'CPU ms', 'first-seen, ms', 'CPU ms', 'swept, µs a row'];
+const SHARDS_HEAD = ['SHARDS', 'first-seen, req/s', 'CPU ms', 'replay, req/s', 'CPU ms'];
+
+/** The same of how it grows. */
+export function growthPage(file, { at, lookups: { sizes }, sweeps: { alone, busy }, shards }) {
+  const swept = new Map(alone.map(({ rows, us_per_row }) => [rows, us_per_row]));
+  const { held_ms: held, usual_ms: usual } = busy;
+  put(file, 'growth', 'growth ', [
+    `${at}, one request after another, medians; rows that have gone are swept alone.`,
+    inMarkdown(GROWTH_HEAD, sizes.map(({ records, replay, first_seen: first }) =>
+      [records.toLocaleString('en'), replay.median_ms, replay.cpu_ms, first.median_ms, first.cpu_ms, swept.get(records) ?? ''])),
+    `While ${busy.rows.toLocaleString('en')} rows were swept, in ${Math.round(busy.ms)} ms, ${busy.requests} requests took ${held.median} ms at the median, ${held.p99} at the 99th percentile, at most ${held.max}; the ones before ${usual.median}, ${usual.p99} and ${usual.max}.`,
+    inMarkdown(SHARDS_HEAD, shards.map(({ shards: count, replay, first_seen: first }) => [count, first.per_second, first.cpu_ms, replay.per_second, replay.cpu_ms])),
+  ]);
 }
