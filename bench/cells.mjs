@@ -65,7 +65,7 @@ export async function measure(cell, on, seconds) {
 }
 
 /** The origin's count once nothing is on its way any more. */
-async function settled(origin) {
+export async function settled(origin) {
   for (let [last, same] = [-1, 0]; same < 3; ) {
     const count = await origin.count();
     [last, same] = [count, count === last ? same + 1 : 0];

@@ -2,6 +2,7 @@
 
 import { randomUUID } from 'node:crypto';
 import { Stop } from '../scripts/run.mjs';
+import { settled } from './cells.mjs';
 import { load } from './load.mjs';
 import { median } from './report.mjs';
 import { GUARDED, SUBJECTS, start } from './subjects.mjs';
@@ -18,6 +19,8 @@ export async function joinStorm(origin, storms) {
   try {
     const cold = await storm(runtime, origin);
     await load({ port: runtime.port, cpuOf: runtime, path: GUARDED, connections: WAITERS, seconds: WARM_UP_SECONDS });
+    // What wrk has cut off is executed all the same.
+    await settled(origin);
     const seen = [];
     for (let n = -storms; n < storms; n++) {
       const found = await storm(runtime, origin);
