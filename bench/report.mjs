@@ -100,8 +100,8 @@ export function report({ rows, targets, disk, machine, ...parts }) {
 function sentences({ joins, startUp, memory }) {
   const list = [];
   if (joins) {
-    const { waiters, storms, last_ms, worst_ms, median_ms, cold_ms } = joins;
-    list.push(`Joins: of ${waiters} duplicates at once the last one has its answer ${last_ms.toFixed(1)} ms after the origin gave it, the median one ${median_ms.toFixed(1)} ms (medians of ${storms} storms; the worst storm ${worst_ms.toFixed(1)} ms; the first in a runtime that has just started ${cold_ms.toFixed(1)} ms).`);
+    const { waiters, storms, last_ms, worst_ms, median_ms, cold_ms, floor_ms } = joins;
+    list.push(`Joins: of ${waiters} duplicates at once the last one has its answer ${last_ms.toFixed(1)} ms after the origin gave it, the median one ${median_ms.toFixed(1)} ms (medians of ${storms} storms; the worst storm ${worst_ms.toFixed(1)} ms; the first in a runtime that has just started ${cold_ms.toFixed(1)} ms). The floor's last one: ${floor_ms.toFixed(1)} ms.`);
   }
   if (startUp) {
     const each = startUp.map(({ subject, what, cpu_ms }) => `${subject} (${what}) ${cpu_ms.toFixed(1)} ms`);

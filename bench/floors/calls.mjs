@@ -6,8 +6,8 @@
 // makes them. The tables and the statements are those of src/edge/store.rs, which the benchmark hands over as `SQL`.
 //
 // Left out is everything that makes a filter of it: routes, the key's format, scopes and credentials, what an answer
-// of the origin means, limits, timeouts, joins (a duplicate of a running key is 409), large bodies in pieces, doubts,
-// expiry, header rules, retries, statistics, the log line. It is a measure, not something to deploy.
+// of the origin means, limits, timeouts, large bodies in pieces, doubts, expiry, header rules, retries, statistics, the
+// log line. A duplicate waits for the running one however long that takes. It is a measure, not something to deploy.
 
 import { DurableObject } from "cloudflare:workers";
 
@@ -56,7 +56,7 @@ export default {
     const lease = crypto.randomUUID();
     const [told, stored] = await ask(env, id, { claim: lease, fingerprint: fingerprint.toHex() });
     if (told.verdict === "replay") return reply(told.status, told.headers, stored, "replayed");
-    if (told.verdict !== "granted") return Response.json({ code: told.verdict }, { status: told.verdict === "running" ? 409 : 422 });
+    if (told.verdict !== "granted") return Response.json({ code: told.verdict }, { status: 422 });
 
     const answer = await fetch(env.ORIGIN + pathname + search, { method: request.method, headers: request.headers, body, redirect: "manual" });
     const bytes = new Uint8Array(await answer.arrayBuffer());
@@ -72,11 +72,12 @@ export class Ledger extends DurableObject {
     this.statements = env.SQL;
     for (const statement of env.SQL.create) this.sql.exec(statement);
     this.armed = false;
+    this.waiting = new Map();
   }
 
   async fetch(request) {
     const [head, body] = split(await request.arrayBuffer());
-    return new Response(head.claim ? this.claim(head) : this.settle(head, body));
+    return new Response(head.claim ? await this.claim(head) : this.settle(head, body));
   }
 
   claim({ id, claim, fingerprint }) {
@@ -95,7 +96,10 @@ export class Ledger extends DurableObject {
     }
     const record = JSON.parse(text.decode.decode(row.rec));
     if (record.fingerprint !== fingerprint) return frame({ verdict: "reused" });
-    if (record.running) return frame({ verdict: "running" });
+    if (record.running) {
+      const waiting = this.waiting.get(id) ?? this.waiting.set(id, []).get(id);
+      return new Promise((resolve) => waiting.push(resolve));
+    }
     return frame({ verdict: "replay", status: record.status, headers: record.headers }, new Uint8Array(row.body));
   }
 
@@ -107,6 +111,8 @@ export class Ledger extends DurableObject {
     const due = Date.now() + TTL_MS;
     const record = text.encode.encode(JSON.stringify({ fingerprint, status, headers, due }));
     this.sql.exec(this.statements.COMPLETE, due, 0, record, body, 0, 0, key);
+    for (const resolve of this.waiting.get(id) ?? []) resolve(frame({ verdict: "replay", status, headers }, body));
+    this.waiting.delete(id);
     return frame({ verdict: "kept" });
   }
 
