@@ -147,8 +147,8 @@ async function growing({ save }) {
   const results = { at: new Date().toISOString().slice(0, 10), ...told('growth.mjs'), ...told('scale.mjs') };
   write('growth.json', 'growth.json', results, save);
   if (save) {
-    growthPage(join(ROOT, 'docs', 'performance.md'), results);
-    say('docs/performance.md is written');
+    growthPage(join(ROOT, 'docs', 'growth.md'), results);
+    say('docs/growth.md is written');
   }
   say(since(began));
 }
