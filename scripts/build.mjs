@@ -25,9 +25,12 @@ const COMPILED = [
   '-Cpanic=unwind',
   // What nobody reads: columns of places, `{:?}`.
   ...['-Zlocation-detail=file,line', '-Zfmt-debug=none'],
-  // A call is larger than what it calls a little longer than opt-level z thinks (5); 15 and 30 are too long.
-  '-Cllvm-args=-inline-threshold=10',
 ];
+// A call is larger than what it calls a little longer than opt-level z thinks (5); 15 and 30 are too long. In our own
+// crate only, which the others are linked into: a digest is faster with its rounds in one piece. Flags for one crate are
+// an option that cargo has not settled either.
+const INLINING = { CARGO_UNSTABLE_PROFILE_RUSTFLAGS: 'true' };
+const INLINED = ['--config', 'profile.release.package.oncegate.rustflags=["-Cllvm-args=-inline-threshold=10"]'];
 
 const WASM = 'wasm32-unknown-unknown';
 const WASM_OPT = [
@@ -122,11 +125,12 @@ async function cargoBuild(args) {
   const env = toolEnv({
     ...CARGO_PROGRESS,
     ...UNWINDING,
+    ...INLINING,
     CARGO_ENCODED_RUSTFLAGS: (await rustFlags()).join('\x1f'),
     CARGO_TERM_COLOR: TTY ? 'always' : 'never',
   });
   const features = args.filter((arg, at) => arg === '--features' || args[at - 1] === '--features');
-  const options = ['build', '--lib', '--release', '--target', WASM, '--target-dir', join(ROOT, 'target'), ...features];
+  const options = ['build', ...INLINED, '--lib', '--release', '--target', WASM, '--target-dir', join(ROOT, 'target'), ...features];
   await step('building the Worker', 'cargo', options, env);
   return join(ROOT, 'target', WASM, 'release', 'oncegate.wasm');
 }
