@@ -1,7 +1,7 @@
 // `npm run bench`: what a request costs, beside the floors and beside others.
 //
 //   npm run bench                                about ten minutes
-//   npm run bench -- --quick                     about a minute: 16 connections, the main cells
+//   npm run bench -- --quick                     two minutes: 16 connections and 1, the main cells
 //   npm run bench -- --only first-seen,replay    these, and the pass-through; also: unguarded, mixed, "replay 100 KB",
 //                                                "replay 1 MB", joins, memory, start-up, disk
 //   npm run bench -- --rounds 9 --seconds 2      more rounds of so many seconds
