@@ -62,6 +62,19 @@ describe("a fault in one request", { timeout: 120_000 }, () => {
     return { paths, siblings, first, joiners, answered, open };
   }
 
+  /** A request at the origin, until `open`, and so many that wait for it. */
+  async function awaited(many) {
+    const { opened, open } = gate();
+    const it = { path: freshPath(), key: freshKey() };
+    origin.on(it.path, async () => (await opened, { status: 201, body: "paid" }));
+    const first = worker.send(it);
+    await origin.reached(it.path);
+    const joiners = Array.from({ length: many }, () => worker.send(it));
+    // One that came after them has waited a second.
+    isProblem(await worker.send({ ...it, headers: { Prefer: "wait=1" } }), "in-flight");
+    return { it, open, first, joiners };
+  }
+
   /** Sends a request that meets a fault, and looks that the client hears of it at once and the others do not. */
   async function culprit(order, { prefix, ...spec } = {}) {
     const it = { path: freshPath(prefix), key: freshKey(), ...spec };
@@ -118,13 +131,7 @@ describe("a fault in one request", { timeout: 120_000 }, () => {
       ["stored", "in the Ledger, with the reply written", (first) => isExecuted(first), (joiner, first) => isReplay(joiner, first, /^(joined|replayed)$/)],
     ]) {
       test(`${kind} ${when}: those who wait for it are told at once`, async () => {
-        const { opened, open } = gate();
-        const it = { path: freshPath(), key: freshKey() };
-        origin.on(it.path, async () => (await opened, { status: 201, body: "paid" }));
-        const first = worker.send(it);
-        await origin.reached(it.path);
-        const joiners = Array.from({ length: 5 }, () => worker.send(it));
-        isProblem(await worker.send({ ...it, headers: { Prefer: "wait=1" } }), "in-flight");
+        const { it, open, first, joiners } = await awaited(5);
         // An unguarded request goes by no such place itself.
         await culprit(`${kind} ${place}`, { key: undefined });
         const began = Date.now();
@@ -164,19 +171,14 @@ describe("a fault in one request", { timeout: 120_000 }, () => {
   }
 
   test("panic in each of those who are woken at once: every one is refused, and nobody else", async () => {
-    const { opened, open } = gate();
-    const it = { path: freshPath(), key: freshKey() };
-    origin.on(it.path, async () => (await opened, { status: 201, body: "paid" }));
-    const first = worker.send(it);
-    await origin.reached(it.path);
-    const joiners = Array.from({ length: 10 }, () => worker.send(it));
-    isProblem(await worker.send({ ...it, headers: { Prefer: "wait=1" } }), "in-flight");
+    const { it, open, first, joiners } = await awaited(10);
     await culprit("panics woken", { key: undefined });
     open();
     isExecuted(await first);
     for (const joiner of await Promise.all(joiners)) isProblem(joiner, "store-unavailable");
     await culprit("none", { key: undefined });
     isReplay(await worker.send(it), await first);
+    assert.equal(origin.count(it.path), 1);
   });
 
   test("JSON of any depth is no panic", async () => {
