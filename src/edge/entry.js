@@ -1,7 +1,7 @@
 // What the platform calls.
 
 import { DurableObject } from "cloudflare:workers";
-import { instance, parted, promised } from "./host.js";
+import { instance, opened, promised } from "./host.js";
 import * as rust from "./rust.js";
 
 export default {
@@ -24,7 +24,7 @@ export class Ledger extends DurableObject {
   async fetch(request) {
     if (request.method === "PUT") return promised((id) => this.shard.listen(id, request));
     // The Worker has all of it, so this takes no time.
-    const [head, body] = parted(await request.arrayBuffer());
+    const [head, body] = await opened(request);
     return promised((id) => this.shard.hear(id, head, body));
   }
 

@@ -176,14 +176,14 @@ function joined(head, body) {
 }
 
 /** Head and body of a message. */
-export function parted(buffer) {
-  const message = new Uint8Array(buffer);
-  const end = buffer.byteLength < 5 ? buffer.byteLength : 5 + new DataView(buffer).getUint32(1, true);
-  return [message.subarray(0, end), end < buffer.byteLength ? message.subarray(end) : undefined];
+function parted(message) {
+  const { buffer, byteOffset, byteLength } = message;
+  const end = byteLength < 5 ? byteLength : 5 + new DataView(buffer, byteOffset, byteLength).getUint32(1, true);
+  return [message.subarray(0, end), end < byteLength ? message.subarray(end) : undefined];
 }
 
-/** The same of a request, once it has been read. */
-export const opened = async (request) => parted(await request.arrayBuffer());
+/** The same of a request or response, once it has been read. */
+export const opened = async (from) => parted(new Uint8Array(await from.arrayBuffer()));
 
 /** Calls a Ledger; resolves to head and body of its answer, the body being undefined where it has none. The stub is
     made anew each time: after an exception it is broken (developers.cloudflare.com,
@@ -199,11 +199,11 @@ export async function ask(ledger, shard, hint, head, body) {
       : await stub.fetch("https://ledger/", { method: "POST", body: message });
   switch (response.status) {
     case 204:
-      return parted(Uint8Array.fromBase64(response.headers.get(HEAD)).buffer);
+      return parted(Uint8Array.fromBase64(response.headers.get(HEAD)));
     case 206:
       return [Uint8Array.fromBase64(response.headers.get(HEAD)), response.body];
     default:
-      return parted(await response.arrayBuffer());
+      return opened(response);
   }
 }
 
