@@ -90,22 +90,25 @@ async function workerBuild(out, args) {
   rmSync(staging, { recursive: true, force: true });
 }
 
-// wasm-bindgen writes for runtimes that workerd is not.
+// What wasm-bindgen writes for runtimes that workerd is not, and what is there instead.
+const GLUE = [
+  // None reads this way of importing yet; the module itself is what workerd gives for it.
+  [/^import source (\w+) from "\.\/rust_bg\.wasm"/m, 'import $1 from "./index_bg.wasm"'],
+  // Node 20 has no WebAssembly.JSTag, so each import is wrapped, called with `arguments` and its exceptions are made into
+  // ones of a tag that stands in for it. workerd has it: Rust catches what an import throws as it is (2 % of a request's
+  // time).
+  [/(const __wbindgen_jstag_polyfill = )new WebAssembly\.Tag\(.*?\);/, '$1WebAssembly.JSTag;'],
+  [/function\(\) \{ return wrapError\((function ?\()/g, '$1'],
+  [/\}, arguments\); \},/g, '},'],
+];
+
 function forWorkerd(glue) {
-  return Object.entries({
-    // None reads this way of importing yet; the module itself is what workerd gives for it.
-    'import source $1 from "./rust_bg.wasm"': [/^import source (\w+) from "\.\/rust_bg\.wasm"/m, 'import $1 from "./index_bg.wasm"'],
-    // Node 20 has no WebAssembly.JSTag, so each import is wrapped, called with `arguments` and its exceptions are made
-    // into ones of a tag that stands in for it. workerd has it: Rust catches what an import throws as it is (2 % of a
-    // request's time).
-    'const __wbindgen_jstag_polyfill': [/(const __wbindgen_jstag_polyfill = )new WebAssembly\.Tag\(.*?\);/, '$1WebAssembly.JSTag;'],
-    'function() { return wrapError(function (…)': [/function\(\) \{ return wrapError\((function ?\()/g, '$1'],
-    '}, arguments); }': [/\}, arguments\); \},/g, '},'],
-  }).reduce((text, [what, [from, to]]) => {
-    const changed = text.replace(from, to);
-    if (changed === text) throw new Stop(`wasm-bindgen does not write "${what}" any more: mend scripts/build.mjs`);
-    return changed;
-  }, glue);
+  for (const [written, instead] of GLUE) {
+    const changed = glue.replace(written, instead);
+    if (changed === glue) throw new Stop(`wasm-bindgen writes nothing like ${written} any more: mend GLUE in scripts/build.mjs`);
+    glue = changed;
+  }
+  return glue;
 }
 
 // wasm-bindgen tells its imports apart by hashes, which do not compress; numbers of the same length do.
