@@ -41,7 +41,7 @@ const STARTS = 10;
 
 async function bench(args) {
   const began = performance.now();
-  if (args[0] === 'growth') return growing(parse(args.slice(1)));
+  if (args[0] === 'growth') return growing(args.slice(1));
   const options = parse(args);
   await needsWrk();
   say(await build());
@@ -138,7 +138,9 @@ function told(program) {
   return JSON.parse(done.stdout);
 }
 
-async function growing({ save }) {
+async function growing(args) {
+  const save = args.includes('--save');
+  if (args.some((arg) => arg !== '--save')) throw new Stop('growth takes --save and nothing else: see the top of bench/bench.mjs');
   const began = performance.now();
   await needsWrk();
   say(await build());

@@ -1,6 +1,7 @@
 //! Faults on order, for the tests of what a panic leaves behind: `X-Oncegate-Fault: panic granted` on a
 //! request makes whoever next comes by the place `granted` panic; `throw` raises an exception that
-//! nothing says it may raise, `abort` ends the instance, `panics` makes everyone panic until the next order; `panic stored 1` lets one pass before.
+//! nothing says it may raise, `abort` ends the instance, `panics` makes everyone panic until the next
+//! order; `panic stored 1` lets one pass before.
 //!
 //! Only with the feature `faults`; without it all of this is nothing.
 
