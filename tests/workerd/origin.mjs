@@ -56,6 +56,7 @@ export async function startOrigin() {
       req.socket.destroy(error);
     }
   });
+  server.maxHeadersCount = 0; // Node would refuse 2,000 headers and close: a client that still writes may lose that answer
   server.requestTimeout = server.headersTimeout = server.keepAliveTimeout = 0;
   server.on("upgrade", (req, socket) => {
     executions.push({ method: req.method, url: req.url, path: req.url.split("?")[0], headers: pairs(req.rawHeaders) });
