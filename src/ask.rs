@@ -1,8 +1,9 @@
 //! What a Worker asks a Ledger, and what it is told: the conversation, without its bytes (`wire`).
 
 use crate::fingerprint::{Differs, Fingerprint};
+use crate::life::{Claim, Verdict};
 use crate::operator::inquiry::{Finding, Inquiry};
-use crate::record::{Claim, Lease, Millis, Run, Verdict};
+use crate::record::{Lease, Millis, Run};
 use crate::reply::Reply;
 
 /// A question about one key id.

@@ -20,9 +20,10 @@ use futures_util::future::{Either, select};
 use crate::answer::{Answer, STILL_IN_DOUBT, Status, duplicate, store_unavailable, unknown};
 use crate::ask::{Ask, Told};
 use crate::key::KeyId;
+use crate::life::Claim;
 use crate::outcome::{Facts, Failure, Outcome};
 use crate::problem::{Code, Problem};
-use crate::record::{Claim, Lease, Millis, Run};
+use crate::record::{Lease, Millis, Run};
 use crate::reply::{Kept, Reply, is_sendable};
 use crate::route::{Doubtful, Route};
 

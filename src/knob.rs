@@ -3,9 +3,10 @@
 use crate::ask::CredentialChange;
 use crate::fingerprint::BodyRule;
 use crate::json::{Json, Pointer};
+use crate::life::Strategy;
 use crate::outcome::Preset;
 use crate::policy::BODY_MAX;
-use crate::record::{Millis, Strategy};
+use crate::record::Millis;
 use crate::reply::may_keep;
 use crate::route::{Doubtful, ForwardKey, Mode, Sender};
 use crate::scope::{CredentialPart, ScopePart};

@@ -8,7 +8,7 @@
 //!              └──settle───▶ Ledger      then the client is answered; every retry is replayed
 //! ```
 //!
-//! Reading order: [`filter`] is the story of one request, [`record`] the life of one key, [`outcome`]
+//! Reading order: [`filter`] is the story of one request, [`life`] that of one key, [`outcome`]
 //! what an origin's answer means. [`admission`] says what is guarded, [`key`], [`scope`] and
 //! [`fingerprint`] what makes two requests the same; [`policy`] holds every knob. [`ask`] is the
 //! conversation of Worker and Ledger, [`wire`] its bytes; [`operator`] what operators see and decide,
@@ -29,6 +29,7 @@ pub mod journal;
 pub mod json;
 pub mod key;
 pub mod knob;
+pub mod life;
 pub mod operator;
 pub mod outcome;
 pub mod pattern;

@@ -6,10 +6,11 @@
 use crate::admission::strategy_name;
 use crate::fingerprint::BodyRule;
 use crate::json::{self, Writer};
+use crate::life::Strategy;
 use crate::outcome::{self, Outcome, Preset};
 use crate::policy::Policy;
 use crate::problem::Code;
-use crate::record::{Millis, Strategy};
+use crate::record::Millis;
 use crate::route::{Mode, Route};
 use crate::source::{Piece, Source};
 

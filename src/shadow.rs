@@ -6,9 +6,10 @@ use futures_util::future::join;
 use crate::answer::{Answer, duplicate};
 use crate::ask::{Ask, Told};
 use crate::filter::{CALL_PATIENCE, Order, World, end, other_shards, within};
+use crate::life::{Claim, Strategy};
 use crate::outcome::{Facts, Failure, Outcome};
 use crate::problem::Code;
-use crate::record::{Claim, Millis, Strategy};
+use crate::record::Millis;
 use crate::reply::{Kept, Reply};
 
 /// What passed.

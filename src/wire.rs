@@ -10,17 +10,22 @@
 //! another says which it offers. Bytes that do not follow the grammar are [`Unreadable`], which is an
 //! error for that key and never "absent".
 
+mod bytes;
 mod operator;
+mod record;
 
+use self::bytes::{Reader, Writer};
 pub use self::operator::{read_decision, read_tally, write_decision, write_tally};
-use crate::ask::{Ask, CredentialChange, How, Replay, Told};
-use crate::fingerprint::{Differs, Fingerprint, Kin};
-use crate::key::KeyId;
-use crate::record::{
-    About, Before, Claim, Completed, Doubt, Form, Lease, Millis, OnInDoubt, Record, Run, Running,
-    State, Strategy, Terms,
+use self::record::{
+    read_about, read_form, read_reply, read_run, read_terms, write_about, write_form, write_reply,
+    write_run, write_terms,
 };
-use crate::reply::{Kept, Reply};
+pub use self::record::{read_record, write_record};
+use crate::ask::{Ask, CredentialChange, How, Replay, Told};
+use crate::fingerprint::{Differs, Fingerprint};
+use crate::key::KeyId;
+use crate::life::{Claim, OnInDoubt, Strategy};
+use crate::record::{Lease, Millis};
 
 /// The version that is written.
 pub const VERSION: u8 = 1;
@@ -262,75 +267,6 @@ pub fn read_told(head: &[u8]) -> Result<Told<()>, Unreadable> {
     Ok(told)
 }
 
-/// A record as it is stored.
-#[must_use]
-pub fn write_record(record: &Record) -> Vec<u8> {
-    let mut row = Writer::default();
-    row.u8(VERSION);
-    write_about(&mut row, &record.about);
-    row.u64(record.about.created.0);
-    match &record.state {
-        State::Running(running) => {
-            row.u8(1);
-            row.bytes(&running.lease.0);
-            write_run(&mut row, running.run);
-            row.u64(running.since.0);
-            row.u64(running.until.0);
-            write_terms(&mut row, &running.terms);
-            match &running.before {
-                Before::Nothing => row.u8(1),
-                Before::Replied(completed) => {
-                    row.u8(2);
-                    write_completed(&mut row, completed);
-                }
-                Before::Doubted(doubt) => {
-                    row.u8(3);
-                    write_doubt(&mut row, doubt);
-                }
-            }
-        }
-        State::Completed(completed) | State::Expired(completed) => {
-            row.u8(2);
-            write_completed(&mut row, completed);
-        }
-        State::InDoubt(doubt) | State::Closed(doubt) => {
-            row.u8(3);
-            write_doubt(&mut row, doubt);
-        }
-    }
-    row.0
-}
-
-/// Reads a stored record.
-///
-/// # Errors
-/// The row does not follow the grammar, or is of a version that this code does not know.
-pub fn read_record(row: &[u8]) -> Result<Record, Unreadable> {
-    let mut reader = Reader::versioned(row)?;
-    let about = read_about(&mut reader)?;
-    let about = About { created: Millis(reader.u64()?), ..about };
-    let state = match reader.u8()? {
-        1 => State::Running(Running {
-            lease: Lease(reader.array()?),
-            run: read_run(&mut reader)?,
-            since: Millis(reader.u64()?),
-            until: Millis(reader.u64()?),
-            terms: read_terms(&mut reader)?,
-            before: match reader.u8()? {
-                1 => Before::Nothing,
-                2 => Before::Replied(read_completed(&mut reader)?),
-                3 => Before::Doubted(read_doubt(&mut reader)?),
-                _ => return Err(Unreadable("before")),
-            },
-        }),
-        2 => State::Completed(read_completed(&mut reader)?),
-        3 => State::InDoubt(read_doubt(&mut reader)?),
-        _ => return Err(Unreadable("state")),
-    };
-    reader.end()?;
-    Ok(Record { about, state })
-}
-
 fn write_claim(head: &mut Writer, claim: &Claim, change: CredentialChange) {
     head.bytes(&claim.lease.0);
     write_about(head, &claim.about);
@@ -377,257 +313,10 @@ fn read_claim(reader: &mut Reader<'_>) -> Result<Ask, Unreadable> {
     Ok(Ask::Claim(Claim { lease, about, strategy, on_in_doubt, terms, wait, form }, change))
 }
 
-/// All but `created`, which only the Ledger knows.
-fn write_about(to: &mut Writer, about: &About) {
-    to.bytes(&about.fingerprint.0);
-    to.bytes(&about.kin.0);
-    to.text(&about.route);
-    to.text(&about.method);
-    to.text(&about.path);
-    to.text(&about.correlation_id);
-}
-
-fn read_about(reader: &mut Reader<'_>) -> Result<About, Unreadable> {
-    Ok(About {
-        fingerprint: Fingerprint(reader.array()?),
-        kin: Kin(reader.array()?),
-        route: reader.text()?,
-        method: reader.text()?,
-        path: reader.text()?,
-        correlation_id: reader.text()?,
-        created: Millis(0),
-    })
-}
-
-fn write_terms(to: &mut Writer, terms: &Terms) {
-    for span in [terms.lease, terms.ttl, terms.tombstone, terms.doubt_ttl] {
-        to.u64(span.0);
-    }
-}
-
-fn read_terms(reader: &mut Reader<'_>) -> Result<Terms, Unreadable> {
-    Ok(Terms {
-        lease: Millis(reader.u64()?),
-        ttl: Millis(reader.u64()?),
-        tombstone: Millis(reader.u64()?),
-        doubt_ttl: Millis(reader.u64()?),
-    })
-}
-
-fn write_run(to: &mut Writer, run: Run) {
-    to.bytes(&run.id.0);
-    to.u32(run.attempt);
-    write_form(to, run.form);
-}
-
-fn write_form(to: &mut Writer, form: Form) {
-    to.u8(match form {
-        Form::Bare => 1,
-        Form::Quoted => 2,
-    });
-}
-
-fn read_form(reader: &mut Reader<'_>) -> Result<Form, Unreadable> {
-    match reader.u8()? {
-        1 => Ok(Form::Bare),
-        2 => Ok(Form::Quoted),
-        _ => Err(Unreadable("form")),
-    }
-}
-
-fn read_run(reader: &mut Reader<'_>) -> Result<Run, Unreadable> {
-    Ok(Run { id: Lease(reader.array()?), attempt: reader.u32()?, form: read_form(reader)? })
-}
-
-fn write_reply(to: &mut Writer, reply: &Reply) {
-    to.u16(reply.status);
-    to.count(reply.headers.len());
-    for (name, value) in &reply.headers {
-        to.text(name);
-        to.text(value);
-    }
-    match reply.body {
-        Kept::Whole { bytes } => {
-            to.u8(1);
-            to.u64(bytes);
-        }
-        Kept::StatusOnly => to.u8(2),
-    }
-}
-
-fn read_reply(reader: &mut Reader<'_>) -> Result<Reply, Unreadable> {
-    let status = reader.u16()?;
-    let mut headers = Vec::new();
-    for _ in 0..reader.u32()? {
-        headers.push((reader.text()?, reader.text()?));
-    }
-    let body = match reader.u8()? {
-        1 => Kept::Whole { bytes: reader.u64()? },
-        2 => Kept::StatusOnly,
-        _ => return Err(Unreadable("body")),
-    };
-    Ok(Reply { status, headers, body })
-}
-
-fn write_completed(to: &mut Writer, completed: &Completed) {
-    to.bytes(&completed.lease.0);
-    write_run(to, completed.run);
-    write_reply(to, &completed.reply);
-    for instant in [completed.settled, completed.expires, completed.gone] {
-        to.u64(instant.0);
-    }
-}
-
-fn read_completed(reader: &mut Reader<'_>) -> Result<Completed, Unreadable> {
-    Ok(Completed {
-        lease: Lease(reader.array()?),
-        run: read_run(reader)?,
-        reply: read_reply(reader)?,
-        settled: Millis(reader.u64()?),
-        expires: Millis(reader.u64()?),
-        gone: Millis(reader.u64()?),
-    })
-}
-
-fn write_doubt(to: &mut Writer, doubt: &Doubt) {
-    to.option(doubt.lease.as_ref(), |to, lease| to.bytes(&lease.0));
-    write_run(to, doubt.run);
-    to.u64(doubt.until.0);
-    write_terms(to, &doubt.terms);
-    to.u64(doubt.closes.0);
-    to.u64(doubt.gone.0);
-    to.u8(u8::from(doubt.earlier));
-    to.option(doubt.base.as_ref(), write_completed);
-}
-
-fn read_doubt(reader: &mut Reader<'_>) -> Result<Doubt, Unreadable> {
-    Ok(Doubt {
-        lease: reader.option(|reader| Ok(Lease(reader.array()?)))?,
-        run: read_run(reader)?,
-        until: Millis(reader.u64()?),
-        terms: read_terms(reader)?,
-        closes: Millis(reader.u64()?),
-        gone: Millis(reader.u64()?),
-        earlier: match reader.u8()? {
-            0 => false,
-            1 => true,
-            _ => return Err(Unreadable("earlier")),
-        },
-        base: reader.option(read_completed)?,
-    })
-}
-
 fn frame(version: u8, head: &[u8]) -> Vec<u8> {
     let mut frame = Writer(Vec::with_capacity(PREFIX + head.len()));
     frame.u8(version);
     frame.count(head.len());
     frame.bytes(head);
     frame.0
-}
-
-#[derive(Default)]
-struct Writer(Vec<u8>);
-
-impl Writer {
-    fn bytes(&mut self, bytes: &[u8]) {
-        self.0.extend_from_slice(bytes);
-    }
-    fn u8(&mut self, value: u8) {
-        self.0.push(value);
-    }
-    fn u16(&mut self, value: u16) {
-        self.bytes(&value.to_le_bytes());
-    }
-    fn u32(&mut self, value: u32) {
-        self.bytes(&value.to_le_bytes());
-    }
-    fn u64(&mut self, value: u64) {
-        self.bytes(&value.to_le_bytes());
-    }
-    /// Nothing here comes near 4 GiB (headers are at most 128 KB); if it did, reading would fail.
-    fn count(&mut self, count: usize) {
-        self.u32(u32::try_from(count).unwrap_or(u32::MAX));
-    }
-    fn text(&mut self, text: &str) {
-        self.count(text.len());
-        self.bytes(text.as_bytes());
-    }
-    fn list<T>(&mut self, items: &[T], mut write: impl FnMut(&mut Self, &T)) {
-        self.count(items.len());
-        for item in items {
-            write(self, item);
-        }
-    }
-    fn option<T>(&mut self, value: Option<&T>, write: impl FnOnce(&mut Self, &T)) {
-        match value {
-            None => self.u8(0),
-            Some(value) => {
-                self.u8(1);
-                write(self, value);
-            }
-        }
-    }
-}
-
-struct Reader<'a> {
-    rest: &'a [u8],
-}
-
-impl<'a> Reader<'a> {
-    /// What follows the version of a row, if that is known.
-    fn versioned(row: &'a [u8]) -> Result<Self, Unreadable> {
-        let mut reader = Self { rest: row };
-        if !(OLDEST..=VERSION).contains(&reader.u8()?) {
-            return Err(Unreadable("version"));
-        }
-        Ok(reader)
-    }
-    fn take(&mut self, count: usize) -> Result<&'a [u8], Unreadable> {
-        let (taken, rest) = self.rest.split_at_checked(count).ok_or(Unreadable("cut short"))?;
-        self.rest = rest;
-        Ok(taken)
-    }
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Unreadable> {
-        self.take(N)?.try_into().map_err(|_| Unreadable("cut short"))
-    }
-    fn u8(&mut self) -> Result<u8, Unreadable> {
-        self.array().map(u8::from_le_bytes)
-    }
-    fn u16(&mut self) -> Result<u16, Unreadable> {
-        self.array().map(u16::from_le_bytes)
-    }
-    fn u32(&mut self) -> Result<u32, Unreadable> {
-        self.array().map(u32::from_le_bytes)
-    }
-    fn u64(&mut self) -> Result<u64, Unreadable> {
-        self.array().map(u64::from_le_bytes)
-    }
-    fn text(&mut self) -> Result<String, Unreadable> {
-        let count = usize::try_from(self.u32()?).map_err(|_| Unreadable("length"))?;
-        let bytes = self.take(count)?;
-        String::from_utf8(bytes.to_vec()).map_err(|_| Unreadable("text"))
-    }
-    fn list<T>(
-        &mut self,
-        mut read: impl FnMut(&mut Self) -> Result<T, Unreadable>,
-    ) -> Result<Vec<T>, Unreadable> {
-        let mut items = Vec::new();
-        for _ in 0..self.u32()? {
-            items.push(read(self)?);
-        }
-        Ok(items)
-    }
-    fn option<T>(
-        &mut self,
-        read: impl FnOnce(&mut Self) -> Result<T, Unreadable>,
-    ) -> Result<Option<T>, Unreadable> {
-        match self.u8()? {
-            0 => Ok(None),
-            1 => read(self).map(Some),
-            _ => Err(Unreadable("option")),
-        }
-    }
-    fn end(&self) -> Result<(), Unreadable> {
-        if self.rest.is_empty() { Ok(()) } else { Err(Unreadable("bytes left over")) }
-    }
 }

@@ -2,10 +2,8 @@
 //! knows nothing of records and judges by what was asked and answered.
 
 use oncegate::fingerprint::{Fingerprint, Kin};
-use oncegate::record::{
-    About, Change, Claim, Event, Form, Kindred, Lease, Millis, OnInDoubt, Record, Step, Strategy,
-    Terms, Verdict, step,
-};
+use oncegate::life::{Change, Claim, Event, Kindred, OnInDoubt, Step, Strategy, Verdict, step};
+use oncegate::record::{About, Form, Lease, Millis, Record, Terms};
 use oncegate::reply::{Kept, Reply};
 use oncegate::wire::{read_record, write_record};
 

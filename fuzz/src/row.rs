@@ -2,10 +2,8 @@
 //! matters leads to a row that can be read, and to nothing that a lease or a doubt forbids.
 
 use oncegate::fingerprint::Fingerprint;
-use oncegate::record::{
-    Change, Claim, Completed, Doubt, Due, Event, Form, Kindred, Lease, Millis, OnInDoubt, Record,
-    State, Step, Strategy, Verdict, step,
-};
+use oncegate::life::{Change, Claim, Event, Kindred, OnInDoubt, Step, Strategy, Verdict, step};
+use oncegate::record::{Completed, Doubt, Due, Form, Lease, Millis, Record, State};
 use oncegate::reply::{Kept, Reply};
 use oncegate::wire::{read_record, write_record};
 

@@ -6,6 +6,9 @@
 //! gate holds it until then, so a granted claim is durable.
 
 mod inquiries;
+mod replies;
+mod shards;
+mod sweep;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
@@ -16,20 +19,20 @@ use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast as _, JsValue};
 
 use self::inquiries::{Counted, tallied};
-use super::exchange::{call, message, now, to_js};
-use super::outgoing::{self, Large, Settled};
+use self::sweep::Alarm;
+use super::exchange::{message, now};
+use super::outgoing::{self, Large};
 use super::parked::Parked;
-use super::places::{Place, Places};
-use super::store::{Lies, Others, PIECE, Store, Stored};
+use super::places::Places;
+use super::store::{Others, Store, Stored};
 use super::task::{BrokeOff, Request, pause, spawn, wait};
-use super::{SMALL, faults, js};
-use crate::ask::{Ask, CredentialChange, How, Replay, Told};
+use super::{faults, js};
+use crate::ask::{Ask, CredentialChange, Told};
 use crate::filter::CALL_PATIENCE;
 use crate::key::KeyId;
+use crate::life::{Change, Event, Kindred, Verdict, step};
 use crate::operator::tally::Count;
-use crate::record::{
-    Change, Completed, Due, Event, Kindred, Millis, Record, State as Stage, Verdict, step,
-};
+use crate::record::{Completed, Due, Millis, State as Stage};
 use crate::released::Released;
 use crate::wire::{self, Addressed, VERSION};
 
@@ -122,13 +125,6 @@ struct Shard {
     sweep_from: Cell<Millis>,
     /// What has happened, for operators.
     counted: Counted,
-}
-
-#[derive(Clone, Copy)]
-enum Alarm {
-    Unknown,
-    Off,
-    At(Millis),
 }
 
 /// What is answered, with the body beside it.
@@ -262,39 +258,6 @@ impl Shard {
         }
     }
 
-    /// The number of shards that this data was first used with. A shard that has none yet asks shard 0,
-    /// which every number of shards has: under another number a known key would be unknown, and run again.
-    async fn first_shards(&self, ask: &Ask, key: KeyId, shards: u16) -> Result<u16, JsValue> {
-        let store = self.store()?;
-        let known = match self.shards.get() {
-            Some(known) => Some(known),
-            None => store.shards()?,
-        };
-        let first = match known {
-            Some(known) => known,
-            None if matches!(ask, Ask::Shards) || key.shard(shards) == 0 => {
-                store.remember_shards(shards)?
-            }
-            None => {
-                let first = self.ask_shard_0(key, shards).await?;
-                if first == shards { store.remember_shards(shards)? } else { first }
-            }
-        };
-        if known.is_some() || first == shards {
-            self.shards.set(Some(first));
-        }
-        Ok(first)
-    }
-
-    async fn ask_shard_0(&self, key: KeyId, shards: u16) -> Result<u16, JsValue> {
-        let head = wire::write_ask(&Addressed { key, shards, ask: Ask::Shards }, VERSION);
-        match call(&self.env.ledger(), 0, None, &head, None).await?.0 {
-            Told::Kept(_) => Ok(shards),
-            Told::OtherShards(first) => Ok(first),
-            _ => Err(JsValue::from_str("shard 0 does not say how many shards there are")),
-        }
-    }
-
     /// The database; opened on first use, and again where that failed.
     fn store(&self) -> Result<&Rc<Store>, JsValue> {
         if self.store.get().is_none() {
@@ -373,155 +336,6 @@ impl Shard {
             self.arm(at);
         }
     }
-
-    fn replay(
-        &self,
-        key: KeyId,
-        completed: Completed,
-        stored: &Stored,
-        place: Option<Place>,
-    ) -> Result<Found, JsValue> {
-        let store = self.store()?;
-        let told = replay(&completed, How::Replayed);
-        let body = match store.body(stored, &completed.reply)? {
-            None => None,
-            Some(Lies::Here(body)) => Some(Body::Small(body)),
-            Some(lies) => {
-                let bytes = completed.reply.body.bytes().min(PIECE.into());
-                let Some(place) = place.or_else(|| self.outgoing.take(bytes)) else {
-                    return Ok(Found::Full(completed, bytes));
-                };
-                Some(Body::Large(match lies {
-                    Lies::InPieces(pieces) => Large::Pieces(pieces, place),
-                    Lies::Here(_) | Lies::InRow => {
-                        let body = store.in_row(key, &completed.reply)?;
-                        Large::Held(Rc::new(Settled { completed, body, place: Some(place) }))
-                    }
-                }))
-            }
-        };
-        Ok(Found::Answer((told, body)))
-    }
-
-    /// A large reply's turn to be sent.
-    async fn queue(&self, key: KeyId, reply: Completed, bytes: u64) -> Result<Answer, JsValue> {
-        let Some(place) = self.outgoing.wait(bytes, PLACE_PATIENCE).await else {
-            return Ok((Told::Crowded, None));
-        };
-        // Others had their turns in between: it may be another one by now.
-        if let Some(stored) = self.store()?.find(key)?
-            && completed(&stored.record).is_some_and(|now| now.lease == reply.lease)
-            && let Found::Answer(answer) = self.replay(key, reply, &stored, Some(place))?
-        {
-            return Ok(answer);
-        }
-        Ok((Told::Again, None))
-    }
-
-    /// Whatever ends a claim wakes those who wait for it; a grant ends none.
-    fn wake(&self, key: KeyId, change: &Change, body: &Uint8Array) {
-        match change {
-            Change::Keep | Change::Insert(_) => {}
-            Change::Update(_) | Change::Delete => self.parked.wake(key, &None),
-            Change::Complete(record) if self.parked.is_awaited(key) => {
-                let wake = completed(record).and_then(|completed| self.settled(completed, body));
-                self.parked.wake(key, &wake.map(Rc::new));
-            }
-            Change::Complete(_) => {}
-        }
-    }
-
-    /// The reply for all who wait for it. Where there is no room to send it they claim again, and take
-    /// their turns.
-    fn settled(&self, completed: &Completed, body: &Uint8Array) -> Option<Settled> {
-        let bytes = body.byte_length();
-        let place = if bytes > SMALL { Some(self.outgoing.take(bytes.into())?) } else { None };
-        Some(Settled { completed: completed.clone(), body: body.clone(), place })
-    }
-
-    async fn wait(&self, key: KeyId, until: Millis, route: &str) -> Result<Answer, JsValue> {
-        let Some(woken) = self.parked.park(key) else { return Ok((Told::Crowded, None)) };
-        let patience = pause(until.since(now()));
-        let wake = match select(woken, patience).await {
-            Either::Left((wake, _)) => wake.ok().flatten(),
-            Either::Right(((), gone)) => {
-                drop(gone);
-                self.parked.forget_gone(key);
-                None
-            }
-        };
-        faults::here("woken");
-        Ok(match wake {
-            None => (Told::Again, None),
-            Some(settled) => {
-                let joined = |tally: &mut _| tallied(tally, route, Count::Joined, key, 0);
-                self.counted.count(self.store()?, joined);
-                let told = replay(&settled.completed, How::Joined);
-                let body = if settled.place.is_some() {
-                    Body::Large(Large::Held(settled))
-                } else {
-                    Body::Small(settled.body.clone())
-                };
-                (told, Some(body))
-            }
-        })
-    }
-
-    /// Asked once after a start: setting an alarm without knowing would move an earlier one.
-    async fn know_alarm(&self) -> Result<(), JsValue> {
-        if matches!(self.alarm.get(), Alarm::Unknown) {
-            let set = wait(self.storage.get_alarm()?).await?.as_f64();
-            if matches!(self.alarm.get(), Alarm::Unknown) {
-                self.alarm.set(set.map_or(Alarm::Off, |at| Alarm::At(from_js(at))));
-            }
-        }
-        Ok(())
-    }
-
-    /// Sets the alarm if it is not set for as early. It belongs to the same commit as the row. A failure
-    /// is no reason to refuse: the row is right, and the next one tries again.
-    fn arm(&self, due: Millis) {
-        let at = due.max(self.sweep_from.get());
-        if matches!(self.alarm.get(), Alarm::At(set) if set <= at) {
-            return;
-        }
-        // The call is made here and now; its promise says nothing that the output gate does not.
-        match self.storage.set_alarm(to_js(at)) {
-            Ok(_) => self.alarm.set(Alarm::At(at)),
-            Err(error) => {
-                js::error(&format!("the sweep could not be scheduled: {}", js::text(&error)));
-            }
-        }
-    }
-
-    /// One pass over the shard in bounded batches. Between two batches other requests get their turn.
-    async fn sweep(&self) -> Result<(), JsValue> {
-        faults::here("sweep");
-        let store = self.store()?;
-        let (mut after, mut rows, mut next) = (None, 0, None);
-        let mut hundredths = Vec::new();
-        while let Some(batch) = store.sweep(after.as_ref(), now())? {
-            rows += batch.rows;
-            next = [next, batch.next].into_iter().flatten().min();
-            hundredths.extend(batch.hundredth);
-            after = Some(batch.last);
-            pause(Millis(0)).await;
-        }
-        let late = next.map_or(Millis(0), |next| lateness(next, &hundredths, rows));
-        self.sweep_from.set(now().plus(SWEEP_PAUSE.plus(Millis(rows)).max(late)));
-        if let Some(due) = next {
-            self.arm(due.plus(late));
-        }
-        Ok(())
-    }
-}
-
-/// How long rows may lie that have gone. A pass reads every row of the shard, and reads are paid for: one
-/// for each row that goes would cost more than all else. So it waits until one in a hundred has.
-fn lateness(next: Millis, hundredths: &[Millis], rows: u64) -> Millis {
-    let sum = hundredths.iter().map(|at| at.since(next).0).sum::<u64>();
-    let mean = sum.checked_div(hundredths.len() as u64).unwrap_or(0);
-    Millis(mean.min(LATE_MAX.0 + LATE_PER_ROW.0 * rows))
 }
 
 /// Whether the operation is live under another credential. A row of it that is unreadable may well be:
@@ -553,38 +367,6 @@ enum Found {
     Full(Completed, u64),
 }
 
-fn replay(completed: &Completed, how: How) -> Told<()> {
-    Told::Replay(Replay {
-        reply: completed.reply.clone(),
-        expires: completed.expires,
-        how,
-        body: (),
-    })
-}
-
-fn completed(record: &Record) -> Option<&Completed> {
-    match &record.state {
-        Stage::Completed(completed) => Some(completed),
-        _ => None,
-    }
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "whole milliseconds since 1970"
-)]
-fn from_js(at: f64) -> Millis {
-    Millis(at as u64)
-}
-
-/// Between two passes at least, and 1 ms more for each row of the shard: a pass over 10^6 rows, which
-/// costs about half a second of the object's time, comes at most every 17 minutes.
-const SWEEP_PAUSE: Millis = Millis(5_000);
-/// At most, where few go long before the others: a shard then reads 200 rows a second, which is 50 cents
-/// in a month (developers.cloudflare.com, durable-objects/platform/pricing).
-const LATE_MAX: Millis = Millis(15 * 60_000);
-const LATE_PER_ROW: Millis = Millis(10);
 /// Of 128 MB that the isolate has: as much for what comes in and as much for what goes out, beside those
 /// who wait.
 const PLACES_BYTES: u64 = 16 * 1024 * 1024;

@@ -1,4 +1,4 @@
-//! The rows of one Ledger, and all of its SQL.
+//! The rows of one Ledger. All of its SQL is here and in the modules of this one.
 //!
 //! `r` has one row per key id: the record as [`crate::wire`] writes it, and the reply's body where that
 //! fits. A claim inserts it, a settle updates it, the sweep deletes it: three rows written over a key's
@@ -12,7 +12,9 @@
 //! operation under another credential. Where there are more, they are a *crowd*: each row of it is in an
 //! index by operation, which costs two rows written more, and nobody else has to pay for it.
 
+mod bodies;
 mod operator;
+mod sweep;
 
 use std::cell::{Cell, RefCell};
 use std::panic::AssertUnwindSafe;
@@ -21,11 +23,13 @@ use js_sys::{ArrayBuffer, JsString, Uint8Array};
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast as _, JsValue};
 
+use self::bodies::pieces_of;
+pub(super) use self::bodies::{Lies, PIECE, Pieces};
 use super::js;
 use crate::fingerprint::Kin;
 use crate::key::KeyId;
-use crate::record::{Change, Due, Millis, Record};
-use crate::reply::{Kept, Reply};
+use crate::life::Change;
+use crate::record::{Due, Millis, Record};
 use crate::wire::{self, Unreadable};
 
 /// The database of one shard.
@@ -49,16 +53,6 @@ pub(super) struct Stored {
 /// Records of the same operation under other key ids, each as far as it can be read.
 pub(super) type Others = Vec<Result<Record, JsValue>>;
 
-/// Where a reply's body is.
-pub(super) enum Lies {
-    /// Here: it is small.
-    Here(Uint8Array),
-    /// In its row.
-    InRow,
-    /// In rows of its own.
-    InPieces(Pieces),
-}
-
 /// What a claim finds.
 pub(super) struct Near {
     /// The key id's own row, with its body.
@@ -67,38 +61,6 @@ pub(super) struct Near {
     pub(super) kindred: Others,
     /// How many rows of the same key there are, as far as they were counted.
     pub(super) around: usize,
-}
-
-/// Where a large body lies: so many pieces from this id on.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Pieces {
-    first: f64,
-    count: f64,
-    /// All of them together.
-    pub(super) bytes: u64,
-}
-
-impl Pieces {
-    fn new(first: f64, count: f64) -> Self {
-        Self { first, count, bytes: 0 }
-    }
-
-    /// The ids of the pieces in their order.
-    pub(super) fn ids(self) -> impl Iterator<Item = f64> {
-        (0..whole(self.count)).map(move |n| self.first + float(n))
-    }
-}
-
-/// One batch of a sweep.
-pub(super) struct Batch {
-    /// The last key id that was looked at.
-    pub(super) last: JsValue,
-    /// How many rows were looked at.
-    pub(super) rows: u64,
-    /// When the next of those that stay will go.
-    pub(super) next: Option<Millis>,
-    /// When about one in a hundred of them will have gone; none where they are few.
-    pub(super) hundredth: Option<Millis>,
 }
 
 #[wasm_bindgen]
@@ -199,8 +161,8 @@ impl Store {
         Ok(Near { stored, kindred, around })
     }
 
-    /// Writes what a step decided; `around` is what a claim counted. Several statements stand or fall together: a throw alone would not
-    /// take back what was written before it.
+    /// Writes what a step decided; `around` is what a claim counted. Several statements stand or fall
+    /// together: a throw alone would not take back what was written before it.
     pub(super) fn apply(
         &self,
         key: KeyId,
@@ -238,109 +200,6 @@ impl Store {
         }
     }
 
-    /// Where the stored body of a reply lies. It must be as long as its record says: a piece that is
-    /// missing is an error, never a shorter reply.
-    pub(super) fn body(&self, stored: &Stored, reply: &Reply) -> Result<Option<Lies>, JsValue> {
-        let Kept::Whole { bytes } = reply.body else { return Ok(None) };
-        let Pieces { first, count, .. } = stored.pieces;
-        let (length, lies) = if count > 0.0 {
-            let found = self.rows(LENGTH_OF_PIECES, &[first.into(), (first + count).into()])?.pop();
-            let length = found.map_or(0, |row| whole(row.count()));
-            (length, Lies::InPieces(Pieces { bytes, ..stored.pieces }))
-        } else if let Some(body) = bytes_of(&stored.body) {
-            (body.byte_length().into(), Lies::Here(body))
-        } else if bytes == 0 {
-            (0, Lies::Here(Uint8Array::new_with_length(0)))
-        } else {
-            // Not found with the row: see `SMALL`.
-            (bytes, Lies::InRow)
-        };
-        if length != bytes {
-            return Err(not_as_long());
-        }
-        Ok(Some(lies))
-    }
-
-    /// A body that lies in its row, of so many bytes.
-    pub(super) fn in_row(&self, key: KeyId, reply: &Reply) -> Result<Uint8Array, JsValue> {
-        let row = self.rows(READ_BODY, &[blob(&key.0)])?.pop().ok_or_else(not_as_long)?;
-        let body = bytes_of(&row.body()).ok_or_else(not_as_long)?;
-        let whole = reply.body == Kept::Whole { bytes: body.byte_length().into() };
-        if whole { Ok(body) } else { Err(not_as_long()) }
-    }
-
-    /// One piece of a large body.
-    pub(super) fn piece(&self, id: f64) -> Result<Uint8Array, JsValue> {
-        let row = self.rows(READ_PIECE, &[id.into()])?.pop();
-        row.and_then(|row| bytes_of(&row.body())).ok_or_else(not_as_long)
-    }
-
-    /// Deletes what is gone among the next rows; `None` after the last one. The columns say what is due,
-    /// so a row that cannot be read goes when its time has come and no sooner; where a tombstone would be
-    /// left in its place, it stays.
-    pub(super) fn sweep(
-        &self,
-        after: Option<&JsValue>,
-        now: Millis,
-    ) -> Result<Option<Batch>, JsValue> {
-        let from = after.cloned().unwrap_or_else(|| blob(&[]));
-        let at = now;
-        let now = number(now);
-        let Some(seen) = self.rows(SWEEP_NEXT, &[from.clone(), now.clone()])?.pop() else {
-            return Ok(None);
-        };
-        let last = seen.last();
-        if last.is_null() {
-            return Ok(None);
-        }
-        let range = [from, last.clone(), now];
-        let tombstone_due = Cell::new(None);
-        let has = |rows: f64| rows > 0.0;
-        // Each of these reads all of the batch again, and reads are paid for by the row.
-        if has(seen.tombs()) || has(seen.gone()) {
-            self.together(|| {
-                if has(seen.tombs()) {
-                    tombstone_due.set(self.bury_all(&range, at)?);
-                }
-                for row in self.rows_if(has(seen.pieces()), SWEEP_PIECES, &range)? {
-                    self.drop_pieces(Pieces::new(row.piece(), row.pieces()))?;
-                }
-                self.rows_if(has(seen.gone()), SWEEP_ROWS, &range).map(|_| ())
-            })?;
-        }
-        let instant = |column: JsValue| column.as_f64().map(whole).map(Millis);
-        let next = [instant(seen.next()), tombstone_due.get()].into_iter().flatten().min();
-        let rows = whole(seen.count());
-        let hundredth = instant(seen.fifth()).filter(|_| rows == BATCH_ROWS);
-        Ok(Some(Batch { last, rows, next, hundredth }))
-    }
-
-    /// Leaves tombstones in place of replies; says when the first of them will go.
-    fn bury_all(&self, range: &[JsValue], now: Millis) -> Result<Option<Millis>, JsValue> {
-        let mut next = None;
-        for row in self.rows(SWEEP_TOMBS, range)? {
-            next = [next, self.bury(&row, now)?].into_iter().flatten().min();
-        }
-        Ok(next)
-    }
-
-    /// Takes the reply out of a row and leaves its tombstone; says when that will go.
-    fn bury(&self, row: &Row, now: Millis) -> Result<Option<Millis>, JsValue> {
-        // Unreadable here is left alone: it is an error for whoever asks for the key.
-        let Ok(record) = read(&row.rec()) else { return Ok(None) };
-        self.drop_pieces(Pieces::new(row.piece(), row.pieces()))?;
-        let Some(tombstone) = record.into_tombstone(now) else {
-            // The tombstone is over too: the sweep came late.
-            self.exec(DELETE, &[row.last()])?;
-            return Ok(None);
-        };
-        let [due, tomb] = due(&tombstone);
-        let zero = || JsValue::from(0);
-        let values = [due, tomb, rec(&tombstone), JsValue::NULL, zero(), zero(), row.last()];
-        self.exec(COMPLETE, &values)?;
-        Ok(Some(tombstone.gone()))
-    }
-
     fn insert(&self, key: KeyId, around: usize, record: &Record) -> Result<(), JsValue> {
         let [due, tomb] = due(record);
         let (kin, crowd) = (blob(&record.about.kin.0), JsValue::from(u8::from(around >= CROWD)));
@@ -355,30 +214,6 @@ impl Store {
         let (first, count) = (pieces.first.into(), pieces.count.into());
         let values = [due, tomb, rec(record), inline, first, count, blob(&key.0)];
         self.exec(COMPLETE, &values)
-    }
-
-    fn add_pieces(&self, body: &Uint8Array) -> Result<Pieces, JsValue> {
-        let length = body.byte_length();
-        if length <= PIECE {
-            return Ok(Pieces::default());
-        }
-        let free = self.rows(NEXT_PIECE, &[])?.pop().map_or(1.0, |row| row.piece());
-        let first = free.max(self.next_piece.get());
-        let mut pieces = Pieces::new(first, 0.0);
-        for at in (0..length).step_by(PIECE as usize) {
-            let piece = body.subarray(at, length.min(at + PIECE));
-            self.exec(ADD_PIECE, &[(first + pieces.count).into(), piece.into()])?;
-            pieces.count += 1.0;
-        }
-        self.next_piece.set(first + pieces.count);
-        Ok(pieces)
-    }
-
-    fn drop_pieces(&self, pieces: Pieces) -> Result<(), JsValue> {
-        if pieces.count == 0.0 {
-            return Ok(());
-        }
-        self.exec(DROP_PIECES, &[pieces.first.into(), (pieces.first + pieces.count).into()])
     }
 
     fn together(&self, work: impl Fn() -> Result<(), JsValue>) -> Result<(), JsValue> {
@@ -449,14 +284,6 @@ fn bytes_of(column: &JsValue) -> Option<Uint8Array> {
     column.dyn_ref::<ArrayBuffer>().map(|bytes| Uint8Array::new(bytes))
 }
 
-/// In how many pieces the body beside a record lies; none where it lies in the row.
-fn pieces_of(record: &Record) -> u64 {
-    match record.reply().map(|reply| reply.body) {
-        Some(Kept::Whole { bytes }) if bytes > u64::from(PIECE) => bytes.div_ceil(u64::from(PIECE)),
-        Some(Kept::Whole { .. } | Kept::StatusOnly) | None => 0,
-    }
-}
-
 /// The key ids of one key in all scopes.
 fn range(key: KeyId) -> [JsValue; 2] {
     [0, u8::MAX].map(|fill| {
@@ -484,10 +311,6 @@ fn due(record: &Record) -> [JsValue; 2] {
     }
 }
 
-fn not_as_long() -> JsValue {
-    JsValue::from_str("a stored body is not as long as its record says")
-}
-
 fn number(at: Millis) -> JsValue {
     JsValue::from_f64(float(at.0))
 }
@@ -502,9 +325,6 @@ fn float(number: u64) -> f64 {
 fn whole(number: f64) -> u64 {
     number as u64
 }
-
-/// A body up to this lies in its row, whose record takes the rest of the 2 MB; a piece is as large.
-pub(super) const PIECE: u32 = 1024 * 1024;
 
 /// With more records than this under one key they are a crowd, and each of them is in the index.
 const CROWD: usize = 32;
@@ -536,22 +356,3 @@ const UPDATE: &str = "UPDATE r SET due = ?, tomb = ?, rec = ? WHERE k = ?";
 const COMPLETE: &str =
     "UPDATE r SET due = ?, tomb = ?, rec = ?, body = ?, piece = ?, pieces = ? WHERE k = ?";
 const DELETE: &str = "DELETE FROM r WHERE k = ?";
-const NEXT_PIECE: &str = "SELECT coalesce(max(id), 0) + 1 AS piece FROM c";
-const ADD_PIECE: &str = "INSERT INTO c (id, body) VALUES (?, ?)";
-const READ_BODY: &str = "SELECT body FROM r WHERE k = ?";
-const READ_PIECE: &str = "SELECT body FROM c WHERE id = ?";
-const LENGTH_OF_PIECES: &str =
-    "SELECT coalesce(sum(length(body)), 0) AS rows FROM c WHERE id >= ? AND id < ?";
-const DROP_PIECES: &str = "DELETE FROM c WHERE id >= ? AND id < ?";
-const BATCH_ROWS: u64 = 500;
-// Key ids are digests, so each batch is a sample of the shard; and so is each fifth of it, which the
-// milliseconds pick. The first to go of a hundred rows goes when about one in a hundred does.
-const SWEEP_NEXT: &str = "SELECT max(k) AS last, count(*) AS rows, min(CASE WHEN due > ?2 THEN due END) AS next, \
-    min(CASE WHEN due > ?2 AND due % 5 = 0 THEN due END) AS fifth, \
-    max(due <= ?2 AND tomb = 1) AS tombs, max(due <= ?2 AND tomb = 0) AS gone, \
-    max(due <= ?2 AND tomb = 0 AND pieces > 0) AS pieces \
-    FROM (SELECT k, due, tomb, pieces FROM r WHERE k > ?1 ORDER BY k LIMIT 500)";
-const SWEEP_TOMBS: &str = "SELECT k AS last, rec, piece, pieces FROM r \
-    WHERE k > ?1 AND k <= ?2 AND due <= ?3 AND tomb = 1";
-const SWEEP_PIECES: &str = "SELECT piece, pieces FROM r WHERE k > ?1 AND k <= ?2 AND due <= ?3 AND tomb = 0 AND pieces > 0";
-const SWEEP_ROWS: &str = "DELETE FROM r WHERE k > ?1 AND k <= ?2 AND due <= ?3 AND tomb = 0";

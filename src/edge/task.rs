@@ -8,6 +8,8 @@
 //! Tasks that are woken by one another belong to one request, or live in one Ledger: the platform allows
 //! I/O in the context of its own request only.
 
+mod pause;
+
 use std::cell::{Cell, RefCell};
 use std::panic::{PanicHookInfo, set_hook};
 use std::pin::Pin;
@@ -20,9 +22,9 @@ use slab::Slab;
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
 
-use super::exchange::{now, to_js};
+use self::pause::Timer;
+pub(super) use self::pause::pause;
 use super::js;
-use crate::record::Millis;
 
 /// The work broke off in the middle. What it held has been dropped.
 pub(super) struct BrokeOff;
@@ -46,13 +48,6 @@ struct Task {
     future: Option<Pin<Box<dyn Future<Output = ()>>>>,
     /// What is left to do where it breaks off.
     broken: Box<dyn FnOnce()>,
-}
-
-/// The end of a span of time that is waited for.
-struct Timer {
-    request: Request,
-    due: Millis,
-    place: Place,
 }
 
 /// A promise or a span of time that is waited for.
@@ -193,63 +188,6 @@ impl Drop for Wait {
         if all.get(self.0.index).is_some_and(|awaited| awaited.serial == self.0.serial) {
             all.remove(self.0.index);
         }
-    }
-}
-
-/// Lets time pass.
-pub(super) fn pause(span: Millis) -> Pause {
-    let (place, request) = awaited();
-    let due = now().plus(span);
-    tasks().timers.borrow_mut().push(Timer { request, due, place });
-    arm(request, span, due);
-    Pause(Wait(place))
-}
-
-/// A span of time. Dropped before its end, nobody waits for it any more.
-pub(super) struct Pause(Wait);
-
-impl Future for Pause {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        Pin::new(&mut self.0).poll(context).map(|_| ())
-    }
-}
-
-impl Drop for Pause {
-    fn drop(&mut self) {
-        tasks().timers.borrow_mut().retain(|timer| timer.place != self.0.0);
-    }
-}
-
-/// Sees to it that the request is called at `due` at the latest. It has one timer of the platform's at a time,
-/// for as long as it lasts: setting and clearing one for every span is a twentieth of a request's time.
-fn arm(request: Request, span: Millis, due: Millis) {
-    // Above that the runtime's timers fire at once (2^31 - 1 ms, as in browsers); it is armed again then.
-    let ms = i32::try_from(span.0).unwrap_or(i32::MAX);
-    js::arm(request.0, ms, to_js(due));
-}
-
-/// The request's timer has fired.
-#[wasm_bindgen]
-#[expect(unreachable_pub, reason = "JavaScript calls it")]
-pub fn elapsed(request: u32) {
-    let request = Request(request);
-    let now = now();
-    let (due, next) = {
-        let tasks = tasks();
-        let mut timers = tasks.timers.borrow_mut();
-        let first = timers.iter().position(|timer| timer.request == request && timer.due <= now);
-        // One at a time, the next one in a call of its own: it comes even if this one breaks off.
-        let due = first.map(|at| timers.remove(at).place);
-        let left = timers.iter().filter(|timer| timer.request == request);
-        (due, left.map(|timer| timer.due).min())
-    };
-    if let Some(next) = next {
-        arm(request, next.since(now), next);
-    }
-    if let Some(due) = due {
-        settle(due, Ok(JsValue::UNDEFINED));
     }
 }
 

@@ -1,36 +1,36 @@
 //! The fetch event: what is not guarded is handed on untouched; what is goes through
 //! [`crate::filter`] inside `wait_until`, so that a client that hangs up loses nothing.
 
+mod buffer;
+mod passing;
+
 use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 
 use futures_channel::oneshot;
-use js_sys::{Promise, Uint8Array};
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast as _, JsValue};
 
-use super::SMALL;
-use super::body::{self, Of, Read, Room};
-use super::exchange::{Exchange, lapsed};
+use self::buffer::{Body, digest};
+use self::passing::log_shadow;
+use super::body::Room;
+use super::exchange::Exchange;
 use super::journal::{self, Course};
 use super::operator::Operator;
 use super::origin::Lines;
 use super::respond::{self, Client, Response, plain_problem};
-use super::task::{BrokeOff, Execution, Request, spawn, wait};
+use super::task::{BrokeOff, Execution, Request, spawn};
 use super::{faults, js, origin, vars};
-use crate::admission::{self, Admission, Guarded, Head, admit, consider};
+use crate::admission::{self, Admission, Guarded, Head, admit};
 use crate::answer::{Answer, Status};
 use crate::filter::{Order, clear_up, filter};
 use crate::journal::Entry;
 use crate::operator::door::Door;
-use crate::outcome::Failure;
-use crate::policy::{Misconfigured, Origin, Policy};
-use crate::problem::{Code, Problem};
+use crate::policy::{Origin, Policy};
+use crate::problem::Problem;
 use crate::publish::published;
 use crate::record::Lease;
 use crate::route::{Mode, Route};
-use crate::routes::is_safe;
-use crate::shadow::{Passed, watch};
 use crate::target::Address;
 
 /// The fetch event: the answer goes to [`js::answer`] under the id.
@@ -56,14 +56,6 @@ pub fn serve(id: u32, request: web_sys::Request, env: js::Env, context: js::Cont
     });
 }
 
-/// Says of a request that was handed on that its origin could not be reached.
-#[wasm_bindgen]
-#[expect(unreachable_pub, reason = "JavaScript calls it")]
-pub fn unreachable(error: &JsValue) -> Result<Response, JsValue> {
-    js::error(&format!("unguarded: {}", js::text(error)));
-    plain_problem(502, "Bad Gateway")
-}
-
 /// A request with its surroundings.
 struct Asked {
     request: web_sys::Request,
@@ -76,16 +68,6 @@ struct Asked {
     client: OnceCell<Client>,
     /// How far a guarded one has come, and how long that took.
     course: Rc<Course>,
-}
-
-/// What has been read of a request's body.
-enum Body {
-    /// Nothing.
-    Untouched,
-    /// All of it; none where it has none.
-    Whole(Option<Room>),
-    /// So much, before it turned out to be too much.
-    Begun(Vec<Uint8Array>),
 }
 
 impl Asked {
@@ -164,87 +146,6 @@ impl Asked {
             Admission::Read(_) => Err(JsValue::from_str("a body was asked for twice")),
         };
         answered.map(Into::into)
-    }
-
-    /// Reads the body to find the key in it.
-    async fn read(&self, route: Rc<Route>, head: &Head<'_>) -> (Admission, Body) {
-        match self.buffer(&route).await {
-            Ok(body) => {
-                let bytes = body.as_ref().and_then(Room::bytes);
-                let copy = bytes.map(|bytes| bytes.to_vec()).unwrap_or_default();
-                (consider(route, head, Some(&copy)), Body::Whole(body))
-            }
-            Err((problem, chunks)) => (Admission::Refuse(problem, route), Body::Begun(chunks)),
-        }
-    }
-
-    /// Hands a request on as it is, and answers with whatever comes.
-    fn hand_on(
-        &self,
-        to: &Origin,
-        head: &Head<'_>,
-        url: &str,
-        body: Body,
-    ) -> Result<JsValue, JsValue> {
-        Ok(js::or_unreachable(&self.pass(to, head, url, body)?).into())
-    }
-
-    /// Hands a request on as it is: body and answer stream, upgrades included.
-    fn pass(
-        &self,
-        to: &Origin,
-        head: &Head<'_>,
-        url: &str,
-        body: Body,
-    ) -> Result<Promise, JsValue> {
-        let request = &self.request;
-        let base = match to {
-            Origin::Url { base } => base.clone(),
-            Origin::Zone | Origin::Binding => {
-                format!("{}://{}", head.address.scheme, head.address.host)
-            }
-        };
-        // The path goes on as it came: an unguarded request is not even normalised.
-        let address = format!("{base}{}", raw_target(url));
-        let binding = matches!(to, Origin::Binding).then(|| self.binding());
-        let carrying = |body: JsValue| origin::init(head.method, &request.headers(), body);
-        let (address, init) = match body {
-            Body::Untouched if matches!(to, Origin::Url { .. }) => (Some(address), request.into()),
-            Body::Untouched => (None, request.into()),
-            Body::Whole(None) => (Some(address), carrying(JsValue::NULL)),
-            Body::Whole(Some(room)) => {
-                (Some(address), carrying(room.bytes().ok_or_else(lapsed)?.into()))
-            }
-            Body::Begun(chunks) => {
-                let body = respond::stream(request.body(), chunks, &self.execution)?;
-                (Some(address), carrying(body))
-            }
-        };
-        js::pass(binding.as_ref(), address.as_deref(), &init)
-    }
-
-    fn misconfigured(
-        &self,
-        wrongs: &[Misconfigured],
-        head: &Head<'_>,
-        url: &str,
-    ) -> Result<JsValue, JsValue> {
-        for wrong in wrongs {
-            js::error(&format!("misconfigured: {}: {}", wrong.knob, wrong.why));
-        }
-        if admission::is_own(&head.address.target.path) {
-            return plain_problem(404, "Not Found").map(Into::into);
-        }
-        match Origin::parse(&vars::origin(&self.env)) {
-            Ok(origin) if is_safe(head.method) => self.hand_on(&origin, head, url, Body::Untouched),
-            Ok(_) | Err(_) => {
-                let detail = "The filter's configuration does not parse, so nothing was forwarded. Its operator finds the reason in the log.";
-                let id = admission::correlation_id(head, lease()?);
-                Client::new(id, None, head)
-                    .problem(&Problem::new(Code::Misconfigured, detail), None)
-                    .map(Into::into)
-            }
-        }
     }
 
     async fn guard(
@@ -348,39 +249,6 @@ impl Asked {
         journal::write(&self.env, policy.log_keys, &entry);
     }
 
-    /// Forwards as if unguarded, and logs what enforcing would have answered.
-    async fn shadow(
-        &self,
-        policy: &Rc<Policy>,
-        guarded: Guarded,
-        head: &Head<'_>,
-        url: &str,
-        body: Body,
-    ) -> Result<JsValue, JsValue> {
-        let body = match self.whole(body, &guarded.route).await {
-            Ok(body) => body,
-            Err((problem, chunks)) => {
-                log_shadow(&guarded.route, problem.code.as_str(), &guarded.correlation_id);
-                return self.hand_on(&policy.origin, head, url, Body::Begun(chunks));
-            }
-        };
-        let digest = digest(body.as_ref(), &guarded.route).await?;
-        let (exchange, order) = self.exchange(policy, Rc::new(guarded), head, &digest, None)?;
-        let reply_max = order.route.reply_max;
-        let (tell, told) = oneshot::channel::<Passed>();
-        let watching = async move {
-            let passed = async { told.await.map_err(|oneshot::Canceled| Failure::Unknown) };
-            let id = &order.claim.about.correlation_id;
-            watch(&exchange, &order, passed, |would| log_shadow(&order.route, would, id)).await;
-        };
-        self.execution.afterwards(watching, |_| ())?;
-        let passed = self.pass(&policy.origin, head, url, Body::Whole(body))?;
-        let response: Response = wait(passed).await?.unchecked_into();
-        // Whoever watches may have given up; the answer passes all the same.
-        let _ = tell.send(origin::passed(&response, reply_max));
-        Ok(response.into())
-    }
-
     fn exchange(
         &self,
         policy: &Rc<Policy>,
@@ -404,57 +272,6 @@ impl Asked {
             course: self.course.clone(),
         };
         Ok((exchange, order))
-    }
-
-    async fn whole(
-        &self,
-        body: Body,
-        route: &Route,
-    ) -> Result<Option<Room>, (Problem, Vec<Uint8Array>)> {
-        match body {
-            Body::Whole(body) => Ok(body),
-            Body::Untouched | Body::Begun(_) => self.buffer(route).await,
-        }
-    }
-
-    /// The request's body in memory; none where it has none. With a refusal comes what was read.
-    async fn buffer(&self, route: &Route) -> Result<Option<Room>, (Problem, Vec<Uint8Array>)> {
-        let length = self.headers().content_length();
-        let of = if route.mode == Mode::Shadow { Of::Shadow } else { Of::Request };
-        // A small one takes no more room than it says, however slowly it comes.
-        let easy = length.filter(|bytes| (1..=SMALL.into()).contains(bytes));
-        let read = match easy.filter(|bytes| *bytes <= route.request_max) {
-            Some(length) => match body::read_known(&self.request, length, of).await {
-                Some(read) => read,
-                None => Read::NoRoom(Vec::new()),
-            },
-            None => {
-                let Some(stream) = self.request.body() else { return Ok(None) };
-                body::read(stream.into(), length, route.request_max, of).await
-            }
-        };
-        match read {
-            Read::Whole(room) => Ok(Some(room)),
-            Read::TooLarge(chunks) => {
-                let detail = format!(
-                    "The body is larger than the {} bytes that this operation accepts. Nothing was forwarded.",
-                    route.request_max
-                );
-                Err((Problem::new(Code::RequestTooLarge, detail), chunks))
-            }
-            Read::NoRoom(chunks) => {
-                let detail = "The filter is buffering as much as it can. Nothing was forwarded; send the request again with the same key.";
-                let problem = Problem::new(Code::StoreUnavailable, detail);
-                Err((problem.because("this instance has no room for another body"), chunks))
-            }
-            Read::Broken(why) => {
-                let detail = format!(
-                    "The request's body broke off ({why}). Nothing was forwarded; send the request again with the same key."
-                );
-                let problem = Problem::new(Code::StoreUnavailable, detail);
-                Err((problem.because(format!("the request's body broke off: {why}")), Vec::new()))
-            }
-        }
     }
 
     fn binding(&self) -> js::Fetcher {
@@ -485,36 +302,6 @@ impl Said {
         };
         Self { outcome: status.as_str(), status: answered, why }
     }
-}
-
-/// Path and query as they came.
-fn raw_target(url: &str) -> &str {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    rest.find(['/', '?']).and_then(|at| rest.get(at..)).unwrap_or("/")
-}
-
-/// The digest of a body by the route's rule. From here on the body is kept for as long as its request
-/// may last.
-async fn digest(body: Option<&Room>, route: &Route) -> Result<[u8; 32], JsValue> {
-    let bytes = match body {
-        None => Uint8Array::new_with_length(0),
-        Some(room) => {
-            room.keep_for(route.wait.plus(route.terms().lease));
-            room.bytes().ok_or_else(lapsed)?
-        }
-    };
-    body::digest(&route.fingerprint.body, &bytes).await
-}
-
-/// What enforcing would have answered.
-fn log_shadow(route: &Route, would: &str, correlation_id: &str) {
-    let line = crate::json::object(|line| {
-        line.text("mode", "shadow");
-        line.text("route", &route.name);
-        line.text("would", would);
-        line.text("correlation_id", correlation_id);
-    });
-    js::log(&line);
 }
 
 /// A fresh token: 128 random bits.

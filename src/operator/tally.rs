@@ -5,8 +5,9 @@
 //! costs no row per request and keeps no object awake; what was counted since is lost when the object goes.
 
 use crate::key::KeyId;
+use crate::life::{Change, Step, Verdict};
 use crate::problem::Code;
-use crate::record::{Change, Millis, State, Step, Verdict};
+use crate::record::{Millis, State};
 use crate::reply::Kept;
 
 /// What is counted. The order is that of the stored numbers: new ones go to the end.

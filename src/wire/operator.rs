@@ -1,9 +1,9 @@
 //! The operator's questions and the Ledger's findings as bytes, and what the Ledger keeps of them: the
 //! hour's numbers and the decisions.
 
-use super::{
-    Reader, Unreadable, VERSION, Writer, read_record, read_reply, write_record, write_reply,
-};
+use super::bytes::{Reader, Writer};
+use super::record::{read_record, read_reply, write_record, write_reply};
+use super::{Unreadable, VERSION};
 use crate::key::KeyId;
 use crate::operator::decide::{Decision, Ruling};
 use crate::operator::inquiry::{Audited, Finding, Found, Inquiry, Place, Search, Stage};

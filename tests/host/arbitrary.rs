@@ -3,9 +3,9 @@
 use oncegate::ask::{Ask, CredentialChange, How, Replay, Told};
 use oncegate::fingerprint::{Differs, Fingerprint, Kin};
 use oncegate::key::KeyId;
+use oncegate::life::{Claim, OnInDoubt, Strategy as OnDuplicate};
 use oncegate::record::{
-    About, Before, Claim, Completed, Doubt, Form, Lease, Millis, OnInDoubt, Record, Run, Running,
-    State, Strategy as OnDuplicate, Terms,
+    About, Before, Completed, Doubt, Form, Lease, Millis, Record, Run, Running, State, Terms,
 };
 use oncegate::reply::{Kept, Reply};
 use oncegate::wire::Addressed;

@@ -12,7 +12,8 @@ use std::rc::Rc;
 
 use oncegate::filter::Order;
 use oncegate::key::KeyId;
-use oncegate::record::{Claim, Millis, OnInDoubt, Strategy};
+use oncegate::life::{Claim, OnInDoubt, Strategy};
+use oncegate::record::Millis;
 use oncegate::route::{Doubtful, Route};
 
 use crate::make;

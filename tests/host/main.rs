@@ -22,13 +22,13 @@ mod digest; // digests, scope, fingerprint: what is the same request, and whose
 mod filter; // the story of one request
 mod json; // read, canonical, written
 mod key; // header, key, key id, shard
+mod life; // the life of one key
 mod operator; // the operators' part
 mod outcome; // what the origin said
 mod page; // what an operator sees
 mod policy; // knobs, vars, matching
 mod problem; // refusals, and the headers of answers
 mod prove; // every interleaving, and a judge
-mod record; // the life of one key
 mod released; // claims that come too late
 mod reply; // what is kept
 mod simulate; // hours of faults from a seed

@@ -8,10 +8,10 @@ use oncegate::filter::Order;
 use oncegate::fingerprint::{Fingerprint, Kin};
 use oncegate::json::Json;
 use oncegate::key::{Key, KeyId};
+use oncegate::life::{Claim, OnInDoubt, Strategy};
 use oncegate::policy::{OriginVar, Vars};
 use oncegate::record::{
-    About, Before, Claim, Completed, Doubt, Form, Lease, Millis, OnInDoubt, Record, Run, Running,
-    State, Strategy, Terms,
+    About, Before, Completed, Doubt, Form, Lease, Millis, Record, Run, Running, State, Terms,
 };
 use oncegate::reply::{Kept, Reply};
 use oncegate::route::Route;

@@ -5,11 +5,11 @@
 
 use oncegate::ask::{Ask, CredentialChange, How, Replay, Told};
 use oncegate::fingerprint::Differs;
+use oncegate::life::{Claim, OnInDoubt, Strategy};
 use oncegate::operator::decide::Ruling;
 use oncegate::operator::inquiry::{Finding, Inquiry, Search, Stage};
 use oncegate::record::{
-    About, Before, Claim, Completed, Doubt, Form, Lease, Millis, OnInDoubt, Record, Run, Running,
-    State, Strategy, Terms,
+    About, Before, Completed, Doubt, Form, Lease, Millis, Record, Run, Running, State, Terms,
 };
 use oncegate::reply::{Kept, Reply};
 use oncegate::wire::{Addressed, VERSION, write_ask, write_record, write_told};

@@ -11,10 +11,11 @@ use crate::edge::js;
 use crate::edge::store::Store;
 use crate::edge::task::pause;
 use crate::key::KeyId;
+use crate::life::Change;
 use crate::operator::decide::{Decided, Decision, Ruling, decide};
 use crate::operator::inquiry::{Audited, Finding, Found, Inquiry, Page, Search};
 use crate::operator::tally::{Count, FLUSH_EVERY, Tally, hour};
-use crate::record::{Change, Lease, Millis, Record};
+use crate::record::{Lease, Millis, Record};
 
 impl Shard {
     pub(super) async fn inquire(

@@ -8,9 +8,10 @@ use wasm_bindgen::JsValue;
 
 use super::{Row, Store, blob, bytes_of, number, read, whole};
 use crate::key::KeyId;
+use crate::life::Change;
 use crate::operator::inquiry::{Audited, Place};
 use crate::operator::tally::{HOURS_KEPT, Tally};
-use crate::record::{Change, Record};
+use crate::record::Record;
 use crate::wire::{self, Unreadable};
 
 /// Some of a shard's records.

@@ -1,6 +1,7 @@
 //! Corners: an answer is lost, a call comes late, and what was settled must not come undone.
 
-use oncegate::record::{Claim, Millis, Strategy};
+use oncegate::life::{Claim, Strategy};
+use oncegate::record::Millis;
 use oncegate::route::{Doubtful, Route};
 
 use super::{after, at_the_origin, by, request, the_key, with_strategy};

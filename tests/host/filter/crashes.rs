@@ -1,6 +1,7 @@
 //! A Worker stops at any of its awaits, and never runs again.
 
-use oncegate::record::{Millis, Strategy};
+use oncegate::life::Strategy;
+use oncegate::record::Millis;
 
 use super::{after, request, slow, the_key, with_strategy};
 use crate::make::{days, s};

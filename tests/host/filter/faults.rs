@@ -257,7 +257,7 @@ fn another_number_of_shards_is_refused_and_the_log_says_what_to_do() {
 
 #[test]
 fn one_whose_lease_has_moved_on_is_answered_as_a_duplicate() {
-    use oncegate::record::{Claim, OnInDoubt};
+    use oncegate::life::{Claim, OnInDoubt};
     let retry = |number| {
         let order = request(number);
         Order { claim: Claim { on_in_doubt: OnInDoubt::Retry, ..order.claim.clone() }, ..order }

@@ -1,7 +1,8 @@
 //! A good day: executed once, replayed, joined, refused.
 
 use oncegate::ask::Ask;
-use oncegate::record::{About, Claim, Millis, Strategy};
+use oncegate::life::{Claim, Strategy};
+use oncegate::record::{About, Millis};
 use oncegate::reply::Kept;
 use oncegate::route::Route;
 

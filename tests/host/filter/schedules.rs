@@ -1,6 +1,6 @@
 //! Whatever happens next: requests, faults and time in any order, then a good day to the end.
 
-use oncegate::record::Strategy as OnDuplicate;
+use oncegate::life::Strategy as OnDuplicate;
 use oncegate::route::{Doubtful, Route};
 use proptest::collection::vec;
 use proptest::prelude::*;

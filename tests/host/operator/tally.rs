@@ -1,7 +1,8 @@
 //! What is counted.
 
+use oncegate::life::{Claim, Event, Kindred, Strategy, step};
 use oncegate::operator::tally::{Count, KINDS, MARKS_MAX, ROUTES_MAX, Tally, began, hour, of};
-use oncegate::record::{Claim, Event, Kindred, Millis, State, Strategy, step};
+use oncegate::record::{Millis, State};
 use oncegate::reply::{Kept, Reply};
 use oncegate::wire::{read_tally, write_tally};
 

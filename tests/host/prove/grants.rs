@@ -3,8 +3,9 @@
 use std::rc::Rc;
 
 use oncegate::key::KeyId;
+use oncegate::life::{OnInDoubt, Strategy};
 use oncegate::outcome::Failure;
-use oncegate::record::{Lease, OnInDoubt, Run, Strategy};
+use oncegate::record::{Lease, Run};
 use oncegate::released::DELIVERY_MAX;
 
 use super::judge::Judge;

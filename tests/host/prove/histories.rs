@@ -4,8 +4,8 @@ use std::rc::Rc;
 
 use oncegate::ask::Told;
 use oncegate::filter::Order;
+use oncegate::life::{Claim, Strategy};
 use oncegate::problem::Code;
-use oncegate::record::{Claim, Strategy};
 
 use super::judge::Judge;
 use super::rules::Rule;

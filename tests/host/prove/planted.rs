@@ -2,8 +2,8 @@
 
 use oncegate::ask::CredentialChange;
 use oncegate::key::KeyId;
+use oncegate::life::Strategy;
 use oncegate::outcome::Failure;
-use oncegate::record::Strategy;
 use oncegate::route::{Doubtful, Route};
 
 use super::explorer::{explore, shortest};

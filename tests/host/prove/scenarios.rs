@@ -3,8 +3,9 @@
 use oncegate::ask::CredentialChange;
 use oncegate::filter::Order;
 use oncegate::key::KeyId;
+use oncegate::life::{Claim, Strategy};
 use oncegate::outcome::Failure;
-use oncegate::record::{Claim, Millis, Strategy};
+use oncegate::record::Millis;
 use oncegate::route::{Doubtful, Route};
 
 use crate::filter::by;

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use oncegate::answer::{Answer as Answered, Status};
 use oncegate::ask::Replay;
 use oncegate::key::KeyId;
+use oncegate::life::Strategy;
 use oncegate::problem::{Code, Problem};
-use oncegate::record::{Millis, Strategy};
+use oncegate::record::Millis;
 use oncegate::reply::Kept;
 
 use super::grants::Meaning;

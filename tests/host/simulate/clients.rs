@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BinaryHeap};
 
 use oncegate::answer::{Answer as Answered, Status};
 use oncegate::key::KeyId;
+use oncegate::life::Strategy;
 use oncegate::problem::Code;
-use oncegate::record::{Lease, Millis, Strategy};
+use oncegate::record::{Lease, Millis};
 use oncegate::route::{Doubtful, Route};
 
 use super::chance::Chance;

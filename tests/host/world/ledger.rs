@@ -7,9 +7,8 @@ use std::rc::Rc;
 
 use oncegate::ask::{Ask, CredentialChange, How, Told};
 use oncegate::key::KeyId;
-use oncegate::record::{
-    Change, Claim, Due, Event, Kindred, Lease, Millis, Record, State, Step, Verdict, step,
-};
+use oncegate::life::{Change, Claim, Event, Kindred, Step, Verdict, step};
+use oncegate::record::{Due, Lease, Millis, Record, State};
 use oncegate::released::{DELIVERY_MAX, Released};
 use oncegate::wire::{Addressed, Prefix, VERSION, read_record, write_record};
 

@@ -4,10 +4,8 @@
 use oncegate::ask::{Ask, Told};
 use oncegate::filter::Unreachable;
 use oncegate::key::KeyId;
-use oncegate::record::{
-    Change, Claim, Completed, Doubt, Event, Kindred, Lease, Millis, Record, Run, State, Step,
-    Verdict,
-};
+use oncegate::life::{Change, Claim, Event, Kindred, Step, Verdict};
+use oncegate::record::{Completed, Doubt, Lease, Millis, Record, Run, State};
 
 use super::Call;
 use super::ledger::{Hearing, Ledger};
@@ -229,7 +227,7 @@ impl Planted {
     pub(super) fn grants(self, claim: &Claim, now: Millis) -> Option<(Record, Run)> {
         (self == Self::WakeGrants).then(|| {
             let event = Event::Claim(claim.clone(), Kindred::None);
-            match oncegate::record::step(None, event, now) {
+            match oncegate::life::step(None, event, now) {
                 Step { change: Change::Insert(record), verdict: Verdict::Granted(run) } => {
                     (record, run)
                 }

@@ -1,9 +1,7 @@
 //! What holds over any sequence of events, whatever the clock does: the life of one key, lived at random.
 
-use oncegate::record::{
-    About, Change, Claim, Completed, Event, Kindred, Lease, Millis, OnInDoubt, Record, State, Step,
-    Terms, Verdict, step,
-};
+use oncegate::life::{Change, Claim, Event, Kindred, OnInDoubt, Step, Verdict, step};
+use oncegate::record::{About, Completed, Lease, Millis, Record, State, Terms};
 use oncegate::wire;
 use proptest::collection::vec;
 use proptest::prelude::*;

@@ -4,9 +4,9 @@
 //! The engine decides nothing. It knows what the words of a row stand for; which word stands where is
 //! written in the tables.
 
+use oncegate::life::{Change, Claim, Event, Kindred, OnInDoubt, Strategy, Verdict, step};
 use oncegate::record::{
-    About, Before, Change, Claim, Completed, Doubt, Event, Kindred, Lease, Millis, OnInDoubt,
-    Record, Run, Running, State, Strategy, Verdict, step,
+    About, Before, Completed, Doubt, Lease, Millis, Record, Run, Running, State,
 };
 
 use crate::make::{self, about, ms_after, ms_before, s};

@@ -1,9 +1,7 @@
 //! The numbers that a step gives: how long to wait, when to come again, when things end.
 
-use oncegate::record::{
-    Before, Change, Claim, Completed, Doubt, Due, Event, Kindred, Millis, Record, Running, State,
-    Strategy, Terms, Verdict, step,
-};
+use oncegate::life::{Change, Claim, Event, Kindred, Strategy, Verdict, step};
+use oncegate::record::{Before, Completed, Doubt, Due, Millis, Record, Running, State, Terms};
 
 use oncegate::reply::Kept;
 
@@ -143,7 +141,7 @@ fn attempts_count_up_and_stop_at_the_largest_number() {
     for (attempt, next) in [(1, 2), (2, 3), (u32::MAX, u32::MAX)] {
         let doubt = Doubt { run: make::run(lease(OWN), attempt), ..make::doubt(lease(OWN), SINCE) };
         let claim =
-            Claim { on_in_doubt: oncegate::record::OnInDoubt::Retry, ..make::claim(lease(9)) };
+            Claim { on_in_doubt: oncegate::life::OnInDoubt::Retry, ..make::claim(lease(9)) };
         let stored = Some(make::record(State::InDoubt(doubt)));
         let verdict = step(stored, Event::Claim(claim, Kindred::None), SINCE).verdict;
         assert_eq!(verdict, Verdict::Granted(make::run(lease(OWN), next)));

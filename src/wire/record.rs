@@ -1,0 +1,218 @@
+//! Records as they are stored, and their parts, which messages have too.
+
+use super::bytes::{Reader, Writer};
+use super::{Unreadable, VERSION};
+use crate::fingerprint::{Fingerprint, Kin};
+use crate::record::{
+    About, Before, Completed, Doubt, Form, Lease, Millis, Record, Run, Running, State, Terms,
+};
+use crate::reply::{Kept, Reply};
+
+/// A record as it is stored.
+#[must_use]
+pub fn write_record(record: &Record) -> Vec<u8> {
+    let mut row = Writer::default();
+    row.u8(VERSION);
+    write_about(&mut row, &record.about);
+    row.u64(record.about.created.0);
+    match &record.state {
+        State::Running(running) => {
+            row.u8(1);
+            row.bytes(&running.lease.0);
+            write_run(&mut row, running.run);
+            row.u64(running.since.0);
+            row.u64(running.until.0);
+            write_terms(&mut row, &running.terms);
+            match &running.before {
+                Before::Nothing => row.u8(1),
+                Before::Replied(completed) => {
+                    row.u8(2);
+                    write_completed(&mut row, completed);
+                }
+                Before::Doubted(doubt) => {
+                    row.u8(3);
+                    write_doubt(&mut row, doubt);
+                }
+            }
+        }
+        State::Completed(completed) | State::Expired(completed) => {
+            row.u8(2);
+            write_completed(&mut row, completed);
+        }
+        State::InDoubt(doubt) | State::Closed(doubt) => {
+            row.u8(3);
+            write_doubt(&mut row, doubt);
+        }
+    }
+    row.0
+}
+
+/// Reads a stored record.
+///
+/// # Errors
+/// The row does not follow the grammar, or is of a version that this code does not know.
+pub fn read_record(row: &[u8]) -> Result<Record, Unreadable> {
+    let mut reader = Reader::versioned(row)?;
+    let about = read_about(&mut reader)?;
+    let about = About { created: Millis(reader.u64()?), ..about };
+    let state = match reader.u8()? {
+        1 => State::Running(Running {
+            lease: Lease(reader.array()?),
+            run: read_run(&mut reader)?,
+            since: Millis(reader.u64()?),
+            until: Millis(reader.u64()?),
+            terms: read_terms(&mut reader)?,
+            before: match reader.u8()? {
+                1 => Before::Nothing,
+                2 => Before::Replied(read_completed(&mut reader)?),
+                3 => Before::Doubted(read_doubt(&mut reader)?),
+                _ => return Err(Unreadable("before")),
+            },
+        }),
+        2 => State::Completed(read_completed(&mut reader)?),
+        3 => State::InDoubt(read_doubt(&mut reader)?),
+        _ => return Err(Unreadable("state")),
+    };
+    reader.end()?;
+    Ok(Record { about, state })
+}
+
+/// All but `created`, which only the Ledger knows.
+pub(super) fn write_about(to: &mut Writer, about: &About) {
+    to.bytes(&about.fingerprint.0);
+    to.bytes(&about.kin.0);
+    to.text(&about.route);
+    to.text(&about.method);
+    to.text(&about.path);
+    to.text(&about.correlation_id);
+}
+
+pub(super) fn read_about(reader: &mut Reader<'_>) -> Result<About, Unreadable> {
+    Ok(About {
+        fingerprint: Fingerprint(reader.array()?),
+        kin: Kin(reader.array()?),
+        route: reader.text()?,
+        method: reader.text()?,
+        path: reader.text()?,
+        correlation_id: reader.text()?,
+        created: Millis(0),
+    })
+}
+
+pub(super) fn write_terms(to: &mut Writer, terms: &Terms) {
+    for span in [terms.lease, terms.ttl, terms.tombstone, terms.doubt_ttl] {
+        to.u64(span.0);
+    }
+}
+
+pub(super) fn read_terms(reader: &mut Reader<'_>) -> Result<Terms, Unreadable> {
+    Ok(Terms {
+        lease: Millis(reader.u64()?),
+        ttl: Millis(reader.u64()?),
+        tombstone: Millis(reader.u64()?),
+        doubt_ttl: Millis(reader.u64()?),
+    })
+}
+
+pub(super) fn write_run(to: &mut Writer, run: Run) {
+    to.bytes(&run.id.0);
+    to.u32(run.attempt);
+    write_form(to, run.form);
+}
+
+pub(super) fn write_form(to: &mut Writer, form: Form) {
+    to.u8(match form {
+        Form::Bare => 1,
+        Form::Quoted => 2,
+    });
+}
+
+pub(super) fn read_form(reader: &mut Reader<'_>) -> Result<Form, Unreadable> {
+    match reader.u8()? {
+        1 => Ok(Form::Bare),
+        2 => Ok(Form::Quoted),
+        _ => Err(Unreadable("form")),
+    }
+}
+
+pub(super) fn read_run(reader: &mut Reader<'_>) -> Result<Run, Unreadable> {
+    Ok(Run { id: Lease(reader.array()?), attempt: reader.u32()?, form: read_form(reader)? })
+}
+
+pub(super) fn write_reply(to: &mut Writer, reply: &Reply) {
+    to.u16(reply.status);
+    to.count(reply.headers.len());
+    for (name, value) in &reply.headers {
+        to.text(name);
+        to.text(value);
+    }
+    match reply.body {
+        Kept::Whole { bytes } => {
+            to.u8(1);
+            to.u64(bytes);
+        }
+        Kept::StatusOnly => to.u8(2),
+    }
+}
+
+pub(super) fn read_reply(reader: &mut Reader<'_>) -> Result<Reply, Unreadable> {
+    let status = reader.u16()?;
+    let mut headers = Vec::new();
+    for _ in 0..reader.u32()? {
+        headers.push((reader.text()?, reader.text()?));
+    }
+    let body = match reader.u8()? {
+        1 => Kept::Whole { bytes: reader.u64()? },
+        2 => Kept::StatusOnly,
+        _ => return Err(Unreadable("body")),
+    };
+    Ok(Reply { status, headers, body })
+}
+
+pub(super) fn write_completed(to: &mut Writer, completed: &Completed) {
+    to.bytes(&completed.lease.0);
+    write_run(to, completed.run);
+    write_reply(to, &completed.reply);
+    for instant in [completed.settled, completed.expires, completed.gone] {
+        to.u64(instant.0);
+    }
+}
+
+pub(super) fn read_completed(reader: &mut Reader<'_>) -> Result<Completed, Unreadable> {
+    Ok(Completed {
+        lease: Lease(reader.array()?),
+        run: read_run(reader)?,
+        reply: read_reply(reader)?,
+        settled: Millis(reader.u64()?),
+        expires: Millis(reader.u64()?),
+        gone: Millis(reader.u64()?),
+    })
+}
+
+pub(super) fn write_doubt(to: &mut Writer, doubt: &Doubt) {
+    to.option(doubt.lease.as_ref(), |to, lease| to.bytes(&lease.0));
+    write_run(to, doubt.run);
+    to.u64(doubt.until.0);
+    write_terms(to, &doubt.terms);
+    to.u64(doubt.closes.0);
+    to.u64(doubt.gone.0);
+    to.u8(u8::from(doubt.earlier));
+    to.option(doubt.base.as_ref(), write_completed);
+}
+
+pub(super) fn read_doubt(reader: &mut Reader<'_>) -> Result<Doubt, Unreadable> {
+    Ok(Doubt {
+        lease: reader.option(|reader| Ok(Lease(reader.array()?)))?,
+        run: read_run(reader)?,
+        until: Millis(reader.u64()?),
+        terms: read_terms(reader)?,
+        closes: Millis(reader.u64()?),
+        gone: Millis(reader.u64()?),
+        earlier: match reader.u8()? {
+            0 => false,
+            1 => true,
+            _ => return Err(Unreadable("earlier")),
+        },
+        base: reader.option(read_completed)?,
+    })
+}
