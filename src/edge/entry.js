@@ -1,7 +1,7 @@
 // What the platform calls.
 
 import { DurableObject } from "cloudflare:workers";
-import { instance, opened, promised } from "./host.js";
+import { instance, parted, promised } from "./host.js";
 import * as rust from "./rust.js";
 
 export default {
@@ -13,7 +13,7 @@ export class Ledger extends DurableObject {
   #shard;
 
   // Made when it is first asked, and again in a program that has started anew.
-  get shard() {
+  #ledger() {
     if (this.#born !== instance) {
       this.#shard = new rust.Ledger(this.ctx, this.env);
       this.#born = instance;
@@ -21,14 +21,18 @@ export class Ledger extends DurableObject {
     return this.#shard;
   }
 
+  /** A question; resolves to a message, or to head and body of one whose body is a stream. */
+  hear(message) {
+    const [head, body] = parted(message);
+    return promised((id) => this.#ledger().hear(id, head, body));
+  }
+
+  /** A question with a large body, which is read when there is room for it. */
   async fetch(request) {
-    if (request.method === "PUT") return promised((id) => this.shard.listen(id, request));
-    // The Worker has all of it, so this takes no time.
-    const [head, body] = await opened(request);
-    return promised((id) => this.shard.hear(id, head, body));
+    return new Response(await promised((id) => this.#ledger().listen(id, request)));
   }
 
   alarm() {
-    return promised((id) => this.shard.alarm(id));
+    return promised((id) => this.#ledger().alarm(id));
   }
 }

@@ -155,14 +155,10 @@ export function lines(headers) {
   return lines;
 }
 
-// A message between Worker and Ledger is one piece: the head that the codec wrote, then the body. A short answer
-// is a header instead, and so is the head of one whose body is a stream: reading a body takes the runtime longer
-// than everything that is done with such an answer.
+// A message between Worker and Ledger is one piece: the head that the codec wrote, then the body. It goes by RPC, which
+// takes the runtime less than a request with a body and its response. What is sent is the whole buffer of an array, not
+// what the array shows of it.
 
-const HEAD = "oncegate-head";
-/** In bytes; Cloudflare allows 128 KB of headers (developers.cloudflare.com, workers/platform/limits). */
-const HEAD_MAX = 48 * 1024;
-const SHORT = 1024;
 /** Bodies up to this take no room of the Ledger's: a thousand of them at once, each a copy, are 16 MB. (`edge/mod.rs`
     has it too, and the SQL of `store`.) */
 const SMALL = 16 * 1024;
@@ -176,14 +172,14 @@ function joined(head, body) {
 }
 
 /** Head and body of a message. */
-function parted(message) {
+export function parted(message) {
   const { buffer, byteOffset, byteLength } = message;
   const end = byteLength < 5 ? byteLength : 5 + new DataView(buffer, byteOffset, byteLength).getUint32(1, true);
   return [message.subarray(0, end), end < byteLength ? message.subarray(end) : undefined];
 }
 
-/** The same of a request or response, once it has been read. */
-export const opened = async (from) => parted(new Uint8Array(await from.arrayBuffer()));
+/** The same of a request, once it has been read. */
+export const opened = async (request) => parted(await bytes(request));
 
 /** Calls a Ledger; resolves to head and body of its answer, the body being undefined where it has none. The stub is
     made anew each time: after an exception it is broken (developers.cloudflare.com,
@@ -193,32 +189,19 @@ export async function ask(ledger, shard, hint, head, body) {
   const stub = ledger.getByName(`shard-${shard}`, hint === undefined ? undefined : { locationHint: hint });
   // The Ledger is told the length of a large one first, and reads it when there is room. Bytes and not a stream: only
   // those can the runtime send again by itself (developers.cloudflare.com, durable-objects/best-practices/automatic-retries).
-  const response =
-    body !== undefined && body.byteLength > SMALL
-      ? await stub.fetch(`https://ledger/${body.byteLength}`, { method: "PUT", body: message })
-      : await stub.fetch("https://ledger/", { method: "POST", body: message });
-  switch (response.status) {
-    case 204:
-      return parted(Uint8Array.fromBase64(response.headers.get(HEAD)));
-    case 206:
-      return [Uint8Array.fromBase64(response.headers.get(HEAD)), response.body];
-    default:
-      return opened(response);
-  }
+  const isLarge = body !== undefined && body.byteLength > SMALL;
+  const answer = isLarge
+    ? await bytes(await stub.fetch(`https://ledger/${body.byteLength}`, { method: "PUT", body: message }))
+    : await stub.hear(message);
+  const [first, stream] = answer instanceof Uint8Array ? parted(answer) : answer;
+  return [first, stream];
 }
 
-/** An answer. */
-export function answered(head, body) {
-  const message = joined(head, body);
-  if (message.byteLength > SHORT) return new Response(message);
-  return new Response(null, { status: 204, headers: { [HEAD]: message.toBase64() } });
-}
+/** A Ledger's answer. */
+export const answered = joined;
 
-/** An answer whose body is a stream; none where its head is too large to be a header. */
-export function streamed(head, body) {
-  if (head.byteLength > HEAD_MAX) return undefined;
-  return new Response(body, { status: 206, headers: { [HEAD]: head.toBase64() } });
-}
+/** The same where its body is a stream. */
+export const streamed = (head, body) => [head.slice(), body];
 
 /** All bytes of a request or response. */
 export async function bytes(from) {
@@ -262,21 +245,29 @@ export function isSendable(address, method, headers, hasBody) {
   }
 }
 
-/** Headers with some changes: lines of `+name` (one more), `=name` (instead) or `-name`, each with its value. */
-export function changed(headers, changes) {
-  const copy = new Headers(headers);
+/** Changes headers by lines: `+name` (one more), `=name` (instead) or `-name`, each with its value. */
+function change(headers, changes) {
   const each = changes.split("\n");
   for (let at = 0; at + 1 < each.length; at += 2) {
     const [change, value] = [each[at], each[at + 1]];
     const name = change.slice(1);
-    if (change[0] === "=") copy.set(name, value);
-    else if (change[0] === "+") copy.append(name, value);
-    else copy.delete(name);
+    if (change[0] === "=") headers.set(name, value);
+    else if (change[0] === "+") headers.append(name, value);
+    else headers.delete(name);
   }
+}
+
+/** A copy of headers with such changes. */
+export function changed(headers, changes) {
+  const copy = new Headers(headers);
+  change(copy, changes);
   return copy;
 }
 
 /** A response whose body goes out as it is: whatever Content-Encoding says has been done. */
 export function respond(status, headers, changes, body) {
-  return new Response(body, { status, headers: changed(headers, changes), encodeBody: "manual" });
+  const response = new Response(body, { status, headers, encodeBody: "manual" });
+  // Its own: a copy made before would be copied once more.
+  change(response.headers, changes);
+  return response;
 }

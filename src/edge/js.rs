@@ -32,10 +32,10 @@ extern "C" {
     ) -> Promise;
     /// Head and body of a message.
     pub(crate) fn opened(request: &Request) -> Promise;
-    /// An answer.
-    pub(crate) fn answered(head: &[u8], body: Option<&Uint8Array>) -> Response;
-    /// An answer whose body is a stream; none where its head is too large for that.
-    pub(crate) fn streamed(head: &[u8], body: &JsValue) -> Option<Response>;
+    /// A Ledger's answer.
+    pub(crate) fn answered(head: &[u8], body: Option<&Uint8Array>) -> JsValue;
+    /// The same where its body is a stream.
+    pub(crate) fn streamed(head: &[u8], body: &JsValue) -> JsValue;
     /// All bytes of a request or a response.
     pub(crate) fn bytes(from: &JsValue) -> Promise;
     /// Sends a request on; resolves to a response, its headers as lines, and its body where it is at most
@@ -67,7 +67,7 @@ extern "C" {
     ) -> bool;
     /// A copy of headers with changes: `=name`, `+name` or `-name` and a value, each a line.
     #[wasm_bindgen(catch)]
-    pub(crate) fn changed(headers: Option<&Headers>, changes: &str) -> Result<Headers, JsValue>;
+    pub(crate) fn changed(headers: &Headers, changes: &str) -> Result<Headers, JsValue>;
     /// A response with such headers.
     #[wasm_bindgen(catch)]
     pub(crate) fn respond(

@@ -9,7 +9,6 @@ use futures_util::future::{Either, select};
 use js_sys::Uint8Array;
 use wasm_bindgen::JsValue;
 
-use super::body::joined;
 use super::exchange::now;
 use super::js;
 use super::places::{Place, Places};
@@ -51,11 +50,9 @@ pub(super) fn stream(
     body: Large,
     store: Rc<Store>,
     places: Rc<Places>,
-) -> Result<web_sys::Response, JsValue> {
+) -> Result<JsValue, JsValue> {
     let pipe = js::FixedLengthStream::new(body.bytes())?;
-    let Some(response) = js::streamed(head, &pipe.readable()) else {
-        return Ok(js::answered(head, Some(&whole(&body, &store)?)));
-    };
+    let answer = js::streamed(head, &pipe.readable());
     let writer = pipe.writable().get_writer()?;
     aside(request, async move {
         let to = To { writer, places, started: now() };
@@ -66,18 +63,7 @@ pub(super) fn stream(
             }
         }
     });
-    Ok(response)
-}
-
-/// All of a body, where its head leaves no other way.
-fn whole(body: &Large, store: &Store) -> Result<Uint8Array, JsValue> {
-    match body {
-        Large::Held(settled) => Ok(settled.body.clone()),
-        Large::Pieces(pieces, _) => {
-            let pieces: Result<Vec<_>, _> = pieces.ids().map(|id| store.piece(id)).collect();
-            Ok(joined(pieces?))
-        }
-    }
+    Ok(answer)
 }
 
 struct To {

@@ -238,7 +238,7 @@ impl Changes {
 
     /// A copy of headers with the changes.
     pub(super) fn of(&self, headers: &Headers) -> Result<Headers, JsValue> {
-        js::changed(Some(headers), self.sound()?)
+        js::changed(headers, self.sound()?)
     }
 
     fn sound(&self) -> Result<&str, JsValue> {

@@ -32,11 +32,14 @@ export class Counts extends WorkerEntrypoint {
 }
 
 // What the runtime calls. Counted where it arrives: that is what is billed.
-const { fetch, alarm } = built.Ledger.prototype;
-built.Ledger.prototype.fetch = function (...values) {
-  requests += 1;
-  return fetch.apply(this, values);
-};
+const { alarm } = built.Ledger.prototype;
+for (const name of ["hear", "fetch"]) {
+  const call = built.Ledger.prototype[name];
+  built.Ledger.prototype[name] = function (...values) {
+    requests += 1;
+    return call.apply(this, values);
+  };
+}
 built.Ledger.prototype.alarm = async function (...values) {
   alarms += 1;
   const began = performance.now();

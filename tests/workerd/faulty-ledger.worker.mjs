@@ -4,11 +4,13 @@
 //   pass      hand the call on
 //   throw     fail without handing it on                overload  the same, as the runtime does under load
 //   lose      hand it on, then fail: the answer is lost hang      never answer
-//   garbage   answer 200 with bytes that mean nothing   empty     answer 200 without a body
-//   html      answer 500 with a page
+//   garbage   answer with bytes that mean nothing       empty     answer with no bytes
+//   strange   answer with what is no message
 // Several, separated by commas, follow each other: `pass*1,throw` lets one call through and fails the rest.
 // Where there is a WATCHER, a call that is handed on waits for its nod twice: before the real Ledger hears of it,
 // and after its answer, which the output gate lets out once it is on the disk.
+
+import { DurableObject } from "cloudflare:workers";
 
 let plan = [];
 let calls = 0;
@@ -26,14 +28,28 @@ export default {
   },
 };
 
-export class FaultyLedger {
+export class FaultyLedger extends DurableObject {
   constructor(state, env) {
+    super(state, env);
     this.shard = state.id.name;
     this.real = env.REAL.get(env.REAL.idFromName(state.id.name));
     this.watcher = env.WATCHER;
   }
 
-  async fetch(request) {
+  hear(question) {
+    return this.called(question, () => this.real.hear(question));
+  }
+
+  async fetch({ url, method, body }) {
+    const question = new Uint8Array(await new Response(body).arrayBuffer());
+    const answer = await this.called(question, async () => {
+      const response = await this.real.fetch(url, { method, body: question });
+      return new Uint8Array(await response.arrayBuffer());
+    });
+    return new Response(answer);
+  }
+
+  async called(question, handOn) {
     calls += 1;
     while (plan.length && plan[0].times === 0) plan.shift();
     let step = plan[0] ?? { what: "pass" };
@@ -41,36 +57,33 @@ export class FaultyLedger {
     if (step.times) step.times -= 1;
     switch (step.what) {
       case "pass":
-        return this.watcher ? this.watched(request) : this.real.fetch(request);
+        return this.watcher ? this.watched(question, handOn) : handOn();
       case "throw":
         throw new Error("the Ledger is out of reach");
       case "overload":
         throw Object.assign(new Error("Durable Object is overloaded. Too many requests queued."), { overloaded: true });
       case "lose":
-        await (await this.real.fetch(request)).arrayBuffer();
+        await handOn();
         throw new Error("the answer was lost");
       case "hang":
-        await new Promise(() => {});
-        break;
+        return new Promise(() => {});
       case "garbage":
-        return new Response(new Uint8Array([255, 254, 0, 1, 2, 3, 250]));
+        return new Uint8Array([255, 254, 0, 1, 2, 3, 250]);
       case "empty":
-        return new Response(null);
-      case "html":
-        return new Response("<h1>Internal error</h1>", { status: 500, headers: { "Content-Type": "text/html" } });
+        return new Uint8Array(0);
+      case "strange":
+        return { status: 500 };
       default:
         throw new Error(`unknown behaviour ${step.what}`);
     }
   }
-  async watched(request) {
+
+  async watched(question, handOn) {
     // A question's head is enough; a body is nobody's business.
-    const { method, headers } = request;
-    const question = await request.arrayBuffer();
     const tell = (when) => fetch(`${this.watcher}/${when}`, { method: "POST", body: question.slice(0, 4_096) });
     await tell("before");
-    const answer = await this.real.fetch(request.url, { method, headers, body: question });
-    const told = answer.status === 204 ? null : await answer.arrayBuffer();
+    const answer = await handOn();
     await tell("after");
-    return new Response(told, answer);
+    return answer;
   }
 }

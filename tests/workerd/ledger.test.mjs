@@ -31,7 +31,7 @@ describe("a Ledger", { concurrency: 8, timeout: 90_000 }, () => {
     "that is overloaded": "overload",
     "that answers garbage": "garbage",
     "that answers nothing": "empty",
-    "that answers with an error page": "html",
+    "that answers with what is no message": "strange",
     "that never answers": "hang",
   })) {
     test(`${what} refuses the request as store-unavailable, and the origin never sees it`, () =>
