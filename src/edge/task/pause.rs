@@ -9,6 +9,7 @@ use wasm_bindgen::prelude::wasm_bindgen;
 use super::{Place, Request, Wait, awaited, settle, tasks};
 use crate::edge::exchange::{now, to_js};
 use crate::edge::js;
+use crate::filter::CALL_PATIENCE;
 use crate::record::Millis;
 
 /// The end of a span of time that is waited for.
@@ -45,11 +46,12 @@ impl Drop for Pause {
 }
 
 /// Sees to it that the request is called at `due` at the latest. It has one timer of the platform's at a time,
-/// for as long as it lasts: setting and clearing one for every span is a twentieth of a request's time.
+/// for as long as it lasts: setting and clearing one for every span is a twentieth of a request's time. So none is
+/// set for later than [`TICK`]: one that was set for a long span would have to give way to a shorter one.
 fn arm(request: Request, span: Millis, due: Millis) {
-    // Above that the runtime's timers fire at once (2^31 - 1 ms, as in browsers); it is armed again then.
-    let ms = i32::try_from(span.0).unwrap_or(i32::MAX);
-    js::arm(request.0, ms, to_js(due));
+    let early = span.since(TICK);
+    let ms = i32::try_from(span.since(early).0).unwrap_or(i32::MAX);
+    js::arm(request.0, ms, to_js(Millis(due.since(early).0)));
 }
 
 /// The request's timer has fired.
@@ -74,3 +76,6 @@ pub fn elapsed(request: u32) {
         settle(due, Ok(JsValue::UNDEFINED));
     }
 }
+
+/// As long as a call of a Ledger may take: most requests are over before.
+const TICK: Millis = CALL_PATIENCE;
