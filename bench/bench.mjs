@@ -81,12 +81,12 @@ const diskCells = (others) => ['first-seen', 'replay'].flatMap((what) => ['floor
 /** Every cell in every round. */
 async function rounds(subjects, list, origin, { rounds, seconds, disk }) {
   const on = { origin };
-  const names = [...new Set(list.map(({ subject }) => subject))];
+  const runtimes = new Map(list.map(({ runtime, subject }) => [runtime, subject]));
   const measured = list.map((cell) => ({ cell, rounds: [] }));
   const progress = showProgress(firsts(list).length + list.length * rounds);
   try {
-    for (const name of names) on[name] = await start(subjects[name](), origin, { disk });
-    for (const name of names) await prepare(name, on, list);
+    for (const [name, subject] of runtimes) on[name] = await start(subjects[subject](), origin, { disk });
+    for (const name of runtimes.keys()) await prepare(name, on, list);
     for (const cell of firsts(list)) {
       progress(`warming up: ${named(cell)}`);
       await measure(cell, on, WARM_UP_SECONDS);
@@ -100,7 +100,7 @@ async function rounds(subjects, list, origin, { rounds, seconds, disk }) {
     }
   } finally {
     progress();
-    for (const name of names) await on[name]?.stop();
+    for (const name of runtimes.keys()) await on[name]?.stop();
   }
   return measured;
 }

@@ -42,12 +42,14 @@ export function cells({ connections, more, others = [], only }) {
   return list.filter(({ what }) => !only || what === 'pass-through' || only.includes(what) || only.includes(what.replace('pass-through', 'replay')));
 }
 
-export const cell = (subject, what, connections) => ({ subject, what, connections, ...KINDS[what] });
+/** `runtime`: which one it is measured in. Large replies have one of their own: the garbage that they leave would be collected
+    at the cost of the small ones, and other subjects have none. */
+export const cell = (subject, what, connections) => ({ subject, what, connections, ...KINDS[what], runtime: / [KM]B$/.test(what) ? `${subject}, large replies` : subject });
 export const named = ({ subject, what, connections }) => `${what.startsWith(subject) ? what : `${subject} ${what}`}, ${connections} connections`;
 
 /** Measures one cell once. */
 export async function measure(cell, on, seconds) {
-  const runtime = on[cell.subject];
+  const runtime = on[cell.runtime];
   const before = await on.origin.count();
   const { executes, connections, kind } = cell;
   const path = runtime.subject.path ?? cell.path;
@@ -74,10 +76,10 @@ export async function settled(origin) {
   return origin.count();
 }
 
-/** Sees that a subject answers as it must, and lets it store the keys that are replayed. */
+/** Sees that the subject in a runtime answers as it must, and lets it store the keys that are replayed. */
 export async function prepare(name, on, list) {
   // Once for all numbers of connections.
-  const kinds = new Map(list.filter(({ subject }) => subject === name).map((cell) => [cell.what, cell]));
+  const kinds = new Map(list.filter(({ runtime }) => runtime === name).map((cell) => [cell.what, cell]));
   for (const { path, kind, keys, what } of kinds.values()) {
     const own = on[name].subject.path ?? path;
     if (kind === 'stored') await store(name, on, own, keys);
