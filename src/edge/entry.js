@@ -5,7 +5,7 @@ import { instance, parted, promised } from "./host.js";
 import * as rust from "./rust.js";
 
 export default {
-  fetch: (request, env, context) => promised((id) => rust.serve(id, request, env, context)),
+  fetch: (request, env, context) => promised((id) => rust.serve(id, request, env, context)).catch(rust.lost),
 };
 
 export class Ledger extends DurableObject {

@@ -56,6 +56,13 @@ pub fn serve(id: u32, request: web_sys::Request, env: js::Env, context: js::Cont
     });
 }
 
+/// Says of a request that the program has started anew under it: nobody knows how far it had come.
+#[wasm_bindgen]
+#[expect(unreachable_pub, reason = "JavaScript calls it")]
+pub fn lost() -> Result<Response, JsValue> {
+    plain_problem(500, "Internal Server Error")
+}
+
 /// A request with its surroundings.
 struct Asked {
     request: web_sys::Request,

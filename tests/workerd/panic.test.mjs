@@ -209,3 +209,30 @@ describe("a fault in one request", { timeout: 120_000 }, () => {
     assert.doesNotMatch(worker.logs, /Rust panic|PanicError|Reinitializing/);
   });
 });
+
+test("an abort ends the instance: whoever is in flight is told, the next ones are served, and nothing runs twice", { timeout: 60_000 }, async () => {
+  const origin = await startOrigin();
+  const worker = await start({ origin, routes, shards: 1, build: FAULTY });
+  const is500 = (response) => {
+    assert.equal(response.status, 500);
+    assert.equal(response.get("Content-Type"), "application/problem+json");
+    assert.equal(response.json.status, 500);
+  };
+  try {
+    const { opened, open } = gate();
+    const it = { path: freshPath(), key: freshKey() };
+    origin.on(it.path, async () => (await opened, { status: 201, body: "paid" }));
+    const sibling = worker.send(it);
+    await origin.reached(it.path);
+    is500(await worker.send({ path: freshPath(), headers: fault("abort start") }));
+    is500(await sibling);
+    open();
+    isExecuted(await worker.send({ path: freshPath(), key: freshKey() }));
+    // Until its lease is over.
+    isProblem(await worker.send({ ...it, headers: { Prefer: "wait=0" } }), "in-flight");
+    assert.equal(origin.count(it.path), 1);
+  } finally {
+    await worker.stop();
+    origin.close();
+  }
+});
