@@ -79,7 +79,7 @@ describe("the origin's answer", { concurrency: 16, timeout: 60_000 }, () => {
     });
   }
 
-  const whole = "Content-Type: text/plain\r\nContent-Length: 4\r\n\r\npaid";
+  const whole = "Connection: close\r\nContent-Type: text/plain\r\nContent-Length: 4\r\n\r\npaid";
   const broken = {
     "a connection that is reset when the request has arrived": { reset: true },
     "a connection that is closed without an answer": { raw: "" },

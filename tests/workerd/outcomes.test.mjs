@@ -80,8 +80,8 @@ describe("outcomes", { concurrency: 16, timeout: 60_000 }, () => {
       "a truncated body of a 2xx": { status: 201, length: 100, body: "only this" },
       "a truncated body of a status that would have freed the key": { status: 429, length: 100, body: "only this" },
       "a truncated chunked body": { raw: "HTTP/1.1 500 No\r\nTransfer-Encoding: chunked\r\n\r\n4\r\npaid\r\n" },
-      "status 999": { raw: "HTTP/1.1 999 Nonsense\r\nContent-Length: 0\r\n\r\n" },
-      "status 600 that says release": { raw: "HTTP/1.1 600 Nonsense\r\nIdempotency-Outcome: release\r\nContent-Length: 0\r\n\r\n" },
+      "status 999": { raw: "HTTP/1.1 999 Nonsense\r\nConnection: close\r\nContent-Length: 0\r\n\r\n" },
+      "status 600 that says release": { raw: "HTTP/1.1 600 Nonsense\r\nIdempotency-Outcome: release\r\nConnection: close\r\nContent-Length: 0\r\n\r\n" },
     };
     for (const [what, answer] of Object.entries(broken)) {
       test(`${preset}: ${what} means in doubt`, async () => {
