@@ -21,6 +21,8 @@ export class Ledger extends DurableObject {
     return this.#shard;
   }
 
+  // How a Ledger is called, and what comes of it, is as much agreed between versions as the messages are (`wire.rs`).
+
   /** A question; resolves to a message, or to head and body of one whose body is a stream. */
   hear(message) {
     const [head, body] = parted(message);
@@ -29,7 +31,10 @@ export class Ledger extends DurableObject {
 
   /** A question with a large body, which is read when there is room for it. */
   async fetch(request) {
-    return new Response(await promised((id) => this.#ledger().listen(id, request)));
+    const answer = await promised((id) => this.#ledger().listen(id, request));
+    // Of anything else a response would be made too, and read as an empty one.
+    if (!(answer instanceof Uint8Array)) throw new TypeError("a large question was answered by a stream");
+    return new Response(answer);
   }
 
   alarm() {

@@ -59,7 +59,8 @@ pub fn serve(id: u32, request: web_sys::Request, env: js::Env, context: js::Cont
 /// Says of a request that the program has started anew under it: nobody knows how far it had come.
 #[wasm_bindgen]
 #[expect(unreachable_pub, reason = "JavaScript calls it")]
-pub fn lost() -> Result<Response, JsValue> {
+pub fn lost(error: &JsValue) -> Result<Response, JsValue> {
+    js::error(&format!("unanswered: {}", js::text(error)));
     plain_problem(500, "Internal Server Error")
 }
 
