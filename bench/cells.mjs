@@ -10,17 +10,17 @@ const LARGE_KEYS = 16;
 const KB_100 = 100 * 1024;
 const MB_1 = 1024 * 1024;
 
-// `executes`: what part of the requests must reach the origin.
+// `executes`: what part of the requests must reach the origin. `large`: answers are.
 const KINDS = {
   'pass-through': { path: GUARDED, kind: 'fresh', executes: 1 },
   unguarded: { path: UNGUARDED, kind: 'fresh', executes: 1 },
   'first-seen': { path: GUARDED, kind: 'fresh', executes: 1 },
   replay: { path: GUARDED, kind: 'stored', keys: KEYS, executes: 0 },
   mixed: { path: GUARDED, kind: 'mixed', executes: 0.9 },
-  'pass-through 100 KB': { path: `/v1/bytes/${KB_100}`, kind: 'fresh', executes: 1 },
-  'pass-through 1 MB': { path: `/v1/bytes/${MB_1}`, kind: 'fresh', executes: 1 },
-  'replay 100 KB': { path: `/v1/bytes/${KB_100}`, kind: 'stored', keys: LARGE_KEYS, executes: 0 },
-  'replay 1 MB': { path: `/v1/bytes/${MB_1}`, kind: 'stored', keys: LARGE_KEYS, executes: 0 },
+  'pass-through 100 KB': { path: `/v1/bytes/${KB_100}`, kind: 'fresh', executes: 1, large: true },
+  'pass-through 1 MB': { path: `/v1/bytes/${MB_1}`, kind: 'fresh', executes: 1, large: true },
+  'replay 100 KB': { path: `/v1/bytes/${KB_100}`, kind: 'stored', keys: LARGE_KEYS, executes: 0, large: true },
+  'replay 1 MB': { path: `/v1/bytes/${MB_1}`, kind: 'stored', keys: LARGE_KEYS, executes: 0, large: true },
 };
 
 /** The subjects' cells; `others` are further filters, measured like the floor, but not at 64 connections. */
@@ -44,7 +44,7 @@ export function cells({ connections, more, others = [], only }) {
 
 /** `runtime`: which one it is measured in. Large replies have one of their own: the garbage that they leave would be collected
     at the cost of the small ones, and other subjects have none. */
-export const cell = (subject, what, connections) => ({ subject, what, connections, ...KINDS[what], runtime: / [KM]B$/.test(what) ? `${subject}, large replies` : subject });
+export const cell = (subject, what, connections) => ({ subject, what, connections, ...KINDS[what], runtime: KINDS[what].large ? `${subject}, large replies` : subject });
 export const named = ({ subject, what, connections }) => `${what.startsWith(subject) ? what : `${subject} ${what}`}, ${connections} connections`;
 
 /** Measures one cell once. */

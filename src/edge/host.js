@@ -193,8 +193,9 @@ export async function ask(ledger, shard, hint, head, body) {
   const answer = isLarge
     ? await bytes(await stub.fetch(`https://ledger/${body.byteLength}`, { method: "PUT", body: message }))
     : await stub.hear(message);
-  const [first, stream] = answer instanceof Uint8Array ? parted(answer) : answer;
-  return [first, stream];
+  if (answer instanceof Uint8Array) return parted(answer);
+  if (!Array.isArray(answer)) throw new TypeError("the Ledger's answer is no message");
+  return answer;
 }
 
 /** A Ledger's answer. */

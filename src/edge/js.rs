@@ -17,7 +17,7 @@ extern "C" {
     /// Calls `settled(index, serial, ..)` once the promise is settled.
     pub(crate) fn wait(promise: Promise, index: u32, serial: u32, request: u32);
     /// Calls `elapsed(request)` after so many ms, which is at `due`, or before.
-    pub(crate) fn arm(request: u32, ms: i32, due: f64);
+    pub(crate) fn arm(request: u32, ms: f64, due: f64);
 
     /// All headers: a name, a line end, its value, a line end, and so on.
     pub(crate) fn lines(headers: &Headers) -> String;

@@ -157,15 +157,15 @@ impl Shard {
 
     fn respond(&self, id: u32, (version, (told, body)): Said) {
         let head = wire::write_told(&told, version);
-        let response = match body {
+        let answer = match body {
             None => Ok(js::answered(&head, None)),
             Some(Body::Small(body)) => Ok(js::answered(&head, Some(&body))),
             Some(Body::Large(body)) => self.store().and_then(|store| {
                 outgoing::stream(Request(id), &head, body, store.clone(), self.outgoing.clone())
             }),
         };
-        match response {
-            Ok(response) => js::answer(id, &response),
+        match answer {
+            Ok(answer) => js::answer(id, &answer),
             Err(error) => js::refuse(id, &error),
         }
     }

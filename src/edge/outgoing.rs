@@ -26,7 +26,7 @@ pub(super) struct Settled {
     pub(super) place: Option<Place>,
 }
 
-/// A body that is too large to be copied into a frame.
+/// A body that is too large to be copied into a message.
 pub(super) enum Large {
     /// In memory.
     Held(Rc<Settled>),
@@ -43,7 +43,7 @@ impl Large {
     }
 }
 
-/// A response whose body is sent while it is read.
+/// An answer whose body is sent while it is read.
 pub(super) fn stream(
     request: Request,
     head: &[u8],

@@ -40,8 +40,9 @@ export class FaultyLedger extends DurableObject {
     return this.called(question, () => this.real.hear(question));
   }
 
-  async fetch({ url, method, body }) {
-    const question = new Uint8Array(await new Response(body).arrayBuffer());
+  async fetch(request) {
+    const { url, method } = request;
+    const question = new Uint8Array(await request.arrayBuffer());
     const answer = await this.called(question, async () => {
       const response = await this.real.fetch(url, { method, body: question });
       return new Uint8Array(await response.arrayBuffer());

@@ -50,8 +50,7 @@ impl Drop for Pause {
 /// set for later than [`TICK`]: one that was set for a long span would have to give way to a shorter one.
 fn arm(request: Request, span: Millis, due: Millis) {
     let early = span.since(TICK);
-    let ms = i32::try_from(span.since(early).0).unwrap_or(i32::MAX);
-    js::arm(request.0, ms, to_js(Millis(due.since(early).0)));
+    js::arm(request.0, to_js(span.since(early)), to_js(due.since(early)));
 }
 
 /// The request's timer has fired.
