@@ -2,7 +2,10 @@
 
 import { DurableObject } from "cloudflare:workers";
 import { instance, parted, promised } from "./host.js";
+import wasm from "./index_bg.wasm";
 import * as rust from "./rust.js";
+
+rust.initSync({ module: wasm });
 
 export default {
   fetch: (request, env, context) => promised((id) => rust.serve(id, request, env, context)).catch(rust.lost),
