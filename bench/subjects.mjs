@@ -147,10 +147,10 @@ const workerd = () => createRequire(createRequire(join(ROOT, 'package.json')).re
 
 /** The statements of the Ledger's store, for the floor that executes the same. */
 function statements() {
-  const source = readFileSync(join(ROOT, 'src', 'edge', 'store.rs'), 'utf8');
+  const source = readFileSync(join(ROOT, 'src', 'cloudflare', 'ledger', 'store.rs'), 'utf8');
   const statement = (name) => {
     const found = new RegExp(`^const ${name}: &str\\s*=\\s*"((?:[^"\\\\]|\\\\\\n)*)";`, 'm').exec(source);
-    if (!found) throw new Stop(`src/edge/store.rs has no statement ${name}: bench/floors/calls.mjs must execute what is there now`);
+    if (!found) throw new Stop(`src/cloudflare/ledger/store.rs has no statement ${name}: bench/floors/calls.mjs must execute what is there now`);
     return found[1].replace(/\\\n\s*/g, '');
   };
   const own = Object.fromEntries(['FIND_NEAR', 'INSERT', 'FIND', 'COMPLETE'].map((name) => [name, statement(name)]));

@@ -53,7 +53,7 @@ async function workerBuild(out, args) {
     ...['--target', 'web', '--no-typescript', '--experimental-reset-state-function'],
     ...['--out-name', 'rust', '--out-dir', staging, wasm],
   ]);
-  for (const name of ['entry.js', 'host.js']) copyFileSync(join(ROOT, 'src', 'edge', name), join(staging, name));
+  for (const name of ['entry.js', 'host.js']) copyFileSync(join(ROOT, 'src', 'cloudflare', name), join(staging, name));
   await step('bundling', npmBin('esbuild'), [
     ...[join(staging, 'entry.js'), '--bundle', '--minify', '--format=esm', '--log-level=warning'],
     ...['--external:cloudflare:*', '--external:./index_bg.wasm', `--outfile=${join(out, 'index.js')}`],

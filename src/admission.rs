@@ -3,17 +3,17 @@
 
 use std::rc::Rc;
 
-use crate::digest::hex;
-use crate::fingerprint::Fingerprint;
-use crate::key::{Key, KeyId, KeyInvalid};
-use crate::life::{Claim, OnInDoubt, Strategy};
-use crate::policy::Policy;
+use crate::config::Policy;
+use crate::config::route::{Doubtful, Mode, Route};
+use crate::lifecycle::record::{About, Form, Lease, Millis};
+use crate::lifecycle::step::{Claim, OnInDoubt, Strategy};
 use crate::problem::{Code, Problem};
-use crate::record::{About, Form, Lease, Millis};
-use crate::route::{Doubtful, Mode, Route};
-use crate::scope::{Caller, Undecodable, credential};
-use crate::source::{Parts, Source, Value};
-use crate::target::Address;
+use crate::request::digest::hex;
+use crate::request::fingerprint::Fingerprint;
+use crate::request::key::{Key, KeyId, KeyInvalid};
+use crate::request::key_source::{Parts, Source, Value};
+use crate::request::path::Address;
+use crate::request::scope::{Caller, Undecodable, credential};
 
 /// A request without its body.
 pub struct Head<'a> {

@@ -1,9 +1,9 @@
 //! What a client of a guarded request is answered, and the headers that the filter adds to it.
 
-use crate::ask::{How, Replay, Told};
+use crate::lifecycle::record::Millis;
+use crate::lifecycle::reply::Kept;
 use crate::problem::{Code, Problem};
-use crate::record::Millis;
-use crate::reply::Kept;
+use crate::protocol::{How, Replay, Told};
 use crate::time::rfc3339;
 
 /// An answer on its way to the client. `H` is what the origin said, `B` a stored body.

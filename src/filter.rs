@@ -18,14 +18,14 @@ use std::rc::Rc;
 use futures_util::future::{Either, select};
 
 use crate::answer::{Answer, STILL_IN_DOUBT, Status, duplicate, store_unavailable, unknown};
-use crate::ask::{Ask, Told};
-use crate::key::KeyId;
-use crate::life::Claim;
-use crate::outcome::{Facts, Failure, Outcome};
+use crate::config::route::{Doubtful, Route};
+use crate::lifecycle::outcome::{Facts, Failure, Outcome};
+use crate::lifecycle::record::{Lease, Millis, Run};
+use crate::lifecycle::reply::{Kept, Reply, is_sendable};
+use crate::lifecycle::step::Claim;
 use crate::problem::{Code, Problem};
-use crate::record::{Lease, Millis, Run};
-use crate::reply::{Kept, Reply, is_sendable};
-use crate::route::{Doubtful, Route};
+use crate::protocol::{Ask, Told};
+use crate::request::key::KeyId;
 
 /// What the story needs from the world around it.
 #[allow(async_fn_in_trait, reason = "one thread, static dispatch: no Send bound is wanted")]

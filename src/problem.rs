@@ -1,6 +1,6 @@
 //! Every refusal, once: code → status, title, whether to try again, and the RFC 9457 document.
 
-use crate::json;
+use crate::request::json;
 
 /// The code of a refusal; part of the contract, never renamed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

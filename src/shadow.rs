@@ -4,13 +4,13 @@
 use futures_util::future::join;
 
 use crate::answer::{Answer, duplicate};
-use crate::ask::{Ask, Told};
 use crate::filter::{CALL_PATIENCE, Order, World, end, other_shards, within};
-use crate::life::{Claim, Strategy};
-use crate::outcome::{Facts, Failure, Outcome};
+use crate::lifecycle::outcome::{Facts, Failure, Outcome};
+use crate::lifecycle::record::Millis;
+use crate::lifecycle::reply::{Kept, Reply};
+use crate::lifecycle::step::{Claim, Strategy};
 use crate::problem::Code;
-use crate::record::Millis;
-use crate::reply::{Kept, Reply};
+use crate::protocol::{Ask, Told};
 
 /// What passed.
 #[derive(Clone, Debug)]

@@ -1,6 +1,6 @@
 //! Instants and spans as text: RFC 3339 in UTC, and `7d`, `1h 30m`, `1.5 hours`.
 
-use crate::record::Millis;
+use crate::lifecycle::record::Millis;
 
 /// An instant in RFC 3339, to the millisecond. What lies beyond the year 9999 is written as its end.
 #[must_use]

@@ -21,11 +21,11 @@ use self::record::{
     write_run, write_terms,
 };
 pub use self::record::{read_record, write_record};
-use crate::ask::{Ask, CredentialChange, How, Replay, Told};
-use crate::fingerprint::{Differs, Fingerprint};
-use crate::key::KeyId;
-use crate::life::{Claim, OnInDoubt, Strategy};
-use crate::record::{Lease, Millis};
+use crate::lifecycle::record::{Lease, Millis};
+use crate::lifecycle::step::{Claim, OnInDoubt, Strategy};
+use crate::protocol::{Ask, CredentialChange, How, Replay, Told};
+use crate::request::fingerprint::{Differs, Fingerprint};
+use crate::request::key::KeyId;
 
 /// The version that is written.
 pub const VERSION: u8 = 1;

@@ -3,7 +3,7 @@
 // First-seen: read the body, hash key and body, one call of the shard's object for the claim (SELECT, INSERT), the
 // origin, one call for the settle (SELECT, UPDATE with the body), the answer with two headers more. Replay: one call,
 // whose answer is the stored reply. Both writes are durable before their answer leaves, as the object's output gate
-// makes them. The tables and the statements are those of src/edge/store.rs, which the benchmark hands over as `SQL`.
+// makes them. The tables and the statements are those of src/cloudflare/ledger/store.rs, which the benchmark hands over as `SQL`.
 //
 // Left out is everything that makes a filter of it: routes, the key's format, scopes and credentials, what an answer
 // of the origin means, limits, timeouts, large bodies in pieces, doubts, expiry, header rules, retries, statistics, the

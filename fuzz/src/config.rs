@@ -2,12 +2,12 @@
 //! `ROUTES` as JSON to the end. An empty line is a var that is not there.
 
 use oncegate::admission::{Head, admit};
-use oncegate::json::Json;
-use oncegate::policy::{Misconfigured, OriginVar, Policy, Vars};
-use oncegate::publish::published;
-use oncegate::route::Route;
-use oncegate::routes::is_safe;
-use oncegate::target::{Address, normal_path};
+use oncegate::config::publish::published;
+use oncegate::config::route::Route;
+use oncegate::config::routing::is_safe;
+use oncegate::config::{Misconfigured, OriginVar, Policy, Vars};
+use oncegate::request::json::Json;
+use oncegate::request::path::{Address, normal_path};
 use serde_json::Value;
 
 /// Any text.

@@ -3,8 +3,8 @@
 
 use std::fmt::Write as _;
 
-use oncegate::fingerprint::BodyRule;
-use oncegate::json::{Pointer, canonical, selected};
+use oncegate::request::fingerprint::BodyRule;
+use oncegate::request::json::{Pointer, canonical, selected};
 use serde_json::{Map, Value, json};
 
 /// Any bytes.

@@ -3,8 +3,8 @@
 use std::iter::Peekable;
 use std::str::Chars;
 
-use oncegate::key::Key;
-use oncegate::record::Form;
+use oncegate::lifecycle::record::Form;
+use oncegate::request::key::Key;
 
 /// Any text, as the runtime hands a header's value over.
 pub fn check(data: &[u8]) {

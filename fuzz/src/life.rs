@@ -1,10 +1,12 @@
 //! The life of one key as a program: three bytes an event (what, whose, after how long), and an auditor who
 //! knows nothing of records and judges by what was asked and answered.
 
-use oncegate::fingerprint::{Fingerprint, Kin};
-use oncegate::life::{Change, Claim, Event, Kindred, OnInDoubt, Step, Strategy, Verdict, step};
-use oncegate::record::{About, Form, Lease, Millis, Record, Terms};
-use oncegate::reply::{Kept, Reply};
+use oncegate::lifecycle::record::{About, Form, Lease, Millis, Record, Terms};
+use oncegate::lifecycle::reply::{Kept, Reply};
+use oncegate::lifecycle::step::{
+    Change, Claim, Event, Kindred, OnInDoubt, Step, Strategy, Verdict, step,
+};
+use oncegate::request::fingerprint::{Fingerprint, Kin};
 use oncegate::wire::{read_record, write_record};
 
 use super::row::is_stored;

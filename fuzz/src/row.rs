@@ -1,10 +1,12 @@
 //! A row as it lies on the disk, whoever wrote it: if it can be read, every event at every instant that
 //! matters leads to a row that can be read, and to nothing that a lease or a doubt forbids.
 
-use oncegate::fingerprint::Fingerprint;
-use oncegate::life::{Change, Claim, Event, Kindred, OnInDoubt, Step, Strategy, Verdict, step};
-use oncegate::record::{Completed, Doubt, Due, Form, Lease, Millis, Record, State};
-use oncegate::reply::{Kept, Reply};
+use oncegate::lifecycle::record::{Completed, Doubt, Due, Form, Lease, Millis, Record, State};
+use oncegate::lifecycle::reply::{Kept, Reply};
+use oncegate::lifecycle::step::{
+    Change, Claim, Event, Kindred, OnInDoubt, Step, Strategy, Verdict, step,
+};
+use oncegate::request::fingerprint::Fingerprint;
 use oncegate::wire::{read_record, write_record};
 
 /// Any bytes.
@@ -100,8 +102,12 @@ fn events(record: &Record) -> Vec<Event> {
 
 fn claim(record: &Record) -> Claim {
     let span = Millis(1000);
-    let terms =
-        oncegate::record::Terms { lease: span, ttl: span, tombstone: Millis(0), doubt_ttl: span };
+    let terms = oncegate::lifecycle::record::Terms {
+        lease: span,
+        ttl: span,
+        tombstone: Millis(0),
+        doubt_ttl: span,
+    };
     Claim {
         lease: Lease([0; 16]),
         about: record.about.clone(),

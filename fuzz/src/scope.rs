@@ -2,9 +2,9 @@
 //! between, then two requests of five lines each, which are two headers (those with names of odd and of
 //! even length), the Cookie header, the host and the path.
 
-use oncegate::fingerprint::Fingerprint;
-use oncegate::route::Mode;
-use oncegate::scope::{Caller, CredentialPart, ScopePart, Undecodable, credential};
+use oncegate::config::route::Mode;
+use oncegate::request::fingerprint::Fingerprint;
+use oncegate::request::scope::{Caller, CredentialPart, ScopePart, Undecodable, credential};
 
 /// Any text.
 pub fn check(data: &[u8]) {

@@ -1,10 +1,10 @@
 //! Where keys are taken from. An input is lines: the source, then two requests of four lines each, which
 //! are two headers (those with names of odd and of even length), the query, and the body.
 
-use oncegate::json::Json;
-use oncegate::policy::{OriginVar, Policy, Vars};
-use oncegate::publish::published;
-use oncegate::source::{Parts, Piece, Source, Value};
+use oncegate::config::publish::published;
+use oncegate::config::{OriginVar, Policy, Vars};
+use oncegate::request::json::Json;
+use oncegate::request::key_source::{Parts, Piece, Source, Value};
 use serde_json::json;
 
 /// Any text.

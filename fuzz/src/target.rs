@@ -1,6 +1,6 @@
 //! Paths and addresses: the one spelling in which they are compared and forwarded.
 
-use oncegate::target::{Address, normal_path};
+use oncegate::request::path::{Address, normal_path};
 
 /// Any text, taken as a path, as what follows a host, and as an address.
 pub fn check(data: &[u8]) {

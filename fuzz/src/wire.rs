@@ -1,8 +1,8 @@
 //! Bytes between Worker and Ledger and on the disk, from anybody. An input is taken as a frame, and as the
 //! head of a question, the head of an answer and a row.
 
-use oncegate::ask::{Ask, Told};
-use oncegate::reply::Reply;
+use oncegate::lifecycle::reply::Reply;
+use oncegate::protocol::{Ask, Told};
 use oncegate::wire::{
     OLDEST, PREFIX, Prefix, Unreadable, VERSION, agreed, read_ask, read_record, read_told,
     write_ask, write_record, write_told,

@@ -5,8 +5,8 @@
 
 use std::process::ExitCode;
 
-use oncegate::json::Json;
-use oncegate::policy::{Misconfigured, OriginVar, Policy, VARS, Vars, distance};
+use oncegate::config::{Misconfigured, OriginVar, Policy, VARS, Vars, distance};
+use oncegate::request::json::Json;
 
 fn main() -> ExitCode {
     let path = std::env::args().nth(1).unwrap_or_else(|| "wrangler.toml".to_owned());

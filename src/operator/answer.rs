@@ -1,14 +1,14 @@
 //! From an errand to the questions that it takes, and from what is found to an answer: JSON for programs, a
 //! page for people.
 
-use crate::digest::hex;
-use crate::json::{self, Writer};
-use crate::key::KeyId;
-use crate::operator::desk::{self, Errand};
-use crate::operator::inquiry::{Finding, Found, Inquiry, Place, Search, Stage};
+use crate::operator::api::{self, Errand};
 use crate::operator::page::{self, Frame};
 use crate::operator::refusal::{Kind, Refusal};
+use crate::operator::search::{Finding, Found, Inquiry, Place, Search, Stage};
 use crate::operator::view::{self, Stored};
+use crate::request::digest::hex;
+use crate::request::json::{self, Writer};
+use crate::request::key::KeyId;
 
 /// An answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,7 +77,7 @@ pub fn answer(
             let found = records(next());
             let last = found.last().map(Found::place);
             let cursor =
-                full(last, found.len(), search.limit).map(|last| desk::cursor(search, stamp, last));
+                full(last, found.len(), search.limit).map(|last| api::cursor(search, stamp, last));
             let page = |frame: &Frame| page::records(frame, &found, cursor.as_deref());
             said(frame, page, |to| {
                 records_of(to, "records", &found, &[]);
@@ -131,8 +131,8 @@ pub fn answer(
         }
         Errand::Audit(_, limit) => {
             let Finding::Audit(decisions) = next() else { return Err(strange()) };
-            let last = decisions.last().map(super::inquiry::Audited::place);
-            let cursor = full(last, decisions.len(), *limit).map(desk::audit_cursor);
+            let last = decisions.last().map(super::search::Audited::place);
+            let cursor = full(last, decisions.len(), *limit).map(api::audit_cursor);
             let page = |frame: &Frame| page::audit(frame, &decisions, cursor.as_deref());
             said(frame, page, |to| {
                 view::decisions(to, &decisions);

@@ -4,9 +4,11 @@
 //! a Worker may still be at it, nothing is changed and the operator is told: two people who decide at
 //! once do not both succeed. (To hold is to leave open: after it another decision still counts.)
 
-use crate::life::Change;
-use crate::record::{CLOSED_KEPT, Completed, Doubt, Lease, Millis, Record, Running, State};
-use crate::reply::Reply;
+use crate::lifecycle::record::{
+    CLOSED_KEPT, Completed, Doubt, Lease, Millis, Record, Running, State,
+};
+use crate::lifecycle::reply::Reply;
+use crate::lifecycle::step::Change;
 
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,7 +45,7 @@ pub struct Decided {
     pub ruling: Ruling,
 }
 
-/// Decides what a decision does. Total, like [`crate::life::step`].
+/// Decides what a decision does. Total, like [`crate::lifecycle::step::step`].
 ///
 /// `lease` is the one that the operator saw. A purge may leave it out; then it forgets the record
 /// whatever has become of it since, unless a lease is live.

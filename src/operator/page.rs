@@ -15,12 +15,12 @@ mod record;
 mod time;
 mod words;
 
-use crate::digest::hex;
-use crate::key::KeyId;
-use crate::operator::inquiry::Found;
+use crate::lifecycle::record::Millis;
 use crate::operator::page::html::html;
-use crate::operator::tally::Tally;
-use crate::record::Millis;
+use crate::operator::search::Found;
+use crate::operator::statistics::Tally;
+use crate::request::digest::hex;
+use crate::request::key::KeyId;
 
 pub use audit::audit;
 pub use confirm::{confirm, decided, refused};

@@ -2,9 +2,9 @@
 
 use std::fmt::Display;
 
-use crate::json;
-use crate::key::KeyId;
 use crate::operator::decide::Ruling;
+use crate::request::json;
+use crate::request::key::KeyId;
 use crate::time::rfc3339;
 
 /// A refusal of the operators' part.

@@ -1,12 +1,12 @@
 //! Findings as members of JSON documents.
 
-use crate::digest::hex;
-use crate::json::Writer;
+use crate::lifecycle::record::{Completed, Doubt, Record, State};
+use crate::lifecycle::reply::Kept;
 use crate::operator::decide::lease_of;
-use crate::operator::inquiry::{Audited, Found, Stage};
-use crate::operator::tally::{Count, Counts, Tally, began, of};
-use crate::record::{Completed, Doubt, Record, State};
-use crate::reply::Kept;
+use crate::operator::search::{Audited, Found, Stage};
+use crate::operator::statistics::{Count, Counts, Tally, began, of};
+use crate::request::digest::hex;
+use crate::request::json::Writer;
 use crate::time::rfc3339;
 
 /// A stored reply with its body.

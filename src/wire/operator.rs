@@ -4,11 +4,11 @@
 use super::bytes::{Reader, Writer};
 use super::record::{read_record, read_reply, write_record, write_reply};
 use super::{Unreadable, VERSION};
-use crate::key::KeyId;
+use crate::lifecycle::record::{Lease, Millis, Record};
 use crate::operator::decide::{Decision, Ruling};
-use crate::operator::inquiry::{Audited, Finding, Found, Inquiry, Place, Search, Stage};
-use crate::operator::tally::{KINDS, Tally};
-use crate::record::{Lease, Millis, Record};
+use crate::operator::search::{Audited, Finding, Found, Inquiry, Place, Search, Stage};
+use crate::operator::statistics::{KINDS, Tally};
+use crate::request::key::KeyId;
 
 pub(super) fn write_inquiry(to: &mut Writer, inquiry: &Inquiry) {
     match inquiry {

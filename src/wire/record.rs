@@ -2,11 +2,11 @@
 
 use super::bytes::{Reader, Writer};
 use super::{Unreadable, VERSION};
-use crate::fingerprint::{Fingerprint, Kin};
-use crate::record::{
+use crate::lifecycle::record::{
     About, Before, Completed, Doubt, Form, Lease, Millis, Record, Run, Running, State, Terms,
 };
-use crate::reply::{Kept, Reply};
+use crate::lifecycle::reply::{Kept, Reply};
+use crate::request::fingerprint::{Fingerprint, Kin};
 
 /// A record as it is stored.
 #[must_use]

@@ -1,9 +1,9 @@
 //! `admission`: which requests are guarded, and by what key, strategy and patience.
 
 use oncegate::admission::{Admission, Guarded, Head, admit, consider};
-use oncegate::life::{OnInDoubt, Strategy};
-use oncegate::policy::{Policy, Vars};
-use oncegate::record::Form;
+use oncegate::config::{Policy, Vars};
+use oncegate::lifecycle::record::Form;
+use oncegate::lifecycle::step::{OnInDoubt, Strategy};
 use serde_json::{Value, json};
 
 use crate::make::{self, address, headers, lease, s, vars};

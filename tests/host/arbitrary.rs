@@ -1,13 +1,13 @@
 //! Any value of the core's types, for property tests; built on [`crate::make`].
 
-use oncegate::ask::{Ask, CredentialChange, How, Replay, Told};
-use oncegate::fingerprint::{Differs, Fingerprint, Kin};
-use oncegate::key::KeyId;
-use oncegate::life::{Claim, OnInDoubt, Strategy as OnDuplicate};
-use oncegate::record::{
+use oncegate::lifecycle::record::{
     About, Before, Completed, Doubt, Form, Lease, Millis, Record, Run, Running, State, Terms,
 };
-use oncegate::reply::{Kept, Reply};
+use oncegate::lifecycle::reply::{Kept, Reply};
+use oncegate::lifecycle::step::{Claim, OnInDoubt, Strategy as OnDuplicate};
+use oncegate::protocol::{Ask, CredentialChange, How, Replay, Told};
+use oncegate::request::fingerprint::{Differs, Fingerprint, Kin};
+use oncegate::request::key::KeyId;
 use oncegate::wire::Addressed;
 use proptest::collection::vec;
 use proptest::option;

@@ -3,12 +3,12 @@
 //! The literal digests were computed apart from this code, as SHA-256 over `01`, the length of the part
 //! in 8 bytes, the part; `00` for a part that is absent. They are stored data.
 
-use oncegate::digest::{Parts, hex, sha256};
-use oncegate::fingerprint::{BodyRule, Fingerprint, media_type};
-use oncegate::json::Pointer;
-use oncegate::route::{Mode, Route};
-use oncegate::scope::{Caller, CredentialPart, ScopePart, credential};
-use oncegate::target::Target;
+use oncegate::config::route::{Mode, Route};
+use oncegate::request::digest::{Parts, hex, sha256};
+use oncegate::request::fingerprint::{BodyRule, Fingerprint, media_type};
+use oncegate::request::json::Pointer;
+use oncegate::request::path::Target;
+use oncegate::request::scope::{Caller, CredentialPart, ScopePart, credential};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;

@@ -10,11 +10,11 @@ mod schedules;
 
 use std::rc::Rc;
 
+use oncegate::config::route::{Doubtful, Route};
 use oncegate::filter::Order;
-use oncegate::key::KeyId;
-use oncegate::life::{Claim, OnInDoubt, Strategy};
-use oncegate::record::Millis;
-use oncegate::route::{Doubtful, Route};
+use oncegate::lifecycle::record::Millis;
+use oncegate::lifecycle::step::{Claim, OnInDoubt, Strategy};
+use oncegate::request::key::KeyId;
 
 use crate::make;
 use crate::world::{Choice, Heard, Scripted, Story, World, heard};

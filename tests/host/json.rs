@@ -1,6 +1,6 @@
 //! `json` beside other readers and writers: what it takes, the canonical form, what it writes.
 
-use oncegate::json::{self, Json, canonical};
+use oncegate::request::json::{self, Json, canonical};
 use proptest::prelude::*;
 use serde_json::Value;
 

@@ -1,8 +1,8 @@
 //! `key`: what is a key, what it becomes, and where its record lies.
 
-use oncegate::digest::hex;
-use oncegate::key::{Key, KeyId, KeyInvalid, derived};
-use oncegate::record::Form;
+use oncegate::lifecycle::record::Form;
+use oncegate::request::digest::hex;
+use oncegate::request::key::{Key, KeyId, KeyInvalid, derived};
 use proptest::prelude::*;
 
 use crate::make::{cases, lease, run};

@@ -3,19 +3,19 @@
 
 use std::rc::Rc;
 
-use oncegate::ask::{Ask, How, Replay};
+use oncegate::config::route::Route;
+use oncegate::config::{OriginVar, Vars};
 use oncegate::filter::Order;
-use oncegate::fingerprint::{Fingerprint, Kin};
-use oncegate::json::Json;
-use oncegate::key::{Key, KeyId};
-use oncegate::life::{Claim, OnInDoubt, Strategy};
-use oncegate::policy::{OriginVar, Vars};
-use oncegate::record::{
+use oncegate::lifecycle::record::{
     About, Before, Completed, Doubt, Form, Lease, Millis, Record, Run, Running, State, Terms,
 };
-use oncegate::reply::{Kept, Reply};
-use oncegate::route::Route;
-use oncegate::target::Address;
+use oncegate::lifecycle::reply::{Kept, Reply};
+use oncegate::lifecycle::step::{Claim, OnInDoubt, Strategy};
+use oncegate::protocol::{Ask, How, Replay};
+use oncegate::request::fingerprint::{Fingerprint, Kin};
+use oncegate::request::json::Json;
+use oncegate::request::key::{Key, KeyId};
+use oncegate::request::path::Address;
 use oncegate::wire::Addressed;
 use proptest::test_runner::Config;
 

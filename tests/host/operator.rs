@@ -1,7 +1,7 @@
 //! `operator`: who is let in, what is asked, what is decided.
 
+mod api;
+mod auth;
 mod decide;
-mod desk;
-mod door;
 mod pages;
-mod tally;
+mod statistics;

@@ -1,7 +1,7 @@
 //! `outcome`: every status against the table of the promise, written as ranges.
 
-use oncegate::outcome::Outcome::{self, InDoubt, Release, Store};
-use oncegate::outcome::{Facts, Preset, Rule};
+use oncegate::lifecycle::outcome::Outcome::{self, InDoubt, Release, Store};
+use oncegate::lifecycle::outcome::{Facts, Preset, Rule};
 
 use crate::make::route;
 

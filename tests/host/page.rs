@@ -6,16 +6,16 @@ mod reading; // tags, texts and forms of a page
 
 use std::collections::BTreeMap;
 
-use oncegate::digest::hex;
+use oncegate::lifecycle::record::{About, Completed, Doubt, Millis, Record, State};
+use oncegate::lifecycle::reply::{Kept, Reply};
+use oncegate::operator::api::{self, Action, Draft, Errand};
 use oncegate::operator::decide::{Decision, Ruling, decide, lease_of};
-use oncegate::operator::desk::{self, Action, Draft, Errand};
-use oncegate::operator::inquiry::{Audited, Found, Place, Search};
 use oncegate::operator::page::{self, Frame};
 use oncegate::operator::refusal::Refusal;
-use oncegate::operator::tally::{Count, Tally, hour};
+use oncegate::operator::search::{Audited, Found, Place, Search};
+use oncegate::operator::statistics::{Count, Tally, hour};
 use oncegate::operator::view::Stored;
-use oncegate::record::{About, Completed, Doubt, Millis, Record, State};
-use oncegate::reply::{Kept, Reply};
+use oncegate::request::digest::hex;
 use proptest::prelude::*;
 
 use crate::make::{
@@ -217,7 +217,7 @@ fn every_link_and_form_is_one_that_the_desk_reads() {
     let asked = |method: &str, address: &str| {
         let address = address.split('#').next().unwrap();
         let (path, query) = address.split_once('?').map_or((address, None), |(p, q)| (p, Some(q)));
-        desk::read(method, path, query, NOW)
+        api::read(method, path, query, NOW)
     };
     let mut seen = 0;
     for found in states().values() {
@@ -253,12 +253,12 @@ fn every_link_and_form_is_one_that_the_desk_reads() {
 fn the_link_to_older_records_goes_on_with_the_same_search() {
     let query = "correlation_id=a%26b+c%2F..&state=completed&route=&since=2h&limit=7";
     let Ok(Errand::Records(search, stamp)) =
-        desk::read("GET", "/.oncegate/records", Some(query), NOW)
+        api::read("GET", "/.oncegate/records", Some(query), NOW)
     else {
         panic!("the search does not parse")
     };
     let last = Place { at: ago(s(60)), key: key_id("last") };
-    let cursor = desk::cursor(&search, &stamp, last);
+    let cursor = api::cursor(&search, &stamp, last);
     let page = page::records(&asked(query), &[stored()], Some(&cursor));
     let (tags, _) = read(&page);
     let next = tags.iter().find(|tag| tag.get("rel") == Some("next")).unwrap();
@@ -266,7 +266,7 @@ fn the_link_to_older_records_goes_on_with_the_same_search() {
     // Ten seconds later: the span still begins where it began.
     let later = NOW.plus(s(10));
     let expected = Search { after: Some(last), ..search };
-    assert_eq!(desk::read("GET", path, Some(query), later), Ok(Errand::Records(expected, stamp)));
+    assert_eq!(api::read("GET", path, Some(query), later), Ok(Errand::Records(expected, stamp)));
 }
 
 #[test]
@@ -398,7 +398,7 @@ fn a_confirmed_form_is_the_decision_that_it_says() {
             fields.insert("body".to_owned(), "{\r\n  \"id\": 1\r\n}".to_owned());
         }
         let field = |name: &str| fields.get(name).cloned().unwrap_or_default();
-        let Ok(Errand::Resolve(resolve)) = desk::read_form(&field) else {
+        let Ok(Errand::Resolve(resolve)) = api::read_form(&field) else {
             panic!("{action:?} is no decision")
         };
         assert_eq!(resolve.decision.as_str(), action.as_str());
@@ -421,7 +421,7 @@ fn a_refused_completion_keeps_what_was_typed() {
     typed.insert("headers".to_owned(), "no colon".to_owned());
     typed.insert("body".to_owned(), "\r\n{\"a\":\r\n</textarea>1}".to_owned());
     let field = |name: &str| typed.get(name).cloned().unwrap_or_default();
-    let Ok(Errand::Confirm(id, Action::Complete, Some(refused))) = desk::read_form(&field) else {
+    let Ok(Errand::Confirm(id, Action::Complete, Some(refused))) = api::read_form(&field) else {
         panic!("it is not asked for again")
     };
     assert_eq!(id, found.key);

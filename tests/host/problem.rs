@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use oncegate::answer::{Status, cors_marks, marks, problem_marks};
+use oncegate::lifecycle::record::Millis;
 use oncegate::problem::{Code, Problem};
-use oncegate::record::Millis;
 use serde_json::{Value, json};
 
 /// code, status, whether to come again

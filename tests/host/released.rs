@@ -1,7 +1,7 @@
 //! `released`: a copy of a claim that comes after its release is not granted.
 
-use oncegate::record::Millis;
-use oncegate::released::{DELIVERY_MAX, Released};
+use oncegate::lifecycle::ended_leases::{DELIVERY_MAX, Released};
+use oncegate::lifecycle::record::Millis;
 
 use crate::make::{lease, ms_after, s};
 
@@ -31,10 +31,10 @@ fn a_released_lease_is_remembered_for_as_long_as_a_call_may_be_under_way() {
 fn the_memory_of_released_leases_is_bounded() {
     let mut released = Released::default();
     for number in 0..20_000_u64 {
-        released.remember(oncegate::record::Lease(token_of(number)), Millis(number));
+        released.remember(oncegate::lifecycle::record::Lease(token_of(number)), Millis(number));
     }
     // The newest is remembered whatever was before it.
-    assert!(released.has(oncegate::record::Lease(token_of(19_999)), Millis(19_999)));
+    assert!(released.has(oncegate::lifecycle::record::Lease(token_of(19_999)), Millis(19_999)));
     let text = format!("{released:?}");
     assert!(text.matches("Lease(").count() <= 10_240);
 }

@@ -1,6 +1,6 @@
 //! `reply`: which headers a replay carries, and which responses have no body.
 
-use oncegate::reply::{
+use oncegate::lifecycle::reply::{
     Adjusted, allows_origin, has_no_body, is_ours, is_sendable, kept_headers, may_keep,
 };
 

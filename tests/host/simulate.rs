@@ -10,7 +10,7 @@ mod weather;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use oncegate::record::Millis;
+use oncegate::lifecycle::record::Millis;
 
 use self::chance::Chance;
 use self::clients::Clients;

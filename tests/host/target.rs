@@ -1,6 +1,6 @@
 //! `target`: the one spelling in which paths are compared and forwarded.
 
-use oncegate::target::{Address, normal_path};
+use oncegate::request::path::{Address, normal_path};
 use proptest::prelude::*;
 
 use crate::make::{address, cases};

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use oncegate::record::Millis;
+use oncegate::lifecycle::record::Millis;
 use oncegate::time::{read_rfc3339, read_span, rfc3339, span};
 use proptest::prelude::*;
 

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use oncegate::ask::Told;
-use oncegate::record::Record;
+use oncegate::lifecycle::record::Record;
+use oncegate::protocol::Told;
 use oncegate::wire::{
     Addressed, OLDEST, PREFIX, Prefix, Unreadable, VERSION, agreed, read_ask, read_record,
     read_told, write_ask, write_record, write_told,
@@ -171,7 +171,7 @@ fn as_stored(record: &Record) -> Record {
 
 #[test]
 fn an_expired_and_a_closed_record_are_stored_as_what_they_were() {
-    use oncegate::record::State;
+    use oncegate::lifecycle::record::State;
     for (record, _) in record_pins() {
         let read_as = match record.state.clone() {
             State::Completed(completed) => State::Expired(completed),

@@ -3,15 +3,15 @@
 //! A Ledger may run yesterday's code and holds last year's rows: a change here is a new version of the
 //! format. Spaces and line breaks are for the reader; integers are little-endian.
 
-use oncegate::ask::{Ask, CredentialChange, How, Replay, Told};
-use oncegate::fingerprint::Differs;
-use oncegate::life::{Claim, OnInDoubt, Strategy};
-use oncegate::operator::decide::Ruling;
-use oncegate::operator::inquiry::{Finding, Inquiry, Search, Stage};
-use oncegate::record::{
+use oncegate::lifecycle::record::{
     About, Before, Completed, Doubt, Form, Lease, Millis, Record, Run, Running, State, Terms,
 };
-use oncegate::reply::{Kept, Reply};
+use oncegate::lifecycle::reply::{Kept, Reply};
+use oncegate::lifecycle::step::{Claim, OnInDoubt, Strategy};
+use oncegate::operator::decide::Ruling;
+use oncegate::operator::search::{Finding, Inquiry, Search, Stage};
+use oncegate::protocol::{Ask, CredentialChange, How, Replay, Told};
+use oncegate::request::fingerprint::Differs;
 use oncegate::wire::{Addressed, VERSION, write_ask, write_record, write_told};
 
 use crate::make;
@@ -189,7 +189,7 @@ fn terms() -> Terms {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    oncegate::digest::hex(bytes)
+    oncegate::request::digest::hex(bytes)
 }
 
 fn squeezed(text: &str) -> String {

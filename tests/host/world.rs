@@ -25,9 +25,9 @@ use std::hash::Hash;
 use std::rc::Rc;
 
 use oncegate::filter::Order;
-use oncegate::key::KeyId;
-use oncegate::outcome::Failure;
-use oncegate::record::{Millis, Run};
+use oncegate::lifecycle::outcome::Failure;
+use oncegate::lifecycle::record::{Millis, Run};
+use oncegate::request::key::KeyId;
 
 use self::calls::Calling;
 pub(crate) use self::choice::Choice;

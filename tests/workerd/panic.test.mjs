@@ -1,5 +1,5 @@
 // A panic stays alone: a panic or an uncaught exception in one request ends that request and touches no other.
-// Against a build of its own with the feature `faults` (src/edge/faults.rs), whose requests can order a fault by
+// Against a build of its own with the feature `faults` (src/cloudflare/faults.rs), whose requests can order a fault by
 // `X-Oncegate-Fault: kind place [how often it passes before]`.
 
 import assert from "node:assert/strict";

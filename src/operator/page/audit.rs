@@ -1,11 +1,11 @@
 //! The decisions that were made.
 
-use crate::digest::hex;
-use crate::operator::inquiry::{Audited, Stage};
+use crate::lifecycle::record::Millis;
 use crate::operator::page::html::html;
 use crate::operator::page::time::at_and_ago;
 use crate::operator::page::{Frame, Place, address, within, words};
-use crate::record::Millis;
+use crate::operator::search::{Audited, Stage};
+use crate::request::digest::hex;
 
 /// A page of decisions, newest first; `next` is the cursor of the page after this one.
 #[must_use]

@@ -1,15 +1,15 @@
 //! Before a decision: what will happen. After it: what has.
 
-use crate::digest::hex;
-use crate::key::KeyId;
+use crate::lifecycle::record::Millis;
+use crate::operator::api::{Action, Draft};
 use crate::operator::decide::lease_of;
-use crate::operator::desk::{Action, Draft};
-use crate::operator::inquiry::{Found, Stage};
 use crate::operator::page::html::html;
 use crate::operator::page::time::at_and_ago;
 use crate::operator::page::{Frame, Place, address, form_token, within, words};
 use crate::operator::refusal::Refusal;
-use crate::record::Millis;
+use crate::operator::search::{Found, Stage};
+use crate::request::digest::hex;
+use crate::request::key::KeyId;
 
 /// The page that says what a decision would do and asks for it. `refused`: why the decision was not
 /// taken as it was sent, and what was in the form.

@@ -1,11 +1,11 @@
 //! A record's life as a picture: its events in a row, equally far apart, since a claim takes a second
 //! and a doubt lasts months. The list beside it says the same in words.
 
-use crate::operator::inquiry::Found;
+use crate::lifecycle::record::{Completed, Doubt, Millis, Running, State};
 use crate::operator::page::html::html;
 use crate::operator::page::time::{ago, at, span, times};
+use crate::operator::search::Found;
 use crate::operator::view::doubt;
-use crate::record::{Completed, Doubt, Millis, Running, State};
 
 /// Something in the life of a record.
 struct Event {

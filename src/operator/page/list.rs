@@ -1,11 +1,11 @@
 //! Lists of records, and the forms that ask for one.
 
-use crate::operator::inquiry::{Found, Stage};
+use crate::lifecycle::record::Millis;
 use crate::operator::page::html::html;
 use crate::operator::page::time::{ago, at_and_ago};
 use crate::operator::page::{Frame, Place, address, within, words};
+use crate::operator::search::{Found, Stage};
 use crate::query;
-use crate::record::Millis;
 
 /// What a search asked for, as it was typed: it fills the form again and goes on with the cursor.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

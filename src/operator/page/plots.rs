@@ -1,9 +1,9 @@
 //! The numbers of the last hours, as small plots: for each route one per kind, on a scale of its own, so
 //! that a single doubt shows beside a thousand executions.
 
+use crate::lifecycle::record::Millis;
 use crate::operator::page::html::html;
-use crate::operator::tally::{Count, Counts, Tally, began, hour};
-use crate::record::Millis;
+use crate::operator::statistics::{Count, Counts, Tally, began, hour};
 use crate::time::rfc3339;
 
 /// What is plotted: a name, the class that colours it, what it adds up.

@@ -1,14 +1,14 @@
 //! The page of one record: where it is in its life, what that means for a retry, what can be done.
 
-use crate::digest::hex;
+use crate::lifecycle::record::{Completed, Millis, State};
+use crate::lifecycle::reply::Kept;
 use crate::operator::decide::lease_of;
-use crate::operator::inquiry::{Audited, Found, Stage};
 use crate::operator::page::html::html;
 use crate::operator::page::time::{at_and_ago, times};
 use crate::operator::page::{Frame, Place, address, audit, life, within, words};
+use crate::operator::search::{Audited, Found, Stage};
 use crate::operator::view::{Stored, completed, doubt};
-use crate::record::{Completed, Millis, State};
-use crate::reply::Kept;
+use crate::request::digest::hex;
 
 /// A record; with the stored reply, if its body was asked for, and the decisions about it, newest
 /// first.

@@ -1,7 +1,7 @@
 //! Instants and spans as a person reads them: UTC, and how long ago.
 
+use crate::lifecycle::record::Millis;
 use crate::operator::page::html::html;
-use crate::record::Millis;
 use crate::time::rfc3339;
 
 /// An instant in UTC, to the second.

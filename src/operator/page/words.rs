@@ -1,14 +1,14 @@
 //! What a state means, what a retry gets in it, and what a decision would do: in words for somebody who
 //! was woken up by it.
 
-use crate::operator::desk::Action;
-use crate::operator::inquiry::{Found, Stage};
+use crate::lifecycle::record::{Before, Completed, Doubt, Millis, Running, State};
+use crate::lifecycle::reply::Kept;
+use crate::operator::api::Action;
 use crate::operator::page::html::html;
 use crate::operator::page::time::at_and_ago;
+use crate::operator::search::{Found, Stage};
 use crate::operator::view::doubt;
 use crate::problem::Code;
-use crate::record::{Before, Completed, Doubt, Millis, Running, State};
-use crate::reply::Kept;
 
 /// The state as a mark: its name, and a colour that only repeats it.
 pub(super) fn stage(to: &mut String, stage: Stage) {

@@ -1,8 +1,8 @@
 //! Corners: an answer is lost, a call comes late, and what was settled must not come undone.
 
-use oncegate::life::{Claim, Strategy};
-use oncegate::record::Millis;
-use oncegate::route::{Doubtful, Route};
+use oncegate::config::route::{Doubtful, Route};
+use oncegate::lifecycle::record::Millis;
+use oncegate::lifecycle::step::{Claim, Strategy};
 
 use super::{after, at_the_origin, by, request, the_key, with_strategy};
 use crate::make::{self, s};
@@ -91,7 +91,8 @@ fn a_tombstone_survives_another_request() {
     world.run_for(make::days(1));
     world.take(Choice::Sweep);
     let mut other = by(&rerun, 2);
-    let about = oncegate::record::About { fingerprint: make::fingerprint(2), ..make::about() };
+    let about =
+        oncegate::lifecycle::record::About { fingerprint: make::fingerprint(2), ..make::about() };
     other.claim = Claim { about, ..other.claim };
     let other = world.send(other);
     world.run();

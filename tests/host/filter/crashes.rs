@@ -1,7 +1,7 @@
 //! A Worker stops at any of its awaits, and never runs again.
 
-use oncegate::life::Strategy;
-use oncegate::record::Millis;
+use oncegate::lifecycle::record::Millis;
+use oncegate::lifecycle::step::Strategy;
 
 use super::{after, request, slow, the_key, with_strategy};
 use crate::make::{days, s};

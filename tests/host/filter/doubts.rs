@@ -1,9 +1,9 @@
 //! Nobody knows whether the origin executed it: `hold`, `retry`, `probe`.
 
-use oncegate::key::KeyId;
-use oncegate::outcome::Failure;
-use oncegate::record::Millis;
-use oncegate::route::{Doubtful, Route};
+use oncegate::config::route::{Doubtful, Route};
+use oncegate::lifecycle::outcome::Failure;
+use oncegate::lifecycle::record::Millis;
+use oncegate::request::key::KeyId;
 
 use super::{after, by, request, slow, the_key};
 use crate::make::{self, days, lease, ms_before, s};

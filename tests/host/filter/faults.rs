@@ -1,8 +1,8 @@
 //! The Ledger is out of reach, or loses answers, or refuses.
 
-use oncegate::ask::Ask;
 use oncegate::filter::Order;
-use oncegate::record::Millis;
+use oncegate::lifecycle::record::Millis;
+use oncegate::protocol::Ask;
 use oncegate::wire::VERSION;
 
 use super::{after, at_the_origin, request, slow, the_key};
@@ -257,7 +257,7 @@ fn another_number_of_shards_is_refused_and_the_log_says_what_to_do() {
 
 #[test]
 fn one_whose_lease_has_moved_on_is_answered_as_a_duplicate() {
-    use oncegate::life::{Claim, OnInDoubt};
+    use oncegate::lifecycle::step::{Claim, OnInDoubt};
     let retry = |number| {
         let order = request(number);
         Order { claim: Claim { on_in_doubt: OnInDoubt::Retry, ..order.claim.clone() }, ..order }

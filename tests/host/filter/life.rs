@@ -1,10 +1,10 @@
 //! A good day: executed once, replayed, joined, refused.
 
-use oncegate::ask::Ask;
-use oncegate::life::{Claim, Strategy};
-use oncegate::record::{About, Millis};
-use oncegate::reply::Kept;
-use oncegate::route::Route;
+use oncegate::config::route::Route;
+use oncegate::lifecycle::record::{About, Millis};
+use oncegate::lifecycle::reply::Kept;
+use oncegate::lifecycle::step::{Claim, Strategy};
+use oncegate::protocol::Ask;
 
 use super::{after, at_the_origin, by, request, slow, the_key, with_strategy};
 use crate::make::{self, days, ms_before, s};
@@ -223,8 +223,8 @@ fn a_reply_that_was_not_kept_is_sent_once_and_never_executed_again() {
 
 #[test]
 fn the_same_operation_under_another_credential_is_neither_replayed_nor_forwarded() {
-    use oncegate::ask::CredentialChange;
-    use oncegate::key::KeyId;
+    use oncegate::protocol::CredentialChange;
+    use oncegate::request::key::KeyId;
     for (change, said) in [
         (CredentialChange::Refuse, "409 credential-changed"),
         (CredentialChange::Forward, r#"201 executed "paid 2""#),

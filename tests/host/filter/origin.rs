@@ -1,8 +1,8 @@
 //! What the origin does: every outcome, and no answer at all.
 
-use oncegate::ask::Ask;
-use oncegate::outcome::{Facts, Failure};
-use oncegate::record::Millis;
+use oncegate::lifecycle::outcome::{Facts, Failure};
+use oncegate::lifecycle::record::Millis;
+use oncegate::protocol::Ask;
 
 use super::{after, at_the_origin, request, the_key};
 use crate::make::{ms_before, s};

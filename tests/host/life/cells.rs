@@ -4,9 +4,11 @@
 //! The engine decides nothing. It knows what the words of a row stand for; which word stands where is
 //! written in the tables.
 
-use oncegate::life::{Change, Claim, Event, Kindred, OnInDoubt, Strategy, Verdict, step};
-use oncegate::record::{
+use oncegate::lifecycle::record::{
     About, Before, Completed, Doubt, Lease, Millis, Record, Run, Running, State,
+};
+use oncegate::lifecycle::step::{
+    Change, Claim, Event, Kindred, OnInDoubt, Strategy, Verdict, step,
 };
 
 use crate::make::{self, about, ms_after, ms_before, s};
@@ -120,7 +122,7 @@ impl Subject {
                 Verdict::InDoubt { lease: doubt.lease, over_for }
             }
             "expired" => Verdict::Expired,
-            "key reused" => Verdict::KeyReused(oncegate::fingerprint::Differs(0b11_1111)),
+            "key reused" => Verdict::KeyReused(oncegate::request::fingerprint::Differs(0b11_1111)),
             "credential changed" => Verdict::CredentialChanged,
             "kept" => Verdict::Kept(None),
             "kept for ttl" => Verdict::Kept(Some(now.plus(make::terms().ttl))),

@@ -1,9 +1,11 @@
 //! The numbers that a step gives: how long to wait, when to come again, when things end.
 
-use oncegate::life::{Change, Claim, Event, Kindred, Strategy, Verdict, step};
-use oncegate::record::{Before, Completed, Doubt, Due, Millis, Record, Running, State, Terms};
+use oncegate::lifecycle::record::{
+    Before, Completed, Doubt, Due, Millis, Record, Running, State, Terms,
+};
+use oncegate::lifecycle::step::{Change, Claim, Event, Kindred, Strategy, Verdict, step};
 
-use oncegate::reply::Kept;
+use oncegate::lifecycle::reply::Kept;
 
 use crate::make::{self, days, lease, s};
 
@@ -140,8 +142,10 @@ fn a_doubt_lasts_its_ttl_from_the_end_of_the_lease_and_then_answers_410_for_90_d
 fn attempts_count_up_and_stop_at_the_largest_number() {
     for (attempt, next) in [(1, 2), (2, 3), (u32::MAX, u32::MAX)] {
         let doubt = Doubt { run: make::run(lease(OWN), attempt), ..make::doubt(lease(OWN), SINCE) };
-        let claim =
-            Claim { on_in_doubt: oncegate::life::OnInDoubt::Retry, ..make::claim(lease(9)) };
+        let claim = Claim {
+            on_in_doubt: oncegate::lifecycle::step::OnInDoubt::Retry,
+            ..make::claim(lease(9))
+        };
         let stored = Some(make::record(State::InDoubt(doubt)));
         let verdict = step(stored, Event::Claim(claim, Kindred::None), SINCE).verdict;
         assert_eq!(verdict, Verdict::Granted(make::run(lease(OWN), next)));

@@ -1,7 +1,7 @@
 //! What holds over any sequence of events, whatever the clock does: the life of one key, lived at random.
 
-use oncegate::life::{Change, Claim, Event, Kindred, OnInDoubt, Step, Verdict, step};
-use oncegate::record::{About, Completed, Lease, Millis, Record, State, Terms};
+use oncegate::lifecycle::record::{About, Completed, Lease, Millis, Record, State, Terms};
+use oncegate::lifecycle::step::{Change, Claim, Event, Kindred, OnInDoubt, Step, Verdict, step};
 use oncegate::wire;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -296,7 +296,7 @@ proptest! {
         kindred in any::<bool>(),
         now in arbitrary::millis(),
     ) {
-        use oncegate::ask::Ask;
+        use oncegate::protocol::Ask;
         let event = match addressed.ask {
             Ask::Claim(claim, _) => {
                 Event::Claim(claim, if kindred { Kindred::Live } else { Kindred::None })

@@ -3,7 +3,7 @@
 //! `rerun` is the strategy `fail_on_running`. A claim that comes with `own` is the same claim again, or
 //! a copy of it that was on its way for long.
 
-use oncegate::record::{Before, Completed, Doubt, Millis, Running, State};
+use oncegate::lifecycle::record::{Before, Completed, Doubt, Millis, Running, State};
 
 use super::cells::{OLD, OWN, START, Subject};
 use crate::make::{self, days, lease, s};

@@ -1,8 +1,8 @@
 //! Decisions: only on what nobody is at, only as it was seen, and never twice.
 
-use oncegate::life::{Change, Event, Kindred, Verdict, step};
+use oncegate::lifecycle::record::{Doubt, Lease, Millis, Record, Run, State};
+use oncegate::lifecycle::step::{Change, Event, Kindred, Verdict, step};
 use oncegate::operator::decide::{Decided, Decision, Ruling, decide, lease_of};
-use oncegate::record::{Doubt, Lease, Millis, Record, Run, State};
 use proptest::prelude::*;
 
 use crate::arbitrary;

@@ -1,8 +1,8 @@
 //! Pages of records: newest first over all shards, nothing twice and nothing left out.
 
-use oncegate::key::KeyId;
-use oncegate::operator::inquiry::{Finding, Found, Inquiry, Page, Search, Stage};
-use oncegate::record::{Millis, State};
+use oncegate::lifecycle::record::{Millis, State};
+use oncegate::operator::search::{Finding, Found, Inquiry, Page, Search, Stage};
+use oncegate::request::key::KeyId;
 use proptest::collection::vec;
 use proptest::prelude::*;
 

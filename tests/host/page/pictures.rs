@@ -1,9 +1,9 @@
 //! The pictures: a record's life, and the plots.
 
-use oncegate::operator::inquiry::Found;
+use oncegate::lifecycle::record::{Completed, State};
 use oncegate::operator::page;
-use oncegate::operator::tally::{Count, Tally, hour};
-use oncegate::record::{Completed, State};
+use oncegate::operator::search::Found;
+use oncegate::operator::statistics::{Count, Tally, hour};
 
 use super::reading::{Tag, hides, read, says};
 use super::{NOW, ago, found, frame, states};

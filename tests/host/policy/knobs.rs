@@ -2,8 +2,8 @@
 
 use std::borrow::Borrow;
 
-use oncegate::policy::{Misconfigured, Policy, Vars};
-use oncegate::route::{KNOBS, Route};
+use oncegate::config::route::{KNOBS, Route};
+use oncegate::config::{Misconfigured, Policy, Vars};
 use serde_json::{Value, json};
 
 use crate::make::{self, route, s, vars};
@@ -277,10 +277,10 @@ fn knobs_that_make_no_sense_together_are_refused() {
 
 #[test]
 fn a_senders_habits_are_defaults_that_the_other_knobs_override() {
-    use oncegate::fingerprint::BodyRule;
-    use oncegate::outcome::Preset;
-    use oncegate::route::Doubtful;
-    use oncegate::source::Source;
+    use oncegate::config::route::Doubtful;
+    use oncegate::lifecycle::outcome::Preset;
+    use oncegate::request::fingerprint::BodyRule;
+    use oncegate::request::key_source::Source;
     for (preset, key) in [
         ("stripe-webhook", "body:/id"),
         ("github-webhook", "header:X-GitHub-Delivery"),

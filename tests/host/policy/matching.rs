@@ -2,8 +2,8 @@
 
 use std::borrow::Borrow;
 
-use oncegate::pattern::Pattern;
-use oncegate::policy::{Misconfigured, Policy, Vars};
+use oncegate::config::pattern::Pattern;
+use oncegate::config::{Misconfigured, Policy, Vars};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

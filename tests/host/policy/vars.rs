@@ -1,6 +1,6 @@
 //! The vars beside the routes, and the ways in which ROUTES may come.
 
-use oncegate::policy::{LOCATION_HINTS, Misconfigured, Origin, OriginVar, Policy, Vars, distance};
+use oncegate::config::{LOCATION_HINTS, Misconfigured, Origin, OriginVar, Policy, Vars, distance};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

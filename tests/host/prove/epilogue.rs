@@ -1,6 +1,6 @@
 //! What comes after a history: more tries, until its key is forgotten.
 
-use oncegate::record::{Millis, State};
+use oncegate::lifecycle::record::{Millis, State};
 
 use super::rules::Violation;
 use super::scenarios::Scenario;

@@ -2,11 +2,11 @@
 
 use std::rc::Rc;
 
-use oncegate::key::KeyId;
-use oncegate::life::{OnInDoubt, Strategy};
-use oncegate::outcome::Failure;
-use oncegate::record::{Lease, Run};
-use oncegate::released::DELIVERY_MAX;
+use oncegate::lifecycle::ended_leases::DELIVERY_MAX;
+use oncegate::lifecycle::outcome::Failure;
+use oncegate::lifecycle::record::{Lease, Run};
+use oncegate::lifecycle::step::{OnInDoubt, Strategy};
+use oncegate::request::key::KeyId;
 
 use super::judge::Judge;
 use super::life::{Hold, Life, Ms, Phase, Token};

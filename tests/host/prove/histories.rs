@@ -2,10 +2,10 @@
 
 use std::rc::Rc;
 
-use oncegate::ask::Told;
 use oncegate::filter::Order;
-use oncegate::life::{Claim, Strategy};
+use oncegate::lifecycle::step::{Claim, Strategy};
 use oncegate::problem::Code;
+use oncegate::protocol::Told;
 
 use super::judge::Judge;
 use super::rules::Rule;

@@ -6,11 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 
-use oncegate::ask::Told;
 use oncegate::filter::Order;
-use oncegate::key::KeyId;
-use oncegate::record::Millis;
-use oncegate::released::DELIVERY_MAX;
+use oncegate::lifecycle::ended_leases::DELIVERY_MAX;
+use oncegate::lifecycle::record::Millis;
+use oncegate::protocol::Told;
+use oncegate::request::key::KeyId;
 
 use super::life::{Life, Ms, Phase, Token, View};
 use super::open::{Grant, Open, Sent};

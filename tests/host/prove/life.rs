@@ -5,7 +5,7 @@
 
 use std::rc::Rc;
 
-use oncegate::record::Terms;
+use oncegate::lifecycle::record::Terms;
 
 /// Milliseconds of the Ledger's clock.
 pub(crate) type Ms = u64;

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::rc::Rc;
 
-use oncegate::ask::CredentialChange;
 use oncegate::filter::Order;
-use oncegate::key::KeyId;
+use oncegate::protocol::CredentialChange;
+use oncegate::request::key::KeyId;
 
 use super::life::{Life, Ms, Token, View};
 use crate::world::Story;

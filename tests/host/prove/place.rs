@@ -2,7 +2,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use oncegate::record::Millis;
+use oncegate::lifecycle::record::Millis;
 
 use super::epilogue::landmarks;
 use super::judge::Judge;

@@ -1,10 +1,10 @@
 //! Known mistakes, planted: a judge that nobody has seen fail is no judge.
 
-use oncegate::ask::CredentialChange;
-use oncegate::key::KeyId;
-use oncegate::life::Strategy;
-use oncegate::outcome::Failure;
-use oncegate::route::{Doubtful, Route};
+use oncegate::config::route::{Doubtful, Route};
+use oncegate::lifecycle::outcome::Failure;
+use oncegate::lifecycle::step::Strategy;
+use oncegate::protocol::CredentialChange;
+use oncegate::request::key::KeyId;
 
 use super::explorer::{explore, shortest};
 use super::rules::Rule;

@@ -1,12 +1,12 @@
 //! What is explored: requests under one key, the rules of their route, and what the origin does.
 
-use oncegate::ask::CredentialChange;
+use oncegate::config::route::{Doubtful, Route};
 use oncegate::filter::Order;
-use oncegate::key::KeyId;
-use oncegate::life::{Claim, Strategy};
-use oncegate::outcome::Failure;
-use oncegate::record::Millis;
-use oncegate::route::{Doubtful, Route};
+use oncegate::lifecycle::outcome::Failure;
+use oncegate::lifecycle::record::Millis;
+use oncegate::lifecycle::step::{Claim, Strategy};
+use oncegate::protocol::CredentialChange;
+use oncegate::request::key::KeyId;
 
 use crate::filter::by;
 use crate::make::{self, days, s};

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use oncegate::answer::{Answer as Answered, Status};
-use oncegate::ask::Replay;
-use oncegate::key::KeyId;
-use oncegate::life::Strategy;
+use oncegate::lifecycle::record::Millis;
+use oncegate::lifecycle::reply::Kept;
+use oncegate::lifecycle::step::Strategy;
 use oncegate::problem::{Code, Problem};
-use oncegate::record::Millis;
-use oncegate::reply::Kept;
+use oncegate::protocol::Replay;
+use oncegate::request::key::KeyId;
 
 use super::grants::Meaning;
 use super::life::{Life, Ms, Phase, Stored, View};

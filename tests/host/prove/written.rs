@@ -3,10 +3,10 @@
 use std::rc::Rc;
 
 use oncegate::answer::{Answer as Answered, Status};
-use oncegate::ask::{How, Replay, Told};
 use oncegate::filter::Order;
+use oncegate::lifecycle::record::{Millis, Run};
 use oncegate::problem::{Code, Problem};
-use oncegate::record::{Millis, Run};
+use oncegate::protocol::{How, Replay, Told};
 
 use crate::filter::by;
 use crate::make::{self, days, s};

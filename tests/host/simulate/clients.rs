@@ -4,11 +4,11 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
 use oncegate::answer::{Answer as Answered, Status};
-use oncegate::key::KeyId;
-use oncegate::life::Strategy;
+use oncegate::config::route::{Doubtful, Route};
+use oncegate::lifecycle::record::{Lease, Millis};
+use oncegate::lifecycle::step::Strategy;
 use oncegate::problem::Code;
-use oncegate::record::{Lease, Millis};
-use oncegate::route::{Doubtful, Route};
+use oncegate::request::key::KeyId;
 
 use super::chance::Chance;
 use crate::filter::by;

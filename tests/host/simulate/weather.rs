@@ -1,7 +1,7 @@
 //! What the world does to them: an origin's moods, and faults.
 
-use oncegate::outcome::Failure;
-use oncegate::record::Millis;
+use oncegate::lifecycle::outcome::Failure;
+use oncegate::lifecycle::record::Millis;
 
 use super::SWEEP_EVERY;
 use super::chance::Chance;

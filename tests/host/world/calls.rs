@@ -3,8 +3,8 @@
 use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 
-use oncegate::record::Millis;
-use oncegate::released::DELIVERY_MAX;
+use oncegate::lifecycle::ended_leases::DELIVERY_MAX;
+use oncegate::lifecycle::record::Millis;
 
 use super::history::Kind;
 use super::story::{Said, What};

@@ -3,11 +3,11 @@
 use std::rc::Rc;
 
 use oncegate::answer::Answer as Answered;
-use oncegate::ask::{Ask, Told};
 use oncegate::filter::Order;
-use oncegate::key::KeyId;
-use oncegate::outcome::Failure;
-use oncegate::record::{Lease, Millis, Run};
+use oncegate::lifecycle::outcome::Failure;
+use oncegate::lifecycle::record::{Lease, Millis, Run};
+use oncegate::protocol::{Ask, Told};
+use oncegate::request::key::KeyId;
 
 use super::story::What;
 use super::{Answer, Heard, Story, messages};

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 
-use oncegate::ask::{Ask, CredentialChange, How, Told};
-use oncegate::key::KeyId;
-use oncegate::life::{Change, Claim, Event, Kindred, Step, Verdict, step};
-use oncegate::record::{Due, Lease, Millis, Record, State};
-use oncegate::released::{DELIVERY_MAX, Released};
+use oncegate::lifecycle::ended_leases::{DELIVERY_MAX, Released};
+use oncegate::lifecycle::record::{Due, Lease, Millis, Record, State};
+use oncegate::lifecycle::step::{Change, Claim, Event, Kindred, Step, Verdict, step};
+use oncegate::protocol::{Ask, CredentialChange, How, Told};
+use oncegate::request::key::KeyId;
 use oncegate::wire::{Addressed, Prefix, VERSION, read_record, write_record};
 
 use super::Call;
@@ -255,7 +255,7 @@ impl Ledger {
     fn kindred(
         &self,
         key: KeyId,
-        kin: oncegate::fingerprint::Kin,
+        kin: oncegate::request::fingerprint::Kin,
         change: CredentialChange,
         now: Millis,
     ) -> Kindred {

@@ -2,8 +2,8 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use oncegate::ask::Ask;
-use oncegate::record::{Millis, Record};
+use oncegate::lifecycle::record::{Millis, Record};
+use oncegate::protocol::Ask;
 
 use super::calls::Calling;
 use super::ledger::Ledger;

@@ -1,8 +1,8 @@
 //! What Worker and Ledger say to each other, as bytes.
 
-use oncegate::ask::{How, Replay, Told};
-use oncegate::life::Verdict;
-use oncegate::record::Completed;
+use oncegate::lifecycle::record::Completed;
+use oncegate::lifecycle::step::Verdict;
+use oncegate::protocol::{How, Replay, Told};
 use oncegate::wire::{Addressed, PREFIX, Prefix, VERSION, read_ask, write_told};
 
 pub(super) fn answer(verdict: Verdict, body: Option<Vec<u8>>) -> Told<Vec<u8>> {

@@ -3,8 +3,8 @@
 use std::rc::Rc;
 
 use oncegate::filter::Unreachable;
-use oncegate::outcome::Failure;
-use oncegate::record::Millis;
+use oncegate::lifecycle::outcome::Failure;
+use oncegate::lifecycle::record::Millis;
 
 use super::calls::{Calling, Stage};
 use super::history::{Cause, Event, Kind, kind};

@@ -1,8 +1,8 @@
 //! What an origin says.
 
 use oncegate::filter;
-use oncegate::outcome::Facts;
-use oncegate::reply::{Kept, Reply};
+use oncegate::lifecycle::outcome::Facts;
+use oncegate::lifecycle::reply::{Kept, Reply};
 
 use crate::make;
 

@@ -1,11 +1,11 @@
 //! Faults of the product that a test plants, to see that the judge notices: each is a mistake that
 //! somebody has made in such a filter before. None of this is in the product.
 
-use oncegate::ask::{Ask, Told};
 use oncegate::filter::Unreachable;
-use oncegate::key::KeyId;
-use oncegate::life::{Change, Claim, Event, Kindred, Step, Verdict};
-use oncegate::record::{Completed, Doubt, Lease, Millis, Record, Run, State};
+use oncegate::lifecycle::record::{Completed, Doubt, Lease, Millis, Record, Run, State};
+use oncegate::lifecycle::step::{Change, Claim, Event, Kindred, Step, Verdict};
+use oncegate::protocol::{Ask, Told};
+use oncegate::request::key::KeyId;
 
 use super::Call;
 use super::ledger::{Hearing, Ledger};
@@ -227,7 +227,7 @@ impl Planted {
     pub(super) fn grants(self, claim: &Claim, now: Millis) -> Option<(Record, Run)> {
         (self == Self::WakeGrants).then(|| {
             let event = Event::Claim(claim.clone(), Kindred::None);
-            match oncegate::life::step(None, event, now) {
+            match oncegate::lifecycle::step::step(None, event, now) {
                 Step { change: Change::Insert(record), verdict: Verdict::Granted(run) } => {
                     (record, run)
                 }

@@ -1,7 +1,7 @@
 //! Answers and records in a few words, so that a test reads like the log of an operator.
 
-use oncegate::key::KeyId;
-use oncegate::record::State;
+use oncegate::lifecycle::record::State;
+use oncegate::request::key::KeyId;
 
 use super::history::answer_words;
 use super::{Story, World};

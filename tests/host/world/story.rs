@@ -10,12 +10,12 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use oncegate::ask::{Ask, Told};
 use oncegate::filter::{self, Heard as _, Order, Unreachable, World as _, filter};
-use oncegate::key::KeyId;
-use oncegate::outcome::Failure;
-use oncegate::record::{Millis, Run};
-use oncegate::reply::Kept;
+use oncegate::lifecycle::outcome::Failure;
+use oncegate::lifecycle::record::{Millis, Run};
+use oncegate::lifecycle::reply::Kept;
+use oncegate::protocol::{Ask, Told};
+use oncegate::request::key::KeyId;
 use oncegate::shadow::{Keeps, Passed, watch};
 use oncegate::wire::{self, VERSION};
 

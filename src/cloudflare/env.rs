@@ -1,0 +1,79 @@
+//! Reads the vars and keeps what they mean: once per instance, since a new configuration comes with a
+//! new instance.
+
+use std::cell::OnceCell;
+use std::rc::Rc;
+
+use js_sys::JSON;
+
+use super::bindings;
+use crate::config::{Misconfigured, OriginVar, Policy, VARS, Vars};
+use crate::operator::auth::Door;
+use crate::request::json::Json;
+
+thread_local! {
+    static DOOR: OnceCell<Option<Rc<Door>>> = const { OnceCell::new() };
+    static POLICY: OnceCell<Result<Rc<Policy>, Rc<Vec<Misconfigured>>>> = const { OnceCell::new() };
+}
+
+/// The policy of this deployment.
+pub(super) fn policy(env: &bindings::Env) -> Result<Rc<Policy>, Rc<Vec<Misconfigured>>> {
+    POLICY.with(|cell| {
+        cell.get_or_init(|| Policy::parse(&read(env)).map(Rc::new).map_err(Rc::new)).clone()
+    })
+}
+
+/// What lets operators in; none where there is no `ADMIN_TOKEN`.
+pub(super) fn door(env: &bindings::Env) -> Option<Rc<Door>> {
+    DOOR.with(|cell| {
+        let open = || bindings::get(env, "ADMIN_TOKEN").as_string().as_deref().and_then(Door::new);
+        cell.get_or_init(|| open().map(Rc::new)).clone()
+    })
+}
+
+/// What is bound as ORIGIN.
+pub(super) fn origin(env: &bindings::Env) -> OriginVar {
+    let bound = bindings::get(env, "ORIGIN");
+    if let Some(text) = bound.as_string() {
+        return OriginVar::Text(text);
+    }
+    if bindings::is_fetcher(&bound) {
+        return OriginVar::Binding;
+    }
+    if bound.is_undefined() || bound.is_null() {
+        return OriginVar::Absent;
+    }
+    OriginVar::Text(String::new())
+}
+
+fn read(env: &bindings::Env) -> Vars {
+    let (mut routes, mut others) = (Vec::new(), Vec::new());
+    for name in bindings::keys(env) {
+        if !name.starts_with("ROUTES") {
+            others.extend((!VARS.contains(&name.as_str())).then_some(name));
+        } else if let Some(value) = value(env, &name) {
+            routes.push((name, value));
+        }
+    }
+    // ROUTES_10 comes after ROUTES_9.
+    routes.sort_unstable_by(|(one, _), (other, _)| (one.len(), one).cmp(&(other.len(), other)));
+    Vars {
+        origin: origin(env),
+        shards: value(env, "SHARDS"),
+        location_hint: value(env, "LOCATION_HINT"),
+        log_keys: value(env, "LOG_KEYS"),
+        routes,
+        others,
+    }
+}
+
+/// A var as JSON; what JSON cannot say becomes a text that no knob takes.
+fn value(env: &bindings::Env, name: &str) -> Option<Json> {
+    let value = bindings::get(env, name);
+    if value.is_undefined() || value.is_null() {
+        return None;
+    }
+    let json = JSON::stringify(&value).ok().and_then(|text| text.as_string());
+    let parsed = json.and_then(|json| Json::parse(&json).ok());
+    Some(parsed.unwrap_or_else(|| Json::Text("not JSON".to_owned())))
+}

@@ -1,0 +1,98 @@
+//! The alarm, and the sweep that it starts: what is over goes, in time and not for more than it is worth.
+
+use wasm_bindgen::JsValue;
+
+use super::Shard;
+use crate::cloudflare::tasks::{pause, wait};
+use crate::cloudflare::world::{now, to_js};
+use crate::cloudflare::{bindings, faults};
+use crate::lifecycle::record::Millis;
+
+/// The object's one alarm.
+#[derive(Clone, Copy)]
+pub(super) enum Alarm {
+    /// Not asked for since the start.
+    Unknown,
+    /// Not set.
+    Off,
+    /// Set for then.
+    At(Millis),
+}
+
+impl Shard {
+    /// Asked once after a start: setting an alarm without knowing would move an earlier one.
+    pub(super) async fn know_alarm(&self) -> Result<(), JsValue> {
+        if matches!(self.alarm.get(), Alarm::Unknown) {
+            let set = wait(self.storage.get_alarm()?).await?.as_f64();
+            if matches!(self.alarm.get(), Alarm::Unknown) {
+                self.alarm.set(set.map_or(Alarm::Off, |at| Alarm::At(from_js(at))));
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets the alarm if it is not set for as early. It belongs to the same commit as the row. A failure
+    /// is no reason to refuse: the row is right, and the next one tries again.
+    pub(super) fn arm(&self, due: Millis) {
+        let at = due.max(self.sweep_from.get());
+        if matches!(self.alarm.get(), Alarm::At(set) if set <= at) {
+            return;
+        }
+        // The call is made here and now; its promise says nothing that the output gate does not.
+        match self.storage.set_alarm(to_js(at)) {
+            Ok(_) => self.alarm.set(Alarm::At(at)),
+            Err(error) => {
+                bindings::error(&format!(
+                    "the sweep could not be scheduled: {}",
+                    bindings::text(&error)
+                ));
+            }
+        }
+    }
+
+    /// One pass over the shard in bounded batches. Between two batches other requests get their turn.
+    pub(super) async fn sweep(&self) -> Result<(), JsValue> {
+        faults::here("sweep");
+        let store = self.store()?;
+        let (mut after, mut rows, mut next) = (None, 0, None);
+        let mut hundredths = Vec::new();
+        while let Some(batch) = store.sweep(after.as_ref(), now())? {
+            rows += batch.rows;
+            next = [next, batch.next].into_iter().flatten().min();
+            hundredths.extend(batch.hundredth);
+            after = Some(batch.last);
+            pause(Millis(0)).await;
+        }
+        let late = next.map_or(Millis(0), |next| lateness(next, &hundredths, rows));
+        self.sweep_from.set(now().plus(SWEEP_PAUSE.plus(Millis(rows)).max(late)));
+        if let Some(due) = next {
+            self.arm(due.plus(late));
+        }
+        Ok(())
+    }
+}
+
+/// How long rows may lie that have gone. A pass reads every row of the shard, and reads are paid for: one
+/// for each row that goes would cost more than all else. So it waits until one in a hundred has.
+fn lateness(next: Millis, hundredths: &[Millis], rows: u64) -> Millis {
+    let sum = hundredths.iter().map(|at| at.since(next).0).sum::<u64>();
+    let mean = sum.checked_div(hundredths.len() as u64).unwrap_or(0);
+    Millis(mean.min(LATE_MAX.0 + LATE_PER_ROW.0 * rows))
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "whole milliseconds since 1970"
+)]
+fn from_js(at: f64) -> Millis {
+    Millis(at as u64)
+}
+
+/// Between two passes at least, and 1 ms more for each row of the shard: a pass over 10^6 rows, which
+/// costs about half a second of the object's time, comes at most every 17 minutes.
+const SWEEP_PAUSE: Millis = Millis(5_000);
+/// At most, where few go long before the others: a shard then reads 200 rows a second, which is 50 cents
+/// in a month (developers.cloudflare.com, durable-objects/platform/pricing).
+const LATE_MAX: Millis = Millis(15 * 60_000);
+const LATE_PER_ROW: Millis = Millis(10);

@@ -1,0 +1,113 @@
+//! Writes down what became of each guarded request: a line for the log, a point for the metrics.
+
+use std::cell::Cell;
+
+use js_sys::Array;
+use wasm_bindgen::{JsCast as _, JsValue};
+
+use super::bindings;
+use super::world::now;
+use crate::filter::Reached;
+use crate::lifecycle::record::{Millis, Run};
+use crate::log::{Entry, LogKeys, Times};
+
+/// The course of one request, as its story notes it on the way.
+pub(super) struct Course {
+    started: Millis,
+    /// How far it has come, for whoever must answer where it breaks off.
+    pub(super) reached: Cell<Reached>,
+    attempt: Cell<Option<u32>>,
+    ledger: Spent,
+    origin: Spent,
+}
+
+impl Course {
+    /// It begins now.
+    pub(super) fn new() -> Self {
+        Self {
+            started: now(),
+            reached: Cell::new(Reached::NoClaim),
+            attempt: Cell::default(),
+            ledger: Spent::none(),
+            origin: Spent::none(),
+        }
+    }
+
+    /// A call of the Ledger begins; it takes until this is dropped, which it is where the call is given up.
+    pub(super) fn asking(&self) -> Span<'_> {
+        self.ledger.begin()
+    }
+
+    /// The request goes to the origin, which takes until this is dropped.
+    pub(super) fn forwarding(&self, run: Run) -> Span<'_> {
+        self.attempt.set(Some(run.attempt));
+        self.origin.begin()
+    }
+
+    /// Which attempt it was, where it was granted one.
+    pub(super) fn attempt(&self) -> Option<u32> {
+        self.attempt.get()
+    }
+
+    /// Where the time went, up to now.
+    pub(super) fn times(&self) -> Times {
+        let now = now();
+        let (ledger, origin) = (self.ledger.until(now), self.origin.until(now));
+        Times { total: now.since(self.started), ledger, origin }
+    }
+}
+
+/// Time spent on one thing, which is done once at a time.
+struct Spent {
+    before: Cell<Millis>,
+    /// When the span began that has not ended: a caller who is answered 504 has waited for an origin that
+    /// is still being waited for.
+    since: Cell<Option<Millis>>,
+}
+
+impl Spent {
+    fn none() -> Self {
+        Self { before: Cell::new(Millis(0)), since: Cell::new(None) }
+    }
+
+    fn begin(&self) -> Span<'_> {
+        self.since.set(Some(now()));
+        Span(self)
+    }
+
+    fn until(&self, now: Millis) -> Millis {
+        let open = self.since.get().map_or(Millis(0), |since| now.since(since));
+        self.before.get().plus(open)
+    }
+}
+
+/// A span of time, until it is dropped.
+pub(super) struct Span<'a>(&'a Spent);
+
+impl Drop for Span<'_> {
+    fn drop(&mut self) {
+        self.0.before.set(self.0.until(now()));
+        self.0.since.set(None);
+    }
+}
+
+/// Writes a line, and a data point where there is an Analytics Engine dataset bound as METRICS.
+pub(super) fn write(env: &bindings::Env, keys: LogKeys, entry: &Entry<'_>) {
+    bindings::log(&entry.line(keys));
+    let metrics = env.metrics();
+    if !metrics.is_object() {
+        return;
+    }
+    let texts: Array = entry.blobs().iter().map(|text| JsValue::from_str(text)).collect();
+    let numbers: Array = entry.doubles().iter().map(|number| JsValue::from_f64(*number)).collect();
+    let index = Array::of1(&JsValue::from_str(entry.route));
+    let point = bindings::object(&[
+        ("indexes", index.into()),
+        ("blobs", texts.into()),
+        ("doubles", numbers.into()),
+    ]);
+    let written = metrics.unchecked_into::<bindings::Dataset>().write_data_point(&point);
+    if let Err(error) = written {
+        bindings::warn(&format!("METRICS takes no data point: {}", bindings::text(&error)));
+    }
+}

@@ -1,0 +1,320 @@
+//! The fetch event: what is not guarded is handed on untouched; what is goes through
+//! [`crate::filter`] inside `wait_until`, so that a client that hangs up loses nothing.
+
+mod passthrough;
+mod request_body;
+
+use std::cell::{OnceCell, RefCell};
+use std::rc::Rc;
+
+use futures_channel::oneshot;
+use wasm_bindgen::prelude::wasm_bindgen;
+use wasm_bindgen::{JsCast as _, JsValue};
+
+use self::passthrough::log_shadow;
+use self::request_body::{Body, digest};
+use super::body_buffer::Room;
+use super::log::{self, Course};
+use super::operator::Operator;
+use super::origin::Lines;
+use super::response::{self, Client, Response, plain_problem};
+use super::tasks::{BrokeOff, Execution, Request, spawn};
+use super::world::Exchange;
+use super::{bindings, env, faults, origin};
+use crate::admission::{self, Admission, Guarded, Head, admit};
+use crate::answer::{Answer, Status};
+use crate::config::publish::published;
+use crate::config::route::{Mode, Route};
+use crate::config::{Origin, Policy};
+use crate::filter::{Order, clear_up, filter};
+use crate::lifecycle::record::Lease;
+use crate::log::Entry;
+use crate::operator::auth::Door;
+use crate::problem::Problem;
+use crate::request::path::Address;
+
+/// The fetch event: the answer goes to [`bindings::answer`] under the id.
+#[wasm_bindgen]
+#[expect(unreachable_pub, reason = "JavaScript calls it")]
+pub fn serve(id: u32, request: web_sys::Request, env: bindings::Env, context: bindings::Context) {
+    let execution = Execution { request: Request(id), context };
+    let asked = Rc::new(Asked::new(request, env, execution));
+    let serving = asked.clone();
+    spawn(Request(id), async move { serving.serve().await }, move |served| {
+        let answer = match served {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(error)) => {
+                bindings::error(&format!("{}: {}", asked.method, bindings::text(&error)));
+                plain_problem(502, "Bad Gateway").map(Into::into)
+            }
+            Err(BrokeOff) => asked.broke_off().map(Into::into),
+        };
+        match answer {
+            Ok(response) => bindings::answer(id, &response),
+            Err(error) => bindings::refuse(id, &error),
+        }
+    });
+}
+
+/// Says of a request that the program has started anew under it: nobody knows how far it had come.
+#[wasm_bindgen]
+#[expect(unreachable_pub, reason = "JavaScript calls it")]
+pub fn lost(error: &JsValue) -> Result<Response, JsValue> {
+    bindings::error(&format!("unanswered: {}", bindings::text(error)));
+    plain_problem(500, "Internal Server Error")
+}
+
+/// A request with its surroundings.
+struct Asked {
+    request: web_sys::Request,
+    method: String,
+    /// Its headers, once one of them is looked for.
+    headers: OnceCell<Lines>,
+    env: bindings::Env,
+    execution: Execution,
+    /// Whom to answer, once it is known to be guarded.
+    client: OnceCell<Client>,
+    /// How far a guarded one has come, and how long that took.
+    course: Rc<Course>,
+}
+
+impl Asked {
+    fn new(request: web_sys::Request, env: bindings::Env, execution: Execution) -> Self {
+        Self {
+            method: request.method(),
+            request,
+            headers: OnceCell::new(),
+            env,
+            execution,
+            client: OnceCell::new(),
+            course: Rc::new(Course::new()),
+        }
+    }
+
+    /// The response, or the promise of one.
+    async fn serve(&self) -> Result<JsValue, JsValue> {
+        faults::arm(&self.request);
+        faults::here("start");
+        let header = |name: &str| self.headers().get(name).map(str::to_owned);
+        let url = self.request.url();
+        let Some(address) = Address::parse(&url) else {
+            return plain_problem(400, "Bad Request").map(Into::into);
+        };
+        let head = Head { method: &self.method, address: &address, header: &header };
+        if admission::is_own(&address.target.path)
+            && let Some(door) = env::door(&self.env)
+        {
+            return self.operate(&door, &head).await.map(Into::into);
+        }
+        match env::policy(&self.env) {
+            Ok(policy) => self.admit(&policy, &head, &url).await,
+            Err(wrongs) => self.misconfigured(&wrongs, &head, &url),
+        }
+    }
+
+    fn headers(&self) -> &Lines {
+        self.headers.get_or_init(|| Lines::of(&self.request.headers()))
+    }
+
+    async fn operate(&self, door: &Door, head: &Head<'_>) -> Result<Response, JsValue> {
+        let Lease(nonce) = lease()?;
+        let (env, request, policy) = (&self.env, &self.request, env::policy(&self.env));
+        Operator { door, env, request, head, policy, nonce }.serve().await
+    }
+
+    async fn admit(
+        &self,
+        policy: &Rc<Policy>,
+        head: &Head<'_>,
+        url: &str,
+    ) -> Result<JsValue, JsValue> {
+        let (admission, body) = match admit(policy, head) {
+            Admission::Read(route) => self.read(route, head).await,
+            admission => (admission, Body::Untouched),
+        };
+        let answered = match admission {
+            Admission::Pass => return self.hand_on(&policy.origin, head, url, body),
+            Admission::Hidden => plain_problem(404, "Not Found"),
+            Admission::Publish => response::json(&published(policy)),
+            Admission::Refuse(problem, route) if route.mode == Mode::Shadow => {
+                let id = admission::correlation_id(head, lease()?);
+                log_shadow(&route, problem.code.as_str(), &id);
+                return self.hand_on(&policy.origin, head, url, body);
+            }
+            Admission::Refuse(problem, route) => {
+                let id = admission::correlation_id(head, lease()?);
+                self.write(policy, &route, None, &id, head, Said::of(&problem));
+                Client::new(id, Some(&route), head).problem(&problem, None)
+            }
+            Admission::Guard(guarded) if guarded.route.mode == Mode::Shadow => {
+                return self.shadow(policy, guarded, head, url, body).await;
+            }
+            Admission::Guard(guarded) => self.guard(policy, guarded, head, body).await,
+            // The body has been read; asking for it again would be a loop.
+            Admission::Read(_) => Err(JsValue::from_str("a body was asked for twice")),
+        };
+        answered.map(Into::into)
+    }
+
+    async fn guard(
+        &self,
+        policy: &Rc<Policy>,
+        guarded: Guarded,
+        head: &Head<'_>,
+        body: Body,
+    ) -> Result<Response, JsValue> {
+        let client = self.client.get_or_init(|| {
+            Client::new(guarded.correlation_id.clone(), Some(&guarded.route), head)
+        });
+        let body = match self.whole(body, &guarded.route).await {
+            Ok(body) => body,
+            Err((problem, _)) => {
+                let said = Said::of(&problem);
+                let id = &guarded.correlation_id;
+                self.write(policy, &guarded.route, Some(&guarded), id, head, said);
+                return client.problem(&problem, None);
+            }
+        };
+        let digest = digest(body.as_ref(), &guarded.route).await?;
+        faults::here("read");
+        let guarded = Rc::new(guarded);
+        let (exchange, order) = self.exchange(policy, guarded.clone(), head, &digest, body)?;
+        let (sender, answer) = oneshot::channel();
+        let (exchange, key) = (Rc::new(exchange), order.key);
+        let (telling, execution) = (exchange.clone(), self.execution.clone());
+        let story = async move {
+            filter(&*telling, order, |said| {
+                // Nobody to answer is no reason to stop.
+                let _ = sender.send(said);
+            })
+            .await;
+        };
+        // Registered before anything is claimed: after a disconnect it would be too late.
+        self.execution.afterwards(story, move |told| {
+            if let Err(BrokeOff) = told {
+                let reached = exchange.course.reached.get();
+                let clearing = async move { clear_up(&*exchange, &key, reached).await };
+                // Nothing more can be done where the platform does not hold the context.
+                let _ = execution.afterwards(clearing, |_| ());
+            }
+        })?;
+        let answer = answer.await;
+        let said = match &answer {
+            Ok(Answer::Problem(problem, _)) => Said::of(problem),
+            Ok(Answer::Heard(heard, status, _)) => Said::heard(heard.status, *status),
+            Ok(Answer::Stored(replay)) => {
+                let outcome = Status::from(replay.how).as_str();
+                Said { outcome, status: replay.reply.status, why: None }
+            }
+            Err(oneshot::Canceled) => Said::of(&self.course.reached.get().broke_off().0),
+        };
+        let id = &guarded.correlation_id;
+        self.write(policy, &guarded.route, Some(&guarded), id, head, said);
+        match answer {
+            Ok(Answer::Problem(problem, status)) => client.problem(&problem, status),
+            Ok(Answer::Heard(heard, status, expires)) => {
+                faults::here("heard");
+                client.heard(heard, status, expires, &self.execution)
+            }
+            Ok(Answer::Stored(replay)) => client.stored(&replay),
+            Err(oneshot::Canceled) => self.broke_off(),
+        }
+    }
+
+    /// The answer where a fault of the filter itself ended the work in the middle.
+    fn broke_off(&self) -> Result<Response, JsValue> {
+        let Some(client) = self.client.get() else {
+            return plain_problem(500, "Internal Server Error");
+        };
+        let (problem, status) = self.course.reached.get().broke_off();
+        client.problem(&problem, status)
+    }
+
+    /// Writes down what became of a guarded request.
+    fn write(
+        &self,
+        policy: &Policy,
+        route: &Route,
+        guarded: Option<&Guarded>,
+        correlation_id: &str,
+        head: &Head<'_>,
+        Said { outcome, status, why }: Said,
+    ) {
+        let entry = Entry {
+            route: &route.name,
+            method: head.method,
+            key: guarded.map(|guarded| (&guarded.key, guarded.id)),
+            correlation_id,
+            // 55 characters (W3C Trace Context section 3.2); what is longer is something else.
+            traceparent: (head.header)("traceparent").filter(|trace| trace.len() <= 128),
+            shard: guarded.map(|guarded| guarded.id.shard(policy.shards)),
+            attempt: self.course.attempt(),
+            outcome,
+            status,
+            why,
+            times: self.course.times(),
+        };
+        log::write(&self.env, policy.log_keys, &entry);
+    }
+
+    fn exchange(
+        &self,
+        policy: &Rc<Policy>,
+        guarded: Rc<Guarded>,
+        head: &Head<'_>,
+        digest: &[u8; 32],
+        body: Option<Room>,
+    ) -> Result<(Exchange, Order), JsValue> {
+        let claim = guarded.claim(head, digest, lease()?);
+        let order = Order { key: guarded.id, claim, route: guarded.route.clone() };
+        let exchange = Exchange {
+            ledger: self.env.ledger(),
+            binding: matches!(policy.origin, Origin::Binding).then(|| self.binding()),
+            address: origin::address(&policy.origin, head.address),
+            guarded,
+            asked: head.address.clone(),
+            method: head.method.to_owned(),
+            headers: self.request.headers(),
+            body: RefCell::new(body),
+            policy: policy.clone(),
+            course: self.course.clone(),
+        };
+        Ok((exchange, order))
+    }
+
+    fn binding(&self) -> bindings::Fetcher {
+        self.env.origin().unchecked_into()
+    }
+}
+
+/// What the log says of an answer.
+struct Said {
+    outcome: &'static str,
+    status: u16,
+    why: Option<String>,
+}
+
+impl Said {
+    fn of(problem: &Problem) -> Self {
+        let why = problem.why.clone().unwrap_or_else(|| problem.code.title().to_owned());
+        Self { outcome: problem.code.as_str(), status: problem.status, why: Some(why) }
+    }
+
+    fn heard(answered: u16, status: Status) -> Self {
+        let why = match status {
+            Status::Released => Some(format!("the origin answered {answered}: released")),
+            Status::Unknown => {
+                Some(format!("the origin answered {answered}: it is not known whether it executed"))
+            }
+            Status::Executed | Status::Replayed | Status::Joined => None,
+        };
+        Self { outcome: status.as_str(), status: answered, why }
+    }
+}
+
+/// A fresh token: 128 random bits.
+fn lease() -> Result<Lease, JsValue> {
+    let mut token = [0; 16];
+    bindings::fill_random(&mut token)?;
+    Ok(Lease(token))
+}

@@ -1,0 +1,286 @@
+//! The world of one guarded request: its Ledger, its origin, its clock.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use js_sys::{Array, Date, Uint8Array};
+use wasm_bindgen::{JsCast as _, JsValue};
+use web_sys::Headers;
+
+use super::body_buffer::Room;
+use super::log::Course;
+use super::origin::{self, Answer, Body, Sending};
+use super::response::Changes;
+use super::tasks::{pause, wait};
+use super::{bindings, faults};
+use crate::admission::{Guarded, KEY_HEADER};
+use crate::config::Policy;
+use crate::config::route::ForwardKey;
+use crate::filter::{Reached, Unreachable, World};
+use crate::lifecycle::outcome::Failure;
+use crate::lifecycle::record::{Millis, Run};
+use crate::protocol::{Ask, Told};
+use crate::request::key::{self, KeyId};
+use crate::request::key_source::Source;
+use crate::request::path::Address;
+use crate::wire::{self, VERSION};
+
+/// One guarded request on its way.
+pub(super) struct Exchange {
+    /// The namespace LEDGER.
+    pub(super) ledger: bindings::Namespace,
+    /// The service binding ORIGIN, if that is where requests go.
+    pub(super) binding: Option<bindings::Fetcher>,
+    /// The address to send on to.
+    pub(super) address: String,
+    /// The guarded request.
+    pub(super) guarded: Rc<Guarded>,
+    /// Where it was asked for; a probe goes to the same host.
+    pub(super) asked: Address,
+    /// Method of the request.
+    pub(super) method: String,
+    /// Headers of the request as they came.
+    pub(super) headers: Headers,
+    /// Its body, until the origin has it; none where it had none.
+    pub(super) body: RefCell<Option<Room>>,
+    /// Where requests go.
+    pub(super) policy: Rc<Policy>,
+    /// Its course, for whoever answers and writes it down.
+    pub(super) course: Rc<Course>,
+}
+
+impl World for Exchange {
+    type Heard = Answer;
+    type Body = Payload;
+
+    async fn ask(
+        &self,
+        key: &KeyId,
+        ask: &Ask,
+        heard: Option<&Answer>,
+    ) -> Result<Told<Payload>, Unreachable> {
+        faults::here("ask");
+        if let Ask::Claim(claim, _) = ask {
+            self.course.reached.set(Reached::Claim(claim.lease));
+        }
+        let _until_answered = self.course.asking();
+        let body = heard.and_then(|heard| match &heard.body {
+            Body::Whole(bytes, _) => Some(bytes),
+            Body::None | Body::Streaming(_) => None,
+        });
+        let told = self.ask_in(key, ask, VERSION, body).await?;
+        // A busy object runs the code of before for minutes after a deploy.
+        match told {
+            Told::UnknownVersion(offered) => match wire::agreed(offered)
+                .filter(|version| *version != VERSION)
+            {
+                Some(version) => self.ask_in(key, ask, version, body).await,
+                None => Err(Unreachable::Lost(format!("the Ledger speaks version {offered} only"))),
+            },
+            told => Ok(told),
+        }
+    }
+
+    async fn forward(&self, run: Run) -> Result<Answer, Failure> {
+        faults::here("granted");
+        let headers = self.headers_of(run).map_err(|_| Failure::NeverSent)?;
+        let body = match self.body.borrow().as_ref() {
+            Some(room) => room.bytes().ok_or(Failure::NeverSent)?.into(),
+            None => JsValue::NULL,
+        };
+        let _until_answered = self.course.forwarding(run);
+        if let Reached::Claim(lease) = self.course.reached.get() {
+            self.course.reached.set(Reached::Origin(lease));
+        }
+        let sending = Sending { address: &self.address, method: &self.method, headers, body };
+        // Not held while the origin works: only the runtime needs the bytes then, and a future whose
+        // context dies would hold them for long.
+        let free = || drop(self.body.take());
+        let binding = self.binding.as_ref();
+        let heard = origin::forward(sending, binding, &self.guarded.route, free).await;
+        faults::here("answered");
+        heard
+    }
+
+    async fn probe(&self) -> Result<Answer, Failure> {
+        let path = self.guarded.route.probe.as_deref().ok_or(Failure::NeverSent)?;
+        let address =
+            origin::probe_address(&self.policy.origin, &self.asked, path, &self.guarded.key)
+                .ok_or(Failure::NeverSent)?;
+        let headers = self.probe_headers().map_err(|_| Failure::NeverSent)?;
+        let sending = Sending { address: &address, method: "GET", headers, body: JsValue::NULL };
+        origin::forward(sending, self.binding.as_ref(), &self.guarded.route, || {}).await
+    }
+
+    async fn pause(&self, span: Millis) {
+        pause(span).await;
+    }
+
+    fn now(&self) -> Millis {
+        now()
+    }
+
+    fn log(&self, why: &str) {
+        bindings::error(&format!(
+            "{} {}: {why}",
+            self.guarded.route.name, self.guarded.correlation_id
+        ));
+    }
+}
+
+impl Exchange {
+    async fn ask_in(
+        &self,
+        key: &KeyId,
+        ask: &Ask,
+        version: u8,
+        body: Option<&Uint8Array>,
+    ) -> Result<Told<Payload>, Unreachable> {
+        let shards = self.policy.shards;
+        let head = wire::write_question(key, shards, ask, version);
+        let shard = key.shard(shards);
+        let hint = self.policy.location_hint.as_deref();
+        let answer = call(&self.ledger, shard, hint, &head, body).await;
+        let (told, body) = answer.map_err(|error| unreachable(&error))?;
+        Ok(told.with_body(|()| body))
+    }
+
+    /// Copied as a whole: repeated lines, case and bytes beyond ASCII stay as they came.
+    fn headers_of(&self, run: Run) -> Result<Headers, JsValue> {
+        let mut changes = Changes::default();
+        changes.replace("x-correlation-id", &self.guarded.correlation_id);
+        changes.replace("idempotency-attempt", &run.attempt.to_string());
+        self.forward_key(&mut changes, run);
+        changes.of(&self.headers)
+    }
+
+    fn forward_key(&self, changes: &mut Changes, run: Run) {
+        let Guarded { route, key, form, .. } = self.guarded.as_ref();
+        let names = route
+            .key_from
+            .iter()
+            .filter_map(Source::header)
+            .filter(|name| !matches!(*name, KEY_HEADER | "x-correlation-id"));
+        match route.forward_key {
+            // A later attempt goes on in the spelling of the first.
+            ForwardKey::Same if run.form != *form => {
+                changes.replace(KEY_HEADER, &key.spelled(run.form));
+            }
+            ForwardKey::Same => {}
+            ForwardKey::Derived => {
+                let derived = key::derived(run, &route.name);
+                for name in names.filter(|name| self.headers.has(name).unwrap_or(false)) {
+                    changes.replace(name, &derived);
+                }
+                changes.replace(KEY_HEADER, &derived);
+            }
+            ForwardKey::None => {
+                for name in names {
+                    changes.delete(name);
+                }
+                changes.delete(KEY_HEADER);
+            }
+        }
+    }
+
+    /// The headers of the request, credentials included, without those that speak of its body, make it
+    /// conditional or partial, or turn it into something else than a GET.
+    fn probe_headers(&self) -> Result<Headers, JsValue> {
+        let mut changes = Changes::default();
+        for name in NOT_OF_A_QUESTION {
+            changes.delete(name);
+        }
+        changes.replace("x-correlation-id", &self.guarded.correlation_id);
+        changes.of(&self.headers)
+    }
+}
+
+/// A stored body as it comes from the Ledger.
+pub(super) enum Payload {
+    /// In memory.
+    Whole(Uint8Array),
+    /// Large: it passes through, as fast as the client reads.
+    Streaming(web_sys::ReadableStream),
+}
+
+/// One call of a Ledger.
+pub(super) async fn call(
+    ledger: &bindings::Namespace,
+    shard: u16,
+    location_hint: Option<&str>,
+    head: &[u8],
+    body: Option<&Uint8Array>,
+) -> Result<(Told<()>, Payload), JsValue> {
+    let (frame, body) =
+        message(wait(bindings::ask(ledger, shard, location_hint, head, body)).await?);
+    let (_, head) = wire::open(&frame).map_err(unreadable)?;
+    let told = wire::read_told(head).map_err(unreadable)?;
+    let body = match body.dyn_into::<Uint8Array>() {
+        Ok(bytes) => Payload::Whole(bytes),
+        Err(none) if none.is_undefined() => Payload::Whole(Uint8Array::new_with_length(0)),
+        Err(stream) => Payload::Streaming(stream.unchecked_into()),
+    };
+    Ok((told, body))
+}
+
+/// Head with prefix, and body, of what [`bindings::opened`] or [`bindings::ask`] came to.
+pub(super) fn message(opened: JsValue) -> (Vec<u8>, JsValue) {
+    let opened: Array = opened.unchecked_into();
+    (opened.get(0).unchecked_into::<Uint8Array>().to_vec(), opened.get(1))
+}
+
+/// A request that has waited so long that its body was given up is not forwarded without it.
+pub(super) fn lapsed() -> JsValue {
+    JsValue::from_str("the request's body is no longer buffered")
+}
+
+/// The Worker's clock. It stands still between I/O, which is when nothing needs it.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "whole milliseconds since 1970"
+)]
+pub(super) fn now() -> Millis {
+    Millis(Date::now() as u64)
+}
+
+/// An instant as JavaScript has it.
+#[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 stay below 2^53")]
+pub(super) fn to_js(at: Millis) -> f64 {
+    at.0 as f64
+}
+
+fn unreadable(wire::Unreadable(at): wire::Unreadable) -> JsValue {
+    JsValue::from_str(&format!("the Ledger's answer is unreadable: {at}"))
+}
+
+/// `overloaded` is the one thing that the runtime says reliably of a failed call.
+fn unreachable(error: &JsValue) -> Unreachable {
+    let why = bindings::text(error);
+    if bindings::get(error, "overloaded").is_truthy() {
+        Unreachable::Overloaded(why)
+    } else {
+        Unreachable::Lost(why)
+    }
+}
+
+/// Headers of the guarded request that a probe leaves out.
+const NOT_OF_A_QUESTION: [&str; 17] = [
+    "content-encoding",
+    "content-length",
+    "content-range",
+    "content-type",
+    "expect",
+    "if-match",
+    "if-modified-since",
+    "if-none-match",
+    "if-range",
+    "if-unmodified-since",
+    "prefer",
+    "range",
+    "transfer-encoding",
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+    "x-on-conflict",
+];

@@ -1,0 +1,307 @@
+//! What is recorded of a key, and how time alone changes it. What else happens to it is in [`crate::lifecycle::step`].
+
+use crate::lifecycle::reply::{Kept, Reply};
+use crate::request::digest::Parts;
+use crate::request::fingerprint::{Fingerprint, Kin};
+
+/// Milliseconds: an instant on the Ledger's clock (since the Unix epoch), or a span.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Millis(pub u64);
+
+impl Millis {
+    /// This instant moved on by a span; saturates.
+    #[must_use]
+    pub fn plus(self, span: Millis) -> Millis {
+        Millis(self.0.saturating_add(span.0))
+    }
+
+    /// The span since an earlier instant; zero if that is later.
+    #[must_use]
+    pub fn since(self, earlier: Millis) -> Millis {
+        Millis(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// Random token of one claim. It fences: once granted, only its holder can settle or release.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Lease(pub [u8; 16]);
+
+impl Lease {
+    /// Another token, as unguessable as this one, for when this one may not be used again.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(Parts::of("next lease").part(self.0).half())
+    }
+}
+
+/// What does not change over a record's life; what an operator searches by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct About {
+    /// What a retry must match.
+    pub fingerprint: Fingerprint,
+    /// The operation, whoever asks for it.
+    pub kin: Kin,
+    /// Name of the route that guarded the first request.
+    pub route: String,
+    /// Method of the first request.
+    pub method: String,
+    /// Normalised path of the first request, cut to a bounded length.
+    pub path: String,
+    /// Correlation id of the first request.
+    pub correlation_id: String,
+    /// When the first claim was granted.
+    pub created: Millis,
+}
+
+/// How long things last, as the claim's route has it; all spans.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// How long a grant lasts: the route's `timeout` and room to settle.
+    pub lease: Millis,
+    /// How long a stored reply is kept.
+    pub ttl: Millis,
+    /// How long key id and fingerprint outlive the reply.
+    pub tombstone: Millis,
+    /// How long a record at least stays in doubt.
+    pub doubt_ttl: Millis,
+}
+
+/// The state of one key id, as stored. Nothing here has a default: unreadable is never "absent".
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Identity.
+    pub about: About,
+    /// Where in its life it is.
+    pub state: State,
+}
+
+/// Where in its life a record is. `Expired` and `Closed` are only ever read, never written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// A Worker holds the lease and may be talking to the origin.
+    Running(Running),
+    /// The reply is stored.
+    Completed(Completed),
+    /// Whether the origin executed the operation is not known.
+    InDoubt(Doubt),
+    /// The reply's `ttl` has passed; its tombstone has not.
+    Expired(Completed),
+    /// In doubt for longer than `doubt_ttl`: no longer answered as a doubt, never executed again.
+    Closed(Doubt),
+}
+
+/// One run of the operation at the origin, over all its attempts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// Names the run: the lease of its first attempt.
+    pub id: Lease,
+    /// 1 for the first attempt.
+    pub attempt: u32,
+    /// In which spelling its first attempt brought the key: later ones go on in the same.
+    pub form: Form,
+}
+
+/// The two spellings of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// As Stripe's clients send it, or from another source than the Idempotency-Key header.
+    Bare,
+    /// As a structured-field string.
+    Quoted,
+}
+
+/// A granted claim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Running {
+    /// Who may settle or release.
+    pub lease: Lease,
+    /// Run and attempt.
+    pub run: Run,
+    /// When it was granted.
+    pub since: Millis,
+    /// When the lease is over.
+    pub until: Millis,
+    /// Spans for what follows.
+    pub terms: Terms,
+    /// What a release puts back.
+    pub before: Before,
+}
+
+/// What a claim found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Before {
+    /// No record.
+    Nothing,
+    /// A stored reply (strategy `fail_on_running`). Its body is still stored beside the record.
+    Replied(Completed),
+    /// A doubt (policy `retry`).
+    Doubted(Doubt),
+}
+
+/// A settled claim. The body is stored beside the record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Completed {
+    /// The lease that settled it: a settle whose answer was lost may come twice.
+    pub lease: Lease,
+    /// Run and attempt that gave the reply.
+    pub run: Run,
+    /// The stored reply.
+    pub reply: Reply,
+    /// When it was settled.
+    pub settled: Millis,
+    /// When the reply is no longer replayed.
+    pub expires: Millis,
+    /// When its tombstone ends and the row may go.
+    pub gone: Millis,
+}
+
+/// A claim whose outcome is not known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Doubt {
+    /// Whose late settle or release still counts; none once that attempt was released.
+    pub lease: Option<Lease>,
+    /// Run and the latest attempt.
+    pub run: Run,
+    /// When the doubtful lease is over: until then its Worker may still be at it.
+    pub until: Millis,
+    /// Spans for what follows.
+    pub terms: Terms,
+    /// When the doubt is closed.
+    pub closes: Millis,
+    /// When the closed record may go.
+    pub gone: Millis,
+    /// An earlier attempt of this run is in doubt too, so releasing the latest leaves the doubt.
+    pub earlier: bool,
+    /// The old reply that the run found, if any. Its body is still stored beside the record.
+    pub base: Option<Completed>,
+}
+
+impl Record {
+    /// The record as it is at an instant, time having passed since it was written; `None` once it is
+    /// gone. A lapsed lease reads as a doubt, a passed `ttl` as expired.
+    #[must_use]
+    pub fn at(self, now: Millis) -> Option<Self> {
+        let state = match self.state {
+            State::Running(running) if now < running.until => State::Running(running),
+            State::Running(running) => doubt_at(running.into_doubt(), now)?,
+            State::Completed(completed) | State::Expired(completed) => {
+                completed_at(completed, now)?
+            }
+            State::InDoubt(doubt) | State::Closed(doubt) => doubt_at(doubt, now)?,
+        };
+        Some(Self { state, ..self })
+    }
+
+    /// When the row may be deleted if nothing else happens to it: what the sweep compares.
+    #[must_use]
+    pub fn gone(&self) -> Millis {
+        match &self.state {
+            State::Running(running) => running.gone(),
+            State::Completed(completed) | State::Expired(completed) => completed.gone,
+            State::InDoubt(doubt) | State::Closed(doubt) => doubt.gone,
+        }
+    }
+
+    /// The reply whose body is stored beside the record, if there is one.
+    #[must_use]
+    pub fn reply(&self) -> Option<&Reply> {
+        let completed = match &self.state {
+            State::Completed(completed) | State::Expired(completed) => Some(completed),
+            State::Running(Running { before: Before::Replied(completed), .. }) => Some(completed),
+            State::Running(Running { before: Before::Doubted(doubt), .. })
+            | State::InDoubt(doubt)
+            | State::Closed(doubt) => doubt.base.as_ref(),
+            State::Running(Running { before: Before::Nothing, .. }) => None,
+        };
+        completed.map(|completed| &completed.reply)
+    }
+
+    /// Leaves the headers of its reply out, for whoever only looks.
+    pub fn without_headers(&mut self) {
+        if let State::Completed(completed) | State::Expired(completed) = &mut self.state {
+            completed.reply.headers = Vec::new();
+        }
+    }
+
+    /// When the sweep has something to do with the row, if nothing else happens to it: delete it, or,
+    /// where a tombstone is due before that, take the reply out of it.
+    #[must_use]
+    pub fn due(&self) -> Due {
+        match &self.state {
+            State::Completed(completed) if completed.leaves_tombstone() => {
+                Due::Tombstone(completed.expires)
+            }
+            _ => Due::Delete(self.gone()),
+        }
+    }
+
+    /// What the sweep writes when a tombstone is due: key id and fingerprint stay, the reply goes.
+    #[must_use]
+    pub fn into_tombstone(self, now: Millis) -> Option<Self> {
+        let Self { about, state } = self.at(now)?;
+        let State::Expired(completed) = state else { return None };
+        let reply = Reply { headers: Vec::new(), body: Kept::StatusOnly, ..completed.reply };
+        Some(Self { about, state: State::Completed(Completed { reply, ..completed }) })
+    }
+}
+
+/// What the sweep will do, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Due {
+    /// Delete the row.
+    Delete(Millis),
+    /// Take the reply out of it.
+    Tombstone(Millis),
+}
+
+impl Completed {
+    fn leaves_tombstone(&self) -> bool {
+        let is_one = self.reply.headers.is_empty() && self.reply.body == Kept::StatusOnly;
+        self.gone > self.expires && !is_one
+    }
+}
+
+impl Running {
+    /// The doubt that this claim becomes when its lease lapses or its Worker does not know.
+    pub(crate) fn into_doubt(self) -> Doubt {
+        let (earlier, base, at_least) = match self.before {
+            Before::Nothing => (false, None, Millis(0)),
+            Before::Replied(completed) => (false, Some(completed), Millis(0)),
+            Before::Doubted(doubt) => (true, doubt.base, doubt.closes),
+        };
+        // Not shortened by a retry: an earlier doubt lasts at least its own `doubt_ttl`.
+        let closes = self.until.plus(self.terms.doubt_ttl).max(at_least);
+        Doubt {
+            lease: Some(self.lease),
+            run: self.run,
+            until: self.until,
+            terms: self.terms,
+            closes,
+            gone: closes.plus(self.terms.tombstone.max(CLOSED_KEPT)),
+            earlier,
+            base,
+        }
+    }
+
+    fn gone(&self) -> Millis {
+        self.clone().into_doubt().gone
+    }
+}
+
+fn completed_at(completed: Completed, now: Millis) -> Option<State> {
+    if now < completed.expires {
+        return Some(State::Completed(completed));
+    }
+    (now < completed.gone).then_some(State::Expired(completed))
+}
+
+fn doubt_at(doubt: Doubt, now: Millis) -> Option<State> {
+    if now < doubt.closes {
+        return Some(State::InDoubt(doubt));
+    }
+    (now < doubt.gone).then_some(State::Closed(doubt))
+}
+
+/// How long a closed doubt goes on to answer 410 at the least: 90 days. Nobody ever learnt whether the
+/// origin executed it, so forgetting it early would be the one way in which a doubt runs again.
+pub const CLOSED_KEPT: Millis = Millis(90 * 24 * 60 * 60 * 1000);

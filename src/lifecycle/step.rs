@@ -1,0 +1,354 @@
+//! The life of one key: every transition of every record lives here, in [`step`].
+//!
+//! ```text
+//!            claim                    settle(lease)
+//!   absent ─────────▶ running(lease) ───────────────▶ completed ──ttl──▶ expired ──tombstone──▶ absent
+//!     ▲                 │       │ doubt, or lease over     ▲
+//!     └──release────────┘       ▼                          │
+//!       (back to what       in doubt(lease) ──late settle──┘
+//!        the claim found)       └──doubt_ttl──▶ closed (answers 410)
+//! ```
+//!
+//! `step` is pure and total: it takes the record as stored, one event and the Ledger's clock, and says
+//! what to write and what to answer. Time passing needs no write: a lapsed lease, a passed `ttl` are
+//! *read* ([`Record::at`]), so a crashed Worker costs nothing and a late alarm harms nothing.
+//!
+//! Invariants: a lease is granted only where none is live; a settle, release or doubt changes a record
+//! only under the record's own lease; a record in doubt is never granted again unless its policy says
+//! `retry`, and then only once the doubtful lease is over.
+
+use crate::lifecycle::record::{
+    About, Before, Completed, Doubt, Form, Lease, Millis, Record, Run, Running, State, Terms,
+};
+use crate::lifecycle::reply::Reply;
+use crate::request::fingerprint::{Differs, Fingerprint};
+
+/// What a duplicate wants (Conductor's three strategies).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strategy {
+    /// Wait for the running one, replay the stored reply.
+    ReturnExisting,
+    /// Refuse every duplicate.
+    Fail,
+    /// Refuse a duplicate only while one is running; run again once it has completed.
+    FailOnRunning,
+}
+
+/// What happens to a record in doubt when a duplicate comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnInDoubt {
+    /// Nothing: the duplicate hears that the outcome is unknown.
+    Hold,
+    /// The duplicate is forwarded once the doubtful lease is over (idempotent origins only).
+    Retry,
+}
+
+/// Whether the shard still holds a record of the same operation under another credential, be it only a
+/// tombstone: running the operation for this one could be the second time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kindred {
+    /// No, or the route does not care.
+    None,
+    /// Yes.
+    Live,
+}
+
+/// A request to be the one that forwards.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// Random token; repeated with every repetition of the same claim.
+    pub lease: Lease,
+    /// Identity, if the claim makes a new record (`created` is set here).
+    pub about: About,
+    /// What the duplicate wants.
+    pub strategy: Strategy,
+    /// What the route says of doubts.
+    pub on_in_doubt: OnInDoubt,
+    /// Spans of the route.
+    pub terms: Terms,
+    /// How long the caller is willing to wait for a running claim.
+    pub wait: Millis,
+    /// The spelling in which the caller brought the key.
+    pub form: Form,
+}
+
+/// What can happen to a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Take the right to forward.
+    Claim(Claim, Kindred),
+    /// End a claim with the reply to keep.
+    Settle(Lease, Reply),
+    /// End a claim knowing, or told by policy, that running again is right.
+    Release(Lease),
+    /// Say that a claim's outcome cannot be known.
+    Doubt(Lease),
+    /// Read without claiming: what would a duplicate with this fingerprint hear?
+    Look(Fingerprint),
+}
+
+/// What the asker is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Forward: the lease is yours.
+    Granted(Run),
+    /// Wait until then for the running claim, then claim again.
+    Join(Millis),
+    /// A claim is running; come again after so many seconds.
+    InFlight {
+        /// The claim's age so far, at least 1 s, never past the lease's end.
+        retry_after_s: u64,
+    },
+    /// Send the stored reply (its body is stored beside the record).
+    Replay(Completed),
+    /// The operation has been executed.
+    AlreadyExecuted,
+    /// The outcome is not known.
+    InDoubt {
+        /// The doubtful lease, for whoever resolves it.
+        lease: Option<Lease>,
+        /// For how long that lease has been over; none while it is not.
+        over_for: Option<Millis>,
+    },
+    /// The reply is gone; the operation is not run again.
+    Expired,
+    /// The key was used for another request, which differs in this.
+    KeyReused(Differs),
+    /// The operation is recorded under another credential.
+    CredentialChanged,
+    /// The settle, release or doubt counts. After a settle: when the reply expires.
+    Kept(Option<Millis>),
+    /// The lease is not, or no longer, this record's: nothing was changed.
+    Stale,
+    /// There is no record (only to a look).
+    Absent,
+}
+
+/// What to write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Nothing.
+    Keep,
+    /// This record in place of whatever is there, without a body.
+    Insert(Record),
+    /// This record; a stored body stays as it is.
+    Update(Record),
+    /// This record with the body that came with the event, in place of any other.
+    Complete(Record),
+    /// No record and no body any more.
+    Delete,
+}
+
+/// The whole outcome of an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// What to write.
+    pub change: Change,
+    /// What to answer.
+    pub verdict: Verdict,
+}
+
+/// The one function that decides. Total: every record, every event, every time.
+#[must_use]
+pub fn step(stored: Option<Record>, event: Event, now: Millis) -> Step {
+    let found = stored.and_then(|record| record.at(now));
+    match event {
+        Event::Claim(claim, kindred) => on_claim(found, &claim, kindred, now),
+        Event::Settle(lease, reply) => on_settle(found, lease, reply, now),
+        Event::Release(lease) => on_release(found, lease, now),
+        Event::Doubt(lease) => on_doubt(found, lease),
+        Event::Look(fingerprint) => keep(look(found, fingerprint, now)),
+    }
+}
+
+fn on_claim(found: Option<Record>, claim: &Claim, kindred: Kindred, now: Millis) -> Step {
+    let Some(record) = found else {
+        return grant_anew(claim, kindred, now, Before::Nothing);
+    };
+    let same = record.about.fingerprint == claim.about.fingerprint;
+    match record.state {
+        // The same claim again: its first answer was lost.
+        State::Running(running) if running.lease == claim.lease => {
+            keep(Verdict::Granted(running.run))
+        }
+        _ if !same => {
+            let differs = record.about.fingerprint.differs(&claim.about.fingerprint);
+            keep(Verdict::KeyReused(differs))
+        }
+        // As none; a release puts the tombstone back.
+        State::Expired(completed) if claim.strategy == Strategy::FailOnRunning => {
+            grant_anew(claim, kindred, now, Before::Replied(completed))
+        }
+        // A late copy of a claim that has ended: its caller is served, or gone. Granting it again would
+        // put a lease that nobody holds over a settled reply.
+        State::Completed(completed) if completed.lease == claim.lease => {
+            keep(Verdict::Replay(completed))
+        }
+        State::InDoubt(doubt) if doubt.lease == Some(claim.lease) => keep(in_doubt(&doubt, now)),
+        State::Running(running) => keep(wait_or_refuse(&running, claim, now)),
+        State::Completed(completed) => match claim.strategy {
+            Strategy::ReturnExisting => keep(Verdict::Replay(completed)),
+            Strategy::Fail => keep(Verdict::AlreadyExecuted),
+            Strategy::FailOnRunning => {
+                let run = Run { id: claim.lease, attempt: 1, form: claim.form };
+                grant(record.about, claim, run, Before::Replied(completed), now)
+            }
+        },
+        State::InDoubt(doubt) => match claim.on_in_doubt {
+            // Two leases are never live at once: the doubtful Worker may still be reading.
+            OnInDoubt::Retry if now >= doubt.until => {
+                let run = Run { attempt: doubt.run.attempt.saturating_add(1), ..doubt.run };
+                grant(record.about, claim, run, Before::Doubted(doubt), now)
+            }
+            OnInDoubt::Retry | OnInDoubt::Hold => keep(in_doubt(&doubt, now)),
+        },
+        State::Expired(_) | State::Closed(_) => keep(Verdict::Expired),
+    }
+}
+
+fn wait_or_refuse(running: &Running, claim: &Claim, now: Millis) -> Verdict {
+    match claim.strategy {
+        Strategy::ReturnExisting if claim.wait > Millis(0) => {
+            Verdict::Join(now.plus(claim.wait).min(running.until))
+        }
+        Strategy::ReturnExisting | Strategy::Fail | Strategy::FailOnRunning => {
+            in_flight(running, now)
+        }
+    }
+}
+
+/// Coming again when the claim is twice as old halves the error each time (an exponential back-off
+/// that needs no state); never past the lease's end, when the answer changes anyway.
+fn in_flight(running: &Running, now: Millis) -> Verdict {
+    let age_s = now.since(running.since).0.div_ceil(1000);
+    let left_s = running.until.since(now).0 / 1000;
+    Verdict::InFlight { retry_after_s: age_s.min(left_s).max(1) }
+}
+
+fn in_doubt(doubt: &Doubt, now: Millis) -> Verdict {
+    let over_for = (now >= doubt.until).then(|| now.since(doubt.until));
+    Verdict::InDoubt { lease: doubt.lease, over_for }
+}
+
+/// A first run: refused where the same operation is live under another credential.
+fn grant_anew(claim: &Claim, kindred: Kindred, now: Millis, before: Before) -> Step {
+    if kindred == Kindred::Live {
+        return keep(Verdict::CredentialChanged);
+    }
+    let about = About { created: now, ..claim.about.clone() };
+    let run = Run { id: claim.lease, attempt: 1, form: claim.form };
+    grant(about, claim, run, before, now)
+}
+
+fn grant(about: About, claim: &Claim, run: Run, before: Before, now: Millis) -> Step {
+    let fresh = before == Before::Nothing;
+    let state = State::Running(Running {
+        lease: claim.lease,
+        run,
+        since: now,
+        until: now.plus(claim.terms.lease),
+        terms: claim.terms,
+        before,
+    });
+    let record = Record { about, state };
+    let change = if fresh { Change::Insert(record) } else { Change::Update(record) };
+    Step { change, verdict: Verdict::Granted(run) }
+}
+
+fn on_settle(found: Option<Record>, lease: Lease, reply: Reply, now: Millis) -> Step {
+    let Some(Record { about, state }) = found else {
+        return keep(Verdict::Stale);
+    };
+    let (run, ttl, tombstone) = match state {
+        State::Running(running) if running.lease == lease => {
+            (running.run, running.terms.ttl, running.terms.tombstone)
+        }
+        State::InDoubt(doubt) if doubt.lease == Some(lease) => {
+            (doubt.run, doubt.terms.ttl, doubt.terms.tombstone)
+        }
+        // The same settle again: its first answer was lost.
+        State::Completed(completed) if completed.lease == lease => {
+            return keep(Verdict::Kept(Some(completed.expires)));
+        }
+        State::Running(_)
+        | State::Completed(_)
+        | State::InDoubt(_)
+        | State::Expired(_)
+        | State::Closed(_) => {
+            return keep(Verdict::Stale);
+        }
+    };
+    let expires = now.plus(ttl);
+    let gone = expires.plus(tombstone);
+    let completed = Completed { lease, run, reply, settled: now, expires, gone };
+    let change = Change::Complete(Record { about, state: State::Completed(completed) });
+    Step { change, verdict: Verdict::Kept(Some(expires)) }
+}
+
+fn on_release(found: Option<Record>, lease: Lease, now: Millis) -> Step {
+    let Some(Record { about, state }) = found else {
+        return keep(Verdict::Stale);
+    };
+    let before = match state {
+        State::Running(running) if running.lease == lease => running.before,
+        State::InDoubt(doubt) if doubt.lease == Some(lease) => doubt.released(now),
+        State::Running(_)
+        | State::Completed(_)
+        | State::InDoubt(_)
+        | State::Expired(_)
+        | State::Closed(_) => {
+            return keep(Verdict::Stale);
+        }
+    };
+    let change = match before {
+        Before::Nothing => Change::Delete,
+        Before::Replied(completed) => {
+            Change::Update(Record { about, state: State::Completed(completed) })
+        }
+        Before::Doubted(doubt) => Change::Update(Record { about, state: State::InDoubt(doubt) }),
+    };
+    Step { change, verdict: Verdict::Kept(None) }
+}
+
+impl Doubt {
+    /// What is left when its latest attempt turns out not to have happened.
+    fn released(self, now: Millis) -> Before {
+        if self.earlier {
+            // Nobody is at it any more: the leases of earlier attempts were over when this one began.
+            return Before::Doubted(Self { lease: None, until: self.until.min(now), ..self });
+        }
+        self.base.map_or(Before::Nothing, Before::Replied)
+    }
+}
+
+fn on_doubt(found: Option<Record>, lease: Lease) -> Step {
+    match found {
+        Some(Record { about, state: State::Running(running) }) if running.lease == lease => {
+            let state = State::InDoubt(running.into_doubt());
+            Step { change: Change::Update(Record { about, state }), verdict: Verdict::Kept(None) }
+        }
+        Some(Record { state: State::InDoubt(doubt), .. }) if doubt.lease == Some(lease) => {
+            keep(Verdict::Kept(None))
+        }
+        Some(_) | None => keep(Verdict::Stale),
+    }
+}
+
+fn look(found: Option<Record>, fingerprint: Fingerprint, now: Millis) -> Verdict {
+    match found {
+        None => Verdict::Absent,
+        Some(record) if record.about.fingerprint != fingerprint => {
+            Verdict::KeyReused(record.about.fingerprint.differs(&fingerprint))
+        }
+        Some(record) => match record.state {
+            State::Running(running) => in_flight(&running, now),
+            State::Completed(completed) => Verdict::Replay(completed),
+            State::InDoubt(doubt) => in_doubt(&doubt, now),
+            State::Expired(_) | State::Closed(_) => Verdict::Expired,
+        },
+    }
+}
+
+fn keep(verdict: Verdict) -> Step {
+    Step { change: Change::Keep, verdict }
+}

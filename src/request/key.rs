@@ -1,0 +1,142 @@
+//! From the header to the row: header → [`Key`], (key, scope) → [`KeyId`], key id → shard.
+//!
+//! Two spellings of one key are one key: the structured-field string of the IETF draft
+//! (`"8e03978e"`) and the bare form that Stripe's clients send (`8e03978e`). Anything that could be
+//! read in two ways is refused.
+
+use crate::item;
+use crate::lifecycle::record::{Form, Run};
+use crate::request::digest::{Parts, first_half, hex, sha256};
+
+/// What the client sent to name an operation, after unescaping: 1 to 255 characters of ASCII.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Key(String);
+
+/// Why a header value is not a key; a sentence for the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyInvalid(pub &'static str);
+
+impl Key {
+    /// Parses the value of an Idempotency-Key header.
+    ///
+    /// Quoted: an sf-string Item (RFC 8941 section 3.3.3, draft-ietf-httpapi-idempotency-key-header
+    /// section 2.1), whose parameters are ignored. Bare: visible ASCII without `"`, `,`, `;`, `\`.
+    /// Two header lines arrive joined by a comma, which neither form accepts.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong with the value.
+    pub fn parse(field: &str) -> Result<Self, KeyInvalid> {
+        let field = field.trim_matches([' ', '\t']);
+        let text = if field.starts_with('"') { quoted(field)? } else { bare(field)? };
+        Self::of_length(text)
+    }
+
+    /// Takes the value of any other source: 1 to 255 visible ASCII characters.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong with the value.
+    pub fn plain(value: String) -> Result<Self, KeyInvalid> {
+        if value.bytes().all(|b| b.is_ascii_graphic()) {
+            return Self::of_length(value);
+        }
+        Err(KeyInvalid("the key holds a space, a control character or one that is not ASCII"))
+    }
+
+    /// Takes a key as an operator names it: without quotes, as it is compared. `None` if no key reads so.
+    #[must_use]
+    pub fn stored(text: &str) -> Option<Self> {
+        let is_key = text.bytes().all(|b| (b' '..=b'~').contains(&b));
+        is_key.then(|| Self::of_length(text.to_owned()).ok()).flatten()
+    }
+
+    fn of_length(text: String) -> Result<Self, KeyInvalid> {
+        match text.len() {
+            0 => Err(KeyInvalid("the key is empty")),
+            1..=KEY_CHARS_MAX => Ok(Self(text)),
+            _ => Err(KeyInvalid("the key is longer than 255 characters")),
+        }
+    }
+
+    /// The key as a header value, in one of its two spellings.
+    #[must_use]
+    pub fn spelled(&self, form: Form) -> String {
+        match form {
+            Form::Bare => self.0.clone(),
+            Form::Quoted => format!("\"{}\"", self.0.replace('\\', "\\\\").replace('"', "\\\"")),
+        }
+    }
+
+    /// The unescaped key.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+fn quoted(field: &str) -> Result<String, KeyInvalid> {
+    item::string(field).ok_or(KeyInvalid(
+        "the key starts with a quote but is not one structured-field string (RFC 8941)",
+    ))
+}
+
+// The structured-field parser is not asked: to it, a bare UUID that starts with a digit is a number.
+fn bare(field: &str) -> Result<String, KeyInvalid> {
+    let allowed = |c: char| c.is_ascii_graphic() && !matches!(c, '"' | ',' | ';' | '\\');
+    if field.chars().all(allowed) {
+        return Ok(field.to_owned());
+    }
+    Err(KeyInvalid(if field.contains(',') {
+        "the key holds a comma, or the header was sent more than once"
+    } else {
+        "an unquoted key holds only visible ASCII characters without quotes, commas, semicolons and backslashes"
+    }))
+}
+
+/// Names a record: SHA-256 of the key (first 16 bytes), then SHA-256 of the scope (first 16 bytes).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct KeyId(pub [u8; 32]);
+
+impl KeyId {
+    /// Joins the digests of a key and of what keeps equal keys of different callers apart.
+    #[must_use]
+    pub fn new(key: &Key, scope: [u8; 16]) -> Self {
+        let mut id = [0; 32];
+        let halves = first_half(sha256(key.as_str().as_bytes())).into_iter().chain(scope);
+        for (to, from) in id.iter_mut().zip(halves) {
+            *to = from;
+        }
+        Self(id)
+    }
+
+    /// The key's half. It alone chooses the shard, so one key's records in every scope lie side by
+    /// side in one shard.
+    #[must_use]
+    pub fn key_half(&self) -> [u8; 16] {
+        first_half(self.0)
+    }
+
+    /// Which of `shards` Ledger objects holds the record: part of the stored data. Zero shards count
+    /// as one.
+    #[must_use]
+    pub fn shard(&self, shards: u16) -> u16 {
+        let wide = self.0.iter().take(8).fold(0_u64, |wide, byte| wide << 8 | u64::from(*byte));
+        u16::try_from(wide % u64::from(shards.max(1))).unwrap_or(0)
+    }
+
+    /// The id that every try of this operation carries, when the client sent none: it must not show
+    /// the key, so it is a digest of the key id.
+    #[must_use]
+    pub fn correlation_id(&self) -> String {
+        hex(&Parts::of("correlation").part(self.0).half())
+    }
+}
+
+/// The key of a run's own that the origin gets instead of the client's (`forward_key = "derived"`): the
+/// same on every attempt of one run, different per route and per run.
+#[must_use]
+pub fn derived(run: Run, route: &str) -> String {
+    hex(&Parts::of("forwarded key").part(run.id.0).part(route).half())
+}
+
+/// Length of a key in characters (and bytes), as Stripe and most payment APIs have it.
+pub const KEY_CHARS_MAX: usize = 255;

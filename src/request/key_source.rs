@@ -1,0 +1,228 @@
+//! Where a key, or a part of the scope, is taken from: `header:NAME`, `query:NAME`,
+//! `body:/json/pointer`, `cookie:NAME`, `template:pay-{header:X-Shop}-{body:/order/id}`.
+
+use std::fmt::Write as _;
+
+use crate::query;
+use crate::request::json::{Pointer, Twice};
+
+/// One place of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A header, by lower-case name.
+    Header(String),
+    /// A query parameter, by its decoded name.
+    Query(String),
+    /// A member of a JSON body.
+    Body(Pointer),
+    /// Literals and places in turn.
+    Template(Vec<Piece>),
+}
+
+/// A piece of a template.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// Text as it is.
+    Literal(String),
+    /// The value of a place, in which these characters (and `%`) are percent-encoded: those of the
+    /// literals between two places, so that no two sets of values give one key.
+    Place(Source, String),
+}
+
+/// What a source gave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// A value.
+    Found(String),
+    /// Nothing.
+    Missing,
+    /// It is there more than once, and nothing says which one is meant.
+    Twice,
+    /// The body has to be read first.
+    NeedsBody,
+}
+
+/// The parts of a request that sources name.
+#[derive(Clone, Copy)]
+pub struct Parts<'a> {
+    /// Looks a header up by lower-case name.
+    pub header: &'a dyn Fn(&str) -> Option<String>,
+    /// The raw query.
+    pub query: Option<&'a str>,
+    /// The body, once it has been read.
+    pub body: Option<&'a [u8]>,
+}
+
+impl Source {
+    /// Parses a source; the error completes "is X, but must …".
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let (kind, rest) = text.split_once(':').ok_or(KINDS)?;
+        match kind {
+            "header" => header_name(rest)
+                .map(Self::Header)
+                .ok_or_else(|| format!("name a header, not \"{rest}\"")),
+            "query" if !rest.is_empty() => Ok(Self::Query(rest.to_owned())),
+            "body" => Pointer::parse(rest).map(Self::Body).ok_or_else(|| {
+                format!("be a JSON pointer such as body:/order/id (RFC 6901), not \"{rest}\"")
+            }),
+            "template" => template(rest).map(Self::Template),
+            _ => Err(KINDS.to_owned()),
+        }
+    }
+
+    /// The value of this source.
+    #[must_use]
+    pub fn value(&self, parts: Parts<'_>) -> Value {
+        match self {
+            Self::Header(name) => (parts.header)(name).map_or(Value::Missing, Value::Found),
+            Self::Query(name) => query_value(parts.query.unwrap_or_default(), name),
+            Self::Body(pointer) => match parts.body {
+                None => Value::NeedsBody,
+                Some(body) => match pointer.text(body) {
+                    Ok(text) => text.map_or(Value::Missing, Value::Found),
+                    Err(Twice) => Value::Twice,
+                },
+            },
+            Self::Template(pieces) => filled(pieces, parts),
+        }
+    }
+
+    /// The header that it reads, if it is one.
+    #[must_use]
+    pub fn header(&self) -> Option<&str> {
+        match self {
+            Self::Header(name) => Some(name),
+            Self::Query(_) | Self::Body(_) | Self::Template(_) => None,
+        }
+    }
+}
+
+/// A header name as a token (RFC 9110 section 5.1), in lower case.
+#[must_use]
+pub fn header_name(text: &str) -> Option<String> {
+    let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    (!text.is_empty() && text.bytes().all(token)).then(|| text.to_ascii_lowercase())
+}
+
+/// The pairs of a Cookie header. Cookies may arrive joined by `;` or, from several header lines, by `,`;
+/// a piece without `=` belongs to the value before it, which held the separator: a wrong split may cost a
+/// refusal, but must not make two credentials one.
+#[must_use]
+pub fn cookies(header: &str) -> Vec<(String, String)> {
+    let mut pairs: Vec<(String, String)> = Vec::new();
+    for piece in header.split([';', ',']).map(str::trim).filter(|piece| !piece.is_empty()) {
+        match (piece.split_once('='), pairs.last_mut()) {
+            (Some((name, value)), _) => {
+                pairs.push((name.trim().to_owned(), value.trim().to_owned()));
+            }
+            (None, Some((_, value))) => {
+                value.push(',');
+                value.push_str(piece);
+            }
+            (None, None) => {}
+        }
+    }
+    pairs
+}
+
+fn query_value(query: &str, name: &str) -> Value {
+    let mut found = Value::Missing;
+    for (known, value) in query::pairs(query.as_bytes()) {
+        if known == name {
+            found = match found {
+                Value::Missing => Value::Found(value),
+                _ => return Value::Twice,
+            };
+        }
+    }
+    found
+}
+
+fn filled(pieces: &[Piece], parts: Parts<'_>) -> Value {
+    let mut text = String::new();
+    for piece in pieces {
+        match piece {
+            Piece::Literal(literal) => text.push_str(literal),
+            Piece::Place(source, encoded) => match source.value(parts) {
+                Value::Found(value) => push_encoded(&mut text, &value, encoded),
+                other => return other,
+            },
+        }
+    }
+    Value::Found(text)
+}
+
+/// Percent-encodes `%` and the characters of the literals. A reader who takes every `%XX` as one
+/// character finds the literals again, since none of their characters is left in a value.
+fn push_encoded(text: &mut String, value: &str, encoded: &str) {
+    for c in value.chars() {
+        if c == '%' || encoded.contains(c) {
+            let mut bytes = [0; 4];
+            for byte in c.encode_utf8(&mut bytes).bytes() {
+                // Writing to a String cannot fail.
+                let _ = write!(text, "%{byte:02X}");
+            }
+        } else {
+            text.push(c);
+        }
+    }
+}
+
+fn template(text: &str) -> Result<Vec<Piece>, String> {
+    let mut pieces = Vec::new();
+    let mut rest = text;
+    while let Some((literal, after)) = rest.split_once('{') {
+        let (place, tail) = after.split_once('}').ok_or("close every { with a }")?;
+        match Source::parse(place)? {
+            Source::Template(_) => return Err("not nest templates".to_owned()),
+            source => {
+                if literal.is_empty() && !pieces.is_empty() {
+                    return Err("have a literal between two places, or two sets of values would give one key".to_owned());
+                }
+                if literal.contains('%') && !pieces.is_empty() {
+                    return Err(
+                        "have no % between two places: it begins an encoded character".to_owned()
+                    );
+                }
+                push_literal(&mut pieces, literal);
+                pieces.push(Piece::Place(source, String::new()));
+            }
+        }
+        rest = tail;
+    }
+    push_literal(&mut pieces, rest);
+    let places = pieces.iter().filter(|piece| matches!(piece, Piece::Place(..))).count();
+    if places == 0 {
+        return Err(
+            "hold a place such as {header:X-Shop}: else all requests have one key".to_owned()
+        );
+    }
+    Ok(with_encoded(pieces))
+}
+
+fn push_literal(pieces: &mut Vec<Piece>, literal: &str) {
+    if !literal.is_empty() {
+        pieces.push(Piece::Literal(literal.to_owned()));
+    }
+}
+
+fn with_encoded(mut pieces: Vec<Piece>) -> Vec<Piece> {
+    let last = pieces.len().saturating_sub(1);
+    let mut between = String::new();
+    for (at, piece) in pieces.iter().enumerate() {
+        if let (Piece::Literal(literal), true) = (piece, at > 0 && at < last) {
+            between.push_str(literal);
+        }
+    }
+    for piece in &mut pieces {
+        if let Piece::Place(_, encoded) = piece {
+            encoded.clone_from(&between);
+        }
+    }
+    pieces
+}
+
+const KINDS: &str = "be header:NAME, query:NAME, body:/json/pointer or template:TEXT";

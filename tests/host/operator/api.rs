@@ -1,0 +1,228 @@
+//! What is asked for, and how it is refused where it cannot be meant.
+
+use oncegate::lifecycle::record::Millis;
+use oncegate::lifecycle::reply::{Kept, Reply};
+use oncegate::operator::api::{
+    Action, Errand, Resolve, audit_cursor, carries_token, cursor, read, read_form, read_json,
+};
+use oncegate::operator::decide::Decision;
+use oncegate::operator::refusal::Refusal;
+use oncegate::operator::search::{Place, Search, Stage};
+use oncegate::request::key::KeyId;
+
+use crate::make::{key, lease, s};
+
+const NOW: Millis = s(1_763_733_600);
+const ID: &str = "0101010101010101010101010101010101010101010101010101010101010101";
+const LEASE: &str = "02020202020202020202020202020202";
+
+fn get(target: &str) -> Result<Errand, Refusal> {
+    ask("GET", target)
+}
+
+fn ask(method: &str, target: &str) -> Result<Errand, Refusal> {
+    let (path, query) = target.split_once('?').map_or((target, None), |(p, q)| (p, Some(q)));
+    read(method, &format!("/.oncegate/{path}"), query, NOW)
+}
+
+fn why(refused: Result<Errand, Refusal>) -> String {
+    let refusal = refused.unwrap_err();
+    format!("{} {}", refusal.status(), refusal.detail)
+}
+
+fn searched(target: &str) -> (Search, String) {
+    match get(target) {
+        Ok(Errand::Records(search, stamp)) => (search, stamp),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_key_is_named_as_the_client_sent_it_whatever_characters_it_has() {
+    for (query, text) in [
+        ("key=8e03978e", "8e03978e"),
+        ("key=.", "."),
+        ("key=..", ".."),
+        ("key=a%2Fb", "a/b"),
+        ("key=a%252Fb", "a%2Fb"),
+        ("key=%22", "\""),
+        ("key=a+b&body=0", "a b"),
+        ("key=%5C%3B%2C%26%3D%23", "\\;,&=#"),
+    ] {
+        let Ok(Errand::Key(key, false)) = get(&format!("keys?{query}")) else { panic!("{query}") };
+        assert_eq!(key.as_str(), text);
+    }
+    assert!(matches!(get("keys?key=a&body=1"), Ok(Errand::Key(_, true))));
+    assert_eq!(key("\"a/b\"").as_str(), "a/b", "the key that a client quotes");
+}
+
+#[test]
+fn a_search_is_what_its_parameters_say() {
+    let (search, _) = searched(
+        "records?correlation_id=c-1&state=in_doubt&route=charge&since=2025-11-21T14:00:00Z&limit=7",
+    );
+    let expected = Search {
+        correlation_id: Some("c-1".to_owned()),
+        state: Some(Stage::InDoubt),
+        route: Some("charge".to_owned()),
+        since: Some(s(1_763_733_600)),
+        after: None,
+        limit: 7,
+    };
+    assert_eq!(search, expected);
+    assert_eq!(searched("records?since=2h").0.since, Some(s(1_763_733_600 - 7200)));
+    assert_eq!(searched("records?correlation_id=&state=").0, searched("records").0, "empty fields");
+}
+
+#[test]
+fn a_cursor_goes_on_with_its_own_search_only() {
+    let last = Place { at: Millis(12), key: KeyId([3; 32]) };
+    for target in ["records?", "records?state=in_doubt&", "records?since=2h&route=charge&"] {
+        let (search, stamp) = searched(target);
+        let cursor = cursor(&search, &stamp, last);
+        let (on, _) = searched(&format!("{target}cursor={cursor}"));
+        assert_eq!((on.after, on.since), (Some(last), search.since));
+        let more = searched(&format!("{target}limit=3&cursor={cursor}")).0;
+        assert_eq!((more.after, more.limit), (Some(last), 3), "pages may differ in length");
+        for other in ["records?state=completed&", "records?since=3h&", "records?correlation_id=x&"]
+        {
+            let refused = why(get(&format!("{other}cursor={cursor}")));
+            assert!(refused.starts_with("400 cursor is not one of this search"), "{refused}");
+        }
+        for at in [1, 63, 64, 95, 96, cursor.len() - 1] {
+            assert!(get(&format!("{target}cursor={}", &cursor[..at])).is_err(), "cut at {at}");
+        }
+    }
+    let cursor = audit_cursor(last);
+    assert_eq!(get(&format!("audit?cursor={cursor}&limit=9")), Ok(Errand::Audit(Some(last), 9)));
+    assert!(why(get("audit?cursor=1")).starts_with("400 cursor"));
+}
+
+#[test]
+fn what_is_not_meant_is_refused_by_name() {
+    for (method, target, expected) in [
+        ("GET", "keys?a&b&c&d&e&f&g&h&i&j&k&l&m&n&o&p&q", "400 There are too many"),
+        ("GET", "keys", "400 key is missing"),
+        ("GET", "keys?key=%0A", "400 No key is longer"),
+        ("GET", "keys?key=a&body=2", "400 body must be"),
+        ("GET", "keys?key=a&key=b", "400 \"key\" is there twice"),
+        ("GET", "records?statee=in_doubt", "400 There is no parameter \"statee\""),
+        ("GET", "records?state=lost", "400 state must be one of"),
+        ("GET", "records?limit=0", "400 limit must be"),
+        ("GET", "records?limit=201", "400 limit must be"),
+        ("GET", "records?since=soon", "400 since must be"),
+        ("GET", "records/12", "400 key_id must be"),
+        ("GET", "stats?x=1", "400 \"x\" is not asked for"),
+        ("POST", "records", "405 Use GET"),
+        ("PUT", "records/12", "405 Use GET, DELETE"),
+        ("GET", "resolve", "405 Use POST"),
+        ("GET", "nowhere", "404 Nothing is here"),
+        ("GET", "records/", "400 key_id must be"),
+        ("GET", "a/b/c/d", "404 Nothing is here"),
+    ] {
+        let said = why(ask(method, target));
+        assert!(said.starts_with(expected), "{method} {target}: {said}");
+    }
+}
+
+#[test]
+fn a_record_is_named_by_its_key_id() {
+    let id = KeyId([1; 32]);
+    assert_eq!(get(&format!("records/{ID}")), Ok(Errand::Record(id, false)));
+    assert_eq!(get(&format!("records/{ID}?body=1")), Ok(Errand::Record(id, true)));
+    assert_eq!(
+        get(&format!("records/{ID}/release")),
+        Ok(Errand::Confirm(id, Action::Release, None))
+    );
+    let purge = |lease| {
+        Ok(Errand::Resolve(Resolve { key: id, lease, decision: Decision::Purge, body: Vec::new() }))
+    };
+    assert_eq!(ask("DELETE", &format!("records/{ID}")), purge(None));
+    assert_eq!(ask("DELETE", &format!("records/{ID}?lease={LEASE}")), purge(Some(lease(2))));
+}
+
+#[test]
+fn a_token_in_an_address_is_noticed() {
+    for query in ["token=x", "a=b&access_token=x", "ADMIN_TOKEN=x", "%74oken=x"] {
+        assert!(carries_token(Some(query)), "{query}");
+    }
+    assert!(!carries_token(Some("key=token&correlation_id=token")));
+    assert!(!carries_token(None));
+}
+
+#[test]
+fn a_resolve_as_json_and_as_a_form_is_the_same() {
+    let json = format!(
+        r#"{{"key_id":"{ID}","lease":"{LEASE}","action":"complete","status":201,"headers":{{"Content-Type":"application/json"}},"body":"{{\"id\":1}}"}}"#
+    );
+    let expected = Resolve {
+        key: KeyId([1; 32]),
+        lease: Some(lease(2)),
+        decision: Decision::Complete(Reply {
+            status: 201,
+            headers: vec![("content-type".to_owned(), "application/json".to_owned())],
+            body: Kept::Whole { bytes: 8 },
+        }),
+        body: br#"{"id":1}"#.to_vec(),
+    };
+    assert_eq!(read_json(json.as_bytes()), Ok(expected.clone()));
+    let fields = [
+        ("key_id", ID),
+        ("lease", LEASE),
+        ("action", "complete"),
+        ("status", " 201 "),
+        ("headers", "Content-Type: application/json\r\n\r\n"),
+        ("body", r#"{"id":1}"#),
+    ];
+    let field = |name: &str| {
+        let found = fields.iter().find(|(known, _)| *known == name);
+        found.map_or(String::new(), |(_, value)| (*value).to_owned())
+    };
+    assert_eq!(read_form(&field), Ok(Errand::Resolve(expected.clone())));
+    // JSON as JSON is the same text.
+    let plain = json.replace(r#""{\"id\":1}""#, r#"{"id":1}"#);
+    assert_eq!(read_json(plain.as_bytes()), Ok(expected));
+}
+
+#[test]
+fn a_body_that_is_json_is_kept_to_the_byte() {
+    let raw = r#"{"z": 1.10, "id":12345678901234567890123, "z":2}"#;
+    let json = format!(
+        r#"{{"key_id":"{ID}","lease":"{LEASE}","action":"complete","status":200,"body": {raw} }}"#
+    );
+    assert_eq!(read_json(json.as_bytes()).unwrap().body, raw.as_bytes());
+}
+
+#[test]
+fn a_resolve_that_cannot_be_carried_out_says_why() {
+    let with = |more: &str| format!(r#"{{"key_id":"{ID}","lease":"{LEASE}",{more}}}"#);
+    for (body, expected) in [
+        ("[]".to_owned(), "The body is not a JSON object"),
+        ("{".to_owned(), "The body is not a JSON object"),
+        (with(r#""action":"finish""#), "action must be"),
+        (with(r#""action":"release","lase":1"#), "There is no member \"lase\""),
+        (with(r#""action":"complete""#), "status must be"),
+        (with(r#""action":"complete","status":99"#), "status must be"),
+        (with(r#""action":"complete","status":600"#), "status must be"),
+        (with(r#""action":"complete","status":204,"body":"x""#), "A 204 has no body"),
+        (with(r#""action":"complete","status":200,"headers":{"a b":"c"}"#), "The header \"a b\""),
+        (with(r#""action":"complete","status":200,"headers":{"a":"b\nc"}"#), "The header \"a\""),
+        (
+            with(r#""action":"complete","status":200,"headers":{"Set-Cookie":"a=b"}"#),
+            "The header \"set-cookie\" is never kept",
+        ),
+        (with(r#""action":"complete","status":200,"headers":["a"]"#), "headers must be"),
+        (
+            with(r#""action":"complete","status":200,"headers":{"Content-Encoding":"gzip"}"#),
+            "The body is stored as it is given",
+        ),
+        (with(r#""action":"release","status":200"#), "status, headers and body go with"),
+        (format!(r#"{{"key_id":"{ID}","action":"release"}}"#), "lease is missing"),
+        (format!(r#"{{"lease":"{LEASE}","action":"release"}}"#), "key_id must be"),
+        (format!(r#"{{"key_id":"{ID}","lease":"02","action":"release"}}"#), "lease must be"),
+    ] {
+        let refusal = read_json(body.as_bytes()).unwrap_err();
+        assert_eq!(refusal.status(), 400);
+        assert!(refusal.detail.starts_with(expected), "{body}: {}", refusal.detail);
+    }
+}

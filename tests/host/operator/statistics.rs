@@ -1,0 +1,91 @@
+//! What is counted.
+
+use oncegate::lifecycle::record::{Millis, State};
+use oncegate::lifecycle::reply::{Kept, Reply};
+use oncegate::lifecycle::step::{Claim, Event, Kindred, Strategy, step};
+use oncegate::operator::statistics::{Count, KINDS, MARKS_MAX, ROUTES_MAX, Tally, began, hour, of};
+use oncegate::wire::{read_tally, write_tally};
+
+use crate::make::{claim, completed, doubt, key_id, lease, record, reply, running, s};
+
+#[test]
+fn every_end_of_a_request_is_counted_by_its_name() {
+    let (now, other) = (s(2000), lease(9));
+    let in_flight = || Some(record(State::Running(running(lease(1), now))));
+    let settled = || Some(record(State::Completed(completed(lease(1), now))));
+    let doubtful = || Some(record(State::InDoubt(doubt(lease(1), s(1)))));
+    let claims = |claim: Claim| Event::Claim(claim, Kindred::None);
+    let with = |strategy| Claim { strategy, ..claim(other) };
+    let mut foreign = claim(other);
+    foreign.about.fingerprint = crate::make::fingerprint(0xee);
+    let large = Reply { body: Kept::StatusOnly, ..reply(200, 0) };
+    let mut too_large = completed(lease(1), now);
+    too_large.reply = large;
+    for (stored, event, expected) in [
+        (None, claims(claim(other)), None),
+        (in_flight(), claims(claim(other)), Some("waits")),
+        (in_flight(), claims(with(Strategy::Fail)), Some("in-flight")),
+        (in_flight(), Event::Settle(lease(1), reply(201, 4)), Some("executed")),
+        (in_flight(), Event::Settle(lease(2), reply(201, 4)), None),
+        (in_flight(), Event::Release(lease(1)), Some("released")),
+        (in_flight(), Event::Doubt(lease(1)), Some("in_doubt")),
+        (settled(), claims(claim(other)), Some("replayed")),
+        (settled(), claims(with(Strategy::Fail)), Some("already-executed")),
+        (settled(), claims(foreign), Some("key-reused")),
+        (Some(record(State::Completed(too_large))), claims(claim(other)), Some("reply-not-stored")),
+        (doubtful(), claims(claim(other)), Some("outcome-unknown")),
+        (None, Event::Claim(claim(other), Kindred::Live), Some("credential-changed")),
+    ] {
+        let counted = Count::of(&step(stored, event.clone(), now));
+        assert_eq!(counted.map(Count::name), expected, "{event:?}");
+    }
+}
+
+#[test]
+fn numbers_are_kept_as_they_are() {
+    let mut tally = Tally::default();
+    for (more, count) in (1..).zip(Count::ALL) {
+        tally.add("charge", count, more);
+        tally.add("refund", count, 100 * more);
+    }
+    tally.replayed(key_id("a"));
+    tally.replayed(key_id("a"));
+    let read = read_tally(&write_tally(&tally)).unwrap();
+    assert_eq!(read, tally);
+    assert_eq!(read.replays_of(key_id("a")), 2);
+    assert_eq!(read.replays_of(key_id("b")), 0);
+    for (more, count) in (1..).zip(Count::ALL) {
+        assert_eq!(of(&read.routes[0].1, count), more, "{}", count.name());
+    }
+}
+
+#[test]
+fn numbers_add_up() {
+    let mut sum = Tally::default();
+    let mut one = Tally::default();
+    one.add("charge", Count::Executed, 2);
+    one.replayed(key_id("a"));
+    sum.merge(&one);
+    sum.merge(&one);
+    assert_eq!(of(&sum.routes[0].1, Count::Executed), 4);
+    assert_eq!(sum.replays_of(key_id("a")), 2);
+}
+
+#[test]
+fn no_client_and_no_configuration_makes_the_numbers_grow_without_bound() {
+    let mut tally = Tally::default();
+    for n in 0..MARKS_MAX + 10 {
+        tally.replayed(key_id(&format!("key-{n}")));
+        tally.add(&format!("route-{n}"), Count::Executed, 1);
+    }
+    assert_eq!((tally.replays.len(), tally.routes.len()), (MARKS_MAX, ROUTES_MAX));
+    assert!(write_tally(&tally).len() < 30_000 + ROUTES_MAX * (KINDS * 8 + 20));
+}
+
+#[test]
+fn an_hour_is_named_by_when_it_began() {
+    let at = Millis(1_763_733_599_999);
+    assert_eq!(hour(at), hour(Millis(at.0 - 3_599_999)));
+    assert_eq!(hour(Millis(at.0 + 1)), hour(at) + 1);
+    assert_eq!(began(hour(at)), Millis(at.0 - 3_599_999));
+}
