@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use crate::config::Policy;
 use crate::config::route::{Doubtful, Mode, Route};
-use crate::lifecycle::record::{About, Form, Lease, Millis};
+use crate::lifecycle::record::{KeySpelling, Lease, Metadata, Millis};
 use crate::lifecycle::step::{Claim, OnInDoubt, Strategy};
 use crate::problem::{Code, Problem};
 use crate::request::digest::hex;
@@ -52,7 +52,7 @@ pub struct Guarded {
     /// Its record.
     pub id: KeyId,
     /// The spelling in which the key came.
-    pub form: Form,
+    pub spelling: KeySpelling,
     /// The client's correlation id, or one derived from the key id.
     pub correlation_id: String,
     /// Digest of what the caller proves itself with.
@@ -82,8 +82,8 @@ pub fn admit(policy: &Policy, head: &Head<'_>) -> Admission {
 /// Decides by the rules of one route, with the body once it has been read.
 #[must_use]
 pub fn consider(route: Rc<Route>, head: &Head<'_>, body: Option<&[u8]>) -> Admission {
-    let (key, form) = match find_key(&route, head, body) {
-        Sought::Found(key, form) => (key, form),
+    let (key, spelling) = match find_key(&route, head, body) {
+        Sought::Found(key, spelling) => (key, spelling),
         Sought::NeedsBody => return Admission::Read(route),
         Sought::Invalid(KeyInvalid(why)) => {
             let detail = format!(
@@ -105,7 +105,7 @@ pub fn consider(route: Rc<Route>, head: &Head<'_>, body: Option<&[u8]>) -> Admis
         }
     };
     match strategy(&route, (head.header)("x-on-conflict").as_deref()) {
-        Ok(strategy) => Admission::Guard(guard(route, key, form, strategy, credential, head)),
+        Ok(strategy) => Admission::Guard(guard(route, key, spelling, strategy, credential, head)),
         Err(problem) => Admission::Refuse(problem, route),
     }
 }
@@ -118,9 +118,13 @@ impl Guarded {
         let target = &head.address.target;
         let fingerprint =
             Fingerprint::of(&route.fingerprint, head.method, target, body, head.header);
-        let about = About {
+        let metadata = Metadata {
             fingerprint,
-            kin: caller(route, head, self.credential).kin(&route.scope, route.mode, &fingerprint),
+            operation: caller(route, head, self.credential).operation(
+                &route.scope,
+                route.mode,
+                &fingerprint,
+            ),
             route: route.name.clone(),
             method: head.method.to_owned(),
             path: target.path.chars().take(PATH_CHARS_KEPT).collect(),
@@ -129,15 +133,15 @@ impl Guarded {
         };
         Claim {
             lease,
-            about,
+            metadata,
             strategy: self.strategy,
             on_in_doubt: match route.on_in_doubt {
                 Doubtful::Retry => OnInDoubt::Retry,
                 Doubtful::Hold | Doubtful::Probe => OnInDoubt::Hold,
             },
-            terms: route.terms(),
+            durations: route.durations(),
             wait: self.wait,
-            form: self.form,
+            spelling: self.spelling,
         }
     }
 }
@@ -149,7 +153,7 @@ pub fn correlation_id(head: &Head<'_>, random: Lease) -> String {
 }
 
 enum Sought {
-    Found(Key, Form),
+    Found(Key, KeySpelling),
     Missing,
     NeedsBody,
     Invalid(KeyInvalid),
@@ -170,19 +174,19 @@ fn find_key(route: &Route, head: &Head<'_>, body: Option<&[u8]>) -> Sought {
 
 /// The Idempotency-Key header has a grammar of its own; a value from anywhere else is taken as it is.
 fn parsed(source: &Source, value: String) -> Sought {
-    let (key, form) = if source.header() == Some(KEY_HEADER) {
+    let (key, spelling) = if source.header() == Some(KEY_HEADER) {
         let quoted = value.trim_start().starts_with('"');
-        (Key::parse(&value), if quoted { Form::Quoted } else { Form::Bare })
+        (Key::parse(&value), if quoted { KeySpelling::Quoted } else { KeySpelling::Bare })
     } else {
-        (Key::plain(value), Form::Bare)
+        (Key::plain(value), KeySpelling::Bare)
     };
-    key.map_or_else(Sought::Invalid, |key| Sought::Found(key, form))
+    key.map_or_else(Sought::Invalid, |key| Sought::Found(key, spelling))
 }
 
 fn guard(
     route: Rc<Route>,
     key: Key,
-    form: Form,
+    spelling: KeySpelling,
     strategy: Strategy,
     credential: [u8; 16],
     head: &Head<'_>,
@@ -193,7 +197,7 @@ fn guard(
     Guarded {
         key,
         id,
-        form,
+        spelling,
         correlation_id: client_correlation_id(head).unwrap_or_else(|| id.correlation_id()),
         credential,
         strategy,

@@ -12,7 +12,7 @@ pub enum Answer<H, B> {
     /// A refusal.
     Problem(Problem, Option<Status>),
     /// The origin's own response to this request.
-    Heard(H, Status, Option<Millis>),
+    OriginResponse(H, Status, Option<Millis>),
     /// The stored reply.
     Stored(Replay<B>),
 }

@@ -20,7 +20,7 @@ use futures_util::future::{Either, select};
 use crate::answer::{Answer, STILL_IN_DOUBT, Status, duplicate, store_unavailable, unknown};
 use crate::config::route::{Doubtful, Route};
 use crate::lifecycle::outcome::{Facts, Failure, Outcome};
-use crate::lifecycle::record::{Lease, Millis, Run};
+use crate::lifecycle::record::{Execution, Lease, Millis};
 use crate::lifecycle::reply::{Kept, Reply, is_sendable};
 use crate::lifecycle::step::Claim;
 use crate::problem::{Code, Problem};
@@ -31,7 +31,7 @@ use crate::request::key::KeyId;
 #[allow(async_fn_in_trait, reason = "one thread, static dispatch: no Send bound is wanted")]
 pub trait World {
     /// The origin's answer, its body whole or still streaming.
-    type Heard: Heard;
+    type OriginResponse: OriginResponse;
     /// A stored body.
     type Body;
     /// Asks the Ledger; a settle carries the body of what was heard.
@@ -39,12 +39,12 @@ pub trait World {
         &self,
         key: &KeyId,
         ask: &Ask,
-        heard: Option<&Self::Heard>,
+        heard: Option<&Self::OriginResponse>,
     ) -> Result<Told<Self::Body>, Unreachable>;
     /// Hands the request to the origin, once.
-    async fn forward(&self, run: Run) -> Result<Self::Heard, Failure>;
+    async fn forward(&self, run: Execution) -> Result<Self::OriginResponse, Failure>;
     /// Asks the origin what became of the key (GET of the route's probe path).
-    async fn probe(&self) -> Result<Self::Heard, Failure>;
+    async fn probe(&self) -> Result<Self::OriginResponse, Failure>;
     /// Lets time pass.
     async fn pause(&self, span: Millis);
     /// The Worker's clock, for measuring spans only: instants are the Ledger's.
@@ -54,7 +54,7 @@ pub trait World {
 }
 
 /// What the story wants to know of the origin's answer.
-pub trait Heard {
+pub trait OriginResponse {
     /// What it is judged by.
     fn facts(&self) -> Facts;
     /// What of it is kept.
@@ -72,7 +72,7 @@ pub enum Unreachable {
 
 /// One guarded request, ready to be claimed.
 #[derive(Clone, Debug)]
-pub struct Order {
+pub struct GuardedRequest {
     /// Its record.
     pub key: KeyId,
     /// Its claim.
@@ -85,8 +85,8 @@ pub struct Order {
 /// answer is certain; the rest of the work goes on after that, and without a client too.
 pub async fn filter<W: World>(
     world: &W,
-    mut order: Order,
-    respond: impl FnOnce(Answer<W::Heard, W::Body>),
+    mut order: GuardedRequest,
+    respond: impl FnOnce(Answer<W::OriginResponse, W::Body>),
 ) {
     let started = world.now();
     let mut maybe_granted = false;
@@ -137,7 +137,7 @@ struct Claimed<B> {
 
 /// Claims until there is an answer. The same lease is brought every time, so that a claim whose answer
 /// was lost is granted again instead of being found running.
-async fn claim<W: World>(world: &W, order: &Order, started: Millis) -> Claimed<W::Body> {
+async fn claim<W: World>(world: &W, order: &GuardedRequest, started: Millis) -> Claimed<W::Body> {
     let (mut lost, mut wakes) = (0, 0);
     let mut first_lost = None;
     let told = loop {
@@ -196,7 +196,7 @@ enum Probed {
 /// the record has moved on meanwhile, nothing is changed and the duplicate starts over.
 async fn probe<W: World>(
     world: &W,
-    order: &Order,
+    order: &GuardedRequest,
     lease: Lease,
     over_for: Option<Millis>,
 ) -> Probed {
@@ -219,7 +219,7 @@ async fn probe<W: World>(
 
 /// Keeps trying to release a claim that may have been granted to a caller who has been refused, so that
 /// its key does not end in doubt for nothing.
-async fn give_back<W: World>(world: &W, order: &Order) {
+async fn give_back<W: World>(world: &W, order: &GuardedRequest) {
     let ask = Ask::Release(order.claim.lease);
     for round in 1..=GIVE_BACK_TRIES {
         world.pause(back_off(round + 2)).await;
@@ -233,9 +233,9 @@ async fn give_back<W: World>(world: &W, order: &Order) {
 
 async fn execute<W: World>(
     world: &W,
-    order: &Order,
-    run: Run,
-    respond: impl FnOnce(Answer<W::Heard, W::Body>),
+    order: &GuardedRequest,
+    run: Execution,
+    respond: impl FnOnce(Answer<W::OriginResponse, W::Body>),
 ) {
     let mut call = pin!(world.forward(run));
     match select(call.as_mut(), pin!(world.pause(order.route.timeout))).await {
@@ -249,7 +249,7 @@ async fn execute<W: World>(
             if !matches!(told, Ok(Told::Kept(_) | Told::Stale)) {
                 end(world, &order.key, doubt, None).await;
             }
-            let lease_left = order.claim.terms.lease.since(order.route.timeout);
+            let lease_left = order.claim.durations.lease.since(order.route.timeout);
             if let Either::Left((heard, _)) = select(call, pin!(world.pause(lease_left))).await {
                 conclude(world, order, heard).await;
             }
@@ -260,9 +260,9 @@ async fn execute<W: World>(
 /// Judges what was heard, tells the Ledger, and says what to answer.
 async fn conclude<W: World>(
     world: &W,
-    order: &Order,
-    heard: Result<W::Heard, Failure>,
-) -> Answer<W::Heard, W::Body> {
+    order: &GuardedRequest,
+    heard: Result<W::OriginResponse, Failure>,
+) -> Answer<W::OriginResponse, W::Body> {
     let lease = order.claim.lease;
     let heard = match heard {
         Ok(heard) => heard,
@@ -289,22 +289,22 @@ async fn conclude<W: World>(
             let is_stored = matches!(reply.body, Kept::Whole { .. });
             match end(world, &order.key, Ask::Settle(lease, reply), Some(&heard)).await {
                 Ended::Kept(expires) => {
-                    Answer::Heard(heard, Status::Executed, expires.filter(|_| is_stored))
+                    Answer::OriginResponse(heard, Status::Executed, expires.filter(|_| is_stored))
                 }
                 Ended::Stale => superseded(world, order, heard, Status::Unknown).await,
                 // The origin has answered, so its caller hears it; the record goes in doubt.
-                Ended::Lost => Answer::Heard(heard, Status::Unknown, None),
+                Ended::Lost => Answer::OriginResponse(heard, Status::Unknown, None),
             }
         }
         Outcome::Release => match end(world, &order.key, Ask::Release(lease), None).await {
-            Ended::Kept(_) => Answer::Heard(heard, Status::Released, None),
+            Ended::Kept(_) => Answer::OriginResponse(heard, Status::Released, None),
             Ended::Stale => superseded(world, order, heard, Status::Released).await,
-            Ended::Lost => Answer::Heard(heard, Status::Unknown, None),
+            Ended::Lost => Answer::OriginResponse(heard, Status::Unknown, None),
         },
         Outcome::InDoubt => {
             end(world, &order.key, Ask::Doubt(lease), None).await;
             if is_sendable(facts.status) {
-                Answer::Heard(heard, Status::Unknown, None)
+                Answer::OriginResponse(heard, Status::Unknown, None)
             } else {
                 unknown(502, "The origin answered with a status that is not HTTP.")
             }
@@ -316,11 +316,11 @@ async fn conclude<W: World>(
 /// record at all, what the origin said is all there is to say.
 async fn superseded<W: World>(
     world: &W,
-    order: &Order,
-    heard: W::Heard,
+    order: &GuardedRequest,
+    heard: W::OriginResponse,
     status: Status,
-) -> Answer<W::Heard, W::Body> {
-    let ask = Ask::Look(order.claim.about.fingerprint);
+) -> Answer<W::OriginResponse, W::Body> {
+    let ask = Ask::Look(order.claim.metadata.fingerprint);
     match within(world, CALL_PATIENCE, world.ask(&order.key, &ask, None)).await {
         Ok(
             told @ (Told::Replay(_)
@@ -330,7 +330,7 @@ async fn superseded<W: World>(
             | Told::KeyReused(_)),
         ) => duplicate(told),
         // Nothing is known of the record; what the origin said is.
-        Ok(_) | Err(_) => Answer::Heard(heard, status, None),
+        Ok(_) | Err(_) => Answer::OriginResponse(heard, status, None),
     }
 }
 
@@ -385,7 +385,7 @@ pub(crate) async fn end<W: World>(
     world: &W,
     key: &KeyId,
     ask: Ask,
-    heard: Option<&W::Heard>,
+    heard: Option<&W::OriginResponse>,
 ) -> Ended {
     let mut last = String::new();
     for round in 1..=END_TRIES {

@@ -1,10 +1,10 @@
 //! What a Worker asks a Ledger, and what it is told: the conversation, without its bytes (`wire`).
 
-use crate::lifecycle::record::{Lease, Millis, Run};
+use crate::lifecycle::record::{Execution, Lease, Millis};
 use crate::lifecycle::reply::Reply;
 use crate::lifecycle::step::{Claim, Verdict};
-use crate::operator::search::{Finding, Inquiry};
-use crate::request::fingerprint::{Differs, Fingerprint};
+use crate::operator::search::{OperatorQuery, OperatorResult};
+use crate::request::fingerprint::{Fingerprint, Mismatch};
 
 /// A question about one key id.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub enum Ask {
     /// remembers none takes it.
     Shards,
     /// An operator's question.
-    Operator(Inquiry),
+    Operator(OperatorQuery),
 }
 
 /// What a route says of the same operation under another credential.
@@ -39,7 +39,7 @@ pub enum CredentialChange {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Told<B> {
     /// Forward: the lease is yours.
-    Granted(Run),
+    Granted(Execution),
     /// What was waited for has ended, or the wait has: claim again. A wake grants nothing, so that no
     /// right to forward goes to someone who has left.
     Again,
@@ -62,7 +62,7 @@ pub enum Told<B> {
     /// The reply is gone; the operation is not run again.
     Expired,
     /// The key was used for another request, which differs in this.
-    KeyReused(Differs),
+    KeyReused(Mismatch),
     /// The operation is recorded under another credential.
     CredentialChanged,
     /// The settle, release or doubt counts. After a settle: when the reply expires.
@@ -80,7 +80,7 @@ pub enum Told<B> {
     /// The Ledger does not speak the version it was asked in; nothing was changed. It offers this one.
     UnknownVersion(u8),
     /// What an operator is told.
-    Operator(Finding),
+    Operator(OperatorResult),
 }
 
 /// A stored reply on its way to a duplicate.

@@ -4,7 +4,7 @@
 use futures_util::future::join;
 
 use crate::answer::{Answer, duplicate};
-use crate::filter::{CALL_PATIENCE, Order, World, end, other_shards, within};
+use crate::filter::{CALL_PATIENCE, GuardedRequest, World, end, other_shards, within};
 use crate::lifecycle::outcome::{Facts, Failure, Outcome};
 use crate::lifecycle::record::Millis;
 use crate::lifecycle::reply::{Kept, Reply};
@@ -34,7 +34,7 @@ pub enum Keeps {
 /// withheld, replayed or added. Its records learn from the answer that passed.
 pub async fn watch<W: World>(
     world: &W,
-    order: &Order,
+    order: &GuardedRequest,
     passed: impl Future<Output = Result<Passed, Failure>>,
     say: impl FnOnce(&'static str),
 ) {
@@ -64,9 +64,9 @@ pub async fn watch<W: World>(
             world.log(&other_shards(first));
             say(Code::StoreUnavailable.as_str());
         }
-        Ok(told) => say(match duplicate::<W::Heard, W::Body>(told) {
+        Ok(told) => say(match duplicate::<W::OriginResponse, W::Body>(told) {
             Answer::Problem(problem, _) => problem.code.as_str(),
-            Answer::Heard(..) | Answer::Stored(_) => "replayed",
+            Answer::OriginResponse(..) | Answer::Stored(_) => "replayed",
         }),
         Err(_) => {
             say(Code::StoreUnavailable.as_str());
@@ -77,7 +77,7 @@ pub async fn watch<W: World>(
 }
 
 /// How the claim ends.
-fn learnt(order: &Order, passed: Result<Passed, Failure>) -> Ask {
+fn learnt(order: &GuardedRequest, passed: Result<Passed, Failure>) -> Ask {
     let lease = order.claim.lease;
     let Passed { facts, keeps } = match passed {
         Ok(passed) => passed,

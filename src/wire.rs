@@ -24,7 +24,7 @@ pub use self::record::{read_record, write_record};
 use crate::lifecycle::record::{Lease, Millis};
 use crate::lifecycle::step::{Claim, OnInDoubt, Strategy};
 use crate::protocol::{Ask, CredentialChange, How, Replay, Told};
-use crate::request::fingerprint::{Differs, Fingerprint};
+use crate::request::fingerprint::{Fingerprint, Mismatch};
 use crate::request::key::KeyId;
 
 /// The version that is written.
@@ -188,8 +188,8 @@ pub fn write_told<B>(told: &Told<B>, version: u8) -> Vec<u8> {
         }
         Told::Expired => head.u8(7),
         // As before the difference was told.
-        Told::KeyReused(Differs(0)) => head.u8(8),
-        Told::KeyReused(Differs(bits)) => {
+        Told::KeyReused(Mismatch(0)) => head.u8(8),
+        Told::KeyReused(Mismatch(bits)) => {
             head.u8(18);
             head.u8(*bits);
         }
@@ -247,7 +247,7 @@ pub fn read_told(head: &[u8]) -> Result<Told<()>, Unreadable> {
             over_for: reader.option(|reader| Ok(Millis(reader.u64()?)))?,
         },
         7 => Told::Expired,
-        8 => Told::KeyReused(Differs(0)),
+        8 => Told::KeyReused(Mismatch(0)),
         9 => Told::CredentialChanged,
         10 => Told::Kept(reader.option(|reader| Ok(Millis(reader.u64()?)))?),
         11 => Told::Stale,
@@ -259,7 +259,7 @@ pub fn read_told(head: &[u8]) -> Result<Told<()>, Unreadable> {
         17 => Told::Operator(operator::read_finding(&mut reader)?),
         18 => match reader.u8()? {
             0 => return Err(Unreadable("differs")),
-            bits => Told::KeyReused(Differs(bits)),
+            bits => Told::KeyReused(Mismatch(bits)),
         },
         _ => return Err(Unreadable("answer")),
     };
@@ -269,7 +269,7 @@ pub fn read_told(head: &[u8]) -> Result<Told<()>, Unreadable> {
 
 fn write_claim(head: &mut Writer, claim: &Claim, change: CredentialChange) {
     head.bytes(&claim.lease.0);
-    write_about(head, &claim.about);
+    write_about(head, &claim.metadata);
     head.u8(match claim.strategy {
         Strategy::ReturnExisting => 1,
         Strategy::Fail => 2,
@@ -283,14 +283,14 @@ fn write_claim(head: &mut Writer, claim: &Claim, change: CredentialChange) {
         CredentialChange::Refuse => 1,
         CredentialChange::Forward => 2,
     });
-    write_terms(head, &claim.terms);
+    write_terms(head, &claim.durations);
     head.u64(claim.wait.0);
-    write_form(head, claim.form);
+    write_form(head, claim.spelling);
 }
 
 fn read_claim(reader: &mut Reader<'_>) -> Result<Ask, Unreadable> {
     let lease = Lease(reader.array()?);
-    let about = read_about(reader)?;
+    let metadata = read_about(reader)?;
     let strategy = match reader.u8()? {
         1 => Strategy::ReturnExisting,
         2 => Strategy::Fail,
@@ -307,10 +307,13 @@ fn read_claim(reader: &mut Reader<'_>) -> Result<Ask, Unreadable> {
         2 => CredentialChange::Forward,
         _ => return Err(Unreadable("credential_change")),
     };
-    let terms = read_terms(reader)?;
+    let durations = read_terms(reader)?;
     let wait = Millis(reader.u64()?);
-    let form = read_form(reader)?;
-    Ok(Ask::Claim(Claim { lease, about, strategy, on_in_doubt, terms, wait, form }, change))
+    let spelling = read_form(reader)?;
+    Ok(Ask::Claim(
+        Claim { lease, metadata, strategy, on_in_doubt, durations, wait, spelling },
+        change,
+    ))
 }
 
 fn frame(version: u8, head: &[u8]) -> Vec<u8> {

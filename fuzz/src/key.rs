@@ -3,7 +3,7 @@
 use std::iter::Peekable;
 use std::str::Chars;
 
-use oncegate::lifecycle::record::Form;
+use oncegate::lifecycle::record::KeySpelling;
 use oncegate::request::key::Key;
 
 /// Any text, as the runtime hands a header's value over.
@@ -38,11 +38,11 @@ fn holds(key: &Key) {
     let text = key.as_str();
     assert!((1..=255).contains(&text.len()));
     assert!(text.bytes().all(|b| b.is_ascii_graphic() || b == b' '));
-    let quoted = key.spelled(Form::Quoted);
+    let quoted = key.spelled(KeySpelling::Quoted);
     assert_eq!(Key::parse(&quoted).as_ref(), Ok(key));
     assert_eq!(Key::parse(&format!(" \t{quoted};a=1;b=\"\\\"\" ")).as_ref(), Ok(key));
     if text.bytes().all(is_bare) {
-        assert_eq!(Key::parse(&key.spelled(Form::Bare)).as_ref(), Ok(key));
+        assert_eq!(Key::parse(&key.spelled(KeySpelling::Bare)).as_ref(), Ok(key));
     }
 }
 

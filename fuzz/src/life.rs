@@ -1,12 +1,12 @@
 //! The life of one key as a program: three bytes an event (what, whose, after how long), and an auditor who
 //! knows nothing of records and judges by what was asked and answered.
 
-use oncegate::lifecycle::record::{About, Form, Lease, Millis, Record, Terms};
+use oncegate::lifecycle::record::{Durations, KeySpelling, Lease, Metadata, Millis, Record};
 use oncegate::lifecycle::reply::{Kept, Reply};
 use oncegate::lifecycle::step::{
-    Change, Claim, Event, Kindred, OnInDoubt, Step, Strategy, Verdict, step,
+    Change, Claim, Event, OnInDoubt, OtherCredential, Step, Strategy, Verdict, step,
 };
-use oncegate::request::fingerprint::{Fingerprint, Kin};
+use oncegate::request::fingerprint::{Fingerprint, OperationId};
 use oncegate::wire::{read_record, write_record};
 
 use super::row::is_stored;
@@ -14,14 +14,14 @@ use super::row::is_stored;
 /// Any bytes. The first says how long things last.
 pub fn check(data: &[u8]) {
     let [spans, program @ ..] = data else { return };
-    let terms = terms(*spans);
+    let durations = durations(*spans);
     let (mut row, mut now, mut auditor) = (None::<Vec<u8>>, Millis(1_000_000), Auditor::default());
     for [what, whose, after] in program.as_chunks::<3>().0 {
         now = now.plus(span(*after));
         let stored = row.as_deref().map(read_record);
         assert!(stored.as_ref().is_none_or(Result::is_ok), "what was written is read");
         let stored = stored.and_then(Result::ok);
-        let event = event(*what, *whose, terms);
+        let event = event(*what, *whose, durations);
         let gone = stored.clone().and_then(|record| record.at(now)).is_none();
         let Step { change, verdict } = step(stored, event.clone(), now);
         auditor.hear(&event, &verdict, gone, now);
@@ -88,7 +88,7 @@ impl Auditor {
         let again = claim.strategy == Strategy::FailOnRunning
             || claim.on_in_doubt == OnInDoubt::Retry && attempt > 1;
         assert!(again || !self.executed, "executed again by itself: {claim:?}");
-        self.granted.push((claim.lease, now.plus(claim.terms.lease)));
+        self.granted.push((claim.lease, now.plus(claim.durations.lease)));
         self.executed = true;
     }
 
@@ -97,9 +97,9 @@ impl Auditor {
     }
 }
 
-fn terms(bits: u8) -> Terms {
+fn durations(bits: u8) -> Durations {
     let of = |bit: u8, short, long| Millis(if bits >> bit & 1 == 0 { short } else { long });
-    Terms {
+    Durations {
         lease: of(0, 10_000, 75_000),
         ttl: of(1, 1_000, 100_000),
         tombstone: of(2, 0, 50_000),
@@ -113,7 +113,7 @@ fn span(byte: u8) -> Millis {
     Millis(unit * u64::from(byte & 0x1f))
 }
 
-fn event(what: u8, whose: u8, terms: Terms) -> Event {
+fn event(what: u8, whose: u8, durations: Durations) -> Event {
     let lease = Lease([whose & 3; 16]);
     let fingerprint = Fingerprint([whose >> 7; 32]);
     let kept = if whose & 0x40 == 0 { Kept::Whole { bytes: 3 } } else { Kept::StatusOnly };
@@ -126,11 +126,15 @@ fn event(what: u8, whose: u8, terms: Terms) -> Event {
                 _ => Strategy::FailOnRunning,
             };
             let on_in_doubt = if what & 0x20 == 0 { OnInDoubt::Hold } else { OnInDoubt::Retry };
-            let kindred = if what & 0xc0 == 0xc0 { Kindred::Live } else { Kindred::None };
+            let other_credential =
+                if what & 0xc0 == 0xc0 { OtherCredential::Live } else { OtherCredential::None };
             let wait = Millis(if what & 0x40 == 0 { 0 } else { 10_000 });
-            let form = if whose & 0x20 == 0 { Form::Bare } else { Form::Quoted };
-            let about = about(fingerprint);
-            Event::Claim(Claim { lease, about, strategy, on_in_doubt, terms, wait, form }, kindred)
+            let spelling = if whose & 0x20 == 0 { KeySpelling::Bare } else { KeySpelling::Quoted };
+            let metadata = metadata(fingerprint);
+            Event::Claim(
+                Claim { lease, metadata, strategy, on_in_doubt, durations, wait, spelling },
+                other_credential,
+            )
         }
         4 => Event::Settle(lease, Reply { status, headers: Vec::new(), body: kept }),
         5 => Event::Release(lease),
@@ -139,10 +143,10 @@ fn event(what: u8, whose: u8, terms: Terms) -> Event {
     }
 }
 
-fn about(fingerprint: Fingerprint) -> About {
-    About {
+fn metadata(fingerprint: Fingerprint) -> Metadata {
+    Metadata {
         fingerprint,
-        kin: Kin([0xc1; 16]),
+        operation: OperationId([0xc1; 16]),
         route: "charge".to_owned(),
         method: "POST".to_owned(),
         path: "/v1/payments".to_owned(),

@@ -1,10 +1,12 @@
 //! A row as it lies on the disk, whoever wrote it: if it can be read, every event at every instant that
 //! matters leads to a row that can be read, and to nothing that a lease or a doubt forbids.
 
-use oncegate::lifecycle::record::{Completed, Doubt, Due, Form, Lease, Millis, Record, State};
+use oncegate::lifecycle::record::{
+    Completed, Doubt, KeySpelling, Lease, Millis, Record, State, SweepAction,
+};
 use oncegate::lifecycle::reply::{Kept, Reply};
 use oncegate::lifecycle::step::{
-    Change, Claim, Event, Kindred, OnInDoubt, Step, Strategy, Verdict, step,
+    Change, Claim, Event, OnInDoubt, OtherCredential, Step, Strategy, Verdict, step,
 };
 use oncegate::request::fingerprint::Fingerprint;
 use oncegate::wire::{read_record, write_record};
@@ -41,15 +43,15 @@ fn instants(record: &Record) -> Vec<Millis> {
 }
 
 fn is_swept(record: &Record, now: Millis) {
-    let (Due::Delete(due) | Due::Tombstone(due)) = record.due();
-    if record.due() == Due::Delete(due) && is_in_order(record) {
+    let (SweepAction::Delete(due) | SweepAction::Tombstone(due)) = record.due();
+    if record.due() == SweepAction::Delete(due) && is_in_order(record) {
         // Whoever asks after the row has gone hears what it would have said: nothing.
         assert!(now < due || record.clone().at(now).is_none(), "swept while it counts, at {now:?}");
     }
     if let Some(tombstone) = record.clone().into_tombstone(now) {
         is_stored(&tombstone);
-        assert_eq!(tombstone.due(), Due::Delete(record.gone()));
-        let fingerprint = |record: Record| record.at(now).map(|record| record.about.fingerprint);
+        assert_eq!(tombstone.due(), SweepAction::Delete(record.gone()));
+        let fingerprint = |record: Record| record.at(now).map(|record| record.metadata.fingerprint);
         assert_eq!(fingerprint(tombstone), fingerprint(record.clone()));
     }
 }
@@ -78,17 +80,17 @@ fn events(record: &Record) -> Vec<Event> {
     let foreign = Lease([0xfe; 16]).next();
     let reply = Reply { status: 201, headers: Vec::new(), body: Kept::Whole { bytes: 1 } };
     let mut events = Vec::new();
-    let Fingerprint(mut other) = record.about.fingerprint;
+    let Fingerprint(mut other) = record.metadata.fingerprint;
     other[0] ^= 1;
-    for fingerprint in [record.about.fingerprint, Fingerprint(other)] {
+    for fingerprint in [record.metadata.fingerprint, Fingerprint(other)] {
         events.push(Event::Look(fingerprint));
         for lease in own.into_iter().chain([foreign]) {
             for strategy in [Strategy::ReturnExisting, Strategy::Fail, Strategy::FailOnRunning] {
                 for on_in_doubt in [OnInDoubt::Hold, OnInDoubt::Retry] {
-                    let mut about = record.about.clone();
-                    about.fingerprint = fingerprint;
-                    let claim = Claim { lease, about, strategy, on_in_doubt, ..claim(record) };
-                    events.push(Event::Claim(claim, Kindred::None));
+                    let mut metadata = record.metadata.clone();
+                    metadata.fingerprint = fingerprint;
+                    let claim = Claim { lease, metadata, strategy, on_in_doubt, ..claim(record) };
+                    events.push(Event::Claim(claim, OtherCredential::None));
                 }
             }
         }
@@ -102,7 +104,7 @@ fn events(record: &Record) -> Vec<Event> {
 
 fn claim(record: &Record) -> Claim {
     let span = Millis(1000);
-    let terms = oncegate::lifecycle::record::Terms {
+    let durations = oncegate::lifecycle::record::Durations {
         lease: span,
         ttl: span,
         tombstone: Millis(0),
@@ -110,12 +112,12 @@ fn claim(record: &Record) -> Claim {
     };
     Claim {
         lease: Lease([0; 16]),
-        about: record.about.clone(),
+        metadata: record.metadata.clone(),
         strategy: Strategy::Fail,
         on_in_doubt: OnInDoubt::Hold,
-        terms,
+        durations,
         wait: span,
-        form: Form::Bare,
+        spelling: KeySpelling::Bare,
     }
 }
 
@@ -134,7 +136,7 @@ fn happens(record: &Record, event: &Event, now: Millis) {
         (Event::Look(_), _) => assert_eq!(change, Change::Keep, "{}", context()),
         (Event::Claim(claim, _), Some(state)) => {
             let granted = matches!(verdict, Verdict::Granted(_));
-            let same = claim.about.fingerprint == record.about.fingerprint;
+            let same = claim.metadata.fingerprint == record.metadata.fingerprint;
             let may = match state {
                 State::Running(running) => running.lease == claim.lease,
                 State::Completed(_) | State::Expired(_) => {

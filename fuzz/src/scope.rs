@@ -23,8 +23,8 @@ pub fn check(data: &[u8]) {
     assert_eq!(scopes[0] == scopes[1], same);
     assert_ne!(one.scope(&whole, Mode::Shadow), scopes[0]);
     // What is left when only the credential changed.
-    let kin = [&one, &other].map(|it| it.kin(&whole));
-    assert_eq!(kin[0] == kin[1], one.request[3..] == other.request[3..]);
+    let operation = [&one, &other].map(|it| it.operation(&whole));
+    assert_eq!(operation[0] == operation[1], one.request[3..] == other.request[3..]);
 }
 
 struct Asking<'a> {
@@ -71,7 +71,7 @@ impl<'a> Asking<'a> {
         self.caller(|caller| caller.scope(parts, mode))
     }
 
-    fn kin(&self, parts: &[ScopePart]) -> [u8; 16] {
-        self.caller(|caller| caller.kin(parts, Mode::Enforce, &Fingerprint([0xf1; 32])).0)
+    fn operation(&self, parts: &[ScopePart]) -> [u8; 16] {
+        self.caller(|caller| caller.operation(parts, Mode::Enforce, &Fingerprint([0xf1; 32])).0)
     }
 }

@@ -11,7 +11,7 @@ use super::tasks::pause;
 use crate::lifecycle::record::Millis;
 
 /// Room for so many bytes.
-pub(super) struct Places {
+pub(super) struct ByteBudget {
     limit: u64,
     taken: Cell<u64>,
     /// Those who wait, in the order in which they came.
@@ -20,11 +20,11 @@ pub(super) struct Places {
 
 /// Room that is taken; given to the next one when dropped.
 pub(super) struct Place {
-    of: Rc<Places>,
+    of: Rc<ByteBudget>,
     bytes: u64,
 }
 
-impl Places {
+impl ByteBudget {
     pub(super) fn new(limit: u64) -> Rc<Self> {
         Rc::new(Self { limit, taken: Cell::default(), queue: RefCell::default() })
     }

@@ -8,11 +8,11 @@ use js_sys::JSON;
 
 use super::bindings;
 use crate::config::{Misconfigured, OriginVar, Policy, VARS, Vars};
-use crate::operator::auth::Door;
+use crate::operator::auth::Auth;
 use crate::request::json::Json;
 
 thread_local! {
-    static DOOR: OnceCell<Option<Rc<Door>>> = const { OnceCell::new() };
+    static DOOR: OnceCell<Option<Rc<Auth>>> = const { OnceCell::new() };
     static POLICY: OnceCell<Result<Rc<Policy>, Rc<Vec<Misconfigured>>>> = const { OnceCell::new() };
 }
 
@@ -24,9 +24,9 @@ pub(super) fn policy(env: &bindings::Env) -> Result<Rc<Policy>, Rc<Vec<Misconfig
 }
 
 /// What lets operators in; none where there is no `ADMIN_TOKEN`.
-pub(super) fn door(env: &bindings::Env) -> Option<Rc<Door>> {
+pub(super) fn door(env: &bindings::Env) -> Option<Rc<Auth>> {
     DOOR.with(|cell| {
-        let open = || bindings::get(env, "ADMIN_TOKEN").as_string().as_deref().and_then(Door::new);
+        let open = || bindings::get(env, "ADMIN_TOKEN").as_string().as_deref().and_then(Auth::new);
         cell.get_or_init(|| open().map(Rc::new)).clone()
     })
 }

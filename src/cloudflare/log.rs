@@ -8,11 +8,11 @@ use wasm_bindgen::{JsCast as _, JsValue};
 use super::bindings;
 use super::world::now;
 use crate::filter::Reached;
-use crate::lifecycle::record::{Millis, Run};
+use crate::lifecycle::record::{Execution, Millis};
 use crate::log::{Entry, LogKeys, Times};
 
 /// The course of one request, as its story notes it on the way.
-pub(super) struct Course {
+pub(super) struct Timing {
     started: Millis,
     /// How far it has come, for whoever must answer where it breaks off.
     pub(super) reached: Cell<Reached>,
@@ -21,7 +21,7 @@ pub(super) struct Course {
     origin: Spent,
 }
 
-impl Course {
+impl Timing {
     /// It begins now.
     pub(super) fn new() -> Self {
         Self {
@@ -39,7 +39,7 @@ impl Course {
     }
 
     /// The request goes to the origin, which takes until this is dropped.
-    pub(super) fn forwarding(&self, run: Run) -> Span<'_> {
+    pub(super) fn forwarding(&self, run: Execution) -> Span<'_> {
         self.attempt.set(Some(run.attempt));
         self.origin.begin()
     }

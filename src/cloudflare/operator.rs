@@ -16,15 +16,15 @@ use super::world::now;
 use crate::admission::Head;
 use crate::config::{Misconfigured, Policy};
 use crate::operator::answer::{self, answer};
-use crate::operator::api::{self, Errand};
-use crate::operator::auth::Door;
+use crate::operator::api::{self, ApiRequest};
+use crate::operator::auth::Auth;
 use crate::operator::page::{self, Frame};
 use crate::operator::refusal::{Kind, Refusal};
 use crate::request::digest::hex;
 
 /// An operator's request.
 pub(super) struct Operator<'a> {
-    pub(super) door: &'a Door,
+    pub(super) door: &'a Auth,
     pub(super) env: &'a bindings::Env,
     pub(super) request: &'a web_sys::Request,
     pub(super) head: &'a Head<'a>,
@@ -71,7 +71,7 @@ impl Operator<'_> {
             ));
         }
         let errand = api::read(self.head.method, &target.path, query, now());
-        if matches!(errand, Ok(Errand::LogIn)) {
+        if matches!(errand, Ok(ApiRequest::LogIn)) {
             self.same_site()?;
             return self.log_in(&self.body(TOKEN_MAX).await?);
         }
@@ -85,18 +85,18 @@ impl Operator<'_> {
             (Some(_), "DELETE", _) => {
                 return Err(Refusal::new(Kind::Forbidden, "A session decides by forms only."));
             }
-            (None, _, Errand::Posted) => {
-                Errand::Resolve(api::read_json(&self.body(REQUEST_MAX).await?)?)
+            (None, _, ApiRequest::Posted) => {
+                ApiRequest::Resolve(api::read_json(&self.body(REQUEST_MAX).await?)?)
             }
             (_, _, errand) => errand,
         };
-        if errand == Errand::LogOut {
+        if errand == ApiRequest::LogOut {
             return Ok(Said::SeeOther(self.set_cookie("", 0)));
         }
         let (findings, replies) = self.ask(&errand).await?;
         let frame = self.wants_page().then(|| self.frame(session.as_deref()));
         let status = match &errand {
-            Errand::Confirm(_, _, Some((refusal, _))) => refusal.status(),
+            ApiRequest::Confirm(_, _, Some((refusal, _))) => refusal.status(),
             _ => 200,
         };
         answer(&errand, findings, &replies, frame.as_ref()).map(|said| Said::Answer(status, said))

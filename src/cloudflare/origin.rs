@@ -12,7 +12,7 @@ use super::body_buffer::{self, Of, Read, Room};
 use super::tasks::wait;
 use crate::config::Origin;
 use crate::config::route::Route;
-use crate::filter::Heard;
+use crate::filter::OriginResponse;
 use crate::lifecycle::outcome::{Facts, Failure};
 use crate::lifecycle::reply::{Kept, Reply, has_no_body, is_sendable, kept_headers};
 use crate::request::fingerprint::media_type;
@@ -44,7 +44,7 @@ pub(super) enum Body {
     Streaming(Vec<Uint8Array>),
 }
 
-impl Heard for Answer {
+impl OriginResponse for Answer {
     fn facts(&self) -> Facts {
         facts(self.status, &self.headers)
     }
@@ -223,7 +223,7 @@ async fn read(
     easy: JsValue,
     route: &Rc<Route>,
 ) -> Result<Body, Failure> {
-    let of = Of::Reply { lasts: route.terms().lease };
+    let of = Of::Reply { lasts: route.durations().lease };
     if let Ok(bytes) = easy.dyn_into::<Uint8Array>() {
         return Ok(Body::Whole(bytes.clone(), Room::of(bytes, of)));
     }
@@ -247,7 +247,7 @@ async fn read(
     };
     match read {
         Read::Whole(room) => {
-            room.keep_for(route.terms().lease);
+            room.keep_for(route.durations().lease);
             Ok(Body::Whole(room.bytes().ok_or(Failure::Unknown)?, room))
         }
         Read::TooLarge(chunks) | Read::NoRoom(chunks) => Ok(Body::Streaming(chunks)),

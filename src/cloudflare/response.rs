@@ -8,7 +8,7 @@ use super::SMALL;
 use super::bindings;
 use super::body_buffer::Room;
 use super::origin::{self, Body};
-use super::tasks::{Execution, wait};
+use super::tasks::{RequestContext, wait};
 use super::world::Payload;
 use crate::admission::Head;
 use crate::answer::{self, Marks, Status, cors_marks};
@@ -44,7 +44,7 @@ impl Client {
         heard: origin::Answer,
         status: Status,
         expires: Option<Millis>,
-        execution: &Execution,
+        context: &RequestContext,
     ) -> Result<Response, JsValue> {
         let mut changes = Changes::default();
         let mut n = 0;
@@ -61,10 +61,10 @@ impl Client {
             Body::Whole(bytes, room) if bytes.byte_length() > SMALL => {
                 room.keep_until_read();
                 let pipe = bindings::FixedLengthStream::new(bytes.byte_length().into())?.into();
-                through(pipe, vec![bytes], None, Some(room), execution)?
+                through(pipe, vec![bytes], None, Some(room), context)?
             }
             Body::Whole(bytes, _) => bytes.into(),
-            Body::Streaming(chunks) => stream(from.body(), chunks, execution)?,
+            Body::Streaming(chunks) => stream(from.body(), chunks, context)?,
         };
         changes.respond(heard.status, Some(&from.headers()), &body)
     }
@@ -142,13 +142,13 @@ pub(super) fn json(document: &str) -> Result<Response, JsValue> {
 pub(super) fn stream(
     rest: Option<web_sys::ReadableStream>,
     chunks: Vec<Uint8Array>,
-    execution: &Execution,
+    context: &RequestContext,
 ) -> Result<JsValue, JsValue> {
     match rest {
         None => Ok(JsValue::NULL),
         Some(rest) if chunks.is_empty() => Ok(rest.into()),
         rest => {
-            Ok(through(bindings::IdentityTransformStream::new()?, chunks, rest, None, execution)?)
+            Ok(through(bindings::IdentityTransformStream::new()?, chunks, rest, None, context)?)
         }
     }
 }
@@ -160,7 +160,7 @@ fn through(
     first: Vec<Uint8Array>,
     rest: Option<web_sys::ReadableStream>,
     room: Option<Room>,
-    execution: &Execution,
+    context: &RequestContext,
 ) -> Result<JsValue, JsValue> {
     let readable = pipe.readable();
     let pumped = async move {
@@ -170,7 +170,7 @@ fn through(
         }
         drop(room);
     };
-    execution.afterwards(pumped, |_| ())?;
+    context.afterwards(pumped, |_| ())?;
     Ok(readable)
 }
 

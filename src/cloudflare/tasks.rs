@@ -121,14 +121,14 @@ pub(super) fn aside(request: Request, work: impl Future<Output = ()> + 'static) 
     spawn(request, work, |_| ());
 }
 
-/// A request's execution, as the platform has it.
+/// A request's context, as the platform has it.
 #[derive(Clone)]
-pub(super) struct Execution {
+pub(super) struct RequestContext {
     pub(super) request: Request,
     pub(super) context: bindings::Context,
 }
 
-impl Execution {
+impl RequestContext {
     /// Does `work` in a task of its own that goes on after the answer and where the client hangs up: the
     /// runtime is told to keep the context, which it does for at most 30 s
     /// (developers.cloudflare.com, workers/runtime-apis/context).

@@ -14,22 +14,22 @@ use wasm_bindgen::{JsCast as _, JsValue};
 use self::passthrough::log_shadow;
 use self::request_body::{Body, digest};
 use super::body_buffer::Room;
-use super::log::{self, Course};
+use super::log::{self, Timing};
 use super::operator::Operator;
 use super::origin::Lines;
 use super::response::{self, Client, Response, plain_problem};
-use super::tasks::{BrokeOff, Execution, Request, spawn};
-use super::world::Exchange;
+use super::tasks::{BrokeOff, Request, RequestContext, spawn};
+use super::world::RequestWorld;
 use super::{bindings, env, faults, origin};
 use crate::admission::{self, Admission, Guarded, Head, admit};
 use crate::answer::{Answer, Status};
 use crate::config::publish::published;
 use crate::config::route::{Mode, Route};
 use crate::config::{Origin, Policy};
-use crate::filter::{Order, clear_up, filter};
+use crate::filter::{GuardedRequest, clear_up, filter};
 use crate::lifecycle::record::Lease;
 use crate::log::Entry;
-use crate::operator::auth::Door;
+use crate::operator::auth::Auth;
 use crate::problem::Problem;
 use crate::request::path::Address;
 
@@ -37,8 +37,8 @@ use crate::request::path::Address;
 #[wasm_bindgen]
 #[expect(unreachable_pub, reason = "JavaScript calls it")]
 pub fn serve(id: u32, request: web_sys::Request, env: bindings::Env, context: bindings::Context) {
-    let execution = Execution { request: Request(id), context };
-    let asked = Rc::new(Asked::new(request, env, execution));
+    let context = RequestContext { request: Request(id), context };
+    let asked = Rc::new(Asked::new(request, env, context));
     let serving = asked.clone();
     spawn(Request(id), async move { serving.serve().await }, move |served| {
         let answer = match served {
@@ -71,23 +71,23 @@ struct Asked {
     /// Its headers, once one of them is looked for.
     headers: OnceCell<Lines>,
     env: bindings::Env,
-    execution: Execution,
+    context: RequestContext,
     /// Whom to answer, once it is known to be guarded.
     client: OnceCell<Client>,
     /// How far a guarded one has come, and how long that took.
-    course: Rc<Course>,
+    course: Rc<Timing>,
 }
 
 impl Asked {
-    fn new(request: web_sys::Request, env: bindings::Env, execution: Execution) -> Self {
+    fn new(request: web_sys::Request, env: bindings::Env, context: RequestContext) -> Self {
         Self {
             method: request.method(),
             request,
             headers: OnceCell::new(),
             env,
-            execution,
+            context,
             client: OnceCell::new(),
-            course: Rc::new(Course::new()),
+            course: Rc::new(Timing::new()),
         }
     }
 
@@ -116,7 +116,7 @@ impl Asked {
         self.headers.get_or_init(|| Lines::of(&self.request.headers()))
     }
 
-    async fn operate(&self, door: &Door, head: &Head<'_>) -> Result<Response, JsValue> {
+    async fn operate(&self, door: &Auth, head: &Head<'_>) -> Result<Response, JsValue> {
         let Lease(nonce) = lease()?;
         let (env, request, policy) = (&self.env, &self.request, env::policy(&self.env));
         Operator { door, env, request, head, policy, nonce }.serve().await
@@ -181,7 +181,7 @@ impl Asked {
         let (exchange, order) = self.exchange(policy, guarded.clone(), head, &digest, body)?;
         let (sender, answer) = oneshot::channel();
         let (exchange, key) = (Rc::new(exchange), order.key);
-        let (telling, execution) = (exchange.clone(), self.execution.clone());
+        let (telling, context) = (exchange.clone(), self.context.clone());
         let story = async move {
             filter(&*telling, order, |said| {
                 // Nobody to answer is no reason to stop.
@@ -190,18 +190,18 @@ impl Asked {
             .await;
         };
         // Registered before anything is claimed: after a disconnect it would be too late.
-        self.execution.afterwards(story, move |told| {
+        self.context.afterwards(story, move |told| {
             if let Err(BrokeOff) = told {
                 let reached = exchange.course.reached.get();
                 let clearing = async move { clear_up(&*exchange, &key, reached).await };
                 // Nothing more can be done where the platform does not hold the context.
-                let _ = execution.afterwards(clearing, |_| ());
+                let _ = context.afterwards(clearing, |_| ());
             }
         })?;
         let answer = answer.await;
         let said = match &answer {
             Ok(Answer::Problem(problem, _)) => Said::of(problem),
-            Ok(Answer::Heard(heard, status, _)) => Said::heard(heard.status, *status),
+            Ok(Answer::OriginResponse(heard, status, _)) => Said::heard(heard.status, *status),
             Ok(Answer::Stored(replay)) => {
                 let outcome = Status::from(replay.how).as_str();
                 Said { outcome, status: replay.reply.status, why: None }
@@ -212,9 +212,9 @@ impl Asked {
         self.write(policy, &guarded.route, Some(&guarded), id, head, said);
         match answer {
             Ok(Answer::Problem(problem, status)) => client.problem(&problem, status),
-            Ok(Answer::Heard(heard, status, expires)) => {
+            Ok(Answer::OriginResponse(heard, status, expires)) => {
                 faults::here("heard");
-                client.heard(heard, status, expires, &self.execution)
+                client.heard(heard, status, expires, &self.context)
             }
             Ok(Answer::Stored(replay)) => client.stored(&replay),
             Err(oneshot::Canceled) => self.broke_off(),
@@ -264,10 +264,10 @@ impl Asked {
         head: &Head<'_>,
         digest: &[u8; 32],
         body: Option<Room>,
-    ) -> Result<(Exchange, Order), JsValue> {
+    ) -> Result<(RequestWorld, GuardedRequest), JsValue> {
         let claim = guarded.claim(head, digest, lease()?);
-        let order = Order { key: guarded.id, claim, route: guarded.route.clone() };
-        let exchange = Exchange {
+        let order = GuardedRequest { key: guarded.id, claim, route: guarded.route.clone() };
+        let exchange = RequestWorld {
             ledger: self.env.ledger(),
             binding: matches!(policy.origin, Origin::Binding).then(|| self.binding()),
             address: origin::address(&policy.origin, head.address),

@@ -8,7 +8,7 @@ use wasm_bindgen::{JsCast as _, JsValue};
 use web_sys::Headers;
 
 use super::body_buffer::Room;
-use super::log::Course;
+use super::log::Timing;
 use super::origin::{self, Answer, Body, Sending};
 use super::response::Changes;
 use super::tasks::{pause, wait};
@@ -18,7 +18,7 @@ use crate::config::Policy;
 use crate::config::route::ForwardKey;
 use crate::filter::{Reached, Unreachable, World};
 use crate::lifecycle::outcome::Failure;
-use crate::lifecycle::record::{Millis, Run};
+use crate::lifecycle::record::{Execution, Millis};
 use crate::protocol::{Ask, Told};
 use crate::request::key::{self, KeyId};
 use crate::request::key_source::Source;
@@ -26,7 +26,7 @@ use crate::request::path::Address;
 use crate::wire::{self, VERSION};
 
 /// One guarded request on its way.
-pub(super) struct Exchange {
+pub(super) struct RequestWorld {
     /// The namespace LEDGER.
     pub(super) ledger: bindings::Namespace,
     /// The service binding ORIGIN, if that is where requests go.
@@ -46,11 +46,11 @@ pub(super) struct Exchange {
     /// Where requests go.
     pub(super) policy: Rc<Policy>,
     /// Its course, for whoever answers and writes it down.
-    pub(super) course: Rc<Course>,
+    pub(super) course: Rc<Timing>,
 }
 
-impl World for Exchange {
-    type Heard = Answer;
+impl World for RequestWorld {
+    type OriginResponse = Answer;
     type Body = Payload;
 
     async fn ask(
@@ -81,7 +81,7 @@ impl World for Exchange {
         }
     }
 
-    async fn forward(&self, run: Run) -> Result<Answer, Failure> {
+    async fn forward(&self, run: Execution) -> Result<Answer, Failure> {
         faults::here("granted");
         let headers = self.headers_of(run).map_err(|_| Failure::NeverSent)?;
         let body = match self.body.borrow().as_ref() {
@@ -128,7 +128,7 @@ impl World for Exchange {
     }
 }
 
-impl Exchange {
+impl RequestWorld {
     async fn ask_in(
         &self,
         key: &KeyId,
@@ -146,7 +146,7 @@ impl Exchange {
     }
 
     /// Copied as a whole: repeated lines, case and bytes beyond ASCII stay as they came.
-    fn headers_of(&self, run: Run) -> Result<Headers, JsValue> {
+    fn headers_of(&self, run: Execution) -> Result<Headers, JsValue> {
         let mut changes = Changes::default();
         changes.replace("x-correlation-id", &self.guarded.correlation_id);
         changes.replace("idempotency-attempt", &run.attempt.to_string());
@@ -154,8 +154,8 @@ impl Exchange {
         changes.of(&self.headers)
     }
 
-    fn forward_key(&self, changes: &mut Changes, run: Run) {
-        let Guarded { route, key, form, .. } = self.guarded.as_ref();
+    fn forward_key(&self, changes: &mut Changes, run: Execution) {
+        let Guarded { route, key, spelling, .. } = self.guarded.as_ref();
         let names = route
             .key_from
             .iter()
@@ -163,8 +163,8 @@ impl Exchange {
             .filter(|name| !matches!(*name, KEY_HEADER | "x-correlation-id"));
         match route.forward_key {
             // A later attempt goes on in the spelling of the first.
-            ForwardKey::Same if run.form != *form => {
-                changes.replace(KEY_HEADER, &key.spelled(run.form));
+            ForwardKey::Same if run.spelling != *spelling => {
+                changes.replace(KEY_HEADER, &key.spelled(run.spelling));
             }
             ForwardKey::Same => {}
             ForwardKey::Derived => {

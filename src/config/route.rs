@@ -6,7 +6,7 @@
 
 use crate::config::values::{self, Wrong};
 use crate::lifecycle::outcome;
-use crate::lifecycle::record::{Millis, Terms};
+use crate::lifecycle::record::{Durations, Millis};
 use crate::lifecycle::reply::Adjusted;
 use crate::lifecycle::step::Strategy;
 use crate::protocol::CredentialChange;
@@ -364,8 +364,8 @@ pub static KNOBS: [Knob; 34] = [
 impl Route {
     /// The route's spans as the Ledger is told them.
     #[must_use]
-    pub fn terms(&self) -> Terms {
-        Terms {
+    pub fn durations(&self) -> Durations {
+        Durations {
             lease: self.timeout.plus(SETTLE_ROOM),
             ttl: self.ttl,
             tombstone: self.tombstone,

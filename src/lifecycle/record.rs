@@ -2,7 +2,7 @@
 
 use crate::lifecycle::reply::{Kept, Reply};
 use crate::request::digest::Parts;
-use crate::request::fingerprint::{Fingerprint, Kin};
+use crate::request::fingerprint::{Fingerprint, OperationId};
 
 /// Milliseconds: an instant on the Ledger's clock (since the Unix epoch), or a span.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,11 +36,11 @@ impl Lease {
 
 /// What does not change over a record's life; what an operator searches by.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct About {
+pub struct Metadata {
     /// What a retry must match.
     pub fingerprint: Fingerprint,
     /// The operation, whoever asks for it.
-    pub kin: Kin,
+    pub operation: OperationId,
     /// Name of the route that guarded the first request.
     pub route: String,
     /// Method of the first request.
@@ -55,7 +55,7 @@ pub struct About {
 
 /// How long things last, as the claim's route has it; all spans.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Terms {
+pub struct Durations {
     /// How long a grant lasts: the route's `timeout` and room to settle.
     pub lease: Millis,
     /// How long a stored reply is kept.
@@ -70,7 +70,7 @@ pub struct Terms {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     /// Identity.
-    pub about: About,
+    pub metadata: Metadata,
     /// Where in its life it is.
     pub state: State,
 }
@@ -92,18 +92,18 @@ pub enum State {
 
 /// One run of the operation at the origin, over all its attempts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Run {
+pub struct Execution {
     /// Names the run: the lease of its first attempt.
     pub id: Lease,
     /// 1 for the first attempt.
     pub attempt: u32,
     /// In which spelling its first attempt brought the key: later ones go on in the same.
-    pub form: Form,
+    pub spelling: KeySpelling,
 }
 
 /// The two spellings of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub enum KeySpelling {
     /// As Stripe's clients send it, or from another source than the Idempotency-Key header.
     Bare,
     /// As a structured-field string.
@@ -116,20 +116,20 @@ pub struct Running {
     /// Who may settle or release.
     pub lease: Lease,
     /// Run and attempt.
-    pub run: Run,
+    pub run: Execution,
     /// When it was granted.
     pub since: Millis,
     /// When the lease is over.
     pub until: Millis,
     /// Spans for what follows.
-    pub terms: Terms,
+    pub durations: Durations,
     /// What a release puts back.
-    pub before: Before,
+    pub previous: Previous,
 }
 
 /// What a claim found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Before {
+pub enum Previous {
     /// No record.
     Nothing,
     /// A stored reply (strategy `fail_on_running`). Its body is still stored beside the record.
@@ -144,7 +144,7 @@ pub struct Completed {
     /// The lease that settled it: a settle whose answer was lost may come twice.
     pub lease: Lease,
     /// Run and attempt that gave the reply.
-    pub run: Run,
+    pub run: Execution,
     /// The stored reply.
     pub reply: Reply,
     /// When it was settled.
@@ -161,11 +161,11 @@ pub struct Doubt {
     /// Whose late settle or release still counts; none once that attempt was released.
     pub lease: Option<Lease>,
     /// Run and the latest attempt.
-    pub run: Run,
+    pub run: Execution,
     /// When the doubtful lease is over: until then its Worker may still be at it.
     pub until: Millis,
     /// Spans for what follows.
-    pub terms: Terms,
+    pub durations: Durations,
     /// When the doubt is closed.
     pub closes: Millis,
     /// When the closed record may go.
@@ -207,11 +207,13 @@ impl Record {
     pub fn reply(&self) -> Option<&Reply> {
         let completed = match &self.state {
             State::Completed(completed) | State::Expired(completed) => Some(completed),
-            State::Running(Running { before: Before::Replied(completed), .. }) => Some(completed),
-            State::Running(Running { before: Before::Doubted(doubt), .. })
+            State::Running(Running { previous: Previous::Replied(completed), .. }) => {
+                Some(completed)
+            }
+            State::Running(Running { previous: Previous::Doubted(doubt), .. })
             | State::InDoubt(doubt)
             | State::Closed(doubt) => doubt.base.as_ref(),
-            State::Running(Running { before: Before::Nothing, .. }) => None,
+            State::Running(Running { previous: Previous::Nothing, .. }) => None,
         };
         completed.map(|completed| &completed.reply)
     }
@@ -226,28 +228,28 @@ impl Record {
     /// When the sweep has something to do with the row, if nothing else happens to it: delete it, or,
     /// where a tombstone is due before that, take the reply out of it.
     #[must_use]
-    pub fn due(&self) -> Due {
+    pub fn due(&self) -> SweepAction {
         match &self.state {
             State::Completed(completed) if completed.leaves_tombstone() => {
-                Due::Tombstone(completed.expires)
+                SweepAction::Tombstone(completed.expires)
             }
-            _ => Due::Delete(self.gone()),
+            _ => SweepAction::Delete(self.gone()),
         }
     }
 
     /// What the sweep writes when a tombstone is due: key id and fingerprint stay, the reply goes.
     #[must_use]
     pub fn into_tombstone(self, now: Millis) -> Option<Self> {
-        let Self { about, state } = self.at(now)?;
+        let Self { metadata, state } = self.at(now)?;
         let State::Expired(completed) = state else { return None };
         let reply = Reply { headers: Vec::new(), body: Kept::StatusOnly, ..completed.reply };
-        Some(Self { about, state: State::Completed(Completed { reply, ..completed }) })
+        Some(Self { metadata, state: State::Completed(Completed { reply, ..completed }) })
     }
 }
 
 /// What the sweep will do, and when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Due {
+pub enum SweepAction {
     /// Delete the row.
     Delete(Millis),
     /// Take the reply out of it.
@@ -264,20 +266,20 @@ impl Completed {
 impl Running {
     /// The doubt that this claim becomes when its lease lapses or its Worker does not know.
     pub(crate) fn into_doubt(self) -> Doubt {
-        let (earlier, base, at_least) = match self.before {
-            Before::Nothing => (false, None, Millis(0)),
-            Before::Replied(completed) => (false, Some(completed), Millis(0)),
-            Before::Doubted(doubt) => (true, doubt.base, doubt.closes),
+        let (earlier, base, at_least) = match self.previous {
+            Previous::Nothing => (false, None, Millis(0)),
+            Previous::Replied(completed) => (false, Some(completed), Millis(0)),
+            Previous::Doubted(doubt) => (true, doubt.base, doubt.closes),
         };
         // Not shortened by a retry: an earlier doubt lasts at least its own `doubt_ttl`.
-        let closes = self.until.plus(self.terms.doubt_ttl).max(at_least);
+        let closes = self.until.plus(self.durations.doubt_ttl).max(at_least);
         Doubt {
             lease: Some(self.lease),
             run: self.run,
             until: self.until,
-            terms: self.terms,
+            durations: self.durations,
             closes,
-            gone: closes.plus(self.terms.tombstone.max(CLOSED_KEPT)),
+            gone: closes.plus(self.durations.tombstone.max(CLOSED_KEPT)),
             earlier,
             base,
         }

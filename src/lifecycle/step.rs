@@ -18,10 +18,11 @@
 //! `retry`, and then only once the doubtful lease is over.
 
 use crate::lifecycle::record::{
-    About, Before, Completed, Doubt, Form, Lease, Millis, Record, Run, Running, State, Terms,
+    Completed, Doubt, Durations, Execution, KeySpelling, Lease, Metadata, Millis, Previous, Record,
+    Running, State,
 };
 use crate::lifecycle::reply::Reply;
-use crate::request::fingerprint::{Differs, Fingerprint};
+use crate::request::fingerprint::{Fingerprint, Mismatch};
 
 /// What a duplicate wants (Conductor's three strategies).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +47,7 @@ pub enum OnInDoubt {
 /// Whether the shard still holds a record of the same operation under another credential, be it only a
 /// tombstone: running the operation for this one could be the second time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kindred {
+pub enum OtherCredential {
     /// No, or the route does not care.
     None,
     /// Yes.
@@ -59,24 +60,24 @@ pub struct Claim {
     /// Random token; repeated with every repetition of the same claim.
     pub lease: Lease,
     /// Identity, if the claim makes a new record (`created` is set here).
-    pub about: About,
+    pub metadata: Metadata,
     /// What the duplicate wants.
     pub strategy: Strategy,
     /// What the route says of doubts.
     pub on_in_doubt: OnInDoubt,
     /// Spans of the route.
-    pub terms: Terms,
+    pub durations: Durations,
     /// How long the caller is willing to wait for a running claim.
     pub wait: Millis,
     /// The spelling in which the caller brought the key.
-    pub form: Form,
+    pub spelling: KeySpelling,
 }
 
 /// What can happen to a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// Take the right to forward.
-    Claim(Claim, Kindred),
+    Claim(Claim, OtherCredential),
     /// End a claim with the reply to keep.
     Settle(Lease, Reply),
     /// End a claim knowing, or told by policy, that running again is right.
@@ -91,7 +92,7 @@ pub enum Event {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Forward: the lease is yours.
-    Granted(Run),
+    Granted(Execution),
     /// Wait until then for the running claim, then claim again.
     Join(Millis),
     /// A claim is running; come again after so many seconds.
@@ -113,7 +114,7 @@ pub enum Verdict {
     /// The reply is gone; the operation is not run again.
     Expired,
     /// The key was used for another request, which differs in this.
-    KeyReused(Differs),
+    KeyReused(Mismatch),
     /// The operation is recorded under another credential.
     CredentialChanged,
     /// The settle, release or doubt counts. After a settle: when the reply expires.
@@ -153,7 +154,7 @@ pub struct Step {
 pub fn step(stored: Option<Record>, event: Event, now: Millis) -> Step {
     let found = stored.and_then(|record| record.at(now));
     match event {
-        Event::Claim(claim, kindred) => on_claim(found, &claim, kindred, now),
+        Event::Claim(claim, other_credential) => on_claim(found, &claim, other_credential, now),
         Event::Settle(lease, reply) => on_settle(found, lease, reply, now),
         Event::Release(lease) => on_release(found, lease, now),
         Event::Doubt(lease) => on_doubt(found, lease),
@@ -161,23 +162,28 @@ pub fn step(stored: Option<Record>, event: Event, now: Millis) -> Step {
     }
 }
 
-fn on_claim(found: Option<Record>, claim: &Claim, kindred: Kindred, now: Millis) -> Step {
+fn on_claim(
+    found: Option<Record>,
+    claim: &Claim,
+    other_credential: OtherCredential,
+    now: Millis,
+) -> Step {
     let Some(record) = found else {
-        return grant_anew(claim, kindred, now, Before::Nothing);
+        return grant_anew(claim, other_credential, now, Previous::Nothing);
     };
-    let same = record.about.fingerprint == claim.about.fingerprint;
+    let same = record.metadata.fingerprint == claim.metadata.fingerprint;
     match record.state {
         // The same claim again: its first answer was lost.
         State::Running(running) if running.lease == claim.lease => {
             keep(Verdict::Granted(running.run))
         }
         _ if !same => {
-            let differs = record.about.fingerprint.differs(&claim.about.fingerprint);
+            let differs = record.metadata.fingerprint.differs(&claim.metadata.fingerprint);
             keep(Verdict::KeyReused(differs))
         }
         // As none; a release puts the tombstone back.
         State::Expired(completed) if claim.strategy == Strategy::FailOnRunning => {
-            grant_anew(claim, kindred, now, Before::Replied(completed))
+            grant_anew(claim, other_credential, now, Previous::Replied(completed))
         }
         // A late copy of a claim that has ended: its caller is served, or gone. Granting it again would
         // put a lease that nobody holds over a settled reply.
@@ -190,15 +196,15 @@ fn on_claim(found: Option<Record>, claim: &Claim, kindred: Kindred, now: Millis)
             Strategy::ReturnExisting => keep(Verdict::Replay(completed)),
             Strategy::Fail => keep(Verdict::AlreadyExecuted),
             Strategy::FailOnRunning => {
-                let run = Run { id: claim.lease, attempt: 1, form: claim.form };
-                grant(record.about, claim, run, Before::Replied(completed), now)
+                let run = Execution { id: claim.lease, attempt: 1, spelling: claim.spelling };
+                grant(record.metadata, claim, run, Previous::Replied(completed), now)
             }
         },
         State::InDoubt(doubt) => match claim.on_in_doubt {
             // Two leases are never live at once: the doubtful Worker may still be reading.
             OnInDoubt::Retry if now >= doubt.until => {
-                let run = Run { attempt: doubt.run.attempt.saturating_add(1), ..doubt.run };
-                grant(record.about, claim, run, Before::Doubted(doubt), now)
+                let run = Execution { attempt: doubt.run.attempt.saturating_add(1), ..doubt.run };
+                grant(record.metadata, claim, run, Previous::Doubted(doubt), now)
             }
             OnInDoubt::Retry | OnInDoubt::Hold => keep(in_doubt(&doubt, now)),
         },
@@ -231,40 +237,51 @@ fn in_doubt(doubt: &Doubt, now: Millis) -> Verdict {
 }
 
 /// A first run: refused where the same operation is live under another credential.
-fn grant_anew(claim: &Claim, kindred: Kindred, now: Millis, before: Before) -> Step {
-    if kindred == Kindred::Live {
+fn grant_anew(
+    claim: &Claim,
+    other_credential: OtherCredential,
+    now: Millis,
+    previous: Previous,
+) -> Step {
+    if other_credential == OtherCredential::Live {
         return keep(Verdict::CredentialChanged);
     }
-    let about = About { created: now, ..claim.about.clone() };
-    let run = Run { id: claim.lease, attempt: 1, form: claim.form };
-    grant(about, claim, run, before, now)
+    let metadata = Metadata { created: now, ..claim.metadata.clone() };
+    let run = Execution { id: claim.lease, attempt: 1, spelling: claim.spelling };
+    grant(metadata, claim, run, previous, now)
 }
 
-fn grant(about: About, claim: &Claim, run: Run, before: Before, now: Millis) -> Step {
-    let fresh = before == Before::Nothing;
+fn grant(
+    metadata: Metadata,
+    claim: &Claim,
+    run: Execution,
+    previous: Previous,
+    now: Millis,
+) -> Step {
+    let fresh = previous == Previous::Nothing;
     let state = State::Running(Running {
         lease: claim.lease,
         run,
         since: now,
-        until: now.plus(claim.terms.lease),
-        terms: claim.terms,
-        before,
+        until: now.plus(claim.durations.lease),
+        durations: claim.durations,
+        previous,
     });
-    let record = Record { about, state };
+    let record = Record { metadata, state };
     let change = if fresh { Change::Insert(record) } else { Change::Update(record) };
     Step { change, verdict: Verdict::Granted(run) }
 }
 
 fn on_settle(found: Option<Record>, lease: Lease, reply: Reply, now: Millis) -> Step {
-    let Some(Record { about, state }) = found else {
+    let Some(Record { metadata, state }) = found else {
         return keep(Verdict::Stale);
     };
     let (run, ttl, tombstone) = match state {
         State::Running(running) if running.lease == lease => {
-            (running.run, running.terms.ttl, running.terms.tombstone)
+            (running.run, running.durations.ttl, running.durations.tombstone)
         }
         State::InDoubt(doubt) if doubt.lease == Some(lease) => {
-            (doubt.run, doubt.terms.ttl, doubt.terms.tombstone)
+            (doubt.run, doubt.durations.ttl, doubt.durations.tombstone)
         }
         // The same settle again: its first answer was lost.
         State::Completed(completed) if completed.lease == lease => {
@@ -281,16 +298,16 @@ fn on_settle(found: Option<Record>, lease: Lease, reply: Reply, now: Millis) -> 
     let expires = now.plus(ttl);
     let gone = expires.plus(tombstone);
     let completed = Completed { lease, run, reply, settled: now, expires, gone };
-    let change = Change::Complete(Record { about, state: State::Completed(completed) });
+    let change = Change::Complete(Record { metadata, state: State::Completed(completed) });
     Step { change, verdict: Verdict::Kept(Some(expires)) }
 }
 
 fn on_release(found: Option<Record>, lease: Lease, now: Millis) -> Step {
-    let Some(Record { about, state }) = found else {
+    let Some(Record { metadata, state }) = found else {
         return keep(Verdict::Stale);
     };
-    let before = match state {
-        State::Running(running) if running.lease == lease => running.before,
+    let previous = match state {
+        State::Running(running) if running.lease == lease => running.previous,
         State::InDoubt(doubt) if doubt.lease == Some(lease) => doubt.released(now),
         State::Running(_)
         | State::Completed(_)
@@ -300,32 +317,37 @@ fn on_release(found: Option<Record>, lease: Lease, now: Millis) -> Step {
             return keep(Verdict::Stale);
         }
     };
-    let change = match before {
-        Before::Nothing => Change::Delete,
-        Before::Replied(completed) => {
-            Change::Update(Record { about, state: State::Completed(completed) })
+    let change = match previous {
+        Previous::Nothing => Change::Delete,
+        Previous::Replied(completed) => {
+            Change::Update(Record { metadata, state: State::Completed(completed) })
         }
-        Before::Doubted(doubt) => Change::Update(Record { about, state: State::InDoubt(doubt) }),
+        Previous::Doubted(doubt) => {
+            Change::Update(Record { metadata, state: State::InDoubt(doubt) })
+        }
     };
     Step { change, verdict: Verdict::Kept(None) }
 }
 
 impl Doubt {
     /// What is left when its latest attempt turns out not to have happened.
-    fn released(self, now: Millis) -> Before {
+    fn released(self, now: Millis) -> Previous {
         if self.earlier {
             // Nobody is at it any more: the leases of earlier attempts were over when this one began.
-            return Before::Doubted(Self { lease: None, until: self.until.min(now), ..self });
+            return Previous::Doubted(Self { lease: None, until: self.until.min(now), ..self });
         }
-        self.base.map_or(Before::Nothing, Before::Replied)
+        self.base.map_or(Previous::Nothing, Previous::Replied)
     }
 }
 
 fn on_doubt(found: Option<Record>, lease: Lease) -> Step {
     match found {
-        Some(Record { about, state: State::Running(running) }) if running.lease == lease => {
+        Some(Record { metadata, state: State::Running(running) }) if running.lease == lease => {
             let state = State::InDoubt(running.into_doubt());
-            Step { change: Change::Update(Record { about, state }), verdict: Verdict::Kept(None) }
+            Step {
+                change: Change::Update(Record { metadata, state }),
+                verdict: Verdict::Kept(None),
+            }
         }
         Some(Record { state: State::InDoubt(doubt), .. }) if doubt.lease == Some(lease) => {
             keep(Verdict::Kept(None))
@@ -337,8 +359,8 @@ fn on_doubt(found: Option<Record>, lease: Lease) -> Step {
 fn look(found: Option<Record>, fingerprint: Fingerprint, now: Millis) -> Verdict {
     match found {
         None => Verdict::Absent,
-        Some(record) if record.about.fingerprint != fingerprint => {
-            Verdict::KeyReused(record.about.fingerprint.differs(&fingerprint))
+        Some(record) if record.metadata.fingerprint != fingerprint => {
+            Verdict::KeyReused(record.metadata.fingerprint.differs(&fingerprint))
         }
         Some(record) => match record.state {
             State::Running(running) => in_flight(&running, now),

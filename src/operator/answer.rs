@@ -1,10 +1,10 @@
 //! From an errand to the questions that it takes, and from what is found to an answer: JSON for programs, a
 //! page for people.
 
-use crate::operator::api::{self, Errand};
+use crate::operator::api::{self, ApiRequest};
 use crate::operator::page::{self, Frame};
 use crate::operator::refusal::{Kind, Refusal};
-use crate::operator::search::{Finding, Found, Inquiry, Place, Search, Stage};
+use crate::operator::search::{Found, OperatorQuery, OperatorResult, Place, Search, Stage};
 use crate::operator::view::{self, Stored};
 use crate::request::digest::hex;
 use crate::request::json::{self, Writer};
@@ -21,26 +21,28 @@ pub enum Said {
 
 /// The questions, in order, and the key id that the first of them are about; `by` names the token.
 #[must_use]
-pub fn inquiries(errand: &Errand, by: [u8; 4]) -> (KeyId, Vec<Inquiry>) {
-    let search = |search: &Search| Inquiry::Search(search.clone());
+pub fn inquiries(errand: &ApiRequest, by: [u8; 4]) -> (KeyId, Vec<OperatorQuery>) {
+    let search = |search: &Search| OperatorQuery::Search(search.clone());
     match errand {
-        Errand::Overview => {
+        ApiRequest::Overview => {
             let doubts =
                 Search { state: Some(Stage::InDoubt), limit: page::LISTED, ..Search::default() };
             let latest = Search { limit: page::LISTED, ..Search::default() };
-            (ANY, vec![search(&doubts), search(&latest), Inquiry::Stats])
+            (ANY, vec![search(&doubts), search(&latest), OperatorQuery::Stats])
         }
-        Errand::Key(key, _) => (KeyId::new(key, [0; 16]), vec![Inquiry::Key]),
-        Errand::Records(wanted, _) => (ANY, vec![search(wanted)]),
-        Errand::Record(id, _) => (*id, vec![Inquiry::Key, Inquiry::Decisions]),
-        Errand::Confirm(id, ..) => (*id, vec![Inquiry::Key]),
-        Errand::Resolve(resolve) => {
+        ApiRequest::Key(key, _) => (KeyId::new(key, [0; 16]), vec![OperatorQuery::Key]),
+        ApiRequest::Records(wanted, _) => (ANY, vec![search(wanted)]),
+        ApiRequest::Record(id, _) => (*id, vec![OperatorQuery::Key, OperatorQuery::Decisions]),
+        ApiRequest::Confirm(id, ..) => (*id, vec![OperatorQuery::Key]),
+        ApiRequest::Resolve(resolve) => {
             let (lease, decision) = (resolve.lease, resolve.decision.clone());
-            (resolve.key, vec![Inquiry::Decide { lease, decision, by }, Inquiry::Key])
+            (resolve.key, vec![OperatorQuery::Decide { lease, decision, by }, OperatorQuery::Key])
         }
-        Errand::Stats => (ANY, vec![Inquiry::Stats]),
-        Errand::Audit(after, limit) => (ANY, vec![Inquiry::Audit { after: *after, limit: *limit }]),
-        Errand::LogIn | Errand::LogOut | Errand::Posted => (ANY, Vec::new()),
+        ApiRequest::Stats => (ANY, vec![OperatorQuery::Stats]),
+        ApiRequest::Audit(after, limit) => {
+            (ANY, vec![OperatorQuery::Audit { after: *after, limit: *limit }])
+        }
+        ApiRequest::LogIn | ApiRequest::LogOut | ApiRequest::Posted => (ANY, Vec::new()),
     }
 }
 
@@ -50,17 +52,17 @@ pub fn inquiries(errand: &Errand, by: [u8; 4]) -> (KeyId, Vec<Inquiry>) {
 /// # Errors
 /// There is no such record, or a decision was refused.
 pub fn answer(
-    errand: &Errand,
-    findings: Vec<Finding>,
+    errand: &ApiRequest,
+    findings: Vec<OperatorResult>,
     replies: &[Option<Stored>],
     frame: Option<&Frame>,
 ) -> Result<Said, Refusal> {
     let mut findings = findings.into_iter();
-    let mut next = || findings.next().unwrap_or(Finding::Stats(Vec::new()));
+    let mut next = || findings.next().unwrap_or(OperatorResult::Stats(Vec::new()));
     Ok(match errand {
-        Errand::Overview => {
+        ApiRequest::Overview => {
             let (doubts, latest, stats) = (records(next()), records(next()), next());
-            let Finding::Stats(stats) = stats else { return Err(strange()) };
+            let OperatorResult::Stats(stats) = stats else { return Err(strange()) };
             let page = |frame: &Frame| page::overview(frame, &doubts, &latest, &stats);
             said(frame, page, |to| {
                 records_of(to, "in_doubt", &doubts, &[]);
@@ -68,12 +70,12 @@ pub fn answer(
                 to.object("stats", |to| view::stats(to, &stats));
             })
         }
-        Errand::Key(key, _) => {
+        ApiRequest::Key(key, _) => {
             let found = records(next());
             let page = |frame: &Frame| page::key(frame, key.as_str(), &found);
             said(frame, page, |to| records_of(to, "records", &found, replies))
         }
-        Errand::Records(search, stamp) => {
+        ApiRequest::Records(search, stamp) => {
             let found = records(next());
             let last = found.last().map(Found::place);
             let cursor =
@@ -84,9 +86,9 @@ pub fn answer(
                 to.maybe_text("cursor", cursor.as_deref());
             })
         }
-        Errand::Record(id, _) => {
+        ApiRequest::Record(id, _) => {
             let (found, decisions) = (one(next(), *id)?, next());
-            let Finding::Audit(decisions) = decisions else { return Err(strange()) };
+            let OperatorResult::Audit(decisions) = decisions else { return Err(strange()) };
             let reply = replies.first();
             let page = |frame: &Frame| {
                 page::record(frame, &found, reply.and_then(Option::as_ref), &decisions)
@@ -99,7 +101,7 @@ pub fn answer(
                 view::decisions(to, &decisions);
             })
         }
-        Errand::Confirm(id, action, refused) => {
+        ApiRequest::Confirm(id, action, refused) => {
             let found = one(next(), *id)?;
             let Some(frame) = frame else {
                 let other = "This is a page for people: send POST /.oncegate/resolve.";
@@ -108,8 +110,8 @@ pub fn answer(
             };
             Said::Page(page::confirm(frame, &found, *action, refused.as_ref()))
         }
-        Errand::Resolve(resolve) => {
-            let Finding::Ruled(ruling) = next() else { return Err(strange()) };
+        ApiRequest::Resolve(resolve) => {
+            let OperatorResult::Ruled(ruling) = next() else { return Err(strange()) };
             let (id, action) = (resolve.key, resolve.decision.as_str());
             if let Some(refusal) = Refusal::of(ruling, id) {
                 return Err(refusal);
@@ -125,12 +127,12 @@ pub fn answer(
                 }
             })
         }
-        Errand::Stats => {
-            let Finding::Stats(stats) = next() else { return Err(strange()) };
+        ApiRequest::Stats => {
+            let OperatorResult::Stats(stats) = next() else { return Err(strange()) };
             Said::Json(json::object(|to| view::stats(to, &stats)))
         }
-        Errand::Audit(_, limit) => {
-            let Finding::Audit(decisions) = next() else { return Err(strange()) };
+        ApiRequest::Audit(_, limit) => {
+            let OperatorResult::Audit(decisions) = next() else { return Err(strange()) };
             let last = decisions.last().map(super::search::Audited::place);
             let cursor = full(last, decisions.len(), *limit).map(api::audit_cursor);
             let page = |frame: &Frame| page::audit(frame, &decisions, cursor.as_deref());
@@ -139,7 +141,7 @@ pub fn answer(
                 to.maybe_text("cursor", cursor.as_deref());
             })
         }
-        Errand::LogIn | Errand::LogOut | Errand::Posted => {
+        ApiRequest::LogIn | ApiRequest::LogOut | ApiRequest::Posted => {
             return Err(Refusal::new(Kind::NotFound, "There is no session."));
         }
     })
@@ -162,14 +164,14 @@ fn full(last: Option<Place>, rows: usize, limit: u16) -> Option<Place> {
     last.filter(|_| rows >= usize::from(limit))
 }
 
-fn records(finding: Finding) -> Vec<Found> {
+fn records(finding: OperatorResult) -> Vec<Found> {
     match finding {
-        Finding::Records(_, rows) => rows,
+        OperatorResult::Records(_, rows) => rows,
         _ => Vec::new(),
     }
 }
 
-fn one(finding: Finding, id: KeyId) -> Result<Found, Refusal> {
+fn one(finding: OperatorResult, id: KeyId) -> Result<Found, Refusal> {
     let found = records(finding).into_iter().find(|found| found.key == id);
     found.ok_or_else(Refusal::no_record)
 }

@@ -17,7 +17,7 @@ pub const ROOT: &str = "/.oncegate/";
 
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Errand {
+pub enum ApiRequest {
     /// The first page: doubts, search box, statistics.
     Overview,
     /// A key's records in every scope, with their bodies or without.
@@ -79,7 +79,7 @@ pub struct Resolve {
     pub body: Vec<u8>,
 }
 
-impl Errand {
+impl ApiRequest {
     /// Whether the stored body of a record that was found is asked for.
     #[must_use]
     pub fn wants_body_of(&self, found: KeyId) -> bool {
@@ -116,23 +116,28 @@ impl Action {
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn read(method: &str, path: &str, query: Option<&str>, now: Millis) -> Result<Errand, Refusal> {
+pub fn read(
+    method: &str,
+    path: &str,
+    query: Option<&str>,
+    now: Millis,
+) -> Result<ApiRequest, Refusal> {
     let asked = Asked::of(query)?;
     let place = path.strip_prefix(ROOT).unwrap_or_default();
     let (errand, methods) = match place.split('/').collect::<Vec<_>>().as_slice() {
-        [""] => (asked.only(&[]).map(|_| Errand::Overview), "GET"),
+        [""] => (asked.only(&[]).map(|_| ApiRequest::Overview), "GET"),
         ["keys"] => (asked.key(), "GET"),
         ["records"] => {
-            (asked.search(now).map(|search| Errand::Records(search, asked.stamp())), "GET")
+            (asked.search(now).map(|search| ApiRequest::Records(search, asked.stamp())), "GET")
         }
         ["records", id] if method == "DELETE" => (asked.purge(id), "GET, DELETE"),
         ["records", id] => (asked.record(id), "GET, DELETE"),
         ["records", id, action] => (asked.confirm(id, action), "GET"),
-        ["resolve"] => (asked.only(&[]).map(|_| Errand::Posted), "POST"),
-        ["stats"] => (asked.only(&[]).map(|_| Errand::Stats), "GET"),
+        ["resolve"] => (asked.only(&[]).map(|_| ApiRequest::Posted), "POST"),
+        ["stats"] => (asked.only(&[]).map(|_| ApiRequest::Stats), "GET"),
         ["audit"] => (asked.audit(), "GET"),
-        ["login"] => (asked.only(&[]).map(|_| Errand::LogIn), "POST"),
-        ["logout"] => (asked.only(&[]).map(|_| Errand::LogOut), "POST"),
+        ["login"] => (asked.only(&[]).map(|_| ApiRequest::LogIn), "POST"),
+        ["logout"] => (asked.only(&[]).map(|_| ApiRequest::LogOut), "POST"),
         _ => return Err(Refusal::new(Kind::NotFound, "Nothing is here. Begin at /.oncegate/.")),
     };
     let method = if method == "HEAD" { "GET" } else { method };
@@ -190,14 +195,14 @@ pub fn read_json(body: &[u8]) -> Result<Resolve, Refusal> {
 ///
 /// # Errors
 /// What is missing or wrong, by name.
-pub fn read_form(field: &dyn Fn(&str) -> String) -> Result<Errand, Refusal> {
-    read_fields(field).map(Errand::Resolve).or_else(|refusal| {
+pub fn read_form(field: &dyn Fn(&str) -> String) -> Result<ApiRequest, Refusal> {
+    read_fields(field).map(ApiRequest::Resolve).or_else(|refusal| {
         let (Ok(key), "complete") = (key_id(&field("key_id")), &*field("action")) else {
             return Err(refusal);
         };
         let [status, headers, body] = ["status", "headers", "body"].map(field);
         let draft = Draft { status, headers, body };
-        Ok(Errand::Confirm(key, Action::Complete, Some((refusal, draft))))
+        Ok(ApiRequest::Confirm(key, Action::Complete, Some((refusal, draft))))
     })
 }
 
@@ -351,7 +356,7 @@ impl Asked {
         found.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
     }
 
-    fn key(&self) -> Result<Errand, Refusal> {
+    fn key(&self) -> Result<ApiRequest, Refusal> {
         self.only(&["key", "body"])?;
         let Some(key) = self.get("key") else {
             return Err(Refusal::invalid(
@@ -362,12 +367,12 @@ impl Asked {
         let key = Key::stored(key).ok_or_else(|| {
             Refusal::invalid("No key is longer than 255 characters or holds other than ASCII ones.")
         })?;
-        Ok(Errand::Key(key, body))
+        Ok(ApiRequest::Key(key, body))
     }
 
-    fn record(&self, id: &str) -> Result<Errand, Refusal> {
+    fn record(&self, id: &str) -> Result<ApiRequest, Refusal> {
         self.only(&["body"])?;
-        Ok(Errand::Record(key_id(id)?, self.body()?))
+        Ok(ApiRequest::Record(key_id(id)?, self.body()?))
     }
 
     fn body(&self) -> Result<bool, Refusal> {
@@ -428,20 +433,20 @@ impl Asked {
         }
     }
 
-    fn purge(&self, id: &str) -> Result<Errand, Refusal> {
+    fn purge(&self, id: &str) -> Result<ApiRequest, Refusal> {
         self.only(&["lease"])?;
         let (key, lease) = (key_id(id)?, read_lease(self.get("lease").unwrap_or_default())?);
-        Ok(Errand::Resolve(Resolve { key, lease, decision: Decision::Purge, body: Vec::new() }))
+        Ok(ApiRequest::Resolve(Resolve { key, lease, decision: Decision::Purge, body: Vec::new() }))
     }
 
-    fn confirm(&self, id: &str, action: &str) -> Result<Errand, Refusal> {
+    fn confirm(&self, id: &str, action: &str) -> Result<ApiRequest, Refusal> {
         self.only(&[])?;
         let action = Action::named(action)
             .ok_or_else(|| Refusal::new(Kind::NotFound, "There is no such decision."))?;
-        Ok(Errand::Confirm(key_id(id)?, action, None))
+        Ok(ApiRequest::Confirm(key_id(id)?, action, None))
     }
 
-    fn audit(&self) -> Result<Errand, Refusal> {
+    fn audit(&self) -> Result<ApiRequest, Refusal> {
         self.only(&["limit", "cursor"])?;
         let after = match self.get("cursor") {
             None => None,
@@ -449,7 +454,7 @@ impl Asked {
                 Refusal::invalid("cursor is not one of the audit: begin without a cursor.")
             })?),
         };
-        Ok(Errand::Audit(after, self.limit()?))
+        Ok(ApiRequest::Audit(after, self.limit()?))
     }
 }
 

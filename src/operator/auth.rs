@@ -10,13 +10,13 @@ use crate::lifecycle::record::Millis;
 use crate::request::digest::{Parts, hex, hmac};
 
 /// What opens the operators' part.
-pub struct Door {
+pub struct Auth {
     token: [u8; 32],
     /// For HMAC.
     key: [u8; 64],
 }
 
-impl Door {
+impl Auth {
     /// `None` where the token is blank: then there is no operators' part.
     #[must_use]
     pub fn new(token: &str) -> Option<Self> {

@@ -56,7 +56,7 @@ pub fn decide(
     decision: Decision,
     now: Millis,
 ) -> Decided {
-    let Some(Record { about, state }) = stored.and_then(|record| record.at(now)) else {
+    let Some(Record { metadata, state }) = stored.and_then(|record| record.at(now)) else {
         return refused(Ruling::Absent);
     };
     if let Some(until) = live_until(&state, now) {
@@ -73,16 +73,16 @@ pub fn decide(
             if lease.is_some() =>
         {
             let state = State::Completed(completed(&doubt, named, reply, now));
-            Change::Complete(Record { about, state })
+            Change::Complete(Record { metadata, state })
         }
         (Decision::Release, State::InDoubt(doubt) | State::Closed(doubt)) if lease.is_some() => {
             match doubt.base {
-                Some(old) => Change::Update(Record { about, state: State::Completed(old) }),
+                Some(old) => Change::Update(Record { metadata, state: State::Completed(old) }),
                 None => Change::Delete,
             }
         }
         (Decision::Hold, State::InDoubt(doubt) | State::Closed(doubt)) if lease.is_some() => {
-            Change::Update(Record { about, state: State::InDoubt(held(doubt, now)) })
+            Change::Update(Record { metadata, state: State::InDoubt(held(doubt, now)) })
         }
         _ => return refused(Ruling::MovedOn),
     };
@@ -113,14 +113,14 @@ fn live_until(state: &State, now: Millis) -> Option<Millis> {
 /// Under a lease of its own: a settle that comes late is told that the record has moved on, and what it
 /// brings does not pass for what the operator said.
 fn completed(doubt: &Doubt, named: Lease, reply: Reply, now: Millis) -> Completed {
-    let expires = now.plus(doubt.terms.ttl);
-    let gone = expires.plus(doubt.terms.tombstone);
+    let expires = now.plus(doubt.durations.ttl);
+    let gone = expires.plus(doubt.durations.tombstone);
     Completed { lease: named.next(), run: doubt.run, reply, settled: now, expires, gone }
 }
 
 fn held(doubt: Doubt, now: Millis) -> Doubt {
-    let closes = now.plus(doubt.terms.doubt_ttl).max(doubt.closes);
-    let gone = closes.plus(doubt.terms.tombstone.max(CLOSED_KEPT)).max(doubt.gone);
+    let closes = now.plus(doubt.durations.doubt_ttl).max(doubt.closes);
+    let gone = closes.plus(doubt.durations.tombstone.max(CLOSED_KEPT)).max(doubt.gone);
     Doubt { closes, gone, ..doubt }
 }
 

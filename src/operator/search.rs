@@ -8,7 +8,7 @@ use crate::request::key::KeyId;
 /// A question of an operator. The key id beside it says which record or key it is about, where it is
 /// about one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Inquiry {
+pub enum OperatorQuery {
     /// The key's records, in every scope.
     Key,
     /// One page of the shard's records, newest first.
@@ -136,7 +136,7 @@ impl Found {
     /// Where it comes on a page.
     #[must_use]
     pub fn place(&self) -> Place {
-        Place { at: self.record.about.created, key: self.key }
+        Place { at: self.record.metadata.created, key: self.key }
     }
 }
 
@@ -144,11 +144,11 @@ impl Search {
     /// Whether a record is one of those looked for.
     #[must_use]
     pub fn matches(&self, found: &Found) -> bool {
-        let about = &found.record.about;
-        self.correlation_id.as_ref().is_none_or(|id| *id == about.correlation_id)
+        let metadata = &found.record.metadata;
+        self.correlation_id.as_ref().is_none_or(|id| *id == metadata.correlation_id)
             && self.state.is_none_or(|stage| stage == Stage::of(&found.record.state))
-            && self.route.as_ref().is_none_or(|route| *route == about.route)
-            && self.since.is_none_or(|since| about.created >= since)
+            && self.route.as_ref().is_none_or(|route| *route == metadata.route)
+            && self.since.is_none_or(|since| metadata.created >= since)
             && self.after.is_none_or(|after| after.is_before(&found.place()))
     }
 }
@@ -214,7 +214,7 @@ impl Audited {
 
 /// What a Ledger says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Finding {
+pub enum OperatorResult {
     /// Records, read at that instant of the Ledger's clock.
     Records(Millis, Vec<Found>),
     /// What came of a decision.
@@ -225,7 +225,7 @@ pub enum Finding {
     Audit(Vec<Audited>),
 }
 
-impl Inquiry {
+impl OperatorQuery {
     /// Whether every shard is asked, or only the one that holds the key.
     #[must_use]
     pub fn concerns_all(&self) -> bool {
@@ -234,35 +234,35 @@ impl Inquiry {
 
     /// What it is told where no shard has said anything yet.
     #[must_use]
-    pub fn nothing(&self) -> Finding {
+    pub fn nothing(&self) -> OperatorResult {
         match self {
-            Self::Key | Self::Search(_) => Finding::Records(Millis(0), Vec::new()),
-            Self::Decide { .. } => Finding::Ruled(Ruling::Absent),
-            Self::Stats => Finding::Stats(Vec::new()),
-            Self::Audit { .. } | Self::Decisions => Finding::Audit(Vec::new()),
+            Self::Key | Self::Search(_) => OperatorResult::Records(Millis(0), Vec::new()),
+            Self::Decide { .. } => OperatorResult::Ruled(Ruling::Absent),
+            Self::Stats => OperatorResult::Stats(Vec::new()),
+            Self::Audit { .. } | Self::Decisions => OperatorResult::Audit(Vec::new()),
         }
     }
 
     /// What several shards say together: one page, in order; the numbers added up. `None` if one of them
     /// answers another question.
     #[must_use]
-    pub fn together(&self, so_far: Finding, more: Finding) -> Option<Finding> {
+    pub fn together(&self, so_far: OperatorResult, more: OperatorResult) -> Option<OperatorResult> {
         Some(match (so_far, more) {
-            (Finding::Records(_, rows), Finding::Records(now, more)) => {
+            (OperatorResult::Records(_, rows), OperatorResult::Records(now, more)) => {
                 let limit = match self {
                     Self::Search(search) => usize::from(search.limit),
                     _ => usize::MAX,
                 };
-                Finding::Records(now, merged(rows, more, Found::place, limit))
+                OperatorResult::Records(now, merged(rows, more, Found::place, limit))
             }
-            (Finding::Audit(rows), Finding::Audit(more)) => {
+            (OperatorResult::Audit(rows), OperatorResult::Audit(more)) => {
                 let limit = match self {
                     Self::Audit { limit, .. } => usize::from(*limit),
                     _ => usize::MAX,
                 };
-                Finding::Audit(merged(rows, more, Audited::place, limit))
+                OperatorResult::Audit(merged(rows, more, Audited::place, limit))
             }
-            (Finding::Stats(mut hours), Finding::Stats(more)) => {
+            (OperatorResult::Stats(mut hours), OperatorResult::Stats(more)) => {
                 for (hour, tally) in more {
                     match hours.iter_mut().find(|(known, _)| *known == hour) {
                         Some((_, known)) => known.merge(&tally),
@@ -270,9 +270,9 @@ impl Inquiry {
                     }
                 }
                 hours.sort_unstable_by_key(|(hour, _)| *hour);
-                Finding::Stats(hours)
+                OperatorResult::Stats(hours)
             }
-            (_, ruled @ Finding::Ruled(_)) => ruled,
+            (_, ruled @ OperatorResult::Ruled(_)) => ruled,
             _ => return None,
         })
     }

@@ -30,7 +30,7 @@ pub fn record(to: &mut Writer, found: &Found) {
 }
 
 /// What a record says of itself. Instants are RFC 3339, sizes bytes; what does not apply is null.
-pub fn summary(to: &mut Writer, Record { about, state }: &Record) {
+pub fn summary(to: &mut Writer, Record { metadata, state }: &Record) {
     let (completed, doubt) = (completed(state), doubt(state));
     let (attempts, lease_until) = match state {
         State::Running(running) => (running.run.attempt, Some(running.until)),
@@ -38,15 +38,15 @@ pub fn summary(to: &mut Writer, Record { about, state }: &Record) {
         State::InDoubt(doubt) | State::Closed(doubt) => (doubt.run.attempt, Some(doubt.until)),
     };
     to.text("state", Stage::of(state).as_str());
-    to.text("route", &about.route);
-    to.text("method", &about.method);
-    to.text("path", &about.path);
-    to.text("correlation_id", &about.correlation_id);
+    to.text("route", &metadata.route);
+    to.text("method", &metadata.method);
+    to.text("path", &metadata.path);
+    to.text("correlation_id", &metadata.correlation_id);
     to.number("attempts", attempts.into());
     to.text("lease", &hex(&lease_of(state).0));
     for (name, at) in [
         ("lease_until", lease_until),
-        ("created", Some(about.created)),
+        ("created", Some(metadata.created)),
         ("settled", completed.map(|completed| completed.settled)),
         ("expires", completed.map(|completed| completed.expires)),
         ("closes", doubt.map(|doubt| doubt.closes)),

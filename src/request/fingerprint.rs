@@ -14,7 +14,7 @@ pub struct Fingerprint(pub [u8; 32]);
 
 /// In which of [`PARTS`] two requests differ, one bit for each, the first the lowest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Differs(pub u8);
+pub struct Mismatch(pub u8);
 
 /// The parts of a request that count, by the names that an operator's log has.
 pub const PARTS: [&str; 6] = ["method", "path", "query", "body", "Content-Type", "headers"];
@@ -23,7 +23,7 @@ pub const PARTS: [&str; 6] = ["method", "path", "query", "body", "Content-Type",
 /// credential, and the fingerprint. Equal kin under another key id means that only the credential
 /// changed between two tries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Kin(pub [u8; 16]);
+pub struct OperationId(pub [u8; 16]);
 
 /// What a route compares.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,18 +93,18 @@ impl Fingerprint {
 
     /// Where another request differs, as far as two bytes of each part tell.
     #[must_use]
-    pub fn differs(&self, other: &Self) -> Differs {
+    pub fn differs(&self, other: &Self) -> Mismatch {
         let mut bits = 0;
         for (at, (own, other)) in self.0.iter().zip(&other.0).enumerate().skip(DIGEST) {
             if own != other {
                 bits |= 1 << ((at - DIGEST) / HINT);
             }
         }
-        Differs(bits)
+        Mismatch(bits)
     }
 }
 
-impl Differs {
+impl Mismatch {
     /// `fingerprint differs in body, query`.
     #[must_use]
     pub fn why(self) -> String {

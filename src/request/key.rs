@@ -5,7 +5,7 @@
 //! read in two ways is refused.
 
 use crate::item;
-use crate::lifecycle::record::{Form, Run};
+use crate::lifecycle::record::{Execution, KeySpelling};
 use crate::request::digest::{Parts, first_half, hex, sha256};
 
 /// What the client sent to name an operation, after unescaping: 1 to 255 characters of ASCII.
@@ -59,10 +59,12 @@ impl Key {
 
     /// The key as a header value, in one of its two spellings.
     #[must_use]
-    pub fn spelled(&self, form: Form) -> String {
-        match form {
-            Form::Bare => self.0.clone(),
-            Form::Quoted => format!("\"{}\"", self.0.replace('\\', "\\\\").replace('"', "\\\"")),
+    pub fn spelled(&self, spelling: KeySpelling) -> String {
+        match spelling {
+            KeySpelling::Bare => self.0.clone(),
+            KeySpelling::Quoted => {
+                format!("\"{}\"", self.0.replace('\\', "\\\\").replace('"', "\\\""))
+            }
         }
     }
 
@@ -134,7 +136,7 @@ impl KeyId {
 /// The key of a run's own that the origin gets instead of the client's (`forward_key = "derived"`): the
 /// same on every attempt of one run, different per route and per run.
 #[must_use]
-pub fn derived(run: Run, route: &str) -> String {
+pub fn derived(run: Execution, route: &str) -> String {
     hex(&Parts::of("forwarded key").part(run.id.0).part(route).half())
 }
 

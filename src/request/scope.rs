@@ -4,7 +4,7 @@
 
 use crate::config::route::Mode;
 use crate::request::digest::Parts;
-use crate::request::fingerprint::{Fingerprint, Kin};
+use crate::request::fingerprint::{Fingerprint, OperationId};
 use crate::request::key_source::cookies;
 
 /// A part of the scope.
@@ -65,11 +65,16 @@ impl Caller<'_> {
 
     /// The operation without who asks for it.
     #[must_use]
-    pub fn kin(&self, scope: &[ScopePart], mode: Mode, fingerprint: &Fingerprint) -> Kin {
+    pub fn operation(
+        &self,
+        scope: &[ScopePart],
+        mode: Mode,
+        fingerprint: &Fingerprint,
+    ) -> OperationId {
         let parts =
             Parts::of(purpose(mode, "kin", "shadow kin")).part(self.route).part(fingerprint.0);
         let others = scope.iter().filter(|part| **part != ScopePart::Credential);
-        Kin(others.fold(parts, |parts, part| self.add(parts, part)).half())
+        OperationId(others.fold(parts, |parts, part| self.add(parts, part)).half())
     }
 
     fn add(&self, parts: Parts, part: &ScopePart) -> Parts {

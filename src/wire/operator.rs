@@ -6,14 +6,16 @@ use super::record::{read_record, read_reply, write_record, write_reply};
 use super::{Unreadable, VERSION};
 use crate::lifecycle::record::{Lease, Millis, Record};
 use crate::operator::decide::{Decision, Ruling};
-use crate::operator::search::{Audited, Finding, Found, Inquiry, Place, Search, Stage};
+use crate::operator::search::{
+    Audited, Found, OperatorQuery, OperatorResult, Place, Search, Stage,
+};
 use crate::operator::statistics::{KINDS, Tally};
 use crate::request::key::KeyId;
 
-pub(super) fn write_inquiry(to: &mut Writer, inquiry: &Inquiry) {
+pub(super) fn write_inquiry(to: &mut Writer, inquiry: &OperatorQuery) {
     match inquiry {
-        Inquiry::Key => to.u8(1),
-        Inquiry::Search(search) => {
+        OperatorQuery::Key => to.u8(1),
+        OperatorQuery::Search(search) => {
             to.u8(2);
             to.option(search.correlation_id.as_ref(), |to, id| to.text(id));
             to.option(search.state.as_ref(), |to, stage| to.text(stage.as_str()));
@@ -22,7 +24,7 @@ pub(super) fn write_inquiry(to: &mut Writer, inquiry: &Inquiry) {
             to.option(search.after.as_ref(), write_place);
             to.u16(search.limit);
         }
-        Inquiry::Decide { lease, decision, by } => {
+        OperatorQuery::Decide { lease, decision, by } => {
             to.u8(3);
             to.option(lease.as_ref(), |to, lease| to.bytes(&lease.0));
             match decision {
@@ -36,20 +38,20 @@ pub(super) fn write_inquiry(to: &mut Writer, inquiry: &Inquiry) {
             }
             to.bytes(by);
         }
-        Inquiry::Stats => to.u8(4),
-        Inquiry::Audit { after, limit } => {
+        OperatorQuery::Stats => to.u8(4),
+        OperatorQuery::Audit { after, limit } => {
             to.u8(5);
             to.option(after.as_ref(), write_place);
             to.u16(*limit);
         }
-        Inquiry::Decisions => to.u8(6),
+        OperatorQuery::Decisions => to.u8(6),
     }
 }
 
-pub(super) fn read_inquiry(reader: &mut Reader<'_>) -> Result<Inquiry, Unreadable> {
+pub(super) fn read_inquiry(reader: &mut Reader<'_>) -> Result<OperatorQuery, Unreadable> {
     Ok(match reader.u8()? {
-        1 => Inquiry::Key,
-        2 => Inquiry::Search(Search {
+        1 => OperatorQuery::Key,
+        2 => OperatorQuery::Search(Search {
             correlation_id: reader.option(Reader::text)?,
             state: match reader.option(Reader::text)? {
                 Some(name) => Some(Stage::named(&name).ok_or(Unreadable("state"))?),
@@ -60,7 +62,7 @@ pub(super) fn read_inquiry(reader: &mut Reader<'_>) -> Result<Inquiry, Unreadabl
             after: reader.option(read_place)?,
             limit: reader.u16()?,
         }),
-        3 => Inquiry::Decide {
+        3 => OperatorQuery::Decide {
             lease: reader.option(|reader| Ok(Lease(reader.array()?)))?,
             decision: match reader.u8()? {
                 1 => Decision::Complete(read_reply(reader)?),
@@ -71,16 +73,16 @@ pub(super) fn read_inquiry(reader: &mut Reader<'_>) -> Result<Inquiry, Unreadabl
             },
             by: reader.array()?,
         },
-        4 => Inquiry::Stats,
-        5 => Inquiry::Audit { after: reader.option(read_place)?, limit: reader.u16()? },
-        6 => Inquiry::Decisions,
+        4 => OperatorQuery::Stats,
+        5 => OperatorQuery::Audit { after: reader.option(read_place)?, limit: reader.u16()? },
+        6 => OperatorQuery::Decisions,
         _ => return Err(Unreadable("inquiry")),
     })
 }
 
-pub(super) fn write_finding(to: &mut Writer, finding: &Finding) {
+pub(super) fn write_finding(to: &mut Writer, finding: &OperatorResult) {
     match finding {
-        Finding::Records(now, rows) => {
+        OperatorResult::Records(now, rows) => {
             to.u8(1);
             to.u64(now.0);
             to.list(rows, |to, row| {
@@ -89,7 +91,7 @@ pub(super) fn write_finding(to: &mut Writer, finding: &Finding) {
                 write_inner(to, &row.record);
             });
         }
-        Finding::Ruled(ruling) => {
+        OperatorResult::Ruled(ruling) => {
             to.u8(2);
             match ruling {
                 Ruling::Done => to.u8(1),
@@ -101,21 +103,21 @@ pub(super) fn write_finding(to: &mut Writer, finding: &Finding) {
                 Ruling::MovedOn => to.u8(4),
             }
         }
-        Finding::Stats(hours) => {
+        OperatorResult::Stats(hours) => {
             to.u8(3);
             to.list(hours, |to, (hour, tally)| {
                 to.u64(*hour);
                 write_counts(to, tally);
             });
         }
-        Finding::Audit(rows) => {
+        OperatorResult::Audit(rows) => {
             to.u8(4);
             to.list(rows, write_audited);
         }
     }
 }
 
-pub(super) fn read_finding(reader: &mut Reader<'_>) -> Result<Finding, Unreadable> {
+pub(super) fn read_finding(reader: &mut Reader<'_>) -> Result<OperatorResult, Unreadable> {
     Ok(match reader.u8()? {
         1 => {
             let now = Millis(reader.u64()?);
@@ -133,17 +135,19 @@ pub(super) fn read_finding(reader: &mut Reader<'_>) -> Result<Finding, Unreadabl
                 let record = row.record.at(now).filter(|record| write_record(record) == stored);
                 read.push(Found { record: record.ok_or(Unreadable("record"))?, ..row });
             }
-            Finding::Records(now, read)
+            OperatorResult::Records(now, read)
         }
-        2 => Finding::Ruled(match reader.u8()? {
+        2 => OperatorResult::Ruled(match reader.u8()? {
             1 => Ruling::Done,
             2 => Ruling::Absent,
             3 => Ruling::LeaseLive(Millis(reader.u64()?)),
             4 => Ruling::MovedOn,
             _ => return Err(Unreadable("ruling")),
         }),
-        3 => Finding::Stats(reader.list(|reader| Ok((reader.u64()?, read_counts(reader)?)))?),
-        4 => Finding::Audit(reader.list(read_audited)?),
+        3 => {
+            OperatorResult::Stats(reader.list(|reader| Ok((reader.u64()?, read_counts(reader)?)))?)
+        }
+        4 => OperatorResult::Audit(reader.list(read_audited)?),
         _ => return Err(Unreadable("finding")),
     })
 }

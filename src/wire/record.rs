@@ -3,18 +3,19 @@
 use super::bytes::{Reader, Writer};
 use super::{Unreadable, VERSION};
 use crate::lifecycle::record::{
-    About, Before, Completed, Doubt, Form, Lease, Millis, Record, Run, Running, State, Terms,
+    Completed, Doubt, Durations, Execution, KeySpelling, Lease, Metadata, Millis, Previous, Record,
+    Running, State,
 };
 use crate::lifecycle::reply::{Kept, Reply};
-use crate::request::fingerprint::{Fingerprint, Kin};
+use crate::request::fingerprint::{Fingerprint, OperationId};
 
 /// A record as it is stored.
 #[must_use]
 pub fn write_record(record: &Record) -> Vec<u8> {
     let mut row = Writer::default();
     row.u8(VERSION);
-    write_about(&mut row, &record.about);
-    row.u64(record.about.created.0);
+    write_about(&mut row, &record.metadata);
+    row.u64(record.metadata.created.0);
     match &record.state {
         State::Running(running) => {
             row.u8(1);
@@ -22,14 +23,14 @@ pub fn write_record(record: &Record) -> Vec<u8> {
             write_run(&mut row, running.run);
             row.u64(running.since.0);
             row.u64(running.until.0);
-            write_terms(&mut row, &running.terms);
-            match &running.before {
-                Before::Nothing => row.u8(1),
-                Before::Replied(completed) => {
+            write_terms(&mut row, &running.durations);
+            match &running.previous {
+                Previous::Nothing => row.u8(1),
+                Previous::Replied(completed) => {
                     row.u8(2);
                     write_completed(&mut row, completed);
                 }
-                Before::Doubted(doubt) => {
+                Previous::Doubted(doubt) => {
                     row.u8(3);
                     write_doubt(&mut row, doubt);
                 }
@@ -53,19 +54,19 @@ pub fn write_record(record: &Record) -> Vec<u8> {
 /// The row does not follow the grammar, or is of a version that this code does not know.
 pub fn read_record(row: &[u8]) -> Result<Record, Unreadable> {
     let mut reader = Reader::versioned(row)?;
-    let about = read_about(&mut reader)?;
-    let about = About { created: Millis(reader.u64()?), ..about };
+    let metadata = read_about(&mut reader)?;
+    let metadata = Metadata { created: Millis(reader.u64()?), ..metadata };
     let state = match reader.u8()? {
         1 => State::Running(Running {
             lease: Lease(reader.array()?),
             run: read_run(&mut reader)?,
             since: Millis(reader.u64()?),
             until: Millis(reader.u64()?),
-            terms: read_terms(&mut reader)?,
-            before: match reader.u8()? {
-                1 => Before::Nothing,
-                2 => Before::Replied(read_completed(&mut reader)?),
-                3 => Before::Doubted(read_doubt(&mut reader)?),
+            durations: read_terms(&mut reader)?,
+            previous: match reader.u8()? {
+                1 => Previous::Nothing,
+                2 => Previous::Replied(read_completed(&mut reader)?),
+                3 => Previous::Doubted(read_doubt(&mut reader)?),
                 _ => return Err(Unreadable("before")),
             },
         }),
@@ -74,23 +75,23 @@ pub fn read_record(row: &[u8]) -> Result<Record, Unreadable> {
         _ => return Err(Unreadable("state")),
     };
     reader.end()?;
-    Ok(Record { about, state })
+    Ok(Record { metadata, state })
 }
 
 /// All but `created`, which only the Ledger knows.
-pub(super) fn write_about(to: &mut Writer, about: &About) {
-    to.bytes(&about.fingerprint.0);
-    to.bytes(&about.kin.0);
-    to.text(&about.route);
-    to.text(&about.method);
-    to.text(&about.path);
-    to.text(&about.correlation_id);
+pub(super) fn write_about(to: &mut Writer, metadata: &Metadata) {
+    to.bytes(&metadata.fingerprint.0);
+    to.bytes(&metadata.operation.0);
+    to.text(&metadata.route);
+    to.text(&metadata.method);
+    to.text(&metadata.path);
+    to.text(&metadata.correlation_id);
 }
 
-pub(super) fn read_about(reader: &mut Reader<'_>) -> Result<About, Unreadable> {
-    Ok(About {
+pub(super) fn read_about(reader: &mut Reader<'_>) -> Result<Metadata, Unreadable> {
+    Ok(Metadata {
         fingerprint: Fingerprint(reader.array()?),
-        kin: Kin(reader.array()?),
+        operation: OperationId(reader.array()?),
         route: reader.text()?,
         method: reader.text()?,
         path: reader.text()?,
@@ -99,14 +100,14 @@ pub(super) fn read_about(reader: &mut Reader<'_>) -> Result<About, Unreadable> {
     })
 }
 
-pub(super) fn write_terms(to: &mut Writer, terms: &Terms) {
-    for span in [terms.lease, terms.ttl, terms.tombstone, terms.doubt_ttl] {
+pub(super) fn write_terms(to: &mut Writer, durations: &Durations) {
+    for span in [durations.lease, durations.ttl, durations.tombstone, durations.doubt_ttl] {
         to.u64(span.0);
     }
 }
 
-pub(super) fn read_terms(reader: &mut Reader<'_>) -> Result<Terms, Unreadable> {
-    Ok(Terms {
+pub(super) fn read_terms(reader: &mut Reader<'_>) -> Result<Durations, Unreadable> {
+    Ok(Durations {
         lease: Millis(reader.u64()?),
         ttl: Millis(reader.u64()?),
         tombstone: Millis(reader.u64()?),
@@ -114,29 +115,33 @@ pub(super) fn read_terms(reader: &mut Reader<'_>) -> Result<Terms, Unreadable> {
     })
 }
 
-pub(super) fn write_run(to: &mut Writer, run: Run) {
+pub(super) fn write_run(to: &mut Writer, run: Execution) {
     to.bytes(&run.id.0);
     to.u32(run.attempt);
-    write_form(to, run.form);
+    write_form(to, run.spelling);
 }
 
-pub(super) fn write_form(to: &mut Writer, form: Form) {
-    to.u8(match form {
-        Form::Bare => 1,
-        Form::Quoted => 2,
+pub(super) fn write_form(to: &mut Writer, spelling: KeySpelling) {
+    to.u8(match spelling {
+        KeySpelling::Bare => 1,
+        KeySpelling::Quoted => 2,
     });
 }
 
-pub(super) fn read_form(reader: &mut Reader<'_>) -> Result<Form, Unreadable> {
+pub(super) fn read_form(reader: &mut Reader<'_>) -> Result<KeySpelling, Unreadable> {
     match reader.u8()? {
-        1 => Ok(Form::Bare),
-        2 => Ok(Form::Quoted),
+        1 => Ok(KeySpelling::Bare),
+        2 => Ok(KeySpelling::Quoted),
         _ => Err(Unreadable("form")),
     }
 }
 
-pub(super) fn read_run(reader: &mut Reader<'_>) -> Result<Run, Unreadable> {
-    Ok(Run { id: Lease(reader.array()?), attempt: reader.u32()?, form: read_form(reader)? })
+pub(super) fn read_run(reader: &mut Reader<'_>) -> Result<Execution, Unreadable> {
+    Ok(Execution {
+        id: Lease(reader.array()?),
+        attempt: reader.u32()?,
+        spelling: read_form(reader)?,
+    })
 }
 
 pub(super) fn write_reply(to: &mut Writer, reply: &Reply) {
@@ -193,7 +198,7 @@ pub(super) fn write_doubt(to: &mut Writer, doubt: &Doubt) {
     to.option(doubt.lease.as_ref(), |to, lease| to.bytes(&lease.0));
     write_run(to, doubt.run);
     to.u64(doubt.until.0);
-    write_terms(to, &doubt.terms);
+    write_terms(to, &doubt.durations);
     to.u64(doubt.closes.0);
     to.u64(doubt.gone.0);
     to.u8(u8::from(doubt.earlier));
@@ -205,7 +210,7 @@ pub(super) fn read_doubt(reader: &mut Reader<'_>) -> Result<Doubt, Unreadable> {
         lease: reader.option(|reader| Ok(Lease(reader.array()?)))?,
         run: read_run(reader)?,
         until: Millis(reader.u64()?),
-        terms: read_terms(reader)?,
+        durations: read_terms(reader)?,
         closes: Millis(reader.u64()?),
         gone: Millis(reader.u64()?),
         earlier: match reader.u8()? {

@@ -2,7 +2,7 @@
 
 use oncegate::admission::{Admission, Guarded, Head, admit, consider};
 use oncegate::config::{Policy, Vars};
-use oncegate::lifecycle::record::Form;
+use oncegate::lifecycle::record::KeySpelling;
 use oncegate::lifecycle::step::{OnInDoubt, Strategy};
 use serde_json::{Value, json};
 
@@ -110,8 +110,16 @@ fn sources_are_tried_in_turn_and_a_body_is_read_only_where_it_is_needed() {
 
 #[test]
 fn the_spelling_of_a_key_is_remembered() {
-    for (field, form) in [("k1", Form::Bare), ("\"k1\"", Form::Quoted), (" \"k1\"", Form::Quoted)] {
-        assert_eq!(guarded(&json!({}), &[("idempotency-key", field)]).form, form, "{field}");
+    for (field, spelling) in [
+        ("k1", KeySpelling::Bare),
+        ("\"k1\"", KeySpelling::Quoted),
+        (" \"k1\"", KeySpelling::Quoted),
+    ] {
+        assert_eq!(
+            guarded(&json!({}), &[("idempotency-key", field)]).spelling,
+            spelling,
+            "{field}"
+        );
     }
 }
 
@@ -194,8 +202,8 @@ fn a_claim_carries_the_rules_of_its_route() {
     let head = Head { method: "POST", address: &address, header: &header };
     let claim = guarded(&route, &[KEY]).claim(&head, &[0; 32], lease(1));
     assert_eq!((claim.lease, claim.wait, claim.on_in_doubt), (lease(1), s(5), OnInDoubt::Retry));
-    assert_eq!((claim.terms.lease, claim.terms.ttl), (s(35), s(7 * 86_400)));
-    assert_eq!((claim.about.route.as_str(), claim.about.path.as_str()), ("charge", "/a"));
+    assert_eq!((claim.durations.lease, claim.durations.ttl), (s(35), s(7 * 86_400)));
+    assert_eq!((claim.metadata.route.as_str(), claim.metadata.path.as_str()), ("charge", "/a"));
     for held in ["hold", "probe"] {
         let route = json!({ "on_in_doubt": held, "probe": "/{key}" });
         let claim = guarded(&route, &[KEY]).claim(&head, &[0; 32], lease(1));

@@ -1,12 +1,13 @@
 //! Any value of the core's types, for property tests; built on [`crate::make`].
 
 use oncegate::lifecycle::record::{
-    About, Before, Completed, Doubt, Form, Lease, Millis, Record, Run, Running, State, Terms,
+    Completed, Doubt, Durations, Execution, KeySpelling, Lease, Metadata, Millis, Previous, Record,
+    Running, State,
 };
 use oncegate::lifecycle::reply::{Kept, Reply};
 use oncegate::lifecycle::step::{Claim, OnInDoubt, Strategy as OnDuplicate};
 use oncegate::protocol::{Ask, CredentialChange, How, Replay, Told};
-use oncegate::request::fingerprint::{Differs, Fingerprint, Kin};
+use oncegate::request::fingerprint::{Fingerprint, Mismatch, OperationId};
 use oncegate::request::key::KeyId;
 use oncegate::wire::Addressed;
 use proptest::collection::vec;
@@ -43,19 +44,24 @@ fn text() -> BoxedStrategy<String> {
     vec(any::<char>(), 0..12).prop_map(String::from_iter).boxed()
 }
 
-fn run() -> BoxedStrategy<Run> {
-    (lease(), any::<u32>(), form())
-        .prop_map(|(id, attempt, form)| Run { form, ..make::run(id, attempt) })
+fn run() -> BoxedStrategy<Execution> {
+    (lease(), any::<u32>(), spelling())
+        .prop_map(|(id, attempt, spelling)| Execution { spelling, ..make::run(id, attempt) })
         .boxed()
 }
 
-fn form() -> BoxedStrategy<Form> {
-    prop_oneof![Just(Form::Bare), Just(Form::Quoted)].boxed()
+fn spelling() -> BoxedStrategy<KeySpelling> {
+    prop_oneof![Just(KeySpelling::Bare), Just(KeySpelling::Quoted)].boxed()
 }
 
-pub(crate) fn terms() -> BoxedStrategy<Terms> {
+pub(crate) fn durations() -> BoxedStrategy<Durations> {
     [millis(), millis(), millis(), millis()]
-        .prop_map(|[lease, ttl, tombstone, doubt_ttl]| Terms { lease, ttl, tombstone, doubt_ttl })
+        .prop_map(|[lease, ttl, tombstone, doubt_ttl]| Durations {
+            lease,
+            ttl,
+            tombstone,
+            doubt_ttl,
+        })
         .boxed()
 }
 
@@ -68,25 +74,33 @@ pub(crate) fn reply() -> BoxedStrategy<Reply> {
 }
 
 /// Without `created`, which does not travel in a question.
-pub(crate) fn about() -> BoxedStrategy<About> {
+pub(crate) fn metadata() -> BoxedStrategy<Metadata> {
     let texts = [text(), text(), text(), text()];
     (fingerprint(), any::<[u8; 16]>(), texts)
-        .prop_map(|(fingerprint, kin, texts)| {
+        .prop_map(|(fingerprint, operation, texts)| {
             let [route, method, path, correlation_id] = texts;
-            let kin = Kin(kin);
-            About { fingerprint, kin, route, method, path, correlation_id, ..make::about() }
+            let operation = OperationId(operation);
+            Metadata {
+                fingerprint,
+                operation,
+                route,
+                method,
+                path,
+                correlation_id,
+                ..make::metadata()
+            }
         })
         .boxed()
 }
 
 pub(crate) fn claim() -> BoxedStrategy<Claim> {
-    (lease(), about(), strategy(), on_in_doubt(), terms(), millis(), form())
-        .prop_map(|(lease, about, strategy, on_in_doubt, terms, wait, form)| Claim {
-            form,
-            about,
+    (lease(), metadata(), strategy(), on_in_doubt(), durations(), millis(), spelling())
+        .prop_map(|(lease, metadata, strategy, on_in_doubt, durations, wait, spelling)| Claim {
+            spelling,
+            metadata,
             strategy,
             on_in_doubt,
-            terms,
+            durations,
             wait,
             ..make::claim(lease)
         })
@@ -107,11 +121,11 @@ fn completed() -> BoxedStrategy<Completed> {
 
 fn doubt() -> BoxedStrategy<Doubt> {
     let instants = [millis(), millis(), millis()];
-    (option::of(lease()), run(), instants, terms(), any::<bool>(), option::of(completed()))
-        .prop_map(|(lease, run, [until, closes, gone], terms, earlier, base)| Doubt {
+    (option::of(lease()), run(), instants, durations(), any::<bool>(), option::of(completed()))
+        .prop_map(|(lease, run, [until, closes, gone], durations, earlier, base)| Doubt {
             lease,
             run,
-            terms,
+            durations,
             closes,
             gone,
             earlier,
@@ -122,17 +136,17 @@ fn doubt() -> BoxedStrategy<Doubt> {
 }
 
 fn running() -> BoxedStrategy<Running> {
-    let before = prop_oneof![
-        Just(Before::Nothing),
-        completed().prop_map(Before::Replied),
-        doubt().prop_map(Before::Doubted)
+    let previous = prop_oneof![
+        Just(Previous::Nothing),
+        completed().prop_map(Previous::Replied),
+        doubt().prop_map(Previous::Doubted)
     ];
-    (lease(), run(), [millis(), millis()], terms(), before)
-        .prop_map(|(lease, run, [since, until], terms, before)| Running {
+    (lease(), run(), [millis(), millis()], durations(), previous)
+        .prop_map(|(lease, run, [since, until], durations, previous)| Running {
             run,
             until,
-            terms,
-            before,
+            durations,
+            previous,
             ..make::running(lease, since)
         })
         .boxed()
@@ -145,8 +159,11 @@ pub(crate) fn record() -> BoxedStrategy<Record> {
         completed().prop_map(State::Completed),
         doubt().prop_map(State::InDoubt)
     ];
-    (about(), millis(), state)
-        .prop_map(|(about, created, state)| Record { about: About { created, ..about }, state })
+    (metadata(), millis(), state)
+        .prop_map(|(metadata, created, state)| Record {
+            metadata: Metadata { created, ..metadata },
+            state,
+        })
         .boxed()
 }
 
@@ -182,7 +199,7 @@ pub(crate) fn told() -> BoxedStrategy<Told<()>> {
         (option::of(lease()), option::of(millis()))
             .prop_map(|(lease, over_for)| Told::InDoubt { lease, over_for }),
         Just(Told::Expired),
-        any::<u8>().prop_map(|bits| Told::KeyReused(Differs(bits))),
+        any::<u8>().prop_map(|bits| Told::KeyReused(Mismatch(bits))),
         Just(Told::CredentialChanged),
         option::of(millis()).prop_map(Told::Kept),
         Just(Told::Stale),

@@ -99,7 +99,7 @@ fn scope_kin_and_fingerprint_never_change() {
     let whole =
         Fingerprint::of(&self::route().fingerprint, "POST", &target, &body, &headers(&json));
     assert_eq!(
-        hex(&caller.kin(&route.scope, route.mode, &whole).0),
+        hex(&caller.operation(&route.scope, route.mode, &whole).0),
         "5fb9a4727c984312aaf2979d83367b88"
     );
 }
@@ -169,9 +169,10 @@ fn kin_is_everything_but_who_asks() {
     let none = headers(&[]);
     let one = caller(&none);
     let [this, that] = [1, 2].map(|number| Fingerprint([number; 32]));
-    let kin =
-        |caller: Caller<'_>, fingerprint| caller.kin(&route().scope, route().mode, fingerprint);
-    assert_eq!(kin(one, &this), kin(Caller { credential: [0; 16], ..one }, &this));
+    let operation = |caller: Caller<'_>, fingerprint| {
+        caller.operation(&route().scope, route().mode, fingerprint)
+    };
+    assert_eq!(operation(one, &this), operation(Caller { credential: [0; 16], ..one }, &this));
     for (other, fingerprint) in [
         (Caller { host: "h", ..one }, &this),
         (Caller { method: "PATCH", ..one }, &this),
@@ -179,7 +180,7 @@ fn kin_is_everything_but_who_asks() {
         (Caller { route: "refund", ..one }, &this),
         (one, &that),
     ] {
-        assert_ne!(kin(one, &this), kin(other, fingerprint));
+        assert_ne!(operation(one, &this), operation(other, fingerprint));
     }
 }
 

@@ -11,13 +11,13 @@ mod schedules;
 use std::rc::Rc;
 
 use oncegate::config::route::{Doubtful, Route};
-use oncegate::filter::Order;
+use oncegate::filter::GuardedRequest;
 use oncegate::lifecycle::record::Millis;
 use oncegate::lifecycle::step::{Claim, OnInDoubt, Strategy};
 use oncegate::request::key::KeyId;
 
 use crate::make;
-use crate::world::{Choice, Heard, Scripted, Story, World, heard};
+use crate::world::{Choice, OriginResponse, Scripted, Story, World, heard};
 
 /// The key of every test that needs one only.
 fn the_key() -> KeyId {
@@ -25,31 +25,31 @@ fn the_key() -> KeyId {
 }
 
 /// A try of the same request, with a lease of its own.
-fn request(lease: u8) -> Order {
+fn request(lease: u8) -> GuardedRequest {
     by(&make::route(), lease)
 }
 
 /// The same under the rules of a route.
-pub(crate) fn by(route: &Route, lease: u8) -> Order {
+pub(crate) fn by(route: &Route, lease: u8) -> GuardedRequest {
     let claim = Claim {
         strategy: route.on_duplicate,
         on_in_doubt: match route.on_in_doubt {
             Doubtful::Retry => OnInDoubt::Retry,
             Doubtful::Hold | Doubtful::Probe => OnInDoubt::Hold,
         },
-        terms: route.terms(),
+        durations: route.durations(),
         wait: route.wait,
         ..make::claim(make::lease(lease))
     };
-    Order { route: Rc::new(route.clone()), ..make::order("k", claim) }
+    GuardedRequest { route: Rc::new(route.clone()), ..make::order("k", claim) }
 }
 
-fn with_strategy(strategy: Strategy, lease: u8) -> Order {
+fn with_strategy(strategy: Strategy, lease: u8) -> GuardedRequest {
     by(&Route { on_duplicate: strategy, ..make::route() }, lease)
 }
 
 /// The origin answers after so long.
-fn after(span: Millis, heard: Heard) -> Scripted {
+fn after(span: Millis, heard: OriginResponse) -> Scripted {
     (span, Ok(heard))
 }
 
@@ -59,7 +59,7 @@ fn slow() -> Scripted {
 }
 
 /// A request that is at the origin, which will say nothing before the driver says so.
-fn at_the_origin(world: &mut World, order: Order) -> Story {
+fn at_the_origin(world: &mut World, order: GuardedRequest) -> Story {
     let story = world.send(order);
     while !world.is_forwarding(story) {
         assert!(world.step(), "it never reaches the origin");

@@ -1,6 +1,6 @@
 //! `key`: what is a key, what it becomes, and where its record lies.
 
-use oncegate::lifecycle::record::Form;
+use oncegate::lifecycle::record::KeySpelling;
 use oncegate::request::digest::hex;
 use oncegate::request::key::{Key, KeyId, KeyInvalid, derived};
 use proptest::prelude::*;
@@ -191,8 +191,8 @@ proptest! {
         let quoted = text.replace('\\', "\\\\").replace('"', "\\\"");
         let key = Key::parse(&format!("\"{quoted}\"")).unwrap();
         prop_assert_eq!(key.as_str(), text);
-        prop_assert_eq!(&Key::parse(&key.spelled(Form::Quoted)).unwrap(), &key);
-        prop_assert_eq!(key.spelled(Form::Bare), key.as_str());
+        prop_assert_eq!(&Key::parse(&key.spelled(KeySpelling::Quoted)).unwrap(), &key);
+        prop_assert_eq!(key.spelled(KeySpelling::Bare), key.as_str());
     }
 
     #[test]

@@ -5,14 +5,15 @@ use std::rc::Rc;
 
 use oncegate::config::route::Route;
 use oncegate::config::{OriginVar, Vars};
-use oncegate::filter::Order;
+use oncegate::filter::GuardedRequest;
 use oncegate::lifecycle::record::{
-    About, Before, Completed, Doubt, Form, Lease, Millis, Record, Run, Running, State, Terms,
+    Completed, Doubt, Durations, Execution, KeySpelling, Lease, Metadata, Millis, Previous, Record,
+    Running, State,
 };
 use oncegate::lifecycle::reply::{Kept, Reply};
 use oncegate::lifecycle::step::{Claim, OnInDoubt, Strategy};
 use oncegate::protocol::{Ask, How, Replay};
-use oncegate::request::fingerprint::{Fingerprint, Kin};
+use oncegate::request::fingerprint::{Fingerprint, OperationId};
 use oncegate::request::json::Json;
 use oncegate::request::key::{Key, KeyId};
 use oncegate::request::path::Address;
@@ -46,14 +47,14 @@ pub(crate) fn fingerprint(number: u8) -> Fingerprint {
     Fingerprint([number; 32])
 }
 
-pub(crate) fn kin(number: u8) -> Kin {
-    Kin([number; 16])
+pub(crate) fn operation(number: u8) -> OperationId {
+    OperationId([number; 16])
 }
 
-pub(crate) fn about() -> About {
-    About {
+pub(crate) fn metadata() -> Metadata {
+    Metadata {
         fingerprint: fingerprint(0xf1),
-        kin: kin(0xc1),
+        operation: operation(0xc1),
         route: "charge".to_owned(),
         method: "POST".to_owned(),
         path: "/v1/payments".to_owned(),
@@ -63,12 +64,12 @@ pub(crate) fn about() -> About {
 }
 
 /// `timeout` 60 s and 15 s to settle; the contract's other defaults.
-pub(crate) fn terms() -> Terms {
-    Terms { lease: s(75), ttl: days(1), tombstone: Millis(0), doubt_ttl: days(90) }
+pub(crate) fn durations() -> Durations {
+    Durations { lease: s(75), ttl: days(1), tombstone: Millis(0), doubt_ttl: days(90) }
 }
 
-pub(crate) fn run(id: Lease, attempt: u32) -> Run {
-    Run { id, attempt, form: Form::Bare }
+pub(crate) fn run(id: Lease, attempt: u32) -> Execution {
+    Execution { id, attempt, spelling: KeySpelling::Bare }
 }
 
 pub(crate) fn reply(status: u16, body_bytes: u64) -> Reply {
@@ -81,33 +82,33 @@ pub(crate) fn reply(status: u16, body_bytes: u64) -> Reply {
 
 /// Granted to `lease` at `since`, as a first run.
 pub(crate) fn running(lease: Lease, since: Millis) -> Running {
-    let terms = terms();
+    let durations = durations();
     Running {
         lease,
         run: run(lease, 1),
         since,
-        until: since.plus(terms.lease),
-        terms,
-        before: Before::Nothing,
+        until: since.plus(durations.lease),
+        durations,
+        previous: Previous::Nothing,
     }
 }
 
 /// Settled by `lease` at `settled`, without a tombstone.
 pub(crate) fn completed(lease: Lease, settled: Millis) -> Completed {
-    let expires = settled.plus(terms().ttl);
+    let expires = settled.plus(durations().ttl);
     let run = run(lease, 1);
     Completed { lease, run, reply: reply(201, 4), settled, expires, gone: expires }
 }
 
 /// In doubt since `lease` ran out at `until`.
 pub(crate) fn doubt(lease: Lease, until: Millis) -> Doubt {
-    let terms = terms();
-    let closes = until.plus(terms.doubt_ttl);
+    let durations = durations();
+    let closes = until.plus(durations.doubt_ttl);
     Doubt {
         lease: Some(lease),
         run: run(lease, 1),
         until,
-        terms,
+        durations,
         closes,
         gone: closes.plus(days(90)),
         earlier: false,
@@ -116,19 +117,19 @@ pub(crate) fn doubt(lease: Lease, until: Millis) -> Doubt {
 }
 
 pub(crate) fn record(state: State) -> Record {
-    Record { about: about(), state }
+    Record { metadata: metadata(), state }
 }
 
 /// A duplicate that matches [`about`], with the contract's default rules.
 pub(crate) fn claim(lease: Lease) -> Claim {
     Claim {
         lease,
-        about: about(),
+        metadata: metadata(),
         strategy: Strategy::ReturnExisting,
         on_in_doubt: OnInDoubt::Hold,
-        terms: terms(),
+        durations: durations(),
         wait: s(10),
-        form: Form::Bare,
+        spelling: KeySpelling::Bare,
     }
 }
 
@@ -140,8 +141,8 @@ pub(crate) fn key_id(text: &str) -> KeyId {
     KeyId::new(&key(text), [0x5c; 16])
 }
 
-pub(crate) fn order(key: &str, claim: Claim) -> Order {
-    Order { key: key_id(key), claim, route: Rc::new(route()) }
+pub(crate) fn order(key: &str, claim: Claim) -> GuardedRequest {
+    GuardedRequest { key: key_id(key), claim, route: Rc::new(route()) }
 }
 
 /// The route that is there without configuration.

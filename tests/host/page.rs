@@ -6,9 +6,9 @@ mod reading; // tags, texts and forms of a page
 
 use std::collections::BTreeMap;
 
-use oncegate::lifecycle::record::{About, Completed, Doubt, Millis, Record, State};
+use oncegate::lifecycle::record::{Completed, Doubt, Metadata, Millis, Record, State};
 use oncegate::lifecycle::reply::{Kept, Reply};
-use oncegate::operator::api::{self, Action, Draft, Errand};
+use oncegate::operator::api::{self, Action, ApiRequest, Draft};
 use oncegate::operator::decide::{Decision, Ruling, decide, lease_of};
 use oncegate::operator::page::{self, Frame};
 use oncegate::operator::refusal::Refusal;
@@ -19,7 +19,7 @@ use oncegate::request::digest::hex;
 use proptest::prelude::*;
 
 use crate::make::{
-    cases, completed, days, doubt, fingerprint, key_id, kin, lease, ms_before, record, reply,
+    cases, completed, days, doubt, fingerprint, key_id, lease, ms_before, operation, record, reply,
     running, s,
 };
 
@@ -50,7 +50,7 @@ fn found(state: State) -> Found {
 
 fn since(created: Millis, state: State) -> Found {
     let record = record(state);
-    let record = Record { about: About { created, ..record.about }, ..record };
+    let record = Record { metadata: Metadata { created, ..record.metadata }, ..record };
     Found { key: key_id("order-1001"), record: record.at(NOW).unwrap(), replays: 3 }
 }
 
@@ -134,9 +134,9 @@ fn shape(html: &str) -> Vec<(String, Vec<String>)> {
 }
 
 fn with_words(word: &str) -> Found {
-    let about = About {
+    let metadata = Metadata {
         fingerprint: fingerprint(1),
-        kin: kin(1),
+        operation: operation(1),
         route: word.to_owned(),
         method: word.to_owned(),
         path: word.to_owned(),
@@ -145,7 +145,7 @@ fn with_words(word: &str) -> Found {
     };
     let reply = Reply { headers: vec![(word.to_owned(), word.to_owned())], ..reply(201, 4) };
     let state = State::Completed(Completed { reply, ..completed(lease(1), NOW) });
-    Found { key: key_id("k"), record: Record { about, state }, replays: 0 }
+    Found { key: key_id("k"), record: Record { metadata, state }, replays: 0 }
 }
 
 proptest! {
@@ -252,7 +252,7 @@ fn every_link_and_form_is_one_that_the_desk_reads() {
 #[test]
 fn the_link_to_older_records_goes_on_with_the_same_search() {
     let query = "correlation_id=a%26b+c%2F..&state=completed&route=&since=2h&limit=7";
-    let Ok(Errand::Records(search, stamp)) =
+    let Ok(ApiRequest::Records(search, stamp)) =
         api::read("GET", "/.oncegate/records", Some(query), NOW)
     else {
         panic!("the search does not parse")
@@ -266,7 +266,10 @@ fn the_link_to_older_records_goes_on_with_the_same_search() {
     // Ten seconds later: the span still begins where it began.
     let later = NOW.plus(s(10));
     let expected = Search { after: Some(last), ..search };
-    assert_eq!(api::read("GET", path, Some(query), later), Ok(Errand::Records(expected, stamp)));
+    assert_eq!(
+        api::read("GET", path, Some(query), later),
+        Ok(ApiRequest::Records(expected, stamp))
+    );
 }
 
 #[test]
@@ -398,7 +401,7 @@ fn a_confirmed_form_is_the_decision_that_it_says() {
             fields.insert("body".to_owned(), "{\r\n  \"id\": 1\r\n}".to_owned());
         }
         let field = |name: &str| fields.get(name).cloned().unwrap_or_default();
-        let Ok(Errand::Resolve(resolve)) = api::read_form(&field) else {
+        let Ok(ApiRequest::Resolve(resolve)) = api::read_form(&field) else {
             panic!("{action:?} is no decision")
         };
         assert_eq!(resolve.decision.as_str(), action.as_str());
@@ -421,7 +424,8 @@ fn a_refused_completion_keeps_what_was_typed() {
     typed.insert("headers".to_owned(), "no colon".to_owned());
     typed.insert("body".to_owned(), "\r\n{\"a\":\r\n</textarea>1}".to_owned());
     let field = |name: &str| typed.get(name).cloned().unwrap_or_default();
-    let Ok(Errand::Confirm(id, Action::Complete, Some(refused))) = api::read_form(&field) else {
+    let Ok(ApiRequest::Confirm(id, Action::Complete, Some(refused))) = api::read_form(&field)
+    else {
         panic!("it is not asked for again")
     };
     assert_eq!(id, found.key);

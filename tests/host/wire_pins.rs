@@ -4,14 +4,15 @@
 //! format. Spaces and line breaks are for the reader; integers are little-endian.
 
 use oncegate::lifecycle::record::{
-    About, Before, Completed, Doubt, Form, Lease, Millis, Record, Run, Running, State, Terms,
+    Completed, Doubt, Durations, Execution, KeySpelling, Lease, Metadata, Millis, Previous, Record,
+    Running, State,
 };
 use oncegate::lifecycle::reply::{Kept, Reply};
 use oncegate::lifecycle::step::{Claim, OnInDoubt, Strategy};
 use oncegate::operator::decide::Ruling;
-use oncegate::operator::search::{Finding, Inquiry, Search, Stage};
+use oncegate::operator::search::{OperatorQuery, OperatorResult, Search, Stage};
 use oncegate::protocol::{Ask, CredentialChange, How, Replay, Told};
-use oncegate::request::fingerprint::Differs;
+use oncegate::request::fingerprint::Mismatch;
 use oncegate::wire::{Addressed, VERSION, write_ask, write_record, write_told};
 
 use crate::make;
@@ -52,9 +53,9 @@ pub(crate) fn ask_pins() -> Pins<Addressed> {
     let claim = Claim {
         strategy: Strategy::FailOnRunning,
         on_in_doubt: OnInDoubt::Retry,
-        terms: terms(),
+        durations: durations(),
         wait: Millis(10_000),
-        form: Form::Quoted,
+        spelling: KeySpelling::Quoted,
         ..make::claim(lease(0xaa))
     };
     let claim = (
@@ -80,8 +81,8 @@ pub(crate) fn ask_pins() -> Pins<Addressed> {
     .into()
 }
 
-fn search() -> Inquiry {
-    Inquiry::Search(Search {
+fn search() -> OperatorQuery {
+    OperatorQuery::Search(Search {
         correlation_id: Some("c".to_owned()),
         state: Some(Stage::InDoubt),
         route: None,
@@ -105,7 +106,7 @@ pub(crate) fn told_pins() -> Pins<Told<()>> {
         (Told::AlreadyExecuted, "05".to_owned()),
         (in_doubt, format!("06 01 {AA} 01 60ea000000000000")),
         (Told::Expired, "07".to_owned()),
-        (Told::KeyReused(Differs(0)), "08".to_owned()),
+        (Told::KeyReused(Mismatch(0)), "08".to_owned()),
         (Told::CredentialChanged, "09".to_owned()),
         (Told::Kept(Some(Millis(3))), "0a 01 0300000000000000".to_owned()),
         (Told::Stale, "0b".to_owned()),
@@ -115,10 +116,10 @@ pub(crate) fn told_pins() -> Pins<Told<()>> {
         (Told::UnknownVersion(1), "0f 01".to_owned()),
         (Told::OtherShards(16), "10 1000".to_owned()),
         (
-            Told::Operator(Finding::Ruled(Ruling::LeaseLive(Millis(9)))),
+            Told::Operator(OperatorResult::Ruled(Ruling::LeaseLive(Millis(9)))),
             "11 02 03 0900000000000000".to_owned(),
         ),
-        (Told::KeyReused(Differs(0b101)), "12 05".to_owned()),
+        (Told::KeyReused(Mismatch(0b101)), "12 05".to_owned()),
     ]
     .map(|(told, head)| (told, frame(&head)))
     .into()
@@ -135,7 +136,7 @@ pub(crate) fn record_pins() -> Pins<Record> {
         format!("{AA} {BB} 01000000 01 {REPLY} 0001000000000000 0002000000000000 0003000000000000");
     let doubt = Doubt {
         run: run(3),
-        terms: terms(),
+        durations: durations(),
         closes: Millis(5),
         gone: Millis(6),
         earlier: true,
@@ -148,20 +149,20 @@ pub(crate) fn record_pins() -> Pins<Record> {
              0600000000000000 01 {base}"
         )
     };
-    let over = |before| {
+    let over = |previous| {
         let until = Millis(2);
         let running = make::running(lease(0xaa), Millis(1));
-        State::Running(Running { run: run(1), until, terms: terms(), before, ..running })
+        State::Running(Running { run: run(1), until, durations: durations(), previous, ..running })
     };
-    let over_bytes = |before: &str| {
-        format!("01 {AA} {BB} 01000000 01 0100000000000000 0200000000000000 {TERMS} {before}")
+    let over_bytes = |previous: &str| {
+        format!("01 {AA} {BB} 01000000 01 0100000000000000 0200000000000000 {TERMS} {previous}")
     };
     let of_nobody = Doubt { lease: None, base: Some(completed.clone()), ..doubt.clone() };
     let held = doubt_bytes(&format!("01 {AA}"), "00");
     [
-        (over(Before::Nothing), over_bytes("01")),
-        (over(Before::Replied(completed.clone())), over_bytes(&format!("02 {completed_bytes}"))),
-        (over(Before::Doubted(doubt.clone())), over_bytes(&format!("03 {held}"))),
+        (over(Previous::Nothing), over_bytes("01")),
+        (over(Previous::Replied(completed.clone())), over_bytes(&format!("02 {completed_bytes}"))),
+        (over(Previous::Doubted(doubt.clone())), over_bytes(&format!("03 {held}"))),
         (State::Completed(completed), format!("02 {completed_bytes}")),
         (State::InDoubt(doubt), format!("03 {held}")),
         (
@@ -170,8 +171,8 @@ pub(crate) fn record_pins() -> Pins<Record> {
         ),
     ]
     .map(|(state, bytes)| {
-        let about = About { created: Millis(0x1122_3344), ..make::about() };
-        (Record { about, state }, format!("01 {ABOUT} 4433221100000000 {bytes}"))
+        let metadata = Metadata { created: Millis(0x1122_3344), ..make::metadata() };
+        (Record { metadata, state }, format!("01 {ABOUT} 4433221100000000 {bytes}"))
     })
     .into()
 }
@@ -180,12 +181,12 @@ fn lease(number: u8) -> Lease {
     make::lease(number)
 }
 
-fn run(attempt: u32) -> Run {
+fn run(attempt: u32) -> Execution {
     make::run(lease(0xbb), attempt)
 }
 
-fn terms() -> Terms {
-    Terms { lease: Millis(1), ttl: Millis(2), tombstone: Millis(3), doubt_ttl: Millis(4) }
+fn durations() -> Durations {
+    Durations { lease: Millis(1), ttl: Millis(2), tombstone: Millis(3), doubt_ttl: Millis(4) }
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -24,16 +24,16 @@ use std::collections::VecDeque;
 use std::hash::Hash;
 use std::rc::Rc;
 
-use oncegate::filter::Order;
+use oncegate::filter::GuardedRequest;
 use oncegate::lifecycle::outcome::Failure;
-use oncegate::lifecycle::record::{Millis, Run};
+use oncegate::lifecycle::record::{Execution, Millis};
 use oncegate::request::key::KeyId;
 
 use self::calls::Calling;
 pub(crate) use self::choice::Choice;
 pub(crate) use self::history::{Cause, Event, Kind, seconds};
 use self::ledger::Ledger;
-pub(crate) use self::origin::{Heard, heard};
+pub(crate) use self::origin::{OriginResponse, heard};
 pub(crate) use self::planted::Planted;
 
 use self::story::{Moved, News, Opening, Said, Telling};
@@ -51,16 +51,16 @@ pub(crate) struct Call {
 }
 
 /// What a client is answered.
-pub(crate) type Answer = oncegate::answer::Answer<Heard, Vec<u8>>;
+pub(crate) type Answer = oncegate::answer::Answer<OriginResponse, Vec<u8>>;
 
 /// What the origin will do with the next request: answer so, after so long.
-pub(crate) type Scripted = (Millis, Result<Heard, Failure>);
+pub(crate) type Scripted = (Millis, Result<OriginResponse, Failure>);
 
 /// One execution at the origin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Executed {
     pub(crate) key: KeyId,
-    pub(crate) run: Run,
+    pub(crate) run: Execution,
     pub(crate) at: Millis,
 }
 
@@ -124,16 +124,16 @@ impl World {
     }
 
     /// A request comes in.
-    pub(crate) fn send(&mut self, order: Order) -> Story {
+    pub(crate) fn send(&mut self, order: GuardedRequest) -> Story {
         self.open(order, false)
     }
 
     /// A request comes in on a route in shadow mode; the log says what it would have been answered.
-    pub(crate) fn shadow(&mut self, order: Order) {
+    pub(crate) fn shadow(&mut self, order: GuardedRequest) {
         self.open(order, true);
     }
 
-    fn open(&mut self, order: Order, shadow: bool) -> Story {
+    fn open(&mut self, order: GuardedRequest, shadow: bool) -> Story {
         let story = Story(self.workers.len());
         let order = Rc::new(order);
         self.note(Event::Sent { story, order: Rc::clone(&order) });

@@ -25,15 +25,15 @@ use self::operator::{Counted, tallied};
 use self::reply_stream::Large;
 use self::store::{Others, Store, Stored};
 use self::sweep::Alarm;
-use self::waiters::Parked;
-use crate::cloudflare::byte_budget::Places;
+use self::waiters::Waiters;
+use crate::cloudflare::byte_budget::ByteBudget;
 use crate::cloudflare::tasks::{BrokeOff, Request, pause, spawn, wait};
 use crate::cloudflare::world::{message, now};
 use crate::cloudflare::{bindings, faults};
 use crate::filter::CALL_PATIENCE;
 use crate::lifecycle::ended_leases::Released;
-use crate::lifecycle::record::{Completed, Due, Millis, State as Stage};
-use crate::lifecycle::step::{Change, Event, Kindred, Verdict, step};
+use crate::lifecycle::record::{Completed, Millis, State as Stage, SweepAction};
+use crate::lifecycle::step::{Change, Event, OtherCredential, Verdict, step};
 use crate::operator::statistics::Count;
 use crate::protocol::{Ask, CredentialChange, Told};
 use crate::request::key::KeyId;
@@ -111,11 +111,11 @@ enum Question {
 struct Shard {
     storage: bindings::Storage,
     store: OnceCell<Rc<Store>>,
-    parked: Parked,
+    parked: Waiters,
     /// Bytes of large replies that come in to be stored.
-    incoming: Rc<Places>,
+    incoming: Rc<ByteBudget>,
     /// Bytes of large replies that go out.
-    outgoing: Rc<Places>,
+    outgoing: Rc<ByteBudget>,
     /// Leases that were released or settled a moment ago.
     released: RefCell<Released>,
     /// When the alarm is set for; unknown until asked after a start.
@@ -146,9 +146,9 @@ impl Shard {
         Self {
             storage,
             store: OnceCell::new(),
-            parked: Parked::default(),
-            incoming: Places::new(PLACES_BYTES),
-            outgoing: Places::new(PLACES_BYTES),
+            parked: Waiters::default(),
+            incoming: ByteBudget::new(PLACES_BYTES),
+            outgoing: ByteBudget::new(PLACES_BYTES),
             released: RefCell::default(),
             alarm: Cell::new(Alarm::Unknown),
             shards: Cell::new(None),
@@ -276,7 +276,7 @@ impl Shard {
         let now = now();
         let mut around = 0;
         let claimed = match &ask {
-            Ask::Claim(claim, _) => Some(claim.about.route.clone()),
+            Ask::Claim(claim, _) => Some(claim.metadata.route.clone()),
             _ => None,
         };
         let is_look = matches!(ask, Ask::Look(_));
@@ -287,7 +287,8 @@ impl Shard {
                 return Ok(Found::Answer((Told::Stale, None)));
             }
             Ask::Claim(claim, change) => {
-                let kin = matches!(change, CredentialChange::Refuse).then_some(claim.about.kin);
+                let kin =
+                    matches!(change, CredentialChange::Refuse).then_some(claim.metadata.operation);
                 let near = store.find_near(key, kin, now)?;
                 let kindred = kindred_of(near.stored.as_ref(), near.kindred, now)?;
                 around = near.around;
@@ -313,7 +314,7 @@ impl Shard {
         faults::here("stored");
         self.written(key, &step.change, body);
         let count = Count::of(&step).filter(|_| !is_look);
-        let of = stored.as_ref().map(|at| at.record.about.route.clone());
+        let of = stored.as_ref().map(|at| at.record.metadata.route.clone());
         let route = claimed.or(of).unwrap_or_default();
         let found = match (step.verdict, stored) {
             (Verdict::Replay(completed), Some(stored)) => {
@@ -335,7 +336,7 @@ impl Shard {
     fn written(&self, key: KeyId, change: &Change, body: &Uint8Array) {
         self.wake(key, change, body);
         if let Change::Insert(record) | Change::Update(record) | Change::Complete(record) = change {
-            let (Due::Delete(at) | Due::Tombstone(at)) = record.due();
+            let (SweepAction::Delete(at) | SweepAction::Tombstone(at)) = record.due();
             self.arm(at);
         }
     }
@@ -343,15 +344,19 @@ impl Shard {
 
 /// Whether the operation is live under another credential. A row of it that is unreadable may well be:
 /// that is an error, except where the key id's own reply, claim or doubt is what answers.
-fn kindred_of(own: Option<&Stored>, others: Others, now: Millis) -> Result<Kindred, JsValue> {
+fn kindred_of(
+    own: Option<&Stored>,
+    others: Others,
+    now: Millis,
+) -> Result<OtherCredential, JsValue> {
     let own = own.and_then(|own| own.record.clone().at(now)).map(|own| own.state);
     let answers = own.is_some_and(|own| !matches!(own, Stage::Expired(_)));
-    let mut found = Kindred::None;
+    let mut found = OtherCredential::None;
     for other in others {
         match other {
             Ok(other) => {
                 if other.at(now).is_some() {
-                    found = Kindred::Live;
+                    found = OtherCredential::Live;
                 }
             }
             Err(error) if !answers => return Err(error),

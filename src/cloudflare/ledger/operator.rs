@@ -13,7 +13,7 @@ use crate::cloudflare::world::now;
 use crate::lifecycle::record::{Lease, Millis, Record};
 use crate::lifecycle::step::Change;
 use crate::operator::decide::{Decided, Decision, Ruling, decide};
-use crate::operator::search::{Audited, Finding, Found, Inquiry, Page, Search};
+use crate::operator::search::{Audited, Found, OperatorQuery, OperatorResult, Page, Search};
 use crate::operator::statistics::{Count, FLUSH_EVERY, Tally, hour};
 use crate::request::key::KeyId;
 
@@ -21,32 +21,32 @@ impl Shard {
     pub(super) async fn inquire(
         &self,
         key: KeyId,
-        inquiry: Inquiry,
+        inquiry: OperatorQuery,
         body: &Uint8Array,
-    ) -> Result<Finding, JsValue> {
+    ) -> Result<OperatorResult, JsValue> {
         match inquiry {
-            Inquiry::Key => self.of_key(key),
-            Inquiry::Search(search) => self.search(&search).await,
-            Inquiry::Decide { lease, decision, by } => {
-                self.decide(key, lease, decision, by, body).map(Finding::Ruled)
+            OperatorQuery::Key => self.of_key(key),
+            OperatorQuery::Search(search) => self.search(&search).await,
+            OperatorQuery::Decide { lease, decision, by } => {
+                self.decide(key, lease, decision, by, body).map(OperatorResult::Ruled)
             }
-            Inquiry::Stats => Ok(Finding::Stats(self.counted.hours(self.store()?)?)),
-            Inquiry::Audit { after, limit } => {
-                Ok(Finding::Audit(self.store()?.audit(after, limit)?))
+            OperatorQuery::Stats => Ok(OperatorResult::Stats(self.counted.hours(self.store()?)?)),
+            OperatorQuery::Audit { after, limit } => {
+                Ok(OperatorResult::Audit(self.store()?.audit(after, limit)?))
             }
-            Inquiry::Decisions => Ok(Finding::Audit(self.store()?.decisions(key)?)),
+            OperatorQuery::Decisions => Ok(OperatorResult::Audit(self.store()?.decisions(key)?)),
         }
     }
 
-    fn of_key(&self, key: KeyId) -> Result<Finding, JsValue> {
+    fn of_key(&self, key: KeyId) -> Result<OperatorResult, JsValue> {
         let (store, now) = (self.store()?, now());
         let rows = store.of_key(key)?;
         let found = rows.into_iter().filter_map(|(key, record)| found(key, record, now));
-        Ok(Finding::Records(now, self.shown(store, found.collect())))
+        Ok(OperatorResult::Records(now, self.shown(store, found.collect())))
     }
 
     /// Reads the whole shard, a batch at a time; between two of them requests get their turn.
-    async fn search(&self, search: &Search) -> Result<Finding, JsValue> {
+    async fn search(&self, search: &Search) -> Result<OperatorResult, JsValue> {
         let (store, now) = (self.store()?, now());
         let text = search.correlation_id.as_ref().or(search.route.as_ref());
         let text = text.map_or("", String::as_str);
@@ -71,7 +71,7 @@ impl Shard {
             after = Some(batch.last);
             pause(Millis(0)).await;
         }
-        Ok(Finding::Records(now, self.shown(store, page.into_items())))
+        Ok(OperatorResult::Records(now, self.shown(store, page.into_items())))
     }
 
     /// What is shown of records: how often each was replayed, as far as this is known, and no headers,

@@ -1,7 +1,7 @@
 //! How a large reply leaves a Ledger: as it is read, a piece at a time, never as a second copy.
 //!
 //! Those who waited for a reply share the one that was settled; everybody else's is read from its rows,
-//! 1 MiB after the other. Both take room of the Ledger's [`Places`] until the last byte has left.
+//! 1 MiB after the other. Both take room of the Ledger's [`ByteBudget`] until the last byte has left.
 
 use std::rc::Rc;
 
@@ -11,7 +11,7 @@ use wasm_bindgen::JsValue;
 
 use super::store::{Pieces, Store};
 use crate::cloudflare::bindings;
-use crate::cloudflare::byte_budget::{Place, Places};
+use crate::cloudflare::byte_budget::{ByteBudget, Place};
 use crate::cloudflare::tasks::{Request, Wait, aside, pause, wait};
 use crate::cloudflare::world::now;
 use crate::lifecycle::record::{Completed, Millis};
@@ -49,7 +49,7 @@ pub(super) fn stream(
     head: &[u8],
     body: Large,
     store: Rc<Store>,
-    places: Rc<Places>,
+    places: Rc<ByteBudget>,
 ) -> Result<JsValue, JsValue> {
     let pipe = bindings::FixedLengthStream::new(body.bytes())?;
     let answer = bindings::streamed(head, &pipe.readable());
@@ -68,7 +68,7 @@ pub(super) fn stream(
 
 struct To {
     writer: bindings::Writer,
-    places: Rc<Places>,
+    places: Rc<ByteBudget>,
     started: Millis,
 }
 

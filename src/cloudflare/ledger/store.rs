@@ -26,9 +26,9 @@ use wasm_bindgen::{JsCast as _, JsValue};
 use self::bodies::pieces_of;
 pub(super) use self::bodies::{Lies, PIECE, Pieces};
 use crate::cloudflare::bindings;
-use crate::lifecycle::record::{Due, Millis, Record};
+use crate::lifecycle::record::{Millis, Record, SweepAction};
 use crate::lifecycle::step::Change;
-use crate::request::fingerprint::Kin;
+use crate::request::fingerprint::OperationId;
 use crate::request::key::KeyId;
 use crate::wire::{self, Unreadable};
 
@@ -134,7 +134,7 @@ impl Store {
     pub(super) fn find_near(
         &self,
         key: KeyId,
-        kin: Option<Kin>,
+        kin: Option<OperationId>,
         now: Millis,
     ) -> Result<Near, JsValue> {
         let own = blob(&key.0);
@@ -202,7 +202,8 @@ impl Store {
 
     fn insert(&self, key: KeyId, around: usize, record: &Record) -> Result<(), JsValue> {
         let [due, tomb] = due(record);
-        let (kin, crowd) = (blob(&record.about.kin.0), JsValue::from(u8::from(around >= CROWD)));
+        let (kin, crowd) =
+            (blob(&record.metadata.operation.0), JsValue::from(u8::from(around >= CROWD)));
         self.exec(INSERT, &[blob(&key.0), kin, crowd, due, tomb, rec(record)])
     }
 
@@ -306,8 +307,8 @@ fn rec(record: &Record) -> JsValue {
 /// When the sweep comes for the row, and whether it takes out the reply only.
 fn due(record: &Record) -> [JsValue; 2] {
     match record.due() {
-        Due::Delete(at) => [number(at), JsValue::from(0)],
-        Due::Tombstone(at) => [number(at), JsValue::from(1)],
+        SweepAction::Delete(at) => [number(at), JsValue::from(0)],
+        SweepAction::Tombstone(at) => [number(at), JsValue::from(1)],
     }
 }
 

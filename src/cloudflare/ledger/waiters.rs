@@ -16,11 +16,11 @@ pub(super) type Wake = Option<Rc<Settled>>;
 
 /// Waiters, in the order in which they came; too few for a search to matter.
 #[derive(Default)]
-pub(super) struct Parked {
+pub(super) struct Waiters {
     waiters: RefCell<Vec<(KeyId, Sender<Wake>)>>,
 }
 
-impl Parked {
+impl Waiters {
     /// Takes a place among those who wait for a key; none where too many wait already.
     pub(super) fn park(&self, key: KeyId) -> Option<Receiver<Wake>> {
         let mut waiters = self.waiters.borrow_mut();

@@ -10,10 +10,10 @@ use crate::cloudflare::world::message;
 use crate::config::Policy;
 use crate::filter::other_shards;
 use crate::operator::answer::inquiries;
-use crate::operator::api::{Errand, Resolve};
+use crate::operator::api::{ApiRequest, Resolve};
 use crate::operator::decide::Ruling;
 use crate::operator::refusal::Refusal;
-use crate::operator::search::Finding;
+use crate::operator::search::OperatorResult;
 use crate::operator::view::Stored;
 use crate::protocol::{Ask, Told};
 use crate::request::digest::hex;
@@ -25,22 +25,22 @@ impl Operator<'_> {
     /// One finding for each question, and the replies where the errand wants them.
     pub(super) fn ask<'a>(
         &'a self,
-        errand: &'a Errand,
-    ) -> Later<'a, (Vec<Finding>, Vec<Option<Stored>>)> {
+        errand: &'a ApiRequest,
+    ) -> Later<'a, (Vec<OperatorResult>, Vec<Option<Stored>>)> {
         Box::pin(self.ask_all(errand))
     }
 
     async fn ask_all(
         &self,
-        errand: &Errand,
-    ) -> Result<(Vec<Finding>, Vec<Option<Stored>>), Refusal> {
+        errand: &ApiRequest,
+    ) -> Result<(Vec<OperatorResult>, Vec<Option<Stored>>), Refusal> {
         let policy = self.policy.as_ref().map_err(|wrongs| {
             let knobs: Vec<_> = wrongs.iter().map(|wrong| wrong.knob.as_str()).collect();
             failed(format_args!("the configuration does not parse: {}", knobs.join(", ")))
         })?;
         let (key, inquiries) = inquiries(errand, self.door.by());
         let body = match errand {
-            Errand::Resolve(resolve) => Some(Uint8Array::from(resolve.body.as_slice())),
+            ApiRequest::Resolve(resolve) => Some(Uint8Array::from(resolve.body.as_slice())),
             _ => None,
         };
         let mut findings = Vec::new();
@@ -63,21 +63,21 @@ impl Operator<'_> {
                 }
             }
             let ruling = match &found {
-                Finding::Ruled(ruling) => Some(*ruling),
+                OperatorResult::Ruled(ruling) => Some(*ruling),
                 _ => None,
             };
             findings.push(found);
             match (ruling, errand) {
                 // At once: what is asked after it may fail, and the decision has been made.
-                (Some(Ruling::Done), Errand::Resolve(resolve)) => self.log(key, resolve),
+                (Some(Ruling::Done), ApiRequest::Resolve(resolve)) => self.log(key, resolve),
                 (Some(_), _) => break,
                 (None, _) => {}
             }
         }
         let mut replies = Vec::new();
-        if let Some(Finding::Records(_, rows)) = findings.first() {
+        if let Some(OperatorResult::Records(_, rows)) = findings.first() {
             for found in rows.iter().filter(|found| errand.wants_body_of(found.key)) {
-                let look = Ask::Look(found.record.about.fingerprint);
+                let look = Ask::Look(found.record.metadata.fingerprint);
                 let shard = key.shard(policy.shards);
                 let told = self.ask_shards(policy, &[shard], found.key, &look, None).await?.pop();
                 replies.push(told.map_or(Ok(None), reply)?);

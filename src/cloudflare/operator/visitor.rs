@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use super::{Operator, Said};
 use crate::cloudflare::bindings;
 use crate::cloudflare::world::now;
-use crate::operator::api::{self, Errand};
+use crate::operator::api::{self, ApiRequest};
 use crate::operator::auth::{SESSION, Wrong};
 use crate::operator::refusal::{Kind, Refusal};
 use crate::query;
@@ -60,17 +60,17 @@ impl Operator<'_> {
 
     pub(super) fn posted(
         &self,
-        errand: Errand,
+        errand: ApiRequest,
         session: &str,
         form: &[u8],
-    ) -> Result<Errand, Refusal> {
+    ) -> Result<ApiRequest, Refusal> {
         if !self.door.is_form_token(session, &field(form, "form_token")) {
             let detail =
                 "The form was not made for this session. Nothing was changed; load the page again.";
             return Err(Refusal::new(Kind::Forbidden, detail));
         }
         match errand {
-            Errand::Posted => api::read_form(&|name| field(form, name)),
+            ApiRequest::Posted => api::read_form(&|name| field(form, name)),
             errand => Ok(errand),
         }
     }

@@ -68,7 +68,7 @@ impl Asked {
                 (Some(address), carrying(room.bytes().ok_or_else(lapsed)?.into()))
             }
             Body::Begun(chunks) => {
-                let body = response::stream(request.body(), chunks, &self.execution)?;
+                let body = response::stream(request.body(), chunks, &self.context)?;
                 (Some(address), carrying(body))
             }
         };
@@ -121,10 +121,10 @@ impl Asked {
         let (tell, told) = oneshot::channel::<Passed>();
         let watching = async move {
             let passed = async { told.await.map_err(|oneshot::Canceled| Failure::Unknown) };
-            let id = &order.claim.about.correlation_id;
+            let id = &order.claim.metadata.correlation_id;
             watch(&exchange, &order, passed, |would| log_shadow(&order.route, would, id)).await;
         };
-        self.execution.afterwards(watching, |_| ())?;
+        self.context.afterwards(watching, |_| ())?;
         let passed = self.pass(&policy.origin, head, url, Body::Whole(body))?;
         let response: Response = wait(passed).await?.unchecked_into();
         // Whoever watches may have given up; the answer passes all the same.

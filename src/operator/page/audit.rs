@@ -33,7 +33,7 @@ pub(super) fn rows(to: &mut String, now: Millis, decisions: &[Audited]) {
                 @let before = &decision.before;
                 li { a href=(address(to, decision.key)) {
                     span class="stage" { (decision.action) }
-                    span class="what" { (before.about.method) " " (before.about.path) }
+                    span class="what" { (before.metadata.method) " " (before.metadata.path) }
                     span class="hears" {
                         (words::name(Stage::of(&before.state))) " → "
                         @match &decision.after {
@@ -43,7 +43,7 @@ pub(super) fn rows(to: &mut String, now: Millis, decisions: &[Audited]) {
                     }
                     span class="quiet" {
                         (at_and_ago(to, decision.at, now)) " · by token " code { (hex(&decision.by)) }
-                        " · " (before.about.route) " · " code { (before.about.correlation_id) }
+                        " · " (before.metadata.route) " · " code { (before.metadata.correlation_id) }
                     }
                 } }
             }

@@ -20,12 +20,12 @@ pub fn confirm(
     action: Action,
     refused: Option<&(Refusal, Draft)>,
 ) -> String {
-    let (state, about) = (&found.record.state, &found.record.about);
+    let (state, metadata) = (&found.record.state, &found.record.metadata);
     let possible = words::actions(state, frame.now).contains(&action);
     within(frame, Place::Elsewhere, words::question(action), &|to| {
         html! { to;
             h1 { (words::question(action)) }
-            p { (words::stage(to, Stage::of(state))) " " code { (about.method) " " (about.path) } }
+            p { (words::stage(to, Stage::of(state))) " " code { (metadata.method) " " (metadata.path) } }
             (words::origin(to, found, frame.now))
             @if let Some((refusal, _)) = refused { p class="warn" role="alert" { (refusal.detail) } }
             @if possible {

@@ -32,7 +32,7 @@ impl Event {
 /// The events of a record's life in their order, what lies ahead of it included.
 fn events(found: &Found, now: Millis) -> Vec<Event> {
     let record = &found.record;
-    let created = record.about.created;
+    let created = record.metadata.created;
     let mut events = vec![Event::new("claimed", Some(created), "the first request with the key")];
     match &record.state {
         State::Running(Running { run, since, until, .. }) => {
@@ -59,7 +59,7 @@ fn events(found: &Found, now: Millis) -> Vec<Event> {
         }
         State::InDoubt(doubt) | State::Closed(doubt) => {
             let Doubt { run, until, closes, gone, .. } = doubt;
-            let since = doubt.lease.map(|_| until.since(doubt.terms.lease));
+            let since = doubt.lease.map(|_| until.since(doubt.durations.lease));
             events.push(forwarded(run.attempt, since.filter(|at| *at > created)));
             let (in_doubt, over) = if now < *until {
                 (None, "the outcome is not known")

@@ -188,14 +188,14 @@ pub(super) fn rows(to: &mut String, now: Millis, found: &[Found]) {
 }
 
 fn row(to: &mut String, now: Millis, found: &Found) {
-    let (about, state) = (&found.record.about, &found.record.state);
+    let (metadata, state) = (&found.record.metadata, &found.record.state);
     let (status, code) = words::hears(state);
     html! { to;
         (words::stage(to, Stage::of(state)))
-        span class="what" { (about.method) " " (about.path) }
+        span class="what" { (metadata.method) " " (metadata.path) }
         span class="hears" { "retry: " b { (status) } " " (code) }
         span class="quiet" {
-            (about.route) " · " code { (about.correlation_id) } " · " (at_and_ago(to, about.created, now))
+            (metadata.route) " · " code { (metadata.correlation_id) } " · " (at_and_ago(to, metadata.created, now))
             @if let Some(until) = words::live_until(state, now) { " · lease over " (ago(to, until, now)) }
         }
     }

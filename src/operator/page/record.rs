@@ -20,11 +20,11 @@ pub fn record(
     decisions: &[Audited],
 ) -> String {
     let (now, state) = (frame.now, &found.record.state);
-    let about = &found.record.about;
-    let title = format!("{} {}: {}", about.method, about.path, words::name(Stage::of(state)));
+    let metadata = &found.record.metadata;
+    let title = format!("{} {}: {}", metadata.method, metadata.path, words::name(Stage::of(state)));
     within(frame, Place::Elsewhere, &title, &|to| {
         html! { to;
-            h1 { (words::stage(to, Stage::of(state))) " " code { (about.method) " " (about.path) } }
+            h1 { (words::stage(to, Stage::of(state))) " " code { (metadata.method) " " (metadata.path) } }
             (words::origin(to, found, now))
             p { (words::meaning(to, state, now)) }
             section aria-labelledby="retry" {
@@ -97,7 +97,7 @@ fn decide(to: &mut String, found: &Found, now: Millis) {
 
 /// All that is known of it, name by name as in the JSON.
 fn facts(to: &mut String, found: &Found, now: Millis) {
-    let (about, state) = (&found.record.about, &found.record.state);
+    let (metadata, state) = (&found.record.metadata, &found.record.state);
     let (attempts, lease_until) = match state {
         State::Running(running) => (running.run.attempt, Some(running.until)),
         State::Completed(completed) | State::Expired(completed) => (completed.run.attempt, None),
@@ -105,14 +105,14 @@ fn facts(to: &mut String, found: &Found, now: Millis) {
     };
     let completed = completed(state);
     html! { to;
-        div { dt { "Correlation id" } dd { code { (about.correlation_id) } } }
-        div { dt { "Route" } dd { code { (about.route) } } }
-        div { dt { "Method and path" } dd { code { (about.method) " " (about.path) } } }
+        div { dt { "Correlation id" } dd { code { (metadata.correlation_id) } } }
+        div { dt { "Route" } dd { code { (metadata.route) } } }
+        div { dt { "Method and path" } dd { code { (metadata.method) " " (metadata.path) } } }
         div { dt { "Attempts" } dd { code { (attempts) } } }
         div { dt { "Key id" } dd { code { (hex(&found.key.0)) } } }
         div { dt { "Lease" } dd { code { (hex(&lease_of(state).0)) } } }
         @for (name, at) in [
-            ("Created", Some(about.created)),
+            ("Created", Some(metadata.created)),
             ("Lease until", lease_until),
             ("Settled", completed.map(|completed| completed.settled)),
             ("Expires", completed.map(|completed| completed.expires)),

@@ -1,7 +1,7 @@
 //! What a state means, what a retry gets in it, and what a decision would do: in words for somebody who
 //! was woken up by it.
 
-use crate::lifecycle::record::{Before, Completed, Doubt, Millis, Running, State};
+use crate::lifecycle::record::{Completed, Doubt, Millis, Previous, Running, State};
 use crate::lifecycle::reply::Kept;
 use crate::operator::api::Action;
 use crate::operator::page::html::html;
@@ -17,10 +17,10 @@ pub(super) fn stage(to: &mut String, stage: Stage) {
 
 /// Where a record comes from, in a line.
 pub(super) fn origin(to: &mut String, found: &Found, now: Millis) {
-    let about = &found.record.about;
+    let metadata = &found.record.metadata;
     html! { to;
         p class="quiet" {
-            (about.route) " · " code { (about.correlation_id) } " · " (at_and_ago(to, about.created, now))
+            (metadata.route) " · " code { (metadata.correlation_id) } " · " (at_and_ago(to, metadata.created, now))
         }
     }
 }
@@ -65,11 +65,11 @@ pub(super) fn prose(to: &mut String, text: &str, at: Option<Millis>, now: Millis
 /// What the state means.
 pub(super) fn meaning(to: &mut String, state: &State, now: Millis) {
     let (text, at) = match state {
-        State::Running(Running { until, before, .. }) => {
-            let text = match before {
-                Before::Nothing => RUNNING,
-                Before::Replied(_) => RUNNING_AGAIN,
-                Before::Doubted(_) => RUNNING_IN_DOUBT,
+        State::Running(Running { until, previous, .. }) => {
+            let text = match previous {
+                Previous::Nothing => RUNNING,
+                Previous::Replied(_) => RUNNING_AGAIN,
+                Previous::Doubted(_) => RUNNING_IN_DOUBT,
             };
             (text, Some(*until))
         }
@@ -209,9 +209,9 @@ pub(super) fn condition(action: Action) -> &'static str {
 /// wrong, where something can.
 pub(super) fn consequences(to: &mut String, action: Action, state: &State, now: Millis) {
     let doubt = doubt(state);
-    let closes = |doubt: &Doubt| now.plus(doubt.terms.doubt_ttl).max(doubt.closes);
+    let closes = |doubt: &Doubt| now.plus(doubt.durations.doubt_ttl).max(doubt.closes);
     let (lines, at, risk): (&[&str], _, _) = match (action, doubt) {
-        (Action::Complete, Some(doubt)) => (&COMPLETE, Some(now.plus(doubt.terms.ttl)), None),
+        (Action::Complete, Some(doubt)) => (&COMPLETE, Some(now.plus(doubt.durations.ttl)), None),
         (Action::Release, Some(Doubt { base: Some(_), .. })) => (
             &["The answer that was stored before this run is put back, and retries get it again."],
             None,

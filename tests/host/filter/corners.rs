@@ -91,9 +91,11 @@ fn a_tombstone_survives_another_request() {
     world.run_for(make::days(1));
     world.take(Choice::Sweep);
     let mut other = by(&rerun, 2);
-    let about =
-        oncegate::lifecycle::record::About { fingerprint: make::fingerprint(2), ..make::about() };
-    other.claim = Claim { about, ..other.claim };
+    let metadata = oncegate::lifecycle::record::Metadata {
+        fingerprint: make::fingerprint(2),
+        ..make::metadata()
+    };
+    other.claim = Claim { metadata, ..other.claim };
     let other = world.send(other);
     world.run();
     assert_eq!(world.said(other), "422 key-reused");

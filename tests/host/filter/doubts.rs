@@ -181,16 +181,16 @@ fn what_shadow_mode_would_have_answered_and_what_it_learns() {
     let other = KeyId::new(&make::key("other"), [0; 16]);
     let said = |world: &mut World, scripted: Scripted, order| {
         world.origin([scripted]);
-        let before = world.log().len();
+        let previous = world.log().len();
         world.shadow(order);
         world.run();
-        world.log()[before..].join("; ")
+        world.log()[previous..].join("; ")
     };
     let quick = |status| after(s(0), heard(status, ""));
     assert_eq!(said(&mut world, quick(201), request(1)), "executed");
     assert_eq!(said(&mut world, quick(201), request(2)), "replayed");
     assert_eq!(world.record(the_key()), "completed");
-    let on_other = |lease| oncegate::filter::Order { key: other, ..request(lease) };
+    let on_other = |lease| oncegate::filter::GuardedRequest { key: other, ..request(lease) };
     assert_eq!(said(&mut world, quick(404), on_other(3)), "executed");
     assert_eq!(world.record(other), "nothing");
     assert_eq!(said(&mut world, (s(0), Err(Failure::Unknown)), on_other(4)), "executed");

@@ -1,6 +1,6 @@
 //! The Ledger is out of reach, or loses answers, or refuses.
 
-use oncegate::filter::Order;
+use oncegate::filter::GuardedRequest;
 use oncegate::lifecycle::record::Millis;
 use oncegate::protocol::Ask;
 use oncegate::wire::VERSION;
@@ -260,7 +260,10 @@ fn one_whose_lease_has_moved_on_is_answered_as_a_duplicate() {
     use oncegate::lifecycle::step::{Claim, OnInDoubt};
     let retry = |number| {
         let order = request(number);
-        Order { claim: Claim { on_in_doubt: OnInDoubt::Retry, ..order.claim.clone() }, ..order }
+        GuardedRequest {
+            claim: Claim { on_in_doubt: OnInDoubt::Retry, ..order.claim.clone() },
+            ..order
+        }
     };
     let mut world = World::new();
     let first = at_the_origin(&mut world, retry(1));

@@ -1,14 +1,14 @@
 //! A good day: executed once, replayed, joined, refused.
 
 use oncegate::config::route::Route;
-use oncegate::lifecycle::record::{About, Millis};
+use oncegate::lifecycle::record::{Metadata, Millis};
 use oncegate::lifecycle::reply::Kept;
 use oncegate::lifecycle::step::{Claim, Strategy};
 use oncegate::protocol::Ask;
 
 use super::{after, at_the_origin, by, request, slow, the_key, with_strategy};
 use crate::make::{self, days, ms_before, s};
-use crate::world::{Answer, Choice, Heard, World, heard};
+use crate::world::{Answer, Choice, OriginResponse, World, heard};
 
 #[test]
 fn the_first_request_is_executed_and_its_reply_replayed() {
@@ -42,7 +42,9 @@ fn a_reply_says_until_when_it_is_replayed_and_is_until_then() {
     let mut world = World::new();
     let first = world.send(request(1));
     world.run();
-    let Some(Answer::Heard(_, _, Some(expires))) = world.answer(first) else { panic!("executed") };
+    let Some(Answer::OriginResponse(_, _, Some(expires))) = world.answer(first) else {
+        panic!("executed")
+    };
     let expires = *expires;
     assert_eq!(expires, world.now().plus(days(1)));
     world.run_for(ms_before(expires.since(world.now())));
@@ -146,9 +148,12 @@ fn whoever_is_woken_waits_for_what_is_left_of_its_patience_only() {
 fn another_request_under_the_same_key_is_refused_in_every_state() {
     let mut world = World::new();
     let other = |lease| {
-        let about = About { fingerprint: make::fingerprint(0xf2), ..make::about() };
+        let metadata = Metadata { fingerprint: make::fingerprint(0xf2), ..make::metadata() };
         let order = request(lease);
-        oncegate::filter::Order { claim: Claim { about, ..order.claim.clone() }, ..order }
+        oncegate::filter::GuardedRequest {
+            claim: Claim { metadata, ..order.claim.clone() },
+            ..order
+        }
     };
     let first = at_the_origin(&mut world, request(1));
     let while_running = world.send(other(2));
@@ -208,7 +213,7 @@ fn a_rerun_replaces_the_reply_and_a_released_rerun_puts_it_back() {
 #[test]
 fn a_reply_that_was_not_kept_is_sent_once_and_never_executed_again() {
     let mut world = World::new();
-    let streamed = Heard { kept: Kept::StatusOnly, ..heard(200, "a long one") };
+    let streamed = OriginResponse { kept: Kept::StatusOnly, ..heard(200, "a long one") };
     world.origin([after(s(0), streamed)]);
     let first = world.send(request(1));
     world.run();

@@ -6,7 +6,7 @@ use oncegate::protocol::Ask;
 
 use super::{after, at_the_origin, request, the_key};
 use crate::make::{ms_before, s};
-use crate::world::{Choice, Heard, NEVER, World, heard};
+use crate::world::{Choice, NEVER, OriginResponse, World, heard};
 
 #[test]
 fn an_answer_is_stored_or_frees_the_key_or_leaves_a_doubt_and_reaches_the_first_caller() {
@@ -21,13 +21,13 @@ fn an_answer_is_stored_or_frees_the_key_or_leaves_a_doubt_and_reaches_the_first_
         (heard(404, "no"), r#"404 released "no""#, "nothing", r#"201 executed "paid 2""#),
         (heard(429, "no"), r#"429 released "no""#, "nothing", r#"201 executed "paid 2""#),
         (
-            Heard { facts: says_when, ..heard(503, "soon") },
+            OriginResponse { facts: says_when, ..heard(503, "soon") },
             r#"503 released "soon""#,
             "nothing",
             r#"201 executed "paid 2""#,
         ),
         (
-            Heard { facts: released, ..heard(200, "dry run") },
+            OriginResponse { facts: released, ..heard(200, "dry run") },
             r#"200 released "dry run""#,
             "nothing",
             r#"201 executed "paid 2""#,

@@ -5,13 +5,13 @@
 //! written in the tables.
 
 use oncegate::lifecycle::record::{
-    About, Before, Completed, Doubt, Lease, Millis, Record, Run, Running, State,
+    Completed, Doubt, Execution, Lease, Metadata, Millis, Previous, Record, Running, State,
 };
 use oncegate::lifecycle::step::{
-    Change, Claim, Event, Kindred, OnInDoubt, Strategy, Verdict, step,
+    Change, Claim, Event, OnInDoubt, OtherCredential, Strategy, Verdict, step,
 };
 
-use crate::make::{self, about, ms_after, ms_before, s};
+use crate::make::{self, metadata, ms_after, ms_before, s};
 
 /// The lease that the record bears; of a completed one, the lease that settled it.
 pub(super) const OWN: Lease = Lease([1; 16]);
@@ -30,7 +30,7 @@ pub(super) struct Subject {
     pub(super) doubt: Option<Doubt>,
     /// `earlier doubt`: what a retry stands upon.
     pub(super) earlier: Option<Doubt>,
-    pub(super) run: Run,
+    pub(super) run: Execution,
 }
 
 /// One event and the words that rows match it by.
@@ -122,10 +122,10 @@ impl Subject {
                 Verdict::InDoubt { lease: doubt.lease, over_for }
             }
             "expired" => Verdict::Expired,
-            "key reused" => Verdict::KeyReused(oncegate::request::fingerprint::Differs(0b11_1111)),
+            "key reused" => Verdict::KeyReused(oncegate::request::fingerprint::Mismatch(0b11_1111)),
             "credential changed" => Verdict::CredentialChanged,
             "kept" => Verdict::Kept(None),
-            "kept for ttl" => Verdict::Kept(Some(now.plus(make::terms().ttl))),
+            "kept for ttl" => Verdict::Kept(Some(now.plus(make::durations().ttl))),
             "kept as it was" => Verdict::Kept(Some(self.reply.as_ref().unwrap().expires)),
             "stale" => Verdict::Stale,
             "absent" => Verdict::Absent,
@@ -135,25 +135,27 @@ impl Subject {
     }
 
     fn change(&self, word: &str, case: &Case, now: Millis) -> Change {
-        let about = || self.record.as_ref().unwrap().about.clone();
-        let made_now = || About { created: now, ..case.about() };
+        let metadata = || self.record.as_ref().unwrap().metadata.clone();
+        let made_now = || Metadata { created: now, ..case.metadata() };
         let reply = || self.reply.clone().unwrap();
         let doubt = || self.doubt.clone().unwrap();
         let first = make::run(case.lease, 1);
-        let update = |about, state| Change::Update(Record { about, state });
-        let running =
-            |run, before| State::Running(Running { run, before, ..make::running(case.lease, now) });
+        let update = |metadata, state| Change::Update(Record { metadata, state });
+        let running = |run, previous| {
+            State::Running(Running { run, previous, ..make::running(case.lease, now) })
+        };
         match word {
             "nothing" => Change::Keep,
-            "insert running" => {
-                Change::Insert(Record { about: made_now(), state: running(first, Before::Nothing) })
-            }
-            "running over reply" => update(about(), running(first, Before::Replied(reply()))),
+            "insert running" => Change::Insert(Record {
+                metadata: made_now(),
+                state: running(first, Previous::Nothing),
+            }),
+            "running over reply" => update(metadata(), running(first, Previous::Replied(reply()))),
             "running over tombstone" => {
-                update(made_now(), running(first, Before::Replied(reply())))
+                update(made_now(), running(first, Previous::Replied(reply())))
             }
             "running over doubt" => {
-                update(about(), running(self.next_attempt(), Before::Doubted(doubt())))
+                update(metadata(), running(self.next_attempt(), Previous::Doubted(doubt())))
             }
             "the new reply" => {
                 let Event::Settle(_, reply) = &case.event else {
@@ -164,23 +166,23 @@ impl Subject {
                     reply: reply.clone(),
                     ..make::completed(case.lease, now)
                 };
-                Change::Complete(Record { about: about(), state: State::Completed(new) })
+                Change::Complete(Record { metadata: metadata(), state: State::Completed(new) })
             }
-            "the old reply" => update(about(), State::Completed(reply())),
-            "doubt" => update(about(), State::InDoubt(doubt())),
-            "earlier doubt" => update(about(), State::InDoubt(self.earlier.clone().unwrap())),
+            "the old reply" => update(metadata(), State::Completed(reply())),
+            "doubt" => update(metadata(), State::InDoubt(doubt())),
+            "earlier doubt" => update(metadata(), State::InDoubt(self.earlier.clone().unwrap())),
             // Its lease is over as of now.
             "doubt of nobody" => {
                 let until = doubt().until.min(now);
-                update(about(), State::InDoubt(Doubt { lease: None, until, ..doubt() }))
+                update(metadata(), State::InDoubt(Doubt { lease: None, until, ..doubt() }))
             }
             "delete" => Change::Delete,
             _ => panic!("no change is called {word}"),
         }
     }
 
-    fn next_attempt(&self) -> Run {
-        Run { attempt: self.run.attempt + 1, ..self.run }
+    fn next_attempt(&self) -> Execution {
+        Execution { attempt: self.run.attempt + 1, ..self.run }
     }
 }
 
@@ -197,9 +199,9 @@ impl Row<'_> {
 }
 
 impl Case {
-    fn about(&self) -> About {
+    fn metadata(&self) -> Metadata {
         let Event::Claim(claim, _) = &self.event else { panic!("only a claim brings one") };
-        claim.about.clone()
+        claim.metadata.clone()
     }
 }
 
@@ -234,18 +236,21 @@ fn every_claim(whose: &'static str, lease: Lease) -> Vec<Case> {
         ] {
             for (doubts, on_in_doubt) in [("hold", OnInDoubt::Hold), ("retry", OnInDoubt::Retry)] {
                 for (waits, wait) in [("waits", s(10)), ("hurries", Millis(0))] {
-                    for (kin, kindred) in [("alone", Kindred::None), ("kindred", Kindred::Live)] {
+                    for (operation, other_credential) in
+                        [("alone", OtherCredential::None), ("kindred", OtherCredential::Live)]
+                    {
                         let fingerprinted =
-                            About { fingerprint: make::fingerprint(number), ..about() };
+                            Metadata { fingerprint: make::fingerprint(number), ..metadata() };
                         let claim = Claim {
-                            about: fingerprinted,
+                            metadata: fingerprinted,
                             strategy: wish,
                             on_in_doubt,
                             wait,
                             ..make::claim(lease)
                         };
-                        let event = Event::Claim(claim, kindred);
-                        let words = vec!["claim", whose, fingerprint, strategy, doubts, waits, kin];
+                        let event = Event::Claim(claim, other_credential);
+                        let words =
+                            vec!["claim", whose, fingerprint, strategy, doubts, waits, operation];
                         cases.push(Case { event, lease, words });
                     }
                 }

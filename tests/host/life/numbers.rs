@@ -1,9 +1,9 @@
 //! The numbers that a step gives: how long to wait, when to come again, when things end.
 
 use oncegate::lifecycle::record::{
-    Before, Completed, Doubt, Due, Millis, Record, Running, State, Terms,
+    Completed, Doubt, Durations, Millis, Previous, Record, Running, State, SweepAction,
 };
-use oncegate::lifecycle::step::{Change, Claim, Event, Kindred, Strategy, Verdict, step};
+use oncegate::lifecycle::step::{Change, Claim, Event, OtherCredential, Strategy, Verdict, step};
 
 use oncegate::lifecycle::reply::Kept;
 
@@ -44,13 +44,13 @@ fn retry_after_is_the_age_of_the_claim_and_never_past_its_lease() {
     for (age, span, expected) in rows {
         let now = SINCE.plus(Millis(age));
         let record = running_for(Millis(span));
-        let fingerprint = record.about.fingerprint;
+        let fingerprint = record.metadata.fingerprint;
         let hasty = Claim { wait: Millis(0), ..make::claim(lease(9)) };
         let failing = Claim { strategy: Strategy::Fail, ..make::claim(lease(9)) };
         for event in [
             Event::Look(fingerprint),
-            Event::Claim(hasty, Kindred::None),
-            Event::Claim(failing, Kindred::None),
+            Event::Claim(hasty, OtherCredential::None),
+            Event::Claim(failing, OtherCredential::None),
         ] {
             let verdict = step(Some(record.clone()), event, now).verdict;
             let expected = Verdict::InFlight { retry_after_s: expected };
@@ -63,7 +63,7 @@ fn retry_after_is_the_age_of_the_claim_and_never_past_its_lease() {
 #[test]
 fn a_claim_from_the_future_says_to_come_again_in_a_second() {
     let record = running_for(s(75));
-    let fingerprint = record.about.fingerprint;
+    let fingerprint = record.metadata.fingerprint;
     let verdict = step(Some(record), Event::Look(fingerprint), s(500)).verdict;
     assert_eq!(verdict, Verdict::InFlight { retry_after_s: 1 });
 }
@@ -82,7 +82,7 @@ fn a_join_lasts_as_long_as_it_likes_but_not_beyond_the_lease() {
     ];
     for (age, wait, until) in rows {
         let claim = Claim { wait: Millis(wait), ..make::claim(lease(9)) };
-        let event = Event::Claim(claim, Kindred::None);
+        let event = Event::Claim(claim, OtherCredential::None);
         let verdict = step(Some(running_for(s(75))), event, SINCE.plus(Millis(age))).verdict;
         assert_eq!(verdict, Verdict::Join(SINCE.plus(Millis(until))), "{wait} ms at {age} ms");
     }
@@ -90,20 +90,22 @@ fn a_join_lasts_as_long_as_it_likes_but_not_beyond_the_lease() {
 
 #[test]
 fn a_grant_lasts_for_the_lease_of_its_own_terms_and_is_made_now() {
-    let terms = Terms { lease: Millis(7), ..make::terms() };
-    let claim = Claim { terms, ..make::claim(lease(2)) };
-    let Change::Insert(record) = step(None, Event::Claim(claim, Kindred::None), s(5)).change else {
+    let durations = Durations { lease: Millis(7), ..make::durations() };
+    let claim = Claim { durations, ..make::claim(lease(2)) };
+    let Change::Insert(record) =
+        step(None, Event::Claim(claim, OtherCredential::None), s(5)).change
+    else {
         panic!("a first claim is granted");
     };
-    assert_eq!(record.about.created, s(5));
+    assert_eq!(record.metadata.created, s(5));
     let State::Running(running) = record.state else { panic!("a granted claim runs") };
-    assert_eq!((running.since, running.until, running.terms), (s(5), Millis(5_007), terms));
+    assert_eq!((running.since, running.until, running.durations), (s(5), Millis(5_007), durations));
 }
 
 #[test]
 fn a_late_settle_is_kept_for_the_ttl_and_tombstone_of_its_claim() {
-    let terms = Terms { ttl: s(40), tombstone: s(20), ..make::terms() };
-    let doubt = Doubt { terms, ..make::doubt(lease(OWN), SINCE) };
+    let durations = Durations { ttl: s(40), tombstone: s(20), ..make::durations() };
+    let doubt = Doubt { durations, ..make::doubt(lease(OWN), SINCE) };
     let stored = Some(make::record(State::InDoubt(doubt)));
     let step = step(stored, Event::Settle(lease(OWN), make::reply(200, 0)), s(2000));
     assert_eq!(step.verdict, Verdict::Kept(Some(s(2040))));
@@ -116,9 +118,9 @@ fn a_late_settle_is_kept_for_the_ttl_and_tombstone_of_its_claim() {
 
 #[test]
 fn a_doubt_lasts_its_ttl_from_the_end_of_the_lease_and_then_answers_410_for_90_days_or_more() {
-    let at = |doubt_ttl, tombstone, before| {
-        let terms = Terms { doubt_ttl, tombstone, ..make::terms() };
-        let running = Running { terms, before, ..make::running(lease(OWN), SINCE) };
+    let at = |doubt_ttl, tombstone, previous| {
+        let durations = Durations { doubt_ttl, tombstone, ..make::durations() };
+        let running = Running { durations, previous, ..make::running(lease(OWN), SINCE) };
         let record = make::record(State::Running(running));
         let gone = record.gone();
         let Some(Record { state: State::InDoubt(doubt), .. }) = record.at(s(1075)) else {
@@ -129,11 +131,11 @@ fn a_doubt_lasts_its_ttl_from_the_end_of_the_lease_and_then_answers_410_for_90_d
     };
     let end = |span: Millis| s(1075).plus(span);
     let day = s(24 * 60 * 60);
-    assert_eq!(at(days(90), Millis(0), Before::Nothing), (end(days(90)), end(days(180))));
-    assert_eq!(at(day, Millis(0), Before::Nothing), (end(day), end(days(91))));
-    assert_eq!(at(day, days(365), Before::Nothing), (end(day), end(days(366))));
+    assert_eq!(at(days(90), Millis(0), Previous::Nothing), (end(days(90)), end(days(180))));
+    assert_eq!(at(day, Millis(0), Previous::Nothing), (end(day), end(days(91))));
+    assert_eq!(at(day, days(365), Previous::Nothing), (end(day), end(days(366))));
     // A retry whose route now has a shorter `doubt_ttl` does not shorten the doubt that it found.
-    let earlier = Before::Doubted(make::doubt(lease(2), s(900)));
+    let earlier = Previous::Doubted(make::doubt(lease(2), s(900)));
     let closes = s(900).plus(days(90));
     assert_eq!(at(day, Millis(0), earlier), (closes, closes.plus(days(90))));
 }
@@ -147,7 +149,7 @@ fn attempts_count_up_and_stop_at_the_largest_number() {
             ..make::claim(lease(9))
         };
         let stored = Some(make::record(State::InDoubt(doubt)));
-        let verdict = step(stored, Event::Claim(claim, Kindred::None), SINCE).verdict;
+        let verdict = step(stored, Event::Claim(claim, OtherCredential::None), SINCE).verdict;
         assert_eq!(verdict, Verdict::Granted(make::run(lease(OWN), next)));
     }
 }
@@ -157,12 +159,12 @@ fn a_row_is_deleted_when_it_is_gone_and_loses_its_reply_when_its_tombstone_begin
     let completed = make::completed(lease(OWN), SINCE);
     let with_tombstone = Completed { gone: completed.expires.plus(days(7)), ..completed.clone() };
     let (expires, gone) = (with_tombstone.expires, with_tombstone.gone);
-    let tombstone = Some(Due::Tombstone(expires));
+    let tombstone = Some(SweepAction::Tombstone(expires));
     let doubt = make::doubt(lease(OWN), SINCE);
     for (state, due) in [
-        (State::Completed(completed), Due::Delete(expires)),
-        (State::Completed(with_tombstone.clone()), Due::Tombstone(expires)),
-        (State::InDoubt(doubt.clone()), Due::Delete(doubt.gone)),
+        (State::Completed(completed), SweepAction::Delete(expires)),
+        (State::Completed(with_tombstone.clone()), SweepAction::Tombstone(expires)),
+        (State::InDoubt(doubt.clone()), SweepAction::Delete(doubt.gone)),
     ] {
         assert_eq!(make::record(state).due(), due);
     }
@@ -171,8 +173,8 @@ fn a_row_is_deleted_when_it_is_gone_and_loses_its_reply_when_its_tombstone_begin
     assert_eq!(record.clone().into_tombstone(Millis(expires.0 - 1)), None, "it is still replayed");
     assert_eq!(record.clone().into_tombstone(gone), None, "nothing is left of it");
     let left = record.clone().into_tombstone(expires).unwrap();
-    assert_eq!(left.due(), Due::Delete(gone), "the sweep has done its work");
-    assert_eq!((left.about.clone(), left.gone()), (record.about, gone));
+    assert_eq!(left.due(), SweepAction::Delete(gone), "the sweep has done its work");
+    assert_eq!((left.metadata.clone(), left.gone()), (record.metadata, gone));
     let State::Completed(left) = left.state else { panic!("it is stored as it came") };
     assert_eq!((left.reply.headers.len(), left.reply.body), (0, Kept::StatusOnly));
 }

@@ -1,7 +1,9 @@
 //! What holds over any sequence of events, whatever the clock does: the life of one key, lived at random.
 
-use oncegate::lifecycle::record::{About, Completed, Lease, Millis, Record, State, Terms};
-use oncegate::lifecycle::step::{Change, Claim, Event, Kindred, OnInDoubt, Step, Verdict, step};
+use oncegate::lifecycle::record::{Completed, Durations, Lease, Metadata, Millis, Record, State};
+use oncegate::lifecycle::step::{
+    Change, Claim, Event, OnInDoubt, OtherCredential, Step, Verdict, step,
+};
 use oncegate::wire;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -83,8 +85,8 @@ fn span() -> impl Strategy<Value = Millis> {
     prop_oneof![6 => Just(Millis(0)), 4 => (0..12_000_u64).prop_map(Millis), 2 => near]
 }
 
-fn terms() -> impl Strategy<Value = Terms> {
-    prop_oneof![Just(Millis(0)), Just(s(30))].prop_map(|tombstone| Terms {
+fn durations() -> impl Strategy<Value = Durations> {
+    prop_oneof![Just(Millis(0)), Just(s(30))].prop_map(|tombstone| Durations {
         lease: s(10),
         ttl: s(60),
         tombstone,
@@ -94,14 +96,18 @@ fn terms() -> impl Strategy<Value = Terms> {
 
 fn event() -> impl Strategy<Value = Event> {
     let rarely = |likely: u8, rare: u8| prop_oneof![7 => Just(likely), 1 => Just(rare)];
-    let about = rarely(0xf1, 0xf2)
-        .prop_map(|number| About { fingerprint: make::fingerprint(number), ..make::about() });
+    let metadata = rarely(0xf1, 0xf2)
+        .prop_map(|number| Metadata { fingerprint: make::fingerprint(number), ..make::metadata() });
     let wishes = (arbitrary::strategy(), arbitrary::on_in_doubt(), 0..20_000_u64);
-    let claim = (arbitrary::lease(), about, wishes, terms(), rarely(0, 1)).prop_map(
-        |(lease, about, (strategy, on_in_doubt, wait), terms, kindred)| {
+    let claim = (arbitrary::lease(), metadata, wishes, durations(), rarely(0, 1)).prop_map(
+        |(lease, metadata, (strategy, on_in_doubt, wait), durations, other_credential)| {
             let wait = Millis(wait);
-            let claim = Claim { about, strategy, on_in_doubt, terms, wait, ..make::claim(lease) };
-            Event::Claim(claim, if kindred == 0 { Kindred::None } else { Kindred::Live })
+            let claim =
+                Claim { metadata, strategy, on_in_doubt, durations, wait, ..make::claim(lease) };
+            Event::Claim(
+                claim,
+                if other_credential == 0 { OtherCredential::None } else { OtherCredential::Live },
+            )
         },
     );
     let reply = (200..600_u16, 0..9_u64).prop_map(|(status, bytes)| make::reply(status, bytes));
@@ -140,7 +146,7 @@ proptest! {
                     assert_eq!(alive.iter().map(|(lease, _)| *lease).collect::<Vec<_>>(), [claim.lease]);
                 } else {
                     assert_eq!(alive, [], "granted {:?}", claim.lease);
-                    alive.push((claim.lease, moment.now.plus(claim.terms.lease)));
+                    alive.push((claim.lease, moment.now.plus(claim.durations.lease)));
                 }
             }
         });
@@ -177,14 +183,14 @@ proptest! {
     #[test]
     fn a_release_puts_back_what_its_claim_found(life in life()) {
         // One upon the other: a retry over a doubt, over a rerun.
-        let mut before: Vec<Option<Record>> = Vec::new();
+        let mut previous: Vec<Option<Record>> = Vec::new();
         live(life, |moment| {
             match &moment.event {
                 Event::Claim(..) if moment.is_granted() && moment.step.change != Change::Keep => {
-                    before.push(moment.found.clone());
+                    previous.push(moment.found.clone());
                 }
                 Event::Release(_) if moment.is_kept() => {
-                    let found = before.pop().flatten().and_then(|record| record.at(moment.now));
+                    let found = previous.pop().flatten().and_then(|record| record.at(moment.now));
                     let now = moment.left.as_ref();
                     match (moment.found.as_ref().map(|record| &record.state), &found) {
                         // An earlier attempt's doubt stays, whoever doubted last.
@@ -237,11 +243,11 @@ proptest! {
             let Verdict::Replay(completed) = &moment.step.verdict else { return };
             assert!(moment.now < completed.expires);
             let asked = match &moment.event {
-                Event::Claim(claim, _) => claim.about.fingerprint,
+                Event::Claim(claim, _) => claim.metadata.fingerprint,
                 Event::Look(fingerprint) => *fingerprint,
                 _ => panic!("nobody asked for a replay"),
             };
-            assert_eq!(moment.found.as_ref().map(|record| record.about.fingerprint), Some(asked));
+            assert_eq!(moment.found.as_ref().map(|record| record.metadata.fingerprint), Some(asked));
         });
     }
 
@@ -261,7 +267,7 @@ proptest! {
     fn a_running_claim_is_never_forgotten_before_its_doubt_has_closed(life in life()) {
         live(life, |moment| {
             if let Some(Record { state: State::Running(running), .. }) = &moment.left {
-                let closed = running.until.plus(running.terms.doubt_ttl);
+                let closed = running.until.plus(running.durations.doubt_ttl);
                 assert!(moment.left.as_ref().map(Record::gone) >= Some(closed.plus(days(90))));
             }
         });
@@ -276,9 +282,9 @@ proptest! {
         let record = make::record(State::Completed(completed.clone()));
         let now = completed.expires.plus(s(late));
         if let Some(tombstone) = record.clone().into_tombstone(completed.expires.plus(s(late / 2))) {
-            let [before, after] = [record, tombstone].map(|stored| step(Some(stored), event.clone(), now));
-            prop_assert_eq!(before.verdict, after.verdict);
-            prop_assert_eq!(std::mem::discriminant(&before.change), std::mem::discriminant(&after.change));
+            let [previous, after] = [record, tombstone].map(|stored| step(Some(stored), event.clone(), now));
+            prop_assert_eq!(previous.verdict, after.verdict);
+            prop_assert_eq!(std::mem::discriminant(&previous.change), std::mem::discriminant(&after.change));
         }
     }
 
@@ -293,13 +299,13 @@ proptest! {
     fn a_step_never_fails_whatever_is_stored_and_whatever_the_clock_says(
         record in proptest::option::of(arbitrary::record()),
         addressed in arbitrary::addressed(),
-        kindred in any::<bool>(),
+        other_credential in any::<bool>(),
         now in arbitrary::millis(),
     ) {
         use oncegate::protocol::Ask;
         let event = match addressed.ask {
             Ask::Claim(claim, _) => {
-                Event::Claim(claim, if kindred { Kindred::Live } else { Kindred::None })
+                Event::Claim(claim, if other_credential { OtherCredential::Live } else { OtherCredential::None })
             }
             Ask::Settle(lease, reply) => Event::Settle(lease, reply),
             Ask::Release(lease) => Event::Release(lease),

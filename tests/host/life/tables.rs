@@ -3,7 +3,7 @@
 //! `rerun` is the strategy `fail_on_running`. A claim that comes with `own` is the same claim again, or
 //! a copy of it that was on its way for long.
 
-use oncegate::lifecycle::record::{Before, Completed, Doubt, Millis, Running, State};
+use oncegate::lifecycle::record::{Completed, Doubt, Millis, Previous, Running, State};
 
 use super::cells::{OLD, OWN, START, Subject};
 use crate::make::{self, days, lease, s};
@@ -70,13 +70,13 @@ fn where_one_is_running() {
 
 #[test]
 fn where_one_is_running_over_a_completed_one() {
-    let before = make::completed(OLD, Millis(0));
+    let previous = make::completed(OLD, Millis(0));
     let running =
-        Running { before: Before::Replied(before.clone()), ..make::running(OWN, s(86_390)) };
-    let doubt = Doubt { base: Some(before.clone()), ..make::doubt(OWN, running.until) };
-    let old_reply = [("old reply expires", before.expires)];
+        Running { previous: Previous::Replied(previous.clone()), ..make::running(OWN, s(86_390)) };
+    let doubt = Doubt { base: Some(previous.clone()), ..make::doubt(OWN, running.until) };
+    let old_reply = [("old reply expires", previous.expires)];
     Subject {
-        reply: Some(before),
+        reply: Some(previous),
         doubt: Some(doubt.clone()),
         deadlines: [doubt_deadlines(&doubt), old_reply.to_vec()].concat(),
         ..subject(Some(State::Running(running)))
@@ -95,7 +95,7 @@ fn where_a_retry_is_running_over_a_doubt() {
     let earlier = make::doubt(OLD, s(500));
     let run = make::run(OLD, 2);
     let running =
-        Running { run, before: Before::Doubted(earlier.clone()), ..make::running(OWN, START) };
+        Running { run, previous: Previous::Doubted(earlier.clone()), ..make::running(OWN, START) };
     let doubt = Doubt { run, earlier: true, ..make::doubt(OWN, running.until) };
     Subject {
         earlier: Some(earlier),

@@ -3,7 +3,7 @@
 use oncegate::lifecycle::record::Millis;
 use oncegate::lifecycle::reply::{Kept, Reply};
 use oncegate::operator::api::{
-    Action, Errand, Resolve, audit_cursor, carries_token, cursor, read, read_form, read_json,
+    Action, ApiRequest, Resolve, audit_cursor, carries_token, cursor, read, read_form, read_json,
 };
 use oncegate::operator::decide::Decision;
 use oncegate::operator::refusal::Refusal;
@@ -16,23 +16,23 @@ const NOW: Millis = s(1_763_733_600);
 const ID: &str = "0101010101010101010101010101010101010101010101010101010101010101";
 const LEASE: &str = "02020202020202020202020202020202";
 
-fn get(target: &str) -> Result<Errand, Refusal> {
+fn get(target: &str) -> Result<ApiRequest, Refusal> {
     ask("GET", target)
 }
 
-fn ask(method: &str, target: &str) -> Result<Errand, Refusal> {
+fn ask(method: &str, target: &str) -> Result<ApiRequest, Refusal> {
     let (path, query) = target.split_once('?').map_or((target, None), |(p, q)| (p, Some(q)));
     read(method, &format!("/.oncegate/{path}"), query, NOW)
 }
 
-fn why(refused: Result<Errand, Refusal>) -> String {
+fn why(refused: Result<ApiRequest, Refusal>) -> String {
     let refusal = refused.unwrap_err();
     format!("{} {}", refusal.status(), refusal.detail)
 }
 
 fn searched(target: &str) -> (Search, String) {
     match get(target) {
-        Ok(Errand::Records(search, stamp)) => (search, stamp),
+        Ok(ApiRequest::Records(search, stamp)) => (search, stamp),
         other => panic!("{other:?}"),
     }
 }
@@ -49,10 +49,12 @@ fn a_key_is_named_as_the_client_sent_it_whatever_characters_it_has() {
         ("key=a+b&body=0", "a b"),
         ("key=%5C%3B%2C%26%3D%23", "\\;,&=#"),
     ] {
-        let Ok(Errand::Key(key, false)) = get(&format!("keys?{query}")) else { panic!("{query}") };
+        let Ok(ApiRequest::Key(key, false)) = get(&format!("keys?{query}")) else {
+            panic!("{query}")
+        };
         assert_eq!(key.as_str(), text);
     }
-    assert!(matches!(get("keys?key=a&body=1"), Ok(Errand::Key(_, true))));
+    assert!(matches!(get("keys?key=a&body=1"), Ok(ApiRequest::Key(_, true))));
     assert_eq!(key("\"a/b\"").as_str(), "a/b", "the key that a client quotes");
 }
 
@@ -94,7 +96,10 @@ fn a_cursor_goes_on_with_its_own_search_only() {
         }
     }
     let cursor = audit_cursor(last);
-    assert_eq!(get(&format!("audit?cursor={cursor}&limit=9")), Ok(Errand::Audit(Some(last), 9)));
+    assert_eq!(
+        get(&format!("audit?cursor={cursor}&limit=9")),
+        Ok(ApiRequest::Audit(Some(last), 9))
+    );
     assert!(why(get("audit?cursor=1")).starts_with("400 cursor"));
 }
 
@@ -128,14 +133,19 @@ fn what_is_not_meant_is_refused_by_name() {
 #[test]
 fn a_record_is_named_by_its_key_id() {
     let id = KeyId([1; 32]);
-    assert_eq!(get(&format!("records/{ID}")), Ok(Errand::Record(id, false)));
-    assert_eq!(get(&format!("records/{ID}?body=1")), Ok(Errand::Record(id, true)));
+    assert_eq!(get(&format!("records/{ID}")), Ok(ApiRequest::Record(id, false)));
+    assert_eq!(get(&format!("records/{ID}?body=1")), Ok(ApiRequest::Record(id, true)));
     assert_eq!(
         get(&format!("records/{ID}/release")),
-        Ok(Errand::Confirm(id, Action::Release, None))
+        Ok(ApiRequest::Confirm(id, Action::Release, None))
     );
     let purge = |lease| {
-        Ok(Errand::Resolve(Resolve { key: id, lease, decision: Decision::Purge, body: Vec::new() }))
+        Ok(ApiRequest::Resolve(Resolve {
+            key: id,
+            lease,
+            decision: Decision::Purge,
+            body: Vec::new(),
+        }))
     };
     assert_eq!(ask("DELETE", &format!("records/{ID}")), purge(None));
     assert_eq!(ask("DELETE", &format!("records/{ID}?lease={LEASE}")), purge(Some(lease(2))));
@@ -178,7 +188,7 @@ fn a_resolve_as_json_and_as_a_form_is_the_same() {
         let found = fields.iter().find(|(known, _)| *known == name);
         found.map_or(String::new(), |(_, value)| (*value).to_owned())
     };
-    assert_eq!(read_form(&field), Ok(Errand::Resolve(expected.clone())));
+    assert_eq!(read_form(&field), Ok(ApiRequest::Resolve(expected.clone())));
     // JSON as JSON is the same text.
     let plain = json.replace(r#""{\"id\":1}""#, r#"{"id":1}"#);
     assert_eq!(read_json(plain.as_bytes()), Ok(expected));

@@ -1,13 +1,13 @@
 //! Who is let in.
 
-use oncegate::operator::auth::{Door, SESSION, WRONG_MAX, WRONG_WITHIN, Wrong, unhex};
+use oncegate::operator::auth::{Auth, SESSION, WRONG_MAX, WRONG_WITHIN, Wrong, unhex};
 
 use crate::make::{ms_after, ms_before, s};
 
 const NONCE: [u8; 16] = [7; 16];
 
-fn door() -> Door {
-    Door::new("correct horse").unwrap()
+fn door() -> Auth {
+    Auth::new("correct horse").unwrap()
 }
 
 #[test]
@@ -25,8 +25,8 @@ fn the_token_opens_and_nothing_else_does() {
 
 #[test]
 fn without_a_token_there_is_no_door() {
-    assert!(Door::new("").is_none());
-    assert!(Door::new(" \n").is_none());
+    assert!(Auth::new("").is_none());
+    assert!(Auth::new(" \n").is_none());
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn a_session_that_was_tampered_with_admits_nobody() {
 #[test]
 fn another_token_ends_every_session() {
     let session = door().session(NONCE, s(1000));
-    assert!(!Door::new("another").unwrap().admits(&session, s(1000)));
+    assert!(!Auth::new("another").unwrap().admits(&session, s(1000)));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Decisions: only on what nobody is at, only as it was seen, and never twice.
 
-use oncegate::lifecycle::record::{Doubt, Lease, Millis, Record, Run, State};
-use oncegate::lifecycle::step::{Change, Event, Kindred, Verdict, step};
+use oncegate::lifecycle::record::{Doubt, Execution, Lease, Millis, Record, State};
+use oncegate::lifecycle::step::{Change, Event, OtherCredential, Verdict, step};
 use oncegate::operator::decide::{Decided, Decision, Ruling, decide, lease_of};
 use proptest::prelude::*;
 
@@ -36,10 +36,10 @@ fn a_doubt_that_is_resolved_as_completed_is_replayed_to_the_next_retry() {
     let Decided { change, ruling } = decided(doubtful(), 1, complete(), now);
     assert_eq!(ruling, Ruling::Done);
     assert!(matches!(change, Change::Complete(_)), "its body is the one that came with it");
-    let retry = step(written(change), Event::Claim(claim(lease(9)), Kindred::None), now);
+    let retry = step(written(change), Event::Claim(claim(lease(9)), OtherCredential::None), now);
     let Verdict::Replay(completed) = retry.verdict else { panic!("{:?}", retry.verdict) };
     assert_eq!(completed.reply, reply(201, 4));
-    assert_eq!(completed.expires, now.plus(make::terms().ttl));
+    assert_eq!(completed.expires, now.plus(make::durations().ttl));
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn a_settle_that_comes_after_the_decision_changes_nothing() {
 
 #[test]
 fn a_doubt_without_a_lease_is_named_by_its_run() {
-    let run = Run { id: lease(5), ..make::run(lease(5), 2) };
+    let run = Execution { id: lease(5), ..make::run(lease(5), 2) };
     let doubt = Doubt { lease: None, run, ..doubt(lease(1), OVER) };
     let record = record(State::InDoubt(doubt));
     assert_eq!(lease_of(&record.state), lease(5));

@@ -1,33 +1,33 @@
 //! Pages of records: newest first over all shards, nothing twice and nothing left out.
 
 use oncegate::lifecycle::record::{Millis, State};
-use oncegate::operator::search::{Finding, Found, Inquiry, Page, Search, Stage};
+use oncegate::operator::search::{Found, OperatorQuery, OperatorResult, Page, Search, Stage};
 use oncegate::request::key::KeyId;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use crate::make::{about, cases, completed, doubt, lease, record, s};
+use crate::make::{cases, completed, doubt, lease, metadata, record, s};
 
 fn found(created: u64, key: u8) -> Found {
     let mut record = record(State::Completed(completed(lease(1), s(1))));
-    record.about.created = Millis(created);
+    record.metadata.created = Millis(created);
     Found { key: KeyId([key; 32]), record, replays: 0 }
 }
 
 /// What one shard would answer.
-fn shard(rows: &[Found], search: &Search) -> Finding {
+fn shard(rows: &[Found], search: &Search) -> OperatorResult {
     let mut page = Page::of(search.limit);
     for row in rows.iter().filter(|row| search.matches(row)) {
         page.offer(row.place(), row.clone());
     }
-    Finding::Records(Millis(0), page.into_items())
+    OperatorResult::Records(Millis(0), page.into_items())
 }
 
 fn search(shards: &[Vec<Found>], search: &Search) -> Vec<Found> {
-    let inquiry = Inquiry::Search(search.clone());
+    let inquiry = OperatorQuery::Search(search.clone());
     let all = shards.iter().map(|rows| shard(rows, search));
     let together = all.fold(inquiry.nothing(), |sum, more| inquiry.together(sum, more).unwrap());
-    let Finding::Records(_, rows) = together else { panic!("records were asked for") };
+    let OperatorResult::Records(_, rows) = together else { panic!("records were asked for") };
     rows
 }
 
@@ -66,7 +66,10 @@ fn a_search_finds_what_has_all_that_was_asked_for() {
     let some = |text: &str| Some(text.to_owned());
     let finds = |search: Search| search.matches(&doubtful);
     assert!(finds(Search::default()));
-    assert!(finds(Search { correlation_id: some(&about().correlation_id), ..Search::default() }));
+    assert!(finds(Search {
+        correlation_id: some(&metadata().correlation_id),
+        ..Search::default()
+    }));
     assert!(!finds(Search { correlation_id: some("c-"), ..Search::default() }), "not a part of it");
     assert!(finds(Search { state: Some(Stage::InDoubt), ..Search::default() }));
     assert!(!finds(Search { state: Some(Stage::Completed), ..Search::default() }));

@@ -2,7 +2,7 @@
 
 use oncegate::lifecycle::record::{Millis, State};
 use oncegate::lifecycle::reply::{Kept, Reply};
-use oncegate::lifecycle::step::{Claim, Event, Kindred, Strategy, step};
+use oncegate::lifecycle::step::{Claim, Event, OtherCredential, Strategy, step};
 use oncegate::operator::statistics::{Count, KINDS, MARKS_MAX, ROUTES_MAX, Tally, began, hour, of};
 use oncegate::wire::{read_tally, write_tally};
 
@@ -14,10 +14,10 @@ fn every_end_of_a_request_is_counted_by_its_name() {
     let in_flight = || Some(record(State::Running(running(lease(1), now))));
     let settled = || Some(record(State::Completed(completed(lease(1), now))));
     let doubtful = || Some(record(State::InDoubt(doubt(lease(1), s(1)))));
-    let claims = |claim: Claim| Event::Claim(claim, Kindred::None);
+    let claims = |claim: Claim| Event::Claim(claim, OtherCredential::None);
     let with = |strategy| Claim { strategy, ..claim(other) };
     let mut foreign = claim(other);
-    foreign.about.fingerprint = crate::make::fingerprint(0xee);
+    foreign.metadata.fingerprint = crate::make::fingerprint(0xee);
     let large = Reply { body: Kept::StatusOnly, ..reply(200, 0) };
     let mut too_large = completed(lease(1), now);
     too_large.reply = large;
@@ -34,7 +34,7 @@ fn every_end_of_a_request_is_counted_by_its_name() {
         (settled(), claims(foreign), Some("key-reused")),
         (Some(record(State::Completed(too_large))), claims(claim(other)), Some("reply-not-stored")),
         (doubtful(), claims(claim(other)), Some("outcome-unknown")),
-        (None, Event::Claim(claim(other), Kindred::Live), Some("credential-changed")),
+        (None, Event::Claim(claim(other), OtherCredential::Live), Some("credential-changed")),
     ] {
         let counted = Count::of(&step(stored, event.clone(), now));
         assert_eq!(counted.map(Count::name), expected, "{event:?}");

@@ -86,10 +86,10 @@ fn the_defaults_are_those_of_the_promise() {
 #[test]
 fn the_lease_is_the_timeout_and_15_seconds() {
     let route = only_route(&json!({ "timeout": "20s", "ttl": "7d", "tombstone": "1d" }));
-    let terms = route.terms();
-    assert_eq!(terms.lease, s(35));
-    assert_eq!((terms.ttl, terms.tombstone), (s(7 * 86_400), s(86_400)));
-    assert_eq!(terms.doubt_ttl, s(90 * 86_400));
+    let durations = route.durations();
+    assert_eq!(durations.lease, s(35));
+    assert_eq!((durations.ttl, durations.tombstone), (s(7 * 86_400), s(86_400)));
+    assert_eq!(durations.doubt_ttl, s(90 * 86_400));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::world::{Choice, Story, World};
 /// Whether the alarm comes before or after the try that is made at the same moment.
 #[derive(Clone, Copy)]
 pub(super) enum Alarm {
-    Before,
+    Previous,
     After,
 }
 
@@ -18,13 +18,13 @@ pub(super) enum Alarm {
 pub(super) fn landmarks(world: &World) -> impl Iterator<Item = Millis> {
     let marks = world.records().map(|record| match record.state {
         State::Running(running) => {
-            vec![running.until, running.since.plus(running.terms.ttl)]
+            vec![running.until, running.since.plus(running.durations.ttl)]
         }
         State::Completed(completed) | State::Expired(completed) => {
             vec![completed.expires, completed.gone]
         }
         State::InDoubt(doubt) | State::Closed(doubt) => {
-            vec![doubt.until, doubt.until.plus(doubt.terms.ttl), doubt.closes, doubt.gone]
+            vec![doubt.until, doubt.until.plus(doubt.durations.ttl), doubt.closes, doubt.gone]
         }
     });
     marks.collect::<Vec<_>>().into_iter().flatten()
@@ -59,7 +59,7 @@ pub(super) fn epilogue(
                 world.run_for(at.since(world.now()));
             }
             match alarm {
-                Alarm::Before => {
+                Alarm::Previous => {
                     world.take(Choice::Sweep);
                     retry(world, &mut judge)?;
                 }

@@ -41,27 +41,27 @@ pub(crate) struct Found {
 /// Explores a scenario with so many faults. Depth first, which takes little memory; what is found is then
 /// sought again breadth first.
 pub(crate) fn explore(scenario: &Scenario, faults: u32) -> Found {
-    let found = search(scenario, faults, Order::Depth, Orders::One, None);
+    let found = search(scenario, faults, GuardedRequest::Depth, Orders::One, None);
     if found.violation.is_some() { shortest(scenario, faults) } else { found }
 }
 
 /// The same breadth first: what is found is the shortest.
 pub(crate) fn shortest(scenario: &Scenario, faults: u32) -> Found {
-    search(scenario, faults, Order::Breadth, Orders::One, None)
+    search(scenario, faults, GuardedRequest::Breadth, Orders::One, None)
 }
 
 /// How every history ends: what was answered, and how often the origin executed. Once with all orders of
 /// steps followed, once with one order of those that come to the same.
 pub(crate) fn endings(scenario: &Scenario, faults: u32) -> [BTreeSet<String>; 2] {
     [Orders::All, Orders::One].map(|orders| {
-        let found = search(scenario, faults, Order::Depth, orders, Some(BTreeSet::new()));
+        let found = search(scenario, faults, GuardedRequest::Depth, orders, Some(BTreeSet::new()));
         assert!(found.violation.is_none(), "{:?}", found.violation);
         found.endings.unwrap_or_default()
     })
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Order {
+enum GuardedRequest {
     Depth,
     Breadth,
 }
@@ -69,7 +69,7 @@ enum Order {
 fn search(
     scenario: &Scenario,
     faults: u32,
-    order: Order,
+    order: GuardedRequest,
     orders: Orders,
     endings: Option<BTreeSet<String>>,
 ) -> Found {
@@ -92,8 +92,8 @@ fn search(
     }
     while judged.is_ok()
         && let Some(at) = match order {
-            Order::Depth => frontier.pop_back(),
-            Order::Breadth => frontier.pop_front(),
+            GuardedRequest::Depth => frontier.pop_back(),
+            GuardedRequest::Breadth => frontier.pop_front(),
         }
     {
         judged = search.follow(at, &mut frontier);
@@ -107,7 +107,7 @@ fn search(
 
 struct Search<'a> {
     scenario: &'a Scenario,
-    order: Order,
+    order: GuardedRequest,
     orders: Orders,
     /// Only where they are asked for: a state does not tell what was answered on the way to it.
     endings: Option<BTreeSet<String>>,
@@ -139,14 +139,14 @@ impl Search<'_> {
             {
                 continue;
             }
-            let before = next.place;
+            let previous = next.place;
             let answers = self.endings.as_ref().map(|_| next.world.ending());
             if judged.is_ok() && !self.seen.insert(next.digest(answers.as_ref())) {
                 continue;
             }
-            if self.order == Order::Breadth {
+            if self.order == GuardedRequest::Breadth {
                 next.place = self.steps.len();
-                self.steps.push((before, step));
+                self.steps.push((previous, step));
             }
             judged.map_err(|broken| (next.place, broken, None))?;
             frontier.push_back(next);
@@ -176,7 +176,7 @@ impl Search<'_> {
         if !self.ended.insert(hasher.finish()) {
             return Ok(());
         }
-        for alarm in [Alarm::Before, Alarm::After] {
+        for alarm in [Alarm::Previous, Alarm::After] {
             let mut world = at.world.clone();
             let mut judge = at.judge.clone();
             let tell = |world: &mut World| judge_news(&mut judge, world);
@@ -191,9 +191,9 @@ impl Search<'_> {
         let mut steps = Vec::new();
         let mut place = place;
         while place != 0 {
-            let (before, step) = self.steps[place];
+            let (previous, step) = self.steps[place];
             steps.push(step);
-            place = before;
+            place = previous;
         }
         let mut at = At::first(self.scenario, faults);
         let mut lines = Vec::new();

@@ -4,31 +4,31 @@ use std::rc::Rc;
 
 use oncegate::lifecycle::ended_leases::DELIVERY_MAX;
 use oncegate::lifecycle::outcome::Failure;
-use oncegate::lifecycle::record::{Lease, Run};
+use oncegate::lifecycle::record::{Execution, Lease};
 use oncegate::lifecycle::step::{OnInDoubt, Strategy};
 use oncegate::request::key::KeyId;
 
 use super::judge::Judge;
 use super::life::{Hold, Life, Ms, Phase, Token};
-use super::open::{Grant, Open, Said, kindred};
+use super::open::{Grant, Open, Said, other_credential};
 use super::rules::{Rule, Violation, broken};
-use crate::world::{Heard, Story};
+use crate::world::{OriginResponse, Story};
 
 impl Judge {
     pub(super) fn granted(
         &mut self,
         story: Story,
         Lease(lease): Lease,
-        run: Run,
+        run: Execution,
     ) -> Result<(), Violation> {
         let now = self.now;
         let order = self.orders[&story].clone();
         if self.ended.get(&lease).is_some_and(|at| now - at <= DELIVERY_MAX.0) {
             return broken(Rule::EndedIsGone, format!("{story} is granted a lease that was ended"));
         }
-        let same_print = |life: &Life| life.print == order.claim.about.fingerprint.0;
+        let same_print = |life: &Life| life.print == order.claim.metadata.fingerprint.0;
         let again = order.claim.strategy == Strategy::FailOnRunning;
-        let mut hold = Hold::new(lease, now, &order.claim.terms);
+        let mut hold = Hold::new(lease, now, &order.claim.durations);
         let life = self.lives.get(&order.key).cloned().unwrap_or_default();
         match life.at(now) {
             // Its first answer was lost.
@@ -51,7 +51,7 @@ impl Judge {
             }
         }
         let fresh = matches!(hold.found, Phase::Free);
-        if fresh && kindred(&self.lives, &order, now) {
+        if fresh && other_credential(&self.lives, &order, now) {
             let why = format!("{story} is granted what is live under another credential");
             return broken(Rule::NothingCrosses, why);
         }
@@ -67,8 +67,8 @@ impl Judge {
             open.lease = Some(lease);
         }
         let life = self.lives.entry(order.key).or_default();
-        life.print = order.claim.about.fingerprint.0;
-        life.kin = order.claim.about.kin.0;
+        life.print = order.claim.metadata.fingerprint.0;
+        life.operation = order.claim.metadata.operation.0;
         life.phase = Phase::Running(Rc::new(hold));
         self.changed(order.key);
         Ok(())
@@ -77,8 +77,8 @@ impl Judge {
     pub(super) fn executed(
         &mut self,
         story: Story,
-        run: Run,
-        said: &Result<Heard, Failure>,
+        run: Execution,
+        said: &Result<OriginResponse, Failure>,
     ) -> Result<(), Violation> {
         let its = |grant: &&mut Grant| {
             grant.story == story && (grant.run, grant.attempt) == (run.id.0, run.attempt)

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use oncegate::filter::Order;
+use oncegate::filter::GuardedRequest;
 use oncegate::lifecycle::step::{Claim, Strategy};
 use oncegate::problem::Code;
 use oncegate::protocol::Told;
@@ -84,12 +84,15 @@ fn a_history_that_keeps_the_promises_passes() {
 fn a_history_that_breaks_a_promise_is_told_which() {
     let other = |n: u8| {
         let mut order = by(&make::route(), n);
-        order.claim.about.fingerprint = make::fingerprint(2);
+        order.claim.metadata.fingerprint = make::fingerprint(2);
         sent_as(n, order)
     };
     let fails = |n: u8| {
         let order = by(&make::route(), n);
-        sent_as(n, Order { claim: Claim { strategy: Strategy::Fail, ..order.claim }, ..order })
+        sent_as(
+            n,
+            GuardedRequest { claim: Claim { strategy: Strategy::Fail, ..order.claim }, ..order },
+        )
     };
     let in_flight = |n: u8, seconds| {
         let wait = Kind::Claim { lease: make::lease(n), wait: s(0) };

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 
-use oncegate::filter::Order;
+use oncegate::filter::GuardedRequest;
 use oncegate::lifecycle::ended_leases::DELIVERY_MAX;
 use oncegate::lifecycle::record::Millis;
 use oncegate::protocol::Told;
@@ -148,14 +148,14 @@ impl Judge {
         }
     }
 
-    fn sent(&mut self, story: Story, order: &Rc<Order>) {
+    fn sent(&mut self, story: Story, order: &Rc<GuardedRequest>) {
         let mut open = Open {
             order: Sent(Rc::clone(order)),
             sent: self.now,
             delayed: self.delayed,
             troubled: false,
             views: Vec::new(),
-            kindred: false,
+            other_credential: false,
             lease: None,
             refused: false,
         };
@@ -244,7 +244,7 @@ impl Hash for Judge {
         (&self.probed, &self.waiting).hash(hasher);
         for (story, open) in &self.open {
             (story, open.sent, self.delayed - open.delayed, open.troubled).hash(hasher);
-            (open.kindred, open.lease, open.refused).hash(hasher);
+            (open.other_credential, open.lease, open.refused).hash(hasher);
             // A set, whose order is that of the views' own digests.
             let digest = |view: &([u8; 32], View)| {
                 let mut hasher = DefaultHasher::new();

@@ -5,7 +5,7 @@
 
 use std::rc::Rc;
 
-use oncegate::lifecycle::record::Terms;
+use oncegate::lifecycle::record::Durations;
 
 /// Milliseconds of the Ledger's clock.
 pub(crate) type Ms = u64;
@@ -16,7 +16,7 @@ pub(crate) type Token = [u8; 16];
 #[derive(Clone, Debug, Hash, Default)]
 pub(crate) struct Life {
     pub(crate) print: [u8; 32],
-    pub(crate) kin: Token,
+    pub(crate) operation: Token,
     pub(crate) phase: Phase,
 }
 
@@ -158,15 +158,15 @@ impl Life {
 }
 
 impl Hold {
-    pub(crate) fn new(lease: Token, now: Ms, terms: &Terms) -> Self {
+    pub(crate) fn new(lease: Token, now: Ms, durations: &Durations) -> Self {
         Self {
             lease,
             run: lease,
             attempt: 1,
-            until: now + terms.lease.0,
-            ttl: terms.ttl.0,
-            tombstone: terms.tombstone.0,
-            doubt_ttl: terms.doubt_ttl.0,
+            until: now + durations.lease.0,
+            ttl: durations.ttl.0,
+            tombstone: durations.tombstone.0,
+            doubt_ttl: durations.doubt_ttl.0,
             found: Phase::Free,
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::rc::Rc;
 
-use oncegate::filter::Order;
+use oncegate::filter::GuardedRequest;
 use oncegate::protocol::CredentialChange;
 use oncegate::request::key::KeyId;
 
@@ -21,7 +21,7 @@ pub(crate) struct Open {
     /// What could be said of its key since it was sent, each with the fingerprint that it had.
     pub(super) views: Vec<([u8; 32], View)>,
     /// The same operation was live under another credential meanwhile.
-    pub(super) kindred: bool,
+    pub(super) other_credential: bool,
     /// The lease that it was granted last.
     pub(super) lease: Option<Token>,
     /// It was told that its request was never handed over.
@@ -30,11 +30,11 @@ pub(crate) struct Open {
 
 /// What was sent.
 #[derive(Clone)]
-pub(crate) struct Sent(pub(super) Rc<Order>);
+pub(crate) struct Sent(pub(super) Rc<GuardedRequest>);
 
 impl Deref for Sent {
-    type Target = Order;
-    fn deref(&self) -> &Order {
+    type Target = GuardedRequest;
+    fn deref(&self) -> &GuardedRequest {
         &self.0
     }
 }
@@ -78,17 +78,23 @@ impl Open {
         if !self.views.contains(&seen) {
             self.views.push(seen);
         }
-        self.kindred |= kindred(lives, &self.order, now);
+        self.other_credential |= other_credential(lives, &self.order, now);
     }
 }
 
 /// Whether the same operation is live under another credential.
-pub(super) fn kindred(lives: &BTreeMap<KeyId, Life>, order: &Order, now: Ms) -> bool {
+pub(super) fn other_credential(
+    lives: &BTreeMap<KeyId, Life>,
+    order: &GuardedRequest,
+    now: Ms,
+) -> bool {
     let [mut first, mut last] = [order.key; 2];
     first.0[16..].fill(0);
     last.0[16..].fill(0xff);
     let live = |(key, life): (&KeyId, &Life)| {
-        *key != order.key && life.kin == order.claim.about.kin.0 && life.view(now) != View::Free
+        *key != order.key
+            && life.operation == order.claim.metadata.operation.0
+            && life.view(now) != View::Free
     };
     order.route.credential_change == CredentialChange::Refuse && lives.range(first..=last).any(live)
 }

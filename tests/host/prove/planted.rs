@@ -66,7 +66,7 @@ fn table() -> Vec<(Planted, Scenario, u32, Rule)> {
         (P::AnsweredBeforeStored, two(), 1, Rule::StoredBeforeSent),
         (
             P::FingerprintIgnored,
-            two().order(1, |order| order.claim.about.fingerprint = make::fingerprint(2)),
+            two().order(1, |order| order.claim.metadata.fingerprint = make::fingerprint(2)),
             0,
             Rule::NothingCrosses,
         ),

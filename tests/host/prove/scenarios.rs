@@ -1,7 +1,7 @@
 //! What is explored: requests under one key, the rules of their route, and what the origin does.
 
 use oncegate::config::route::{Doubtful, Route};
-use oncegate::filter::Order;
+use oncegate::filter::GuardedRequest;
 use oncegate::lifecycle::outcome::Failure;
 use oncegate::lifecycle::record::Millis;
 use oncegate::lifecycle::step::{Claim, Strategy};
@@ -18,7 +18,7 @@ pub(crate) struct Scenario {
     pub(crate) name: &'static str,
     pub(crate) route: Route,
     /// The requests, in the order in which they are sent.
-    pub(crate) orders: Vec<Order>,
+    pub(crate) orders: Vec<GuardedRequest>,
     pub(crate) origin: Vec<Scripted>,
     pub(crate) probes: Vec<Scripted>,
     /// So long after a first request of the same key, which had a good day, everything begins.
@@ -69,7 +69,7 @@ impl Scenario {
         self
     }
 
-    pub(crate) fn order(mut self, at: usize, change: impl FnOnce(&mut Order)) -> Self {
+    pub(crate) fn order(mut self, at: usize, change: impl FnOnce(&mut GuardedRequest)) -> Self {
         change(&mut self.orders[at]);
         self
     }
@@ -80,10 +80,10 @@ impl Scenario {
     }
 
     /// One more try of the first request.
-    pub(crate) fn retry(&self, number: u8) -> Order {
+    pub(crate) fn retry(&self, number: u8) -> GuardedRequest {
         let lease = make::lease(0xd0 + number);
         let first = self.orders[0].clone();
-        Order { claim: Claim { lease, ..first.claim }, ..first }
+        GuardedRequest { claim: Claim { lease, ..first.claim }, ..first }
     }
 
     pub(crate) fn world(&self) -> World {
@@ -113,8 +113,9 @@ pub(crate) fn all() -> Vec<(Scenario, u32, u32)> {
         route.on_in_doubt = Doubtful::Probe;
         route.probe = Some("/{key}".to_owned());
     };
-    let other_print = |order: &mut Order| order.claim.about.fingerprint = make::fingerprint(2);
-    let other_scope = |order: &mut Order| order.key = KeyId::new(&make::key("k"), [2; 16]);
+    let other_print =
+        |order: &mut GuardedRequest| order.claim.metadata.fingerprint = make::fingerprint(2);
+    let other_scope = |order: &mut GuardedRequest| order.key = KeyId::new(&make::key("k"), [2; 16]);
     let other_caller =
         |change: CredentialChange| move |route: &mut Route| route.credential_change = change;
     vec![

@@ -14,7 +14,7 @@ use super::grants::Meaning;
 use super::life::{Life, Ms, Phase, Stored, View};
 use super::open::{Grant, Open};
 use super::rules::{Rule, Violation, broken};
-use crate::world::{Answer, Heard};
+use crate::world::{Answer, OriginResponse};
 
 /// What an answer is held against: the request, its grant if it had one, every key, whether anything has
 /// failed since, the time.
@@ -28,7 +28,7 @@ pub(super) fn of(
 ) -> Result<(), Violation> {
     match answer {
         Answered::Stored(replay) => replayed(replay, open, lives),
-        Answered::Heard(heard, status, expires) => {
+        Answered::OriginResponse(heard, status, expires) => {
             self::heard(heard, (*status, *expires), open, grant, troubled, now)
         }
         Answered::Problem(problem, _) => refused(problem, open, grant, troubled, now),
@@ -37,7 +37,7 @@ pub(super) fn of(
 
 impl Open {
     fn has_same_print(&self, print: &[u8; 32]) -> bool {
-        *print == self.order.claim.about.fingerprint.0
+        *print == self.order.claim.metadata.fingerprint.0
     }
 
     /// Its key could be seen so, under its fingerprint.
@@ -83,7 +83,7 @@ fn replayed(
 }
 
 fn heard(
-    heard: &Heard,
+    heard: &OriginResponse,
     (status, expires): (Status, Option<Millis>),
     open: &Open,
     grant: Option<&Grant>,
@@ -134,7 +134,7 @@ fn refused(
     }
     let is_true = match problem.code {
         Code::InFlight => {
-            let longest = claim.terms.lease.0 / 1000;
+            let longest = claim.durations.lease.0 / 1000;
             if problem.retry_after_s.is_some_and(|seconds| seconds > longest) {
                 return broken(Rule::RetryAfter, "it is longer than any lease");
             }
@@ -152,7 +152,7 @@ fn refused(
             .views
             .iter()
             .any(|(print, view)| !open.has_same_print(print) && *view != View::Free),
-        Code::CredentialChanged => open.kindred,
+        Code::CredentialChanged => open.other_credential,
         Code::OriginUnreachable => open.refused,
         Code::StoreUnavailable => troubled,
         Code::ReplyNotStored => open.saw_stored(|stored| stored.body.is_empty()),

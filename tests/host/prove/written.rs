@@ -3,14 +3,14 @@
 use std::rc::Rc;
 
 use oncegate::answer::{Answer as Answered, Status};
-use oncegate::filter::Order;
-use oncegate::lifecycle::record::{Millis, Run};
+use oncegate::filter::GuardedRequest;
+use oncegate::lifecycle::record::{Execution, Millis};
 use oncegate::problem::{Code, Problem};
 use oncegate::protocol::{How, Replay, Told};
 
 use crate::filter::by;
 use crate::make::{self, days, s};
-use crate::world::{Answer, Event, Heard, Kind, Story, heard};
+use crate::world::{Answer, Event, Kind, OriginResponse, Story, heard};
 
 pub(super) type History = Vec<(Millis, Event)>;
 
@@ -23,7 +23,7 @@ pub(super) fn sent(n: u8) -> Event {
     sent_as(n, by(&make::route(), n))
 }
 
-pub(super) fn sent_as(n: u8, order: Order) -> Event {
+pub(super) fn sent_as(n: u8, order: GuardedRequest) -> Event {
     Event::Sent { story: Story(n.into()), order: Rc::new(order) }
 }
 
@@ -35,11 +35,11 @@ pub(super) fn granted(n: u8) -> Event {
     claim(n, Some(Told::Granted(run(n))))
 }
 
-pub(super) fn run(n: u8) -> Run {
+pub(super) fn run(n: u8) -> Execution {
     make::run(make::lease(n), 1)
 }
 
-pub(super) fn executed(n: u8, said: Heard) -> Event {
+pub(super) fn executed(n: u8, said: OriginResponse) -> Event {
     Event::Executed { story: Story(n.into()), run: run(n), said: Ok(said) }
 }
 
@@ -61,7 +61,10 @@ pub(super) fn answered(n: u8, answer: Answer) -> Event {
 }
 
 pub(super) fn first(n: u8, body: &str) -> Event {
-    answered(n, Answered::Heard(heard(201, body), Status::Executed, Some(s(1001).plus(days(1)))))
+    answered(
+        n,
+        Answered::OriginResponse(heard(201, body), Status::Executed, Some(s(1001).plus(days(1)))),
+    )
 }
 
 pub(super) fn replay(body: &str) -> Replay<Vec<u8>> {

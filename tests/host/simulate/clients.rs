@@ -63,7 +63,7 @@ impl Clients {
         order.key = client.key;
         order.claim.lease = Lease(lease);
         if chance.per_mille(5) {
-            order.claim.about.fingerprint = make::fingerprint(2);
+            order.claim.metadata.fingerprint = make::fingerprint(2);
         }
         // Its story's number: it may be answered at once.
         let story = world.next_story();
@@ -109,8 +109,8 @@ fn pause_after(answer: &Answer) -> Option<Millis> {
             Code::OutcomeUnknown => Some(s(20)),
             _ => None,
         },
-        Answered::Heard(_, Status::Released | Status::Unknown, _) => Some(s(1)),
-        Answered::Heard(..) | Answered::Stored(_) => None,
+        Answered::OriginResponse(_, Status::Released | Status::Unknown, _) => Some(s(1)),
+        Answered::OriginResponse(..) | Answered::Stored(_) => None,
     }
 }
 

@@ -29,7 +29,7 @@ pub(super) enum Stage {
     /// On its way out.
     Out,
     /// Waiting in the Ledger.
-    Parked(Millis),
+    Waiters(Millis),
     /// Until then: the origin is at it, or a pause lasts.
     Until(Millis, Said),
     /// The Ledger's answer is on its way back.
@@ -42,13 +42,13 @@ impl Calling {
     }
 
     pub(super) fn is_parked(&self) -> bool {
-        matches!(self.stage, Stage::Parked(_))
+        matches!(self.stage, Stage::Waiters(_))
     }
 
     /// Nothing can come of it any more.
     pub(super) fn is_done_for(&self, now: Millis) -> bool {
         let on_its_way = matches!(self.stage, Stage::Out) && self.can_arrive(now);
-        !self.wanted && !on_its_way && !matches!(self.stage, Stage::Parked(_))
+        !self.wanted && !on_its_way && !matches!(self.stage, Stage::Waiters(_))
     }
 
     /// What is not delivered by then never is.
@@ -58,7 +58,7 @@ impl Calling {
 
     fn deadline(&self) -> Option<Millis> {
         match self.stage {
-            Stage::Until(until, _) | Stage::Parked(until) => Some(until),
+            Stage::Until(until, _) | Stage::Waiters(until) => Some(until),
             Stage::Out | Stage::Back(_) => None,
         }
     }
@@ -67,7 +67,7 @@ impl Calling {
     fn rests(&self, now: Millis) -> bool {
         match self.stage {
             Stage::Out => !self.can_arrive(now),
-            Stage::Until(until, _) | Stage::Parked(until) => until > now,
+            Stage::Until(until, _) | Stage::Waiters(until) => until > now,
             Stage::Back(_) => false,
         }
     }
@@ -87,7 +87,7 @@ impl Hash for Calling {
         }
         match stage {
             Stage::Out => (0, made.0).hash(hasher),
-            Stage::Parked(until) => (1, until.0).hash(hasher),
+            Stage::Waiters(until) => (1, until.0).hash(hasher),
             Stage::Until(until, said) => (2, until.0, said).hash(hasher),
             Stage::Back(answer) => (3, answer).hash(hasher),
         }
@@ -115,12 +115,12 @@ impl World {
                     What::Probe | What::Pause(_) => {}
                 }
             }
-            (Stage::Parked(until), _) if *until <= self.now => choices.push(Choice::Rouse(call)),
+            (Stage::Waiters(until), _) if *until <= self.now => choices.push(Choice::Rouse(call)),
             (Stage::Until(until, _), _) if *until <= self.now => {
                 choices.push(Choice::Answer(call));
             }
             (Stage::Back(_), _) => choices.push(Choice::Answer(call)),
-            (Stage::Parked(..) | Stage::Until(..), _) => {}
+            (Stage::Waiters(..) | Stage::Until(..), _) => {}
         }
         if !calling.is_pause() {
             choices.push(Choice::Lose(call));
@@ -140,7 +140,7 @@ impl World {
         ready.map(|calling| match calling.stage {
             Stage::Until(..) | Stage::Back(_) => Choice::Answer(calling.id),
             Stage::Out => Choice::Arrive(calling.id),
-            Stage::Parked(_) => Choice::Rouse(calling.id),
+            Stage::Waiters(_) => Choice::Rouse(calling.id),
         })
     }
 
@@ -185,7 +185,7 @@ impl World {
         let of = |story| self.calls.iter().filter(move |c| c.wanted && c.id.story == story);
         let in_the_ledger = |calling: &Calling| match calling.stage {
             Stage::Out => matches!(calling.what, What::Ask(_)),
-            Stage::Parked(_) => true,
+            Stage::Waiters(_) => true,
             Stage::Until(..) | Stage::Back(_) => false,
         };
         (0..self.workers.len()).map(Story).find(|story| {

@@ -3,20 +3,20 @@
 use std::rc::Rc;
 
 use oncegate::answer::Answer as Answered;
-use oncegate::filter::Order;
+use oncegate::filter::GuardedRequest;
 use oncegate::lifecycle::outcome::Failure;
-use oncegate::lifecycle::record::{Lease, Millis, Run};
+use oncegate::lifecycle::record::{Execution, Lease, Millis};
 use oncegate::protocol::{Ask, Told};
 use oncegate::request::key::KeyId;
 
 use super::story::What;
-use super::{Answer, Heard, Story, messages};
+use super::{Answer, OriginResponse, Story, messages};
 
 /// Something that happened.
 #[derive(Clone, Debug)]
 pub(crate) enum Event {
     /// A client sent a request.
-    Sent { story: Story, order: Rc<Order> },
+    Sent { story: Story, order: Rc<GuardedRequest> },
     /// A Worker makes a call.
     Calls { story: Story, kind: Rc<Kind> },
     /// The Ledger hears a question; it makes the asker wait where it tells nothing. The asker may be
@@ -25,9 +25,9 @@ pub(crate) enum Event {
     /// Somebody who waits in the Ledger is told something.
     Woken { story: Story, told: Told<Vec<u8>> },
     /// The origin executes a request; what it will say.
-    Executed { story: Story, run: Run, said: Result<Heard, Failure> },
+    Executed { story: Story, run: Execution, said: Result<OriginResponse, Failure> },
     /// The origin was asked what became of a key; what it will say.
-    Probed { story: Story, said: Result<Heard, Failure> },
+    Probed { story: Story, said: Result<OriginResponse, Failure> },
     /// The answer to a call reaches the Worker.
     Hears { story: Story, kind: Rc<Kind> },
     /// A call fails for its Worker.
@@ -56,7 +56,7 @@ pub(crate) enum Kind {
     Release(Lease),
     Doubt(Lease),
     Look,
-    Forward(Run),
+    Forward(Execution),
     Probe,
 }
 
@@ -109,7 +109,7 @@ impl Event {
     pub(crate) fn line(&self) -> String {
         match self {
             Self::Sent { story, order } => {
-                let print = order.claim.about.fingerprint.0[0];
+                let print = order.claim.metadata.fingerprint.0[0];
                 let strategy = order.claim.strategy;
                 format!("{story} is sent: fingerprint {print:02x}, {strategy:?}")
             }
@@ -214,7 +214,7 @@ fn told_words(told: &Told<Vec<u8>>) -> String {
     }
 }
 
-fn heard_words(said: &Result<Heard, Failure>) -> String {
+fn heard_words(said: &Result<OriginResponse, Failure>) -> String {
     match said {
         Ok(heard) => format!("{} {:?}", heard.facts.status, String::from_utf8_lossy(&heard.body)),
         Err(failure) => format!("{failure:?}"),
@@ -227,7 +227,9 @@ pub(crate) fn answer_words(answer: &Answer) -> String {
         format!("{status} {} {:?}", what.as_str(), String::from_utf8_lossy(body))
     };
     match answer {
-        Answered::Heard(heard, status, _) => told(heard.facts.status, *status, &heard.body),
+        Answered::OriginResponse(heard, status, _) => {
+            told(heard.facts.status, *status, &heard.body)
+        }
         Answered::Stored(replay) => told(replay.reply.status, replay.how.into(), &replay.body),
         Answered::Problem(problem, _) => {
             let again = problem.retry_after_s;

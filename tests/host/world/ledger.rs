@@ -6,8 +6,8 @@ use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 
 use oncegate::lifecycle::ended_leases::{DELIVERY_MAX, Released};
-use oncegate::lifecycle::record::{Due, Lease, Millis, Record, State};
-use oncegate::lifecycle::step::{Change, Claim, Event, Kindred, Step, Verdict, step};
+use oncegate::lifecycle::record::{Lease, Millis, Record, State, SweepAction};
+use oncegate::lifecycle::step::{Change, Claim, Event, OtherCredential, Step, Verdict, step};
 use oncegate::protocol::{Ask, CredentialChange, How, Told};
 use oncegate::request::key::KeyId;
 use oncegate::wire::{Addressed, Prefix, VERSION, read_record, write_record};
@@ -52,7 +52,7 @@ impl Row {
 /// What comes of a question.
 pub(super) enum Hearing {
     Answered(Told<Vec<u8>>),
-    Parked(Millis),
+    Waiters(Millis),
     /// It is to arrive once more.
     Again,
 }
@@ -142,8 +142,9 @@ impl Ledger {
         }
         let event = match ask {
             Ask::Claim(claim, change) => {
-                let kindred = self.kindred(key, claim.about.kin, change, now);
-                Event::Claim(claim, kindred)
+                let other_credential =
+                    self.other_credential(key, claim.metadata.operation, change, now);
+                Event::Claim(claim, other_credential)
             }
             Ask::Settle(lease, reply) => Event::Settle(lease, reply),
             Ask::Release(lease) => Event::Release(lease),
@@ -171,7 +172,7 @@ impl Ledger {
                 return (Hearing::Answered(Told::Crowded), woken);
             }
             self.parked.push((key, call, claim));
-            return (Hearing::Parked(*until), woken);
+            return (Hearing::Waiters(*until), woken);
         }
         let body = found.map(|row| row.body.clone());
         (Hearing::Answered(answer(verdict, body)), woken)
@@ -179,7 +180,7 @@ impl Ledger {
 
     fn decide(&self, stored: Option<Record>, event: Event, now: Millis) -> Step {
         let Some(planted) = self.planted else { return step(stored, event, now) };
-        let (stored, event) = planted.before(stored, event, now);
+        let (stored, event) = planted.previous(stored, event, now);
         planted.after(step(stored.clone(), event.clone(), now), stored.as_ref(), now, &event)
     }
 
@@ -229,7 +230,7 @@ impl Ledger {
     /// Whether the alarm has something to do.
     pub(crate) fn is_due(&self, now: Millis) -> bool {
         self.records().any(|record| {
-            let (Due::Delete(at) | Due::Tombstone(at)) = record.due();
+            let (SweepAction::Delete(at) | SweepAction::Tombstone(at)) = record.due();
             self.planted.and_then(|planted| planted.sweeps(&record, now)).unwrap_or(at <= now)
         })
     }
@@ -243,7 +244,7 @@ impl Ledger {
         });
         for row in self.rows.values_mut() {
             let record = row.read();
-            if let Due::Tombstone(at) = record.due()
+            if let SweepAction::Tombstone(at) = record.due()
                 && at <= now
             {
                 let tombstone = record.into_tombstone(now).unwrap();
@@ -252,23 +253,25 @@ impl Ledger {
         }
     }
 
-    fn kindred(
+    fn other_credential(
         &self,
         key: KeyId,
-        kin: oncegate::request::fingerprint::Kin,
+        operation: oncegate::request::fingerprint::OperationId,
         change: CredentialChange,
         now: Millis,
-    ) -> Kindred {
+    ) -> OtherCredential {
         let [mut first, mut last] = [key; 2];
         first.0[16..].fill(0);
         last.0[16..].fill(0xff);
         let live = |(id, row): (&KeyId, &Rc<Row>)| {
             let record = row.read().at(now);
-            *id != key && record.is_some_and(|record| record.about.kin == kin)
+            *id != key && record.is_some_and(|record| record.metadata.operation == operation)
         };
         match change {
-            CredentialChange::Refuse if self.rows.range(first..=last).any(live) => Kindred::Live,
-            CredentialChange::Refuse | CredentialChange::Forward => Kindred::None,
+            CredentialChange::Refuse if self.rows.range(first..=last).any(live) => {
+                OtherCredential::Live
+            }
+            CredentialChange::Refuse | CredentialChange::Forward => OtherCredential::None,
         }
     }
 

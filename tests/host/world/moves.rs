@@ -24,7 +24,7 @@ impl World {
                 let said = match &self.calling(call).stage {
                     Stage::Back(answer) => Said::Told(Ok(answer.clone())),
                     Stage::Until(_, said) => said.clone(),
-                    Stage::Out | Stage::Parked(_) => panic!("there is no answer yet"),
+                    Stage::Out | Stage::Waiters(_) => panic!("there is no answer yet"),
                 };
                 self.say(call, said);
             }
@@ -37,7 +37,7 @@ impl World {
                 let calling = self.calling(call);
                 let lost = match calling.what {
                     What::Ask(_) => Said::Told(Err(Unreachable::Lost("lost".to_owned()))),
-                    _ => Said::Heard(Err(Failure::Unknown)),
+                    _ => Said::OriginResponse(Err(Failure::Unknown)),
                 };
                 let astray = matches!(calling.stage, Stage::Out).then(|| calling.clone());
                 let kind = calling.kind.clone();
@@ -56,7 +56,7 @@ impl World {
             Choice::Refuse(call) => {
                 let kind = self.calling(call).kind.clone();
                 self.note_failed(call, kind, Cause::NeverSent);
-                self.say(call, Said::Heard(Err(Failure::NeverSent)));
+                self.say(call, Said::OriginResponse(Err(Failure::NeverSent)));
             }
             Choice::Reset => {
                 self.note(Event::Reset);
@@ -98,7 +98,7 @@ impl World {
                 let (hearing, woken) = self.ledger.hear(call, &question, now);
                 let (stage, told) = match hearing {
                     Hearing::Answered(told) => (Stage::Back(messages::told(&told)), Some(told)),
-                    Hearing::Parked(until) => (Stage::Parked(until), None),
+                    Hearing::Waiters(until) => (Stage::Waiters(until), None),
                     // A fault that is planted here needs two arrivals.
                     Hearing::Again => return,
                 };
@@ -116,13 +116,13 @@ impl World {
                 let (span, said) = next.unwrap_or_else(|| (Millis(0), Ok(heard(201, &paid))));
                 self.executed.push(Executed { key, run, at: now });
                 self.note(Event::Executed { story, run, said: said.clone() });
-                Stage::Until(now.plus(span), Said::Heard(said))
+                Stage::Until(now.plus(span), Said::OriginResponse(said))
             }
             What::Probe => {
                 let next = self.probes.pop_front();
                 let (span, said) = next.unwrap_or_else(|| (Millis(0), Ok(heard(500, ""))));
                 self.note(Event::Probed { story, said: said.clone() });
-                Stage::Until(now.plus(span), Said::Heard(said))
+                Stage::Until(now.plus(span), Said::OriginResponse(said))
             }
             What::Pause(_) => panic!("a pause goes nowhere"),
         };

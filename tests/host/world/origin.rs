@@ -8,14 +8,14 @@ use crate::make;
 
 /// What the origin says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Heard {
+pub(crate) struct OriginResponse {
     pub(crate) facts: Facts,
     pub(crate) body: Vec<u8>,
     /// How much of the body is kept.
     pub(crate) kept: Kept,
 }
 
-impl filter::Heard for Heard {
+impl filter::OriginResponse for OriginResponse {
     fn facts(&self) -> Facts {
         self.facts.clone()
     }
@@ -26,7 +26,7 @@ impl filter::Heard for Heard {
 }
 
 /// An answer of the origin.
-pub(crate) fn heard(status: u16, body: &str) -> Heard {
+pub(crate) fn heard(status: u16, body: &str) -> OriginResponse {
     let facts = Facts { status, says_when: false, said: None };
-    Heard { facts, body: body.into(), kept: Kept::Whole { bytes: body.len() as u64 } }
+    OriginResponse { facts, body: body.into(), kept: Kept::Whole { bytes: body.len() as u64 } }
 }

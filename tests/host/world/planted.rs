@@ -2,8 +2,8 @@
 //! somebody has made in such a filter before. None of this is in the product.
 
 use oncegate::filter::Unreachable;
-use oncegate::lifecycle::record::{Completed, Doubt, Lease, Millis, Record, Run, State};
-use oncegate::lifecycle::step::{Change, Claim, Event, Kindred, Step, Verdict};
+use oncegate::lifecycle::record::{Completed, Doubt, Execution, Lease, Millis, Record, State};
+use oncegate::lifecycle::step::{Change, Claim, Event, OtherCredential, Step, Verdict};
 use oncegate::protocol::{Ask, Told};
 use oncegate::request::key::KeyId;
 
@@ -76,7 +76,7 @@ impl Planted {
     pub(super) fn asks(planted: Option<Self>, ask: Ask) -> Ask {
         match (planted, ask) {
             (Some(Self::LeaseTooShort), Ask::Claim(mut claim, change)) => {
-                claim.terms.lease = s(20);
+                claim.durations.lease = s(20);
                 Ask::Claim(claim, change)
             }
             (_, ask) => ask,
@@ -114,7 +114,7 @@ impl Planted {
     }
 
     /// What the Ledger takes for the stored record and the event.
-    pub(super) fn before(
+    pub(super) fn previous(
         self,
         stored: Option<Record>,
         mut event: Event,
@@ -141,7 +141,7 @@ impl Planted {
                 return (None, event);
             }
             (Self::FingerprintIgnored, Event::Claim(claim, _), _) => {
-                claim.about.fingerprint = record.about.fingerprint;
+                claim.metadata.fingerprint = record.metadata.fingerprint;
             }
             (Self::RetryWhileLive, Event::Claim(..), State::InDoubt(doubt)) => {
                 doubt.until = doubt.until.min(now);
@@ -152,7 +152,7 @@ impl Planted {
                 *lease = make::lease(0);
             }
             (Self::DoubtClosedEarly, _, State::InDoubt(doubt)) => {
-                doubt.closes = doubt.until.plus(doubt.terms.ttl);
+                doubt.closes = doubt.until.plus(doubt.durations.ttl);
                 doubt.gone = doubt.closes;
             }
             _ => {}
@@ -212,10 +212,10 @@ impl Planted {
     pub(super) fn sweeps(self, record: &Record, now: Millis) -> Option<bool> {
         let sweeps = match (self, &record.state) {
             (Self::DoubtSweptAtTtl, State::Running(running)) => {
-                running.since.plus(running.terms.ttl) <= now
+                running.since.plus(running.durations.ttl) <= now
             }
             (Self::DoubtSweptAtTtl, State::InDoubt(doubt)) => {
-                doubt.until.plus(doubt.terms.ttl) <= now
+                doubt.until.plus(doubt.durations.ttl) <= now
             }
             (Self::DoubtNeverSwept, State::InDoubt(_)) => false,
             _ => return None,
@@ -224,9 +224,9 @@ impl Planted {
     }
 
     /// The record that a wake makes, if it grants: the first of those who waited has the lease.
-    pub(super) fn grants(self, claim: &Claim, now: Millis) -> Option<(Record, Run)> {
+    pub(super) fn grants(self, claim: &Claim, now: Millis) -> Option<(Record, Execution)> {
         (self == Self::WakeGrants).then(|| {
-            let event = Event::Claim(claim.clone(), Kindred::None);
+            let event = Event::Claim(claim.clone(), OtherCredential::None);
             match oncegate::lifecycle::step::step(None, event, now) {
                 Step { change: Change::Insert(record), verdict: Verdict::Granted(run) } => {
                     (record, run)

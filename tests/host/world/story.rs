@@ -10,9 +10,11 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use oncegate::filter::{self, Heard as _, Order, Unreachable, World as _, filter};
+use oncegate::filter::{
+    self, GuardedRequest, OriginResponse as _, Unreachable, World as _, filter,
+};
 use oncegate::lifecycle::outcome::Failure;
-use oncegate::lifecycle::record::{Millis, Run};
+use oncegate::lifecycle::record::{Execution, Millis};
 use oncegate::lifecycle::reply::Kept;
 use oncegate::protocol::{Ask, Told};
 use oncegate::request::key::KeyId;
@@ -20,13 +22,13 @@ use oncegate::shadow::{Keeps, Passed, watch};
 use oncegate::wire::{self, VERSION};
 
 use super::planted::Planted;
-use super::{Answer, Heard, messages};
+use super::{Answer, OriginResponse, messages};
 use crate::make::{self, s};
 
 /// What a request is, from its first moment on.
 #[derive(Clone)]
 pub(super) struct Opening {
-    pub(super) order: Rc<Order>,
+    pub(super) order: Rc<GuardedRequest>,
     pub(super) at: Millis,
     /// Guarded, or on a route in shadow mode.
     pub(super) shadow: bool,
@@ -41,7 +43,7 @@ struct Item {
     at: Millis,
     number: u32,
     said: Said,
-    before: News,
+    previous: News,
     /// Of this one and all before it.
     digest: u64,
 }
@@ -51,8 +53,8 @@ impl News {
         let mut hasher = DefaultHasher::new();
         (self.digest(), at.0, number).hash(&mut hasher);
         said.hash(&mut hasher);
-        let before = std::mem::take(self);
-        *self = Self(Some(Rc::new(Item { at, number, said, before, digest: hasher.finish() })));
+        let previous = std::mem::take(self);
+        *self = Self(Some(Rc::new(Item { at, number, said, previous, digest: hasher.finish() })));
     }
 
     pub(super) fn digest(&self) -> u64 {
@@ -64,7 +66,7 @@ impl News {
 #[derive(Clone)]
 pub(super) enum Said {
     Told(Result<Vec<u8>, Unreachable>),
-    Heard(Result<Heard, Failure>),
+    OriginResponse(Result<OriginResponse, Failure>),
     Woken,
 }
 
@@ -73,8 +75,10 @@ impl Hash for Said {
         match self {
             Self::Told(Ok(answer)) => answer.hash(hasher),
             Self::Told(Err(why)) => matches!(why, Unreachable::Lost(_)).hash(hasher),
-            Self::Heard(Ok(Heard { facts, body, .. })) => (2, facts.status, body).hash(hasher),
-            Self::Heard(Err(why)) => (3, matches!(why, Failure::Unknown)).hash(hasher),
+            Self::OriginResponse(Ok(OriginResponse { facts, body, .. })) => {
+                (2, facts.status, body).hash(hasher);
+            }
+            Self::OriginResponse(Err(why)) => (3, matches!(why, Failure::Unknown)).hash(hasher),
             Self::Woken => 4.hash(hasher),
         }
     }
@@ -84,7 +88,7 @@ impl Hash for Said {
 #[derive(Clone, Debug)]
 pub(super) enum What {
     Ask(Rc<[u8]>),
-    Forward(KeyId, Run),
+    Forward(KeyId, Execution),
     Probe,
     Pause(Millis),
 }
@@ -122,7 +126,7 @@ impl Telling {
         let desk = Desk { now: at, calls: 0, said: Vec::new(), moved, planted };
         let desk = Rc::new(RefCell::new(desk));
         let seat = Seat { key: order.key, desk: Rc::clone(&desk) };
-        let order = Order::clone(&order);
+        let order = GuardedRequest::clone(&order);
         let future = if shadow {
             Box::pin(watched(seat, order)) as Pin<Box<dyn Future<Output = ()>>>
         } else {
@@ -139,7 +143,7 @@ impl Telling {
         let mut next = news;
         while let Some(item) = &next.0 {
             items.push(item);
-            next = &item.before;
+            next = &item.previous;
         }
         let (mut telling, _) = Self::begin(opening);
         for item in items.into_iter().rev() {
@@ -164,15 +168,15 @@ impl Telling {
     }
 }
 
-async fn guarded(seat: Seat, order: Order) {
+async fn guarded(seat: Seat, order: GuardedRequest) {
     let desk = Rc::clone(&seat.desk);
     filter(&seat, order, |answer| desk.borrow_mut().moved.answer = Some(answer)).await;
 }
 
-async fn watched(seat: Seat, order: Order) {
+async fn watched(seat: Seat, order: GuardedRequest) {
     let passed = async {
         let run = make::run(order.claim.lease, 1);
-        let passed = |heard: &Heard| Passed { facts: heard.facts(), keeps: Keeps::Reply };
+        let passed = |heard: &OriginResponse| Passed { facts: heard.facts(), keeps: Keeps::Reply };
         seat.forward(run).await.as_ref().map(passed).map_err(|failure| *failure)
     };
     watch(&seat, &order, passed, |would| seat.log(would)).await;
@@ -208,8 +212,8 @@ impl Seat {
         Ok(wire::read_told(&head).unwrap().with_body(|()| body))
     }
 
-    async fn hand_over(&self, run: Run) -> Result<Heard, Failure> {
-        let Said::Heard(heard) = self.call(What::Forward(self.key, run)).await else {
+    async fn hand_over(&self, run: Execution) -> Result<OriginResponse, Failure> {
+        let Said::OriginResponse(heard) = self.call(What::Forward(self.key, run)).await else {
             panic!("a request is answered by the origin")
         };
         heard
@@ -217,17 +221,17 @@ impl Seat {
 }
 
 impl filter::World for Seat {
-    type Heard = Heard;
+    type OriginResponse = OriginResponse;
     type Body = Vec<u8>;
 
     async fn ask(
         &self,
         key: &KeyId,
         ask: &Ask,
-        heard: Option<&Heard>,
+        heard: Option<&OriginResponse>,
     ) -> Result<Told<Vec<u8>>, Unreachable> {
         let body = match heard {
-            Some(Heard { body, kept: Kept::Whole { .. }, .. }) => body.as_slice(),
+            Some(OriginResponse { body, kept: Kept::Whole { .. }, .. }) => body.as_slice(),
             _ => &[],
         };
         let planted = self.planted();
@@ -239,7 +243,7 @@ impl filter::World for Seat {
         }
     }
 
-    async fn forward(&self, run: Run) -> Result<Heard, Failure> {
+    async fn forward(&self, run: Execution) -> Result<OriginResponse, Failure> {
         match self.hand_over(run).await {
             Err(Failure::Unknown) if self.planted() == Some(Planted::ForwardRepeated) => {
                 self.hand_over(run).await
@@ -248,8 +252,8 @@ impl filter::World for Seat {
         }
     }
 
-    async fn probe(&self) -> Result<Heard, Failure> {
-        let Said::Heard(heard) = self.call(What::Probe).await else {
+    async fn probe(&self) -> Result<OriginResponse, Failure> {
+        let Said::OriginResponse(heard) = self.call(What::Probe).await else {
             panic!("a probe is answered by the origin")
         };
         heard
