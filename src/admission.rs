@@ -2,10 +2,11 @@
 //! called, and before any body is read unless the key lies in it.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use crate::config::Policy;
 use crate::config::route::{Doubtful, Mode, Route};
-use crate::lifecycle::record::{KeySpelling, Lease, Metadata, Millis};
+use crate::lifecycle::record::{KeySpelling, Lease, Metadata};
 use crate::lifecycle::step::{Claim, OnInDoubt, Strategy};
 use crate::problem::{Code, Problem};
 use crate::request::digest::hex;
@@ -14,6 +15,7 @@ use crate::request::key::{Key, KeyId, KeyInvalid};
 use crate::request::key_source::{Parts, Source, Value};
 use crate::request::path::Address;
 use crate::request::scope::{Caller, Undecodable, credential};
+use crate::time::Timestamp;
 
 /// A request without its body.
 pub struct Head<'a> {
@@ -60,7 +62,7 @@ pub struct Guarded {
     /// What it wants if it is a duplicate.
     pub strategy: Strategy,
     /// How long it is willing to wait for a running claim.
-    pub wait: Millis,
+    pub wait: Duration,
 }
 
 /// Decides what becomes of a request.
@@ -129,7 +131,7 @@ impl Guarded {
             method: head.method.to_owned(),
             path: target.path.chars().take(PATH_CHARS_KEPT).collect(),
             correlation_id: self.correlation_id.clone(),
-            created: Millis(0),
+            created: Timestamp(0),
         };
         Claim {
             lease,
@@ -257,13 +259,13 @@ fn client_correlation_id(head: &Head<'_>) -> Option<String> {
 }
 
 /// `Prefer: wait=N` in seconds (RFC 7240 section 4.3); the first one counts (section 2).
-fn preferred_wait(field: &str) -> Option<Millis> {
+fn preferred_wait(field: &str) -> Option<Duration> {
     field
         .split(',')
         .filter_map(|preference| preference.split(';').next()?.split_once('='))
         .find(|(name, _)| name.trim().eq_ignore_ascii_case("wait"))
         .and_then(|(_, value)| value.trim().trim_matches('"').parse::<u64>().ok())
-        .map(|seconds| Millis(seconds.saturating_mul(1000)))
+        .map(Duration::from_secs)
 }
 
 /// The header of the IETF draft, in lower case.

@@ -1,10 +1,9 @@
 //! What a client of a guarded request is answered, and the headers that the filter adds to it.
 
-use crate::lifecycle::record::Millis;
 use crate::lifecycle::reply::Kept;
 use crate::problem::{Code, Problem};
 use crate::protocol::{How, Replay, Told};
-use crate::time::rfc3339;
+use crate::time::{Timestamp, rfc3339};
 
 /// An answer on its way to the client. `H` is what the origin said, `B` a stored body.
 #[derive(Debug)]
@@ -12,7 +11,7 @@ pub enum Answer<H, B> {
     /// A refusal.
     Problem(Problem, Option<Status>),
     /// The origin's own response to this request.
-    OriginResponse(H, Status, Option<Millis>),
+    OriginResponse(H, Status, Option<Timestamp>),
     /// The stored reply.
     Stored(Replay<B>),
 }
@@ -130,7 +129,7 @@ pub type Marks = Vec<(&'static str, String)>;
 
 /// The marks of an answer that carries a response.
 #[must_use]
-pub fn marks(status: Status, expires: Option<Millis>, correlation_id: &str) -> Marks {
+pub fn marks(status: Status, expires: Option<Timestamp>, correlation_id: &str) -> Marks {
     let mut marks = vec![
         ("x-correlation-id", correlation_id.to_owned()),
         ("idempotency-status", status.as_str().to_owned()),
@@ -183,7 +182,7 @@ pub fn cors_marks(allowed: &[String], origin: Option<&str>) -> Marks {
 const EXPOSED: &str = "Idempotent-Replayed, Idempotency-Status, Idempotency-Expires, X-Correlation-Id, Retry-After, Location";
 
 /// RFC 3339, whole seconds; none beyond the year 9999.
-fn seconds(at: Millis) -> Option<String> {
+fn seconds(at: Timestamp) -> Option<String> {
     let exact = rfc3339(at);
     (at.0 < 253_402_300_800_000).then(|| format!("{}Z", exact.get(..19).unwrap_or_default()))
 }

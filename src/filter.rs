@@ -14,18 +14,20 @@
 
 use std::pin::pin;
 use std::rc::Rc;
+use std::time::Duration;
 
 use futures_util::future::{Either, select};
 
 use crate::answer::{Answer, STILL_IN_DOUBT, Status, duplicate, store_unavailable, unknown};
 use crate::config::route::{Doubtful, Route};
 use crate::lifecycle::outcome::{Facts, Failure, Outcome};
-use crate::lifecycle::record::{Execution, Lease, Millis};
+use crate::lifecycle::record::{Execution, Lease};
 use crate::lifecycle::reply::{Kept, Reply, is_sendable};
 use crate::lifecycle::step::Claim;
 use crate::problem::{Code, Problem};
 use crate::protocol::{Ask, Told};
 use crate::request::key::KeyId;
+use crate::time::Timestamp;
 
 /// What the story needs from the world around it.
 #[allow(async_fn_in_trait, reason = "one thread, static dispatch: no Send bound is wanted")]
@@ -46,9 +48,9 @@ pub trait World {
     /// Asks the origin what became of the key (GET of the route's probe path).
     async fn probe(&self) -> Result<Self::OriginResponse, Failure>;
     /// Lets time pass.
-    async fn pause(&self, span: Millis);
+    async fn pause(&self, span: Duration);
     /// The Worker's clock, for measuring spans only: instants are the Ledger's.
-    fn now(&self) -> Millis;
+    fn now(&self) -> Timestamp;
     /// Tells the operator why something went wrong.
     fn log(&self, why: &str);
 }
@@ -137,15 +139,19 @@ struct Claimed<B> {
 
 /// Claims until there is an answer. The same lease is brought every time, so that a claim whose answer
 /// was lost is granted again instead of being found running.
-async fn claim<W: World>(world: &W, order: &GuardedRequest, started: Millis) -> Claimed<W::Body> {
+async fn claim<W: World>(
+    world: &W,
+    order: &GuardedRequest,
+    started: Timestamp,
+) -> Claimed<W::Body> {
     let (mut lost, mut wakes) = (0, 0);
     let mut first_lost = None;
     let told = loop {
         let asked = world.now();
-        let wait = order.claim.wait.since(asked.since(started));
+        let wait = order.claim.wait.saturating_sub(asked.since(started));
         let ask = Ask::Claim(Claim { wait, ..order.claim.clone() }, order.route.credential_change);
         let call = world.ask(&order.key, &ask, None);
-        match within(world, wait.plus(CALL_PATIENCE), call).await {
+        match within(world, wait.saturating_add(CALL_PATIENCE), call).await {
             Ok(Told::Again) if wakes == WAKES_MAX => break Err("it was woken too often".to_owned()),
             Ok(Told::Again) => wakes += 1,
             // The lease is as old as the first call that may have been granted, this one included; the
@@ -198,7 +204,7 @@ async fn probe<W: World>(
     world: &W,
     order: &GuardedRequest,
     lease: Lease,
-    over_for: Option<Millis>,
+    over_for: Option<Duration>,
 ) -> Probed {
     let route = &order.route;
     let heard = match select(pin!(world.probe()), pin!(world.pause(route.timeout))).await {
@@ -249,7 +255,7 @@ async fn execute<W: World>(
             if !matches!(told, Ok(Told::Kept(_) | Told::Stale)) {
                 end(world, &order.key, doubt, None).await;
             }
-            let lease_left = order.claim.durations.lease.since(order.route.timeout);
+            let lease_left = order.claim.durations.lease.saturating_sub(order.route.timeout);
             if let Either::Left((heard, _)) = select(call, pin!(world.pause(lease_left))).await {
                 conclude(world, order, heard).await;
             }
@@ -375,7 +381,7 @@ pub async fn clear_up<W: World>(world: &W, key: &KeyId, reached: Reached) {
 }
 
 pub(crate) enum Ended {
-    Kept(Option<Millis>),
+    Kept(Option<Timestamp>),
     Stale,
     Lost,
 }
@@ -411,7 +417,7 @@ pub(crate) async fn end<W: World>(
 /// Bounds a call: a Ledger that does not answer is one that cannot be reached.
 pub(crate) async fn within<W: World, T>(
     world: &W,
-    span: Millis,
+    span: Duration,
     call: impl Future<Output = Result<T, Unreachable>>,
 ) -> Result<T, Unreachable> {
     match select(pin!(call), pin!(world.pause(span))).await {
@@ -421,8 +427,8 @@ pub(crate) async fn within<W: World, T>(
 }
 
 /// 50 ms, 100 ms, 200 ms …
-fn back_off(round: u32) -> Millis {
-    Millis(25 << round.min(8))
+fn back_off(round: u32) -> Duration {
+    Duration::from_millis(25 << round.min(8))
 }
 
 /// A claim is repeated after a lost answer this often in all: 50 + 100 ms of pauses.
@@ -437,8 +443,8 @@ const WAKES_MAX: u32 = 200;
 /// A probe that resolves a record leads to one more claim; more than two mean that it keeps moving on.
 const START_OVERS: u32 = 4;
 /// A grant older than this leaves the origin less than its `timeout` within the lease's 15 s of room.
-const GRANT_AGE_MAX: Millis = Millis(10_000);
+const GRANT_AGE_MAX: Duration = Duration::from_secs(10);
 /// How long the answer of a timeout waits for the Ledger.
-const FIRST_TRY: Millis = Millis(2_000);
+const FIRST_TRY: Duration = Duration::from_secs(2);
 /// How long one call of a Ledger may take beyond any waiting.
-pub(crate) const CALL_PATIENCE: Millis = Millis(5_000);
+pub(crate) const CALL_PATIENCE: Duration = Duration::from_secs(5);

@@ -3,10 +3,12 @@
 //! No credential and no body is ever in it, and the key only as a digest unless the operator has asked
 //! for more (`LOG_KEYS`).
 
-use crate::lifecycle::record::Millis;
+use std::time::Duration;
+
 use crate::request::digest::hex;
 use crate::request::json;
 use crate::request::key::{Key, KeyId};
+use crate::time::millis;
 
 /// How a key appears in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,11 +50,11 @@ pub struct Entry<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Times {
     /// From its arrival to its answer.
-    pub total: Millis,
+    pub total: Duration,
     /// Waiting for the Ledger, joins included.
-    pub ledger: Millis,
+    pub ledger: Duration,
     /// Waiting for the origin.
-    pub origin: Millis,
+    pub origin: Duration,
 }
 
 impl Entry<'_> {
@@ -77,9 +79,9 @@ impl Entry<'_> {
             line.maybe_number("shard", self.shard.map(u64::from));
             line.maybe_number("attempt", self.attempt.map(u64::from));
             line.object("ms", |ms| {
-                ms.number("total", total.0);
-                ms.number("ledger", ledger.0);
-                ms.number("origin", origin.0);
+                ms.number("total", millis(total));
+                ms.number("ledger", millis(ledger));
+                ms.number("origin", millis(origin));
             });
         })
     }
@@ -100,9 +102,9 @@ impl Entry<'_> {
             1.0,
             self.status.into(),
             self.attempt.unwrap_or_default().into(),
-            total.0 as f64,
-            ledger.0 as f64,
-            origin.0 as f64,
+            millis(total) as f64,
+            millis(ledger) as f64,
+            millis(origin) as f64,
         ]
     }
 }

@@ -1,10 +1,13 @@
 //! What a Worker asks a Ledger, and what it is told: the conversation, without its bytes (`wire`).
 
-use crate::lifecycle::record::{Execution, Lease, Millis};
+use std::time::Duration;
+
+use crate::lifecycle::record::{Execution, Lease};
 use crate::lifecycle::reply::Reply;
 use crate::lifecycle::step::{Claim, Verdict};
 use crate::operator::search::{OperatorQuery, OperatorResult};
 use crate::request::fingerprint::{Fingerprint, Mismatch};
+use crate::time::Timestamp;
 
 /// A question about one key id.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,7 +60,7 @@ pub enum Told<B> {
         /// The doubtful lease, for whoever resolves it.
         lease: Option<Lease>,
         /// For how long that lease has been over; none while it is not.
-        over_for: Option<Millis>,
+        over_for: Option<Duration>,
     },
     /// The reply is gone; the operation is not run again.
     Expired,
@@ -66,7 +69,7 @@ pub enum Told<B> {
     /// The operation is recorded under another credential.
     CredentialChanged,
     /// The settle, release or doubt counts. After a settle: when the reply expires.
-    Kept(Option<Millis>),
+    Kept(Option<Timestamp>),
     /// The lease is not, or no longer, this record's: nothing was changed.
     Stale,
     /// There is no record (only to a look).
@@ -89,7 +92,7 @@ pub struct Replay<B> {
     /// Status and headers.
     pub reply: Reply,
     /// When it is no longer replayed.
-    pub expires: Millis,
+    pub expires: Timestamp,
     /// Whether the duplicate waited for it.
     pub how: How,
     /// The body; empty where none was stored.

@@ -1,12 +1,13 @@
 //! A route in shadow mode: everything is forwarded as if unguarded, and records of their own let the log
 //! say what enforcing would have answered. This is how a cautious team adopts the filter.
 
+use std::time::Duration;
+
 use futures_util::future::join;
 
 use crate::answer::{Answer, duplicate};
 use crate::filter::{CALL_PATIENCE, GuardedRequest, World, end, other_shards, within};
 use crate::lifecycle::outcome::{Facts, Failure, Outcome};
-use crate::lifecycle::record::Millis;
 use crate::lifecycle::reply::{Kept, Reply};
 use crate::lifecycle::step::{Claim, Strategy};
 use crate::problem::Code;
@@ -39,7 +40,7 @@ pub async fn watch<W: World>(
     say: impl FnOnce(&'static str),
 ) {
     let started = world.now();
-    let claim = Claim { wait: Millis(0), ..order.claim.clone() };
+    let claim = Claim { wait: Duration::from_millis(0), ..order.claim.clone() };
     let ask = Ask::Claim(claim, order.route.credential_change);
     let claimed = within(world, CALL_PATIENCE, world.ask(&order.key, &ask, None));
     let (told, passed) = join(claimed, passed).await;
@@ -56,7 +57,8 @@ pub async fn watch<W: World>(
             _ => Code::ReplyNotStored.as_str(),
         }),
         Ok(Told::InFlight { .. })
-            if order.claim.strategy == Strategy::ReturnExisting && order.claim.wait > Millis(0) =>
+            if order.claim.strategy == Strategy::ReturnExisting
+                && order.claim.wait > Duration::from_millis(0) =>
         {
             say("joined");
         }

@@ -1,10 +1,40 @@
 //! Instants and spans as text: RFC 3339 in UTC, and `7d`, `1h 30m`, `1.5 hours`.
 
-use crate::lifecycle::record::Millis;
+use std::time::Duration;
+
+/// An instant: milliseconds since the Unix epoch. Every deadline is on the Ledger's clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Timestamp(pub u64);
+
+impl Timestamp {
+    /// This instant moved on by a span; saturates.
+    #[must_use]
+    pub fn plus(self, span: Duration) -> Self {
+        Self(self.0.saturating_add(millis(span)))
+    }
+
+    /// This instant moved back by a span; not before the epoch.
+    #[must_use]
+    pub fn minus(self, span: Duration) -> Self {
+        Self(self.0.saturating_sub(millis(span)))
+    }
+
+    /// The span since an earlier instant; zero if that is later.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// A span in whole milliseconds; saturates.
+#[must_use]
+pub fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
 
 /// An instant in RFC 3339, to the millisecond. What lies beyond the year 9999 is written as its end.
 #[must_use]
-pub fn rfc3339(at: Millis) -> String {
+pub fn rfc3339(at: Timestamp) -> String {
     let ms = at.0.min(YEAR_9999);
     let (days, ms) = (ms / DAY, ms % DAY);
     // Howard Hinnant, "chrono-compatible low-level date algorithms": eras of 400 years that begin in March.
@@ -24,7 +54,7 @@ pub fn rfc3339(at: Millis) -> String {
 /// Reads an instant as [`rfc3339`] writes it; also with a space for the T, without the Z, with `+00:00`, and
 /// with any fraction of a second. None before 1970.
 #[must_use]
-pub fn read_rfc3339(text: &str) -> Option<Millis> {
+pub fn read_rfc3339(text: &str) -> Option<Timestamp> {
     let (exact, rest) = text.split_at_checked(19)?;
     let mut parts = [0; 6];
     for (part, (from, to)) in
@@ -56,10 +86,10 @@ pub fn read_rfc3339(text: &str) -> Option<Millis> {
     let days = days.checked_sub(DAYS_TO_1970)?;
     // A leap second is told as the one before it.
     let second = second.min(59);
-    let at = Millis(days * DAY + hour * HOUR + minute * MINUTE + second * SECOND);
+    let at = Timestamp(days * DAY + hour * HOUR + minute * MINUTE + second * SECOND);
     // There is no 31st of February, and no thirteenth month.
     let read = rfc3339(at);
-    (read.get(..10) == exact.get(..10)).then(|| at.plus(Millis(ms)))
+    (read.get(..10) == exact.get(..10)).then(|| at.plus(Duration::from_millis(ms)))
 }
 
 fn digits(text: &str) -> Option<u64> {
@@ -70,9 +100,9 @@ fn digits(text: &str) -> Option<u64> {
 
 /// Reads a span, rounded down: numbers with their units, in any order, or `0`. Ends at 584 years.
 #[must_use]
-pub fn read_span(text: &str) -> Option<Millis> {
+pub fn read_span(text: &str) -> Option<Duration> {
     if text == "0" {
-        return Some(Millis(0));
+        return Some(Duration::from_millis(0));
     }
     let mut ns: u64 = 0;
     let mut rest = text.trim();
@@ -97,12 +127,13 @@ pub fn read_span(text: &str) -> Option<Millis> {
         }
         rest = after.trim_start();
     }
-    Some(Millis(ns / MS_NS))
+    Some(Duration::from_millis(ns / MS_NS))
 }
 
 /// A span in as few units as tell it: `1h 30m`.
 #[must_use]
-pub fn span(Millis(ms): Millis) -> String {
+pub fn span(span: Duration) -> String {
+    let ms = millis(span);
     let mut parts = Vec::new();
     let mut left = ms;
     for (unit, name) in [(DAY, "d"), (HOUR, "h"), (MINUTE, "m"), (SECOND, "s"), (1, "ms")] {

@@ -14,6 +14,8 @@ mod bytes;
 mod operator;
 mod record;
 
+use std::time::Duration;
+
 use self::bytes::{Reader, Writer};
 pub use self::operator::{read_decision, read_tally, write_decision, write_tally};
 use self::record::{
@@ -21,11 +23,12 @@ use self::record::{
     write_run, write_terms,
 };
 pub use self::record::{read_record, write_record};
-use crate::lifecycle::record::{Lease, Millis};
+use crate::lifecycle::record::Lease;
 use crate::lifecycle::step::{Claim, OnInDoubt, Strategy};
 use crate::protocol::{Ask, CredentialChange, How, Replay, Told};
 use crate::request::fingerprint::{Fingerprint, Mismatch};
 use crate::request::key::KeyId;
+use crate::time::{Timestamp, millis};
 
 /// The version that is written.
 pub const VERSION: u8 = 1;
@@ -184,7 +187,7 @@ pub fn write_told<B>(told: &Told<B>, version: u8) -> Vec<u8> {
         Told::InDoubt { lease, over_for } => {
             head.u8(6);
             head.option(lease.as_ref(), |head, lease| head.bytes(&lease.0));
-            head.option(over_for.as_ref(), |head, over_for| head.u64(over_for.0));
+            head.option(over_for.as_ref(), |head, over_for| head.u64(millis(*over_for)));
         }
         Told::Expired => head.u8(7),
         // As before the difference was told.
@@ -233,7 +236,7 @@ pub fn read_told(head: &[u8]) -> Result<Told<()>, Unreadable> {
         3 => Told::InFlight { retry_after_s: reader.u64()? },
         4 => Told::Replay(Replay {
             reply: read_reply(&mut reader)?,
-            expires: Millis(reader.u64()?),
+            expires: Timestamp(reader.u64()?),
             how: match reader.u8()? {
                 1 => How::Replayed,
                 2 => How::Joined,
@@ -244,12 +247,12 @@ pub fn read_told(head: &[u8]) -> Result<Told<()>, Unreadable> {
         5 => Told::AlreadyExecuted,
         6 => Told::InDoubt {
             lease: reader.option(|reader| Ok(Lease(reader.array()?)))?,
-            over_for: reader.option(|reader| Ok(Millis(reader.u64()?)))?,
+            over_for: reader.option(|reader| Ok(Duration::from_millis(reader.u64()?)))?,
         },
         7 => Told::Expired,
         8 => Told::KeyReused(Mismatch(0)),
         9 => Told::CredentialChanged,
-        10 => Told::Kept(reader.option(|reader| Ok(Millis(reader.u64()?)))?),
+        10 => Told::Kept(reader.option(|reader| Ok(Timestamp(reader.u64()?)))?),
         11 => Told::Stale,
         12 => Told::Absent,
         13 => Told::Crowded,
@@ -284,7 +287,7 @@ fn write_claim(head: &mut Writer, claim: &Claim, change: CredentialChange) {
         CredentialChange::Forward => 2,
     });
     write_terms(head, &claim.durations);
-    head.u64(claim.wait.0);
+    head.u64(millis(claim.wait));
     write_form(head, claim.spelling);
 }
 
@@ -308,7 +311,7 @@ fn read_claim(reader: &mut Reader<'_>) -> Result<Ask, Unreadable> {
         _ => return Err(Unreadable("credential_change")),
     };
     let durations = read_terms(reader)?;
-    let wait = Millis(reader.u64()?);
+    let wait = Duration::from_millis(reader.u64()?);
     let spelling = read_form(reader)?;
     Ok(Ask::Claim(
         Claim { lease, metadata, strategy, on_in_doubt, durations, wait, spelling },

@@ -1,12 +1,15 @@
 //! The life of one key as a program: three bytes an event (what, whose, after how long), and an auditor who
 //! knows nothing of records and judges by what was asked and answered.
 
-use oncegate::lifecycle::record::{Durations, KeySpelling, Lease, Metadata, Millis, Record};
+use std::time::Duration;
+
+use oncegate::lifecycle::record::{Durations, KeySpelling, Lease, Metadata, Record};
 use oncegate::lifecycle::reply::{Kept, Reply};
 use oncegate::lifecycle::step::{
     Change, Claim, Event, OnInDoubt, OtherCredential, Step, Strategy, Verdict, step,
 };
 use oncegate::request::fingerprint::{Fingerprint, OperationId};
+use oncegate::time::Timestamp;
 use oncegate::wire::{read_record, write_record};
 
 use super::row::is_stored;
@@ -15,7 +18,8 @@ use super::row::is_stored;
 pub fn check(data: &[u8]) {
     let [spans, program @ ..] = data else { return };
     let durations = durations(*spans);
-    let (mut row, mut now, mut auditor) = (None::<Vec<u8>>, Millis(1_000_000), Auditor::default());
+    let (mut row, mut now, mut auditor) =
+        (None::<Vec<u8>>, Timestamp(1_000_000), Auditor::default());
     for [what, whose, after] in program.as_chunks::<3>().0 {
         now = now.plus(span(*after));
         let stored = row.as_deref().map(read_record);
@@ -44,7 +48,7 @@ fn apply(row: &mut Option<Vec<u8>>, change: Change) {
 struct Auditor {
     /// Grants that have not been settled or released, and when their leases are over. Several where a
     /// doubt was run again: released, that leaves the doubt with its own lease.
-    granted: Vec<(Lease, Millis)>,
+    granted: Vec<(Lease, Timestamp)>,
     /// Whose settles were kept: one whose answer was lost may come again, and is told the same.
     settled: Vec<Lease>,
     /// Whether the operation may have been executed by what this key knows.
@@ -52,7 +56,7 @@ struct Auditor {
 }
 
 impl Auditor {
-    fn hear(&mut self, event: &Event, verdict: &Verdict, gone: bool, now: Millis) {
+    fn hear(&mut self, event: &Event, verdict: &Verdict, gone: bool, now: Timestamp) {
         if gone {
             // Released, or everything that was promised of it is over.
             *self = Self::default();
@@ -79,8 +83,8 @@ impl Auditor {
         }
     }
 
-    fn grant(&mut self, claim: &Claim, attempt: u32, now: Millis) {
-        let live = |(_, until): &&(Lease, Millis)| now < *until;
+    fn grant(&mut self, claim: &Claim, attempt: u32, now: Timestamp) {
+        let live = |(_, until): &&(Lease, Timestamp)| now < *until;
         if let Some((holder, _)) = self.granted.iter().find(live) {
             assert_eq!(*holder, claim.lease, "two leases are live");
             return;
@@ -98,7 +102,9 @@ impl Auditor {
 }
 
 fn durations(bits: u8) -> Durations {
-    let of = |bit: u8, short, long| Millis(if bits >> bit & 1 == 0 { short } else { long });
+    let of = |bit: u8, short, long| {
+        Duration::from_millis(if bits >> bit & 1 == 0 { short } else { long })
+    };
     Durations {
         lease: of(0, 10_000, 75_000),
         ttl: of(1, 1_000, 100_000),
@@ -108,9 +114,9 @@ fn durations(bits: u8) -> Durations {
 }
 
 /// From nothing to years, and the ends of leases and ttls.
-fn span(byte: u8) -> Millis {
+fn span(byte: u8) -> Duration {
     let unit = [0, 1, 999, 1_000, 10_000, 75_000, 100_000, 1 << 36][usize::from(byte >> 5)];
-    Millis(unit * u64::from(byte & 0x1f))
+    Duration::from_millis(unit * u64::from(byte & 0x1f))
 }
 
 fn event(what: u8, whose: u8, durations: Durations) -> Event {
@@ -128,7 +134,7 @@ fn event(what: u8, whose: u8, durations: Durations) -> Event {
             let on_in_doubt = if what & 0x20 == 0 { OnInDoubt::Hold } else { OnInDoubt::Retry };
             let other_credential =
                 if what & 0xc0 == 0xc0 { OtherCredential::Live } else { OtherCredential::None };
-            let wait = Millis(if what & 0x40 == 0 { 0 } else { 10_000 });
+            let wait = Duration::from_millis(if what & 0x40 == 0 { 0 } else { 10_000 });
             let spelling = if whose & 0x20 == 0 { KeySpelling::Bare } else { KeySpelling::Quoted };
             let metadata = metadata(fingerprint);
             Event::Claim(
@@ -151,6 +157,6 @@ fn metadata(fingerprint: Fingerprint) -> Metadata {
         method: "POST".to_owned(),
         path: "/v1/payments".to_owned(),
         correlation_id: "c-1".to_owned(),
-        created: Millis(0),
+        created: Timestamp(0),
     }
 }

@@ -1,14 +1,17 @@
 //! A row as it lies on the disk, whoever wrote it: if it can be read, every event at every instant that
 //! matters leads to a row that can be read, and to nothing that a lease or a doubt forbids.
 
+use std::time::Duration;
+
 use oncegate::lifecycle::record::{
-    Completed, Doubt, KeySpelling, Lease, Millis, Record, State, SweepAction,
+    Completed, Doubt, KeySpelling, Lease, Record, State, SweepAction,
 };
 use oncegate::lifecycle::reply::{Kept, Reply};
 use oncegate::lifecycle::step::{
     Change, Claim, Event, OnInDoubt, OtherCredential, Step, Strategy, Verdict, step,
 };
 use oncegate::request::fingerprint::Fingerprint;
+use oncegate::time::Timestamp;
 use oncegate::wire::{read_record, write_record};
 
 /// Any bytes.
@@ -23,7 +26,7 @@ pub fn check(data: &[u8]) {
 }
 
 /// Around every instant that is written in the record.
-fn instants(record: &Record) -> Vec<Millis> {
+fn instants(record: &Record) -> Vec<Timestamp> {
     let completed = |completed: &Completed| vec![completed.expires, completed.gone];
     let doubt = |doubt: &Doubt| vec![doubt.until, doubt.closes, doubt.gone];
     let mut instants = match &record.state {
@@ -35,14 +38,14 @@ fn instants(record: &Record) -> Vec<Millis> {
         .into_iter()
         .flat_map(|at| [at.0.saturating_sub(1), at.0, at.0.saturating_add(1)])
         .chain([0, u64::MAX])
-        .map(Millis)
+        .map(Timestamp)
         .collect();
     instants.sort_unstable();
     instants.dedup();
     instants
 }
 
-fn is_swept(record: &Record, now: Millis) {
+fn is_swept(record: &Record, now: Timestamp) {
     let (SweepAction::Delete(due) | SweepAction::Tombstone(due)) = record.due();
     if record.due() == SweepAction::Delete(due) && is_in_order(record) {
         // Whoever asks after the row has gone hears what it would have said: nothing.
@@ -103,11 +106,11 @@ fn events(record: &Record) -> Vec<Event> {
 }
 
 fn claim(record: &Record) -> Claim {
-    let span = Millis(1000);
+    let span = Duration::from_secs(1);
     let durations = oncegate::lifecycle::record::Durations {
         lease: span,
         ttl: span,
-        tombstone: Millis(0),
+        tombstone: Duration::from_millis(0),
         doubt_ttl: span,
     };
     Claim {
@@ -121,7 +124,7 @@ fn claim(record: &Record) -> Claim {
     }
 }
 
-fn happens(record: &Record, event: &Event, now: Millis) {
+fn happens(record: &Record, event: &Event, now: Timestamp) {
     let Step { change, verdict } = step(Some(record.clone()), event.clone(), now);
     match &change {
         Change::Insert(written) | Change::Update(written) | Change::Complete(written) => {

@@ -7,6 +7,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::time::Duration;
 
 use js_sys::Uint8Array;
 use wasm_bindgen::{JsCast as _, JsValue};
@@ -15,9 +16,9 @@ use super::bindings;
 use super::tasks::wait;
 use super::world::now;
 use crate::config::BODY_MAX;
-use crate::lifecycle::record::Millis;
 use crate::request::digest::sha256;
 use crate::request::fingerprint::BodyRule;
+use crate::time::Timestamp;
 
 thread_local! {
     static SHARES: RefCell<Vec<Rc<Share>>> = const { RefCell::new(Vec::new()) };
@@ -27,7 +28,7 @@ thread_local! {
 struct Share {
     bytes: Cell<u64>,
     chunks: RefCell<Vec<Uint8Array>>,
-    lapses: Cell<Millis>,
+    lapses: Cell<Timestamp>,
 }
 
 /// A body in the instance's buffer; given back when dropped.
@@ -63,7 +64,7 @@ impl Room {
     }
 
     /// Keeps what is there for so long, instead of the time for reading it.
-    pub(super) fn keep_for(&self, span: Millis) {
+    pub(super) fn keep_for(&self, span: Duration) {
         self.0.lapses.set(now().plus(span));
     }
 
@@ -82,7 +83,7 @@ impl Room {
         Some(whole)
     }
 
-    fn add(&self, chunk: Uint8Array, started: Millis) {
+    fn add(&self, chunk: Uint8Array, started: Timestamp) {
         self.0.bytes.set(self.0.bytes.get() + u64::from(chunk.byte_length()));
         let mut chunks = self.0.chunks.borrow_mut();
         chunks.push(chunk);
@@ -145,7 +146,7 @@ pub(super) enum Of {
     /// and loses no outcome; kept for as long as its lease may last.
     Reply {
         /// Time for reading and settling it.
-        lasts: Millis,
+        lasts: Duration,
     },
 }
 
@@ -283,9 +284,9 @@ pub(super) async fn digest(rule: &BodyRule, body: &Uint8Array) -> Result<[u8; 32
 /// Above this, hashing by the runtime is cheaper than copying (measured: between 1 and 2 KB).
 const COPIED_MAX: u32 = 2048;
 /// A body of which nothing comes, or that is not read, for so long may lose its room to others.
-const READ_IDLE: Millis = Millis(15_000);
+const READ_IDLE: Duration = Duration::from_secs(15);
 /// And so may one that has not come whole after so long.
-const READ_MAX: Millis = Millis(120_000);
+const READ_MAX: Duration = Duration::from_mins(2);
 /// Bodies of requests and replies together: half of an isolate's 128 MB. Beyond it a reply is streamed and
 /// only its status is kept.
 const REPLIES_MAX: u64 = 2 * BODY_MAX;

@@ -3,12 +3,12 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::time::Duration;
 
 use futures_channel::oneshot::{self, Sender};
 use futures_util::future::{Either, select};
 
 use super::tasks::pause;
-use crate::lifecycle::record::Millis;
 
 /// Room for so many bytes.
 pub(super) struct ByteBudget {
@@ -38,7 +38,7 @@ impl ByteBudget {
     }
 
     /// Room for so many bytes as soon as it is there; none after so long, or where too many wait already.
-    pub(super) async fn wait(self: &Rc<Self>, bytes: u64, patience: Millis) -> Option<Place> {
+    pub(super) async fn wait(self: &Rc<Self>, bytes: u64, patience: Duration) -> Option<Place> {
         if let Some(place) = self.take(bytes) {
             return Some(place);
         }

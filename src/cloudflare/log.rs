@@ -1,6 +1,7 @@
 //! Writes down what became of each guarded request: a line for the log, a point for the metrics.
 
 use std::cell::Cell;
+use std::time::Duration;
 
 use js_sys::Array;
 use wasm_bindgen::{JsCast as _, JsValue};
@@ -8,12 +9,13 @@ use wasm_bindgen::{JsCast as _, JsValue};
 use super::bindings;
 use super::world::now;
 use crate::filter::Reached;
-use crate::lifecycle::record::{Execution, Millis};
+use crate::lifecycle::record::Execution;
 use crate::log::{Entry, LogKeys, Times};
+use crate::time::Timestamp;
 
 /// The course of one request, as its story notes it on the way.
 pub(super) struct Timing {
-    started: Millis,
+    started: Timestamp,
     /// How far it has come, for whoever must answer where it breaks off.
     pub(super) reached: Cell<Reached>,
     attempt: Cell<Option<u32>>,
@@ -59,15 +61,15 @@ impl Timing {
 
 /// Time spent on one thing, which is done once at a time.
 struct Spent {
-    before: Cell<Millis>,
+    before: Cell<Duration>,
     /// When the span began that has not ended: a caller who is answered 504 has waited for an origin that
     /// is still being waited for.
-    since: Cell<Option<Millis>>,
+    since: Cell<Option<Timestamp>>,
 }
 
 impl Spent {
     fn none() -> Self {
-        Self { before: Cell::new(Millis(0)), since: Cell::new(None) }
+        Self { before: Cell::new(Duration::from_millis(0)), since: Cell::new(None) }
     }
 
     fn begin(&self) -> Span<'_> {
@@ -75,9 +77,9 @@ impl Spent {
         Span(self)
     }
 
-    fn until(&self, now: Millis) -> Millis {
-        let open = self.since.get().map_or(Millis(0), |since| now.since(since));
-        self.before.get().plus(open)
+    fn until(&self, now: Timestamp) -> Duration {
+        let open = self.since.get().map_or(Duration::ZERO, |since| now.since(since));
+        self.before.get().saturating_add(open)
     }
 }
 

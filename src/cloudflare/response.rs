@@ -13,10 +13,10 @@ use super::world::Payload;
 use crate::admission::Head;
 use crate::answer::{self, Marks, Status, cors_marks};
 use crate::config::route::Route;
-use crate::lifecycle::record::Millis;
 use crate::lifecycle::reply::{allows_origin, has_no_body, is_ours};
 use crate::problem::Problem;
 use crate::protocol::Replay;
+use crate::time::Timestamp;
 
 pub(super) type Response = web_sys::Response;
 
@@ -43,7 +43,7 @@ impl Client {
         &self,
         heard: origin::Answer,
         status: Status,
-        expires: Option<Millis>,
+        expires: Option<Timestamp>,
         context: &RequestContext,
     ) -> Result<Response, JsValue> {
         let mut changes = Changes::default();

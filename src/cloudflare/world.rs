@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::time::Duration;
 
 use js_sys::{Array, Date, Uint8Array};
 use wasm_bindgen::{JsCast as _, JsValue};
@@ -18,11 +19,12 @@ use crate::config::Policy;
 use crate::config::route::ForwardKey;
 use crate::filter::{Reached, Unreachable, World};
 use crate::lifecycle::outcome::Failure;
-use crate::lifecycle::record::{Execution, Millis};
+use crate::lifecycle::record::Execution;
 use crate::protocol::{Ask, Told};
 use crate::request::key::{self, KeyId};
 use crate::request::key_source::Source;
 use crate::request::path::Address;
+use crate::time::Timestamp;
 use crate::wire::{self, VERSION};
 
 /// One guarded request on its way.
@@ -112,11 +114,11 @@ impl World for RequestWorld {
         origin::forward(sending, self.binding.as_ref(), &self.guarded.route, || {}).await
     }
 
-    async fn pause(&self, span: Millis) {
+    async fn pause(&self, span: Duration) {
         pause(span).await;
     }
 
-    fn now(&self) -> Millis {
+    fn now(&self) -> Timestamp {
         now()
     }
 
@@ -240,13 +242,13 @@ pub(super) fn lapsed() -> JsValue {
     clippy::cast_sign_loss,
     reason = "whole milliseconds since 1970"
 )]
-pub(super) fn now() -> Millis {
-    Millis(Date::now() as u64)
+pub(super) fn now() -> Timestamp {
+    Timestamp(Date::now() as u64)
 }
 
 /// An instant as JavaScript has it.
 #[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 stay below 2^53")]
-pub(super) fn to_js(at: Millis) -> f64 {
+pub(super) fn to_js(at: Timestamp) -> f64 {
     at.0 as f64
 }
 

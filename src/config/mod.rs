@@ -11,11 +11,11 @@ pub mod routing;
 pub mod values;
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use crate::config::route::{DAY, Doubtful, ForwardKey, KNOBS, Knob, Mode, Route};
 use crate::config::routing::Routes;
 use crate::config::values::Wrong;
-use crate::lifecycle::record::Millis;
 use crate::log::LogKeys;
 use crate::request::json::Json;
 use crate::request::path::Address;
@@ -352,8 +352,9 @@ fn forgets_payments(route: &Rc<Route>) -> Option<Misconfigured> {
     let pays =
         ["pay", "charge", "order", "refund", "transfer", "checkout", "invoice", "subscription"];
     let text = format!("{} {}", route.name, route.path).to_ascii_lowercase();
-    let forgets =
-        route.mode == Mode::Enforce && route.ttl < Millis(7 * DAY) && route.tombstone == Millis(0);
+    let forgets = route.mode == Mode::Enforce
+        && route.ttl < Duration::from_millis(7 * DAY)
+        && route.tombstone == Duration::from_millis(0);
     (forgets && pays.iter().any(|word| text.contains(word))).then(|| {
         wrong(
             &format!("route {}: ttl", route.name),

@@ -3,11 +3,12 @@
 //! draft-ietf-httpapi-idempotency-key-header-07 section 2.5.2: a resource MUST publish its idempotency
 //! specification, the expiration policy included. No secret and no origin address is in it.
 
+use std::time::Duration;
+
 use crate::admission::strategy_name;
 use crate::config::Policy;
 use crate::config::route::{Mode, Route};
 use crate::lifecycle::outcome::{self, Outcome, Preset};
-use crate::lifecycle::record::Millis;
 use crate::lifecycle::step::Strategy;
 use crate::problem::Code;
 use crate::request::fingerprint::BodyRule;
@@ -151,8 +152,8 @@ fn problem(document: &mut Writer, code: Code) {
 
 /// An ISO 8601 duration: `P7D`, `PT1H30M`, `PT0.5S`.
 #[must_use]
-pub fn iso8601(span: Millis) -> String {
-    let (seconds, ms) = (span.0 / 1000, span.0 % 1000);
+pub fn iso8601(span: Duration) -> String {
+    let (seconds, ms) = (span.as_secs(), span.subsec_millis());
     let (days, hours, minutes, seconds) =
         (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
     let part =

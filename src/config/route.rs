@@ -4,9 +4,11 @@
 //! cannot promise what the parser does not take. README and the published policy are held to it by
 //! tests.
 
+use std::time::Duration;
+
 use crate::config::values::{self, Wrong};
 use crate::lifecycle::outcome;
-use crate::lifecycle::record::{Durations, Millis};
+use crate::lifecycle::record::Durations;
 use crate::lifecycle::reply::Adjusted;
 use crate::lifecycle::step::Strategy;
 use crate::protocol::CredentialChange;
@@ -45,9 +47,9 @@ pub struct Route {
     /// What a client may choose with `X-On-Conflict`.
     pub client_strategies: Vec<Strategy>,
     /// How long a duplicate waits for the running one.
-    pub wait: Millis,
+    pub wait: Duration,
     /// How long the origin may take, to the last body byte.
-    pub timeout: Millis,
+    pub timeout: Duration,
     /// What the origin's answer means.
     pub outcome: outcome::Rule,
     /// What happens to a record in doubt when a duplicate comes.
@@ -55,13 +57,13 @@ pub struct Route {
     /// Path to ask the origin what became of a key; `{key}` is the key.
     pub probe: Option<String>,
     /// How long after the lease's end a 404 of the probe means that nothing happened.
-    pub probe_after: Millis,
+    pub probe_after: Duration,
     /// How long a stored reply is kept.
-    pub ttl: Millis,
+    pub ttl: Duration,
     /// How long key id and fingerprint outlive the reply.
-    pub tombstone: Millis,
+    pub tombstone: Duration,
     /// How long a record at least stays in doubt.
-    pub doubt_ttl: Millis,
+    pub doubt_ttl: Duration,
     /// Bytes of reply body that are kept at most.
     pub reply_max: u64,
     /// Headers of the reply that are kept against, or not in spite of, the rule.
@@ -366,7 +368,7 @@ impl Route {
     #[must_use]
     pub fn durations(&self) -> Durations {
         Durations {
-            lease: self.timeout.plus(SETTLE_ROOM),
+            lease: self.timeout.saturating_add(SETTLE_ROOM),
             ttl: self.ttl,
             tombstone: self.tombstone,
             doubt_ttl: self.doubt_ttl,
@@ -396,7 +398,7 @@ impl Route {
         self.outcome.preset = outcome::Preset::SuccessOnly;
         self.fingerprint.body = fingerprint::BodyRule::None;
         self.on_in_doubt = Doubtful::Retry;
-        self.ttl = Millis(7 * DAY);
+        self.ttl = Duration::from_millis(7 * DAY);
     }
 
     fn blank() -> Self {
@@ -418,8 +420,8 @@ impl Route {
             },
             on_duplicate: Strategy::ReturnExisting,
             client_strategies: Vec::new(),
-            wait: Millis(0),
-            timeout: Millis(0),
+            wait: Duration::from_millis(0),
+            timeout: Duration::from_millis(0),
             outcome: outcome::Rule {
                 preset: outcome::Preset::Standard,
                 store: Vec::new(),
@@ -428,10 +430,10 @@ impl Route {
             },
             on_in_doubt: Doubtful::Hold,
             probe: None,
-            probe_after: Millis(0),
-            ttl: Millis(0),
-            tombstone: Millis(0),
-            doubt_ttl: Millis(0),
+            probe_after: Duration::from_millis(0),
+            ttl: Duration::from_millis(0),
+            tombstone: Duration::from_millis(0),
+            doubt_ttl: Duration::from_millis(0),
             reply_max: 0,
             reply: Adjusted::default(),
             request_max: 0,
@@ -457,7 +459,7 @@ impl Sender {
 }
 
 /// Time beyond the route's `timeout` for the settle and its retries, and for reading on.
-pub const SETTLE_ROOM: Millis = Millis(15_000);
+pub const SETTLE_ROOM: Duration = Duration::from_secs(15);
 /// One minute in milliseconds.
 const MINUTE: u64 = 60_000;
 /// One day in milliseconds.

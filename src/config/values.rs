@@ -1,9 +1,10 @@
 //! How the values of knobs are written: spans, sizes, names, sources, strategies.
 
+use std::time::Duration;
+
 use crate::config::BODY_MAX;
 use crate::config::route::{Doubtful, ForwardKey, Mode, Sender};
 use crate::lifecycle::outcome::Preset;
-use crate::lifecycle::record::Millis;
 use crate::lifecycle::reply::may_keep;
 use crate::lifecycle::step::Strategy;
 use crate::protocol::CredentialChange;
@@ -12,7 +13,7 @@ use crate::request::json::{Json, Pointer};
 use crate::request::key_source::{Source, header_name};
 use crate::request::path::normal_path;
 use crate::request::scope::{CredentialPart, ScopePart};
-use crate::time;
+use crate::time::{self, millis};
 
 /// What is allowed instead; completes "is X, but …".
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,13 +81,14 @@ pub(crate) fn probe(value: &Json) -> Result<Option<String>, Wrong> {
 }
 
 /// A span such as `10s`, `24h`, `7d`, within bounds in milliseconds.
-pub(crate) fn span(value: &Json, least: u64, most: u64) -> Result<Millis, Wrong> {
+pub(crate) fn span(value: &Json, least: u64, most: u64) -> Result<Duration, Wrong> {
     let wrong = || {
-        let (least, most) = (time::span(Millis(least)), time::span(Millis(most)));
+        let (least, most) =
+            (time::span(Duration::from_millis(least)), time::span(Duration::from_millis(most)));
         must(&format!("be a span such as 10s, 24h or 7d, from {least} to {most}"))
     };
     let span = value.as_str().and_then(time::read_span);
-    span.filter(|span| (least..=most).contains(&span.0)).ok_or_else(wrong)
+    span.filter(|span| (least..=most).contains(&millis(*span))).ok_or_else(wrong)
 }
 
 /// A size such as `512KiB`, `8MiB`, or a number of bytes.

@@ -1,26 +1,11 @@
 //! What is recorded of a key, and how time alone changes it. What else happens to it is in [`crate::lifecycle::step`].
 
+use std::time::Duration;
+
 use crate::lifecycle::reply::{Kept, Reply};
 use crate::request::digest::Parts;
 use crate::request::fingerprint::{Fingerprint, OperationId};
-
-/// Milliseconds: an instant on the Ledger's clock (since the Unix epoch), or a span.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Millis(pub u64);
-
-impl Millis {
-    /// This instant moved on by a span; saturates.
-    #[must_use]
-    pub fn plus(self, span: Millis) -> Millis {
-        Millis(self.0.saturating_add(span.0))
-    }
-
-    /// The span since an earlier instant; zero if that is later.
-    #[must_use]
-    pub fn since(self, earlier: Millis) -> Millis {
-        Millis(self.0.saturating_sub(earlier.0))
-    }
-}
+use crate::time::Timestamp;
 
 /// Random token of one claim. It fences: once granted, only its holder can settle or release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,20 +35,20 @@ pub struct Metadata {
     /// Correlation id of the first request.
     pub correlation_id: String,
     /// When the first claim was granted.
-    pub created: Millis,
+    pub created: Timestamp,
 }
 
 /// How long things last, as the claim's route has it; all spans.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Durations {
     /// How long a grant lasts: the route's `timeout` and room to settle.
-    pub lease: Millis,
+    pub lease: Duration,
     /// How long a stored reply is kept.
-    pub ttl: Millis,
+    pub ttl: Duration,
     /// How long key id and fingerprint outlive the reply.
-    pub tombstone: Millis,
+    pub tombstone: Duration,
     /// How long a record at least stays in doubt.
-    pub doubt_ttl: Millis,
+    pub doubt_ttl: Duration,
 }
 
 /// The state of one key id, as stored. Nothing here has a default: unreadable is never "absent".
@@ -118,9 +103,9 @@ pub struct Running {
     /// Run and attempt.
     pub run: Execution,
     /// When it was granted.
-    pub since: Millis,
+    pub since: Timestamp,
     /// When the lease is over.
-    pub until: Millis,
+    pub until: Timestamp,
     /// Spans for what follows.
     pub durations: Durations,
     /// What a release puts back.
@@ -148,11 +133,11 @@ pub struct Completed {
     /// The stored reply.
     pub reply: Reply,
     /// When it was settled.
-    pub settled: Millis,
+    pub settled: Timestamp,
     /// When the reply is no longer replayed.
-    pub expires: Millis,
+    pub expires: Timestamp,
     /// When its tombstone ends and the row may go.
-    pub gone: Millis,
+    pub gone: Timestamp,
 }
 
 /// A claim whose outcome is not known.
@@ -163,13 +148,13 @@ pub struct Doubt {
     /// Run and the latest attempt.
     pub run: Execution,
     /// When the doubtful lease is over: until then its Worker may still be at it.
-    pub until: Millis,
+    pub until: Timestamp,
     /// Spans for what follows.
     pub durations: Durations,
     /// When the doubt is closed.
-    pub closes: Millis,
+    pub closes: Timestamp,
     /// When the closed record may go.
-    pub gone: Millis,
+    pub gone: Timestamp,
     /// An earlier attempt of this run is in doubt too, so releasing the latest leaves the doubt.
     pub earlier: bool,
     /// The old reply that the run found, if any. Its body is still stored beside the record.
@@ -180,7 +165,7 @@ impl Record {
     /// The record as it is at an instant, time having passed since it was written; `None` once it is
     /// gone. A lapsed lease reads as a doubt, a passed `ttl` as expired.
     #[must_use]
-    pub fn at(self, now: Millis) -> Option<Self> {
+    pub fn at(self, now: Timestamp) -> Option<Self> {
         let state = match self.state {
             State::Running(running) if now < running.until => State::Running(running),
             State::Running(running) => doubt_at(running.into_doubt(), now)?,
@@ -194,7 +179,7 @@ impl Record {
 
     /// When the row may be deleted if nothing else happens to it: what the sweep compares.
     #[must_use]
-    pub fn gone(&self) -> Millis {
+    pub fn gone(&self) -> Timestamp {
         match &self.state {
             State::Running(running) => running.gone(),
             State::Completed(completed) | State::Expired(completed) => completed.gone,
@@ -239,7 +224,7 @@ impl Record {
 
     /// What the sweep writes when a tombstone is due: key id and fingerprint stay, the reply goes.
     #[must_use]
-    pub fn into_tombstone(self, now: Millis) -> Option<Self> {
+    pub fn into_tombstone(self, now: Timestamp) -> Option<Self> {
         let Self { metadata, state } = self.at(now)?;
         let State::Expired(completed) = state else { return None };
         let reply = Reply { headers: Vec::new(), body: Kept::StatusOnly, ..completed.reply };
@@ -251,9 +236,9 @@ impl Record {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SweepAction {
     /// Delete the row.
-    Delete(Millis),
+    Delete(Timestamp),
     /// Take the reply out of it.
-    Tombstone(Millis),
+    Tombstone(Timestamp),
 }
 
 impl Completed {
@@ -267,8 +252,8 @@ impl Running {
     /// The doubt that this claim becomes when its lease lapses or its Worker does not know.
     pub(crate) fn into_doubt(self) -> Doubt {
         let (earlier, base, at_least) = match self.previous {
-            Previous::Nothing => (false, None, Millis(0)),
-            Previous::Replied(completed) => (false, Some(completed), Millis(0)),
+            Previous::Nothing => (false, None, Timestamp(0)),
+            Previous::Replied(completed) => (false, Some(completed), Timestamp(0)),
             Previous::Doubted(doubt) => (true, doubt.base, doubt.closes),
         };
         // Not shortened by a retry: an earlier doubt lasts at least its own `doubt_ttl`.
@@ -285,19 +270,19 @@ impl Running {
         }
     }
 
-    fn gone(&self) -> Millis {
+    fn gone(&self) -> Timestamp {
         self.clone().into_doubt().gone
     }
 }
 
-fn completed_at(completed: Completed, now: Millis) -> Option<State> {
+fn completed_at(completed: Completed, now: Timestamp) -> Option<State> {
     if now < completed.expires {
         return Some(State::Completed(completed));
     }
     (now < completed.gone).then_some(State::Expired(completed))
 }
 
-fn doubt_at(doubt: Doubt, now: Millis) -> Option<State> {
+fn doubt_at(doubt: Doubt, now: Timestamp) -> Option<State> {
     if now < doubt.closes {
         return Some(State::InDoubt(doubt));
     }
@@ -306,4 +291,4 @@ fn doubt_at(doubt: Doubt, now: Millis) -> Option<State> {
 
 /// How long a closed doubt goes on to answer 410 at the least: 90 days. Nobody ever learnt whether the
 /// origin executed it, so forgetting it early would be the one way in which a doubt runs again.
-pub const CLOSED_KEPT: Millis = Millis(90 * 24 * 60 * 60 * 1000);
+pub const CLOSED_KEPT: Duration = Duration::from_hours(2160);

@@ -17,12 +17,15 @@
 //! only under the record's own lease; a record in doubt is never granted again unless its policy says
 //! `retry`, and then only once the doubtful lease is over.
 
+use std::time::Duration;
+
 use crate::lifecycle::record::{
-    Completed, Doubt, Durations, Execution, KeySpelling, Lease, Metadata, Millis, Previous, Record,
+    Completed, Doubt, Durations, Execution, KeySpelling, Lease, Metadata, Previous, Record,
     Running, State,
 };
 use crate::lifecycle::reply::Reply;
 use crate::request::fingerprint::{Fingerprint, Mismatch};
+use crate::time::{Timestamp, millis};
 
 /// What a duplicate wants (Conductor's three strategies).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +71,7 @@ pub struct Claim {
     /// Spans of the route.
     pub durations: Durations,
     /// How long the caller is willing to wait for a running claim.
-    pub wait: Millis,
+    pub wait: Duration,
     /// The spelling in which the caller brought the key.
     pub spelling: KeySpelling,
 }
@@ -94,7 +97,7 @@ pub enum Verdict {
     /// Forward: the lease is yours.
     Granted(Execution),
     /// Wait until then for the running claim, then claim again.
-    Join(Millis),
+    Join(Timestamp),
     /// A claim is running; come again after so many seconds.
     InFlight {
         /// The claim's age so far, at least 1 s, never past the lease's end.
@@ -109,7 +112,7 @@ pub enum Verdict {
         /// The doubtful lease, for whoever resolves it.
         lease: Option<Lease>,
         /// For how long that lease has been over; none while it is not.
-        over_for: Option<Millis>,
+        over_for: Option<Duration>,
     },
     /// The reply is gone; the operation is not run again.
     Expired,
@@ -118,7 +121,7 @@ pub enum Verdict {
     /// The operation is recorded under another credential.
     CredentialChanged,
     /// The settle, release or doubt counts. After a settle: when the reply expires.
-    Kept(Option<Millis>),
+    Kept(Option<Timestamp>),
     /// The lease is not, or no longer, this record's: nothing was changed.
     Stale,
     /// There is no record (only to a look).
@@ -151,7 +154,7 @@ pub struct Step {
 
 /// The one function that decides. Total: every record, every event, every time.
 #[must_use]
-pub fn step(stored: Option<Record>, event: Event, now: Millis) -> Step {
+pub fn step(stored: Option<Record>, event: Event, now: Timestamp) -> Step {
     let found = stored.and_then(|record| record.at(now));
     match event {
         Event::Claim(claim, other_credential) => on_claim(found, &claim, other_credential, now),
@@ -166,7 +169,7 @@ fn on_claim(
     found: Option<Record>,
     claim: &Claim,
     other_credential: OtherCredential,
-    now: Millis,
+    now: Timestamp,
 ) -> Step {
     let Some(record) = found else {
         return grant_anew(claim, other_credential, now, Previous::Nothing);
@@ -212,9 +215,9 @@ fn on_claim(
     }
 }
 
-fn wait_or_refuse(running: &Running, claim: &Claim, now: Millis) -> Verdict {
+fn wait_or_refuse(running: &Running, claim: &Claim, now: Timestamp) -> Verdict {
     match claim.strategy {
-        Strategy::ReturnExisting if claim.wait > Millis(0) => {
+        Strategy::ReturnExisting if claim.wait > Duration::from_millis(0) => {
             Verdict::Join(now.plus(claim.wait).min(running.until))
         }
         Strategy::ReturnExisting | Strategy::Fail | Strategy::FailOnRunning => {
@@ -225,13 +228,13 @@ fn wait_or_refuse(running: &Running, claim: &Claim, now: Millis) -> Verdict {
 
 /// Coming again when the claim is twice as old halves the error each time (an exponential back-off
 /// that needs no state); never past the lease's end, when the answer changes anyway.
-fn in_flight(running: &Running, now: Millis) -> Verdict {
-    let age_s = now.since(running.since).0.div_ceil(1000);
-    let left_s = running.until.since(now).0 / 1000;
+fn in_flight(running: &Running, now: Timestamp) -> Verdict {
+    let age_s = millis(now.since(running.since)).div_ceil(1000);
+    let left_s = running.until.since(now).as_secs();
     Verdict::InFlight { retry_after_s: age_s.min(left_s).max(1) }
 }
 
-fn in_doubt(doubt: &Doubt, now: Millis) -> Verdict {
+fn in_doubt(doubt: &Doubt, now: Timestamp) -> Verdict {
     let over_for = (now >= doubt.until).then(|| now.since(doubt.until));
     Verdict::InDoubt { lease: doubt.lease, over_for }
 }
@@ -240,7 +243,7 @@ fn in_doubt(doubt: &Doubt, now: Millis) -> Verdict {
 fn grant_anew(
     claim: &Claim,
     other_credential: OtherCredential,
-    now: Millis,
+    now: Timestamp,
     previous: Previous,
 ) -> Step {
     if other_credential == OtherCredential::Live {
@@ -256,7 +259,7 @@ fn grant(
     claim: &Claim,
     run: Execution,
     previous: Previous,
-    now: Millis,
+    now: Timestamp,
 ) -> Step {
     let fresh = previous == Previous::Nothing;
     let state = State::Running(Running {
@@ -272,7 +275,7 @@ fn grant(
     Step { change, verdict: Verdict::Granted(run) }
 }
 
-fn on_settle(found: Option<Record>, lease: Lease, reply: Reply, now: Millis) -> Step {
+fn on_settle(found: Option<Record>, lease: Lease, reply: Reply, now: Timestamp) -> Step {
     let Some(Record { metadata, state }) = found else {
         return keep(Verdict::Stale);
     };
@@ -302,7 +305,7 @@ fn on_settle(found: Option<Record>, lease: Lease, reply: Reply, now: Millis) -> 
     Step { change, verdict: Verdict::Kept(Some(expires)) }
 }
 
-fn on_release(found: Option<Record>, lease: Lease, now: Millis) -> Step {
+fn on_release(found: Option<Record>, lease: Lease, now: Timestamp) -> Step {
     let Some(Record { metadata, state }) = found else {
         return keep(Verdict::Stale);
     };
@@ -331,7 +334,7 @@ fn on_release(found: Option<Record>, lease: Lease, now: Millis) -> Step {
 
 impl Doubt {
     /// What is left when its latest attempt turns out not to have happened.
-    fn released(self, now: Millis) -> Previous {
+    fn released(self, now: Timestamp) -> Previous {
         if self.earlier {
             // Nobody is at it any more: the leases of earlier attempts were over when this one began.
             return Previous::Doubted(Self { lease: None, until: self.until.min(now), ..self });
@@ -356,7 +359,7 @@ fn on_doubt(found: Option<Record>, lease: Lease) -> Step {
     }
 }
 
-fn look(found: Option<Record>, fingerprint: Fingerprint, now: Millis) -> Verdict {
+fn look(found: Option<Record>, fingerprint: Fingerprint, now: Timestamp) -> Verdict {
     match found {
         None => Verdict::Absent,
         Some(record) if record.metadata.fingerprint != fingerprint => {

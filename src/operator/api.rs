@@ -1,6 +1,6 @@
 //! What an operator's request asks for: path, query and body are read here, and nowhere else.
 
-use crate::lifecycle::record::{Lease, Millis};
+use crate::lifecycle::record::Lease;
 use crate::lifecycle::reply::{Adjusted, Kept, Reply, has_no_body, is_sendable, kept_headers};
 use crate::operator::auth::unhex;
 use crate::operator::decide::Decision;
@@ -10,7 +10,7 @@ use crate::query;
 use crate::request::digest::{Parts, hex};
 use crate::request::json::{self, Json};
 use crate::request::key::{Key, KeyId};
-use crate::time::{read_rfc3339, read_span};
+use crate::time::{Timestamp, read_rfc3339, read_span};
 
 /// Where the operators' part begins.
 pub const ROOT: &str = "/.oncegate/";
@@ -120,7 +120,7 @@ pub fn read(
     method: &str,
     path: &str,
     query: Option<&str>,
-    now: Millis,
+    now: Timestamp,
 ) -> Result<ApiRequest, Refusal> {
     let asked = Asked::of(query)?;
     let place = path.strip_prefix(ROOT).unwrap_or_default();
@@ -383,7 +383,7 @@ impl Asked {
         }
     }
 
-    fn search(&self, now: Millis) -> Result<Search, Refusal> {
+    fn search(&self, now: Timestamp) -> Result<Search, Refusal> {
         self.only(&["correlation_id", "state", "route", "since", "limit", "cursor"])?;
         let state = match self.get("state") {
             None => None,
@@ -459,9 +459,9 @@ impl Asked {
 }
 
 /// An instant (RFC 3339), or a span back from now.
-fn read_since(text: &str, now: Millis) -> Option<Millis> {
+fn read_since(text: &str, now: Timestamp) -> Option<Timestamp> {
     match read_span(text) {
-        Some(span) => Some(now.since(span)),
+        Some(span) => Some(now.minus(span)),
         None => read_rfc3339(text),
     }
 }
@@ -474,12 +474,12 @@ pub fn cursor(search: &Search, stamp: &str, last: Place) -> String {
     format!("{}{:016x}{since:016x}{stamp}", hex(&last.key.0), last.at.0)
 }
 
-fn read_cursor(cursor: &str, stamp: &str) -> Option<(Place, Option<Millis>)> {
+fn read_cursor(cursor: &str, stamp: &str) -> Option<(Place, Option<Timestamp>)> {
     let number = |text: &str| u64::from_str_radix(text, 16).ok();
     let key = unhex(cursor.get(..64)?).map(KeyId)?;
-    let at = number(cursor.get(64..80)?).map(Millis)?;
+    let at = number(cursor.get(64..80)?).map(Timestamp)?;
     let since = number(cursor.get(80..96)?)?;
-    let since = (since != u64::MAX).then_some(Millis(since));
+    let since = (since != u64::MAX).then_some(Timestamp(since));
     (cursor.get(96..)? == stamp).then_some((Place { at, key }, since))
 }
 
@@ -491,7 +491,7 @@ pub fn audit_cursor(last: Place) -> String {
 
 fn read_audit_cursor(cursor: &str) -> Option<Place> {
     let key = unhex(cursor.get(..64)?).map(KeyId)?;
-    let at = u64::from_str_radix(cursor.get(64..)?, 16).ok().map(Millis)?;
+    let at = u64::from_str_radix(cursor.get(64..)?, 16).ok().map(Timestamp)?;
     Some(Place { at, key })
 }
 

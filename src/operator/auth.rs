@@ -4,10 +4,12 @@
 //! stored, and changing the token ends every session. A form carries a token bound to its session, so
 //! that no other site can post one.
 
+use std::time::Duration;
+
 use subtle::ConstantTimeEq as _;
 
-use crate::lifecycle::record::Millis;
 use crate::request::digest::{Parts, hex, hmac};
+use crate::time::{Timestamp, millis};
 
 /// What opens the operators' part.
 pub struct Auth {
@@ -59,7 +61,7 @@ impl Auth {
 
     /// A session that lasts [`SESSION`] from now; `nonce` is random.
     #[must_use]
-    pub fn session(&self, nonce: [u8; 16], now: Millis) -> String {
+    pub fn session(&self, nonce: [u8; 16], now: Timestamp) -> String {
         let claims = format!("{}.{}", now.plus(SESSION).0, hex(&nonce));
         let mac = hex(&self.mac("session", &claims));
         format!("{claims}.{mac}")
@@ -67,7 +69,7 @@ impl Auth {
 
     /// Whether a session is one of ours and not over.
     #[must_use]
-    pub fn admits(&self, session: &str, now: Millis) -> bool {
+    pub fn admits(&self, session: &str, now: Timestamp) -> bool {
         let Some((claims, mac)) = session.rsplit_once('.') else { return false };
         let until = claims.split('.').next().and_then(|until| until.parse().ok());
         self.is_mac("session", claims, mac) && until.is_some_and(|until| now.0 < until)
@@ -103,20 +105,20 @@ pub struct Wrong(Vec<Shown>);
 struct Shown {
     address: String,
     times: u32,
-    since: Millis,
+    since: Timestamp,
 }
 
 impl Wrong {
     /// In how many seconds an address is heard again; `None` where it is heard.
     #[must_use]
-    pub fn shut_for_s(&self, address: &str, now: Millis) -> Option<u64> {
+    pub fn shut_for_s(&self, address: &str, now: Timestamp) -> Option<u64> {
         let shown = self.0.iter().find(|shown| shown.address == address)?;
         let over = shown.since.plus(WRONG_WITHIN);
-        (shown.times >= WRONG_MAX && now < over).then(|| over.since(now).0.div_ceil(1000))
+        (shown.times >= WRONG_MAX && now < over).then(|| millis(over.since(now)).div_ceil(1000))
     }
 
     /// Notes a wrong token.
-    pub fn note(&mut self, address: &str, now: Millis) {
+    pub fn note(&mut self, address: &str, now: Timestamp) {
         self.0.retain(|shown| now < shown.since.plus(WRONG_WITHIN));
         if let Some(shown) = self.0.iter_mut().find(|shown| shown.address == address) {
             shown.times += 1;
@@ -150,9 +152,9 @@ pub fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
 }
 
 /// How long a browser stays logged in.
-pub const SESSION: Millis = Millis(60 * 60 * 1000);
+pub const SESSION: Duration = Duration::from_hours(1);
 /// Wrong tokens of one address within [`WRONG_WITHIN`].
 pub const WRONG_MAX: u32 = 10;
 /// The span in which they are counted.
-pub const WRONG_WITHIN: Millis = Millis(60_000);
+pub const WRONG_WITHIN: Duration = Duration::from_mins(1);
 const ADDRESSES_MAX: usize = 1_000;

@@ -4,11 +4,10 @@
 //! a Worker may still be at it, nothing is changed and the operator is told: two people who decide at
 //! once do not both succeed. (To hold is to leave open: after it another decision still counts.)
 
-use crate::lifecycle::record::{
-    CLOSED_KEPT, Completed, Doubt, Lease, Millis, Record, Running, State,
-};
+use crate::lifecycle::record::{CLOSED_KEPT, Completed, Doubt, Lease, Record, Running, State};
 use crate::lifecycle::reply::Reply;
 use crate::lifecycle::step::Change;
+use crate::time::Timestamp;
 
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +30,7 @@ pub enum Ruling {
     /// There is no such record.
     Absent,
     /// A Worker may still be at it until then.
-    LeaseLive(Millis),
+    LeaseLive(Timestamp),
     /// The record is not, or no longer, in doubt under that lease.
     MovedOn,
 }
@@ -54,7 +53,7 @@ pub fn decide(
     stored: Option<Record>,
     lease: Option<Lease>,
     decision: Decision,
-    now: Millis,
+    now: Timestamp,
 ) -> Decided {
     let Some(Record { metadata, state }) = stored.and_then(|record| record.at(now)) else {
         return refused(Ruling::Absent);
@@ -102,7 +101,7 @@ pub fn lease_of(state: &State) -> Lease {
 }
 
 /// Until when a Worker may still be at it.
-fn live_until(state: &State, now: Millis) -> Option<Millis> {
+fn live_until(state: &State, now: Timestamp) -> Option<Timestamp> {
     match state {
         State::Running(running) => Some(running.until),
         State::InDoubt(doubt) | State::Closed(doubt) => Some(doubt.until).filter(|at| now < *at),
@@ -112,13 +111,13 @@ fn live_until(state: &State, now: Millis) -> Option<Millis> {
 
 /// Under a lease of its own: a settle that comes late is told that the record has moved on, and what it
 /// brings does not pass for what the operator said.
-fn completed(doubt: &Doubt, named: Lease, reply: Reply, now: Millis) -> Completed {
+fn completed(doubt: &Doubt, named: Lease, reply: Reply, now: Timestamp) -> Completed {
     let expires = now.plus(doubt.durations.ttl);
     let gone = expires.plus(doubt.durations.tombstone);
     Completed { lease: named.next(), run: doubt.run, reply, settled: now, expires, gone }
 }
 
-fn held(doubt: Doubt, now: Millis) -> Doubt {
+fn held(doubt: Doubt, now: Timestamp) -> Doubt {
     let closes = now.plus(doubt.durations.doubt_ttl).max(doubt.closes);
     let gone = closes.plus(doubt.durations.tombstone.max(CLOSED_KEPT)).max(doubt.gone);
     Doubt { closes, gone, ..doubt }

@@ -15,12 +15,12 @@ mod record;
 mod time;
 mod words;
 
-use crate::lifecycle::record::Millis;
 use crate::operator::page::html::html;
 use crate::operator::search::Found;
 use crate::operator::statistics::Tally;
 use crate::request::digest::hex;
 use crate::request::key::KeyId;
+use crate::time::Timestamp;
 
 pub use audit::audit;
 pub use confirm::{confirm, decided, refused};
@@ -37,7 +37,7 @@ pub struct Frame {
     /// The query of the request, as it came: a search fills its form again and goes on with its cursor.
     pub query: Option<String>,
     /// The Ledger's present, or this Worker's: what "ago" is counted from.
-    pub now: Millis,
+    pub now: Timestamp,
 }
 
 /// The Content-Security-Policy of every page here: its own style sheet and forms, and nothing else.

@@ -1,9 +1,10 @@
 //! What an operator asks of one Ledger, and what it says: the conversation, without its bytes.
 
-use crate::lifecycle::record::{Lease, Millis, Record, State};
+use crate::lifecycle::record::{Lease, Record, State};
 use crate::operator::decide::{Decision, Ruling};
 use crate::operator::statistics::Tally;
 use crate::request::key::KeyId;
+use crate::time::Timestamp;
 
 /// A question of an operator. The key id beside it says which record or key it is about, where it is
 /// about one.
@@ -45,7 +46,7 @@ pub struct Search {
     /// The route's name.
     pub route: Option<String>,
     /// First claimed at or after.
-    pub since: Option<Millis>,
+    pub since: Option<Timestamp>,
     /// Only what comes after this in the order of a page.
     pub after: Option<Place>,
     /// At most so many.
@@ -107,7 +108,7 @@ impl Stage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
     /// When the record was first claimed, or the decision made.
-    pub at: Millis,
+    pub at: Timestamp,
     /// The record's key id.
     pub key: KeyId,
 }
@@ -191,7 +192,7 @@ impl<T> Page<T> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Audited {
     /// When.
-    pub at: Millis,
+    pub at: Timestamp,
     /// About which record.
     pub key: KeyId,
     /// `complete`, `release`, `hold` or `purge`.
@@ -216,7 +217,7 @@ impl Audited {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OperatorResult {
     /// Records, read at that instant of the Ledger's clock.
-    Records(Millis, Vec<Found>),
+    Records(Timestamp, Vec<Found>),
     /// What came of a decision.
     Ruled(Ruling),
     /// By hour, the oldest first.
@@ -236,7 +237,7 @@ impl OperatorQuery {
     #[must_use]
     pub fn nothing(&self) -> OperatorResult {
         match self {
-            Self::Key | Self::Search(_) => OperatorResult::Records(Millis(0), Vec::new()),
+            Self::Key | Self::Search(_) => OperatorResult::Records(Timestamp(0), Vec::new()),
             Self::Decide { .. } => OperatorResult::Ruled(Ruling::Absent),
             Self::Stats => OperatorResult::Stats(Vec::new()),
             Self::Audit { .. } | Self::Decisions => OperatorResult::Audit(Vec::new()),

@@ -4,11 +4,14 @@
 //! The row is written at most every [`FLUSH_EVERY`], together with what is counted then, so that counting
 //! costs no row per request and keeps no object awake; what was counted since is lost when the object goes.
 
-use crate::lifecycle::record::{Millis, State};
+use std::time::Duration;
+
+use crate::lifecycle::record::State;
 use crate::lifecycle::reply::Kept;
 use crate::lifecycle::step::{Change, Step, Verdict};
 use crate::problem::Code;
 use crate::request::key::KeyId;
+use crate::time::Timestamp;
 
 /// What is counted. The order is that of the stored numbers: new ones go to the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -193,14 +196,14 @@ pub fn of(counts: &Counts, count: Count) -> u64 {
 
 /// The hour of an instant, counted from 1970.
 #[must_use]
-pub fn hour(at: Millis) -> u64 {
-    at.0 / HOUR.0
+pub fn hour(at: Timestamp) -> u64 {
+    at.0 / HOUR
 }
 
 /// When an hour began.
 #[must_use]
-pub fn began(hour: u64) -> Millis {
-    Millis(hour.saturating_mul(HOUR.0))
+pub fn began(hour: u64) -> Timestamp {
+    Timestamp(hour.saturating_mul(HOUR))
 }
 
 /// Half of a key id: 8 bytes of the key's half, 8 of the scope's.
@@ -213,12 +216,12 @@ fn mark(KeyId(id): KeyId) -> [u8; 16] {
     mark
 }
 
-const HOUR: Millis = Millis(60 * 60 * 1000);
+const HOUR: u64 = 60 * 60 * 1000;
 /// A configuration has a dozen routes; a client cannot make more.
 pub const ROUTES_MAX: usize = 1_000;
 /// So the row of an hour stays below 30 KB.
 pub const MARKS_MAX: usize = 1_000;
 /// The row of the hour is written again no sooner: 120 rows an hour and shard at the most.
-pub const FLUSH_EVERY: Millis = Millis(30_000);
+pub const FLUSH_EVERY: Duration = Duration::from_secs(30);
 /// Hours that are kept.
 pub const HOURS_KEPT: u64 = 48;

@@ -4,13 +4,14 @@
 use super::bytes::{Reader, Writer};
 use super::record::{read_record, read_reply, write_record, write_reply};
 use super::{Unreadable, VERSION};
-use crate::lifecycle::record::{Lease, Millis, Record};
+use crate::lifecycle::record::{Lease, Record};
 use crate::operator::decide::{Decision, Ruling};
 use crate::operator::search::{
     Audited, Found, OperatorQuery, OperatorResult, Place, Search, Stage,
 };
 use crate::operator::statistics::{KINDS, Tally};
 use crate::request::key::KeyId;
+use crate::time::Timestamp;
 
 pub(super) fn write_inquiry(to: &mut Writer, inquiry: &OperatorQuery) {
     match inquiry {
@@ -58,7 +59,7 @@ pub(super) fn read_inquiry(reader: &mut Reader<'_>) -> Result<OperatorQuery, Unr
                 None => None,
             },
             route: reader.option(Reader::text)?,
-            since: reader.option(|reader| Ok(Millis(reader.u64()?)))?,
+            since: reader.option(|reader| Ok(Timestamp(reader.u64()?)))?,
             after: reader.option(read_place)?,
             limit: reader.u16()?,
         }),
@@ -120,7 +121,7 @@ pub(super) fn write_finding(to: &mut Writer, finding: &OperatorResult) {
 pub(super) fn read_finding(reader: &mut Reader<'_>) -> Result<OperatorResult, Unreadable> {
     Ok(match reader.u8()? {
         1 => {
-            let now = Millis(reader.u64()?);
+            let now = Timestamp(reader.u64()?);
             let rows = reader.list(|reader| {
                 Ok(Found {
                     key: KeyId(reader.array()?),
@@ -140,7 +141,7 @@ pub(super) fn read_finding(reader: &mut Reader<'_>) -> Result<OperatorResult, Un
         2 => OperatorResult::Ruled(match reader.u8()? {
             1 => Ruling::Done,
             2 => Ruling::Absent,
-            3 => Ruling::LeaseLive(Millis(reader.u64()?)),
+            3 => Ruling::LeaseLive(Timestamp(reader.u64()?)),
             4 => Ruling::MovedOn,
             _ => return Err(Unreadable("ruling")),
         }),
@@ -233,7 +234,7 @@ fn write_audited(to: &mut Writer, audited: &Audited) {
 
 fn read_audited(reader: &mut Reader<'_>) -> Result<Audited, Unreadable> {
     Ok(Audited {
-        at: Millis(reader.u64()?),
+        at: Timestamp(reader.u64()?),
         key: KeyId(reader.array()?),
         action: reader.text()?,
         by: reader.array()?,
@@ -248,7 +249,7 @@ fn write_place(to: &mut Writer, place: &Place) {
 }
 
 fn read_place(reader: &mut Reader<'_>) -> Result<Place, Unreadable> {
-    Ok(Place { at: Millis(reader.u64()?), key: KeyId(reader.array()?) })
+    Ok(Place { at: Timestamp(reader.u64()?), key: KeyId(reader.array()?) })
 }
 
 /// A record inside of something else, as it lies in its row.

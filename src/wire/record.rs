@@ -1,13 +1,16 @@
 //! Records as they are stored, and their parts, which messages have too.
 
+use std::time::Duration;
+
 use super::bytes::{Reader, Writer};
 use super::{Unreadable, VERSION};
 use crate::lifecycle::record::{
-    Completed, Doubt, Durations, Execution, KeySpelling, Lease, Metadata, Millis, Previous, Record,
+    Completed, Doubt, Durations, Execution, KeySpelling, Lease, Metadata, Previous, Record,
     Running, State,
 };
 use crate::lifecycle::reply::{Kept, Reply};
 use crate::request::fingerprint::{Fingerprint, OperationId};
+use crate::time::{Timestamp, millis};
 
 /// A record as it is stored.
 #[must_use]
@@ -55,13 +58,13 @@ pub fn write_record(record: &Record) -> Vec<u8> {
 pub fn read_record(row: &[u8]) -> Result<Record, Unreadable> {
     let mut reader = Reader::versioned(row)?;
     let metadata = read_about(&mut reader)?;
-    let metadata = Metadata { created: Millis(reader.u64()?), ..metadata };
+    let metadata = Metadata { created: Timestamp(reader.u64()?), ..metadata };
     let state = match reader.u8()? {
         1 => State::Running(Running {
             lease: Lease(reader.array()?),
             run: read_run(&mut reader)?,
-            since: Millis(reader.u64()?),
-            until: Millis(reader.u64()?),
+            since: Timestamp(reader.u64()?),
+            until: Timestamp(reader.u64()?),
             durations: read_terms(&mut reader)?,
             previous: match reader.u8()? {
                 1 => Previous::Nothing,
@@ -96,22 +99,22 @@ pub(super) fn read_about(reader: &mut Reader<'_>) -> Result<Metadata, Unreadable
         method: reader.text()?,
         path: reader.text()?,
         correlation_id: reader.text()?,
-        created: Millis(0),
+        created: Timestamp(0),
     })
 }
 
 pub(super) fn write_terms(to: &mut Writer, durations: &Durations) {
     for span in [durations.lease, durations.ttl, durations.tombstone, durations.doubt_ttl] {
-        to.u64(span.0);
+        to.u64(millis(span));
     }
 }
 
 pub(super) fn read_terms(reader: &mut Reader<'_>) -> Result<Durations, Unreadable> {
     Ok(Durations {
-        lease: Millis(reader.u64()?),
-        ttl: Millis(reader.u64()?),
-        tombstone: Millis(reader.u64()?),
-        doubt_ttl: Millis(reader.u64()?),
+        lease: Duration::from_millis(reader.u64()?),
+        ttl: Duration::from_millis(reader.u64()?),
+        tombstone: Duration::from_millis(reader.u64()?),
+        doubt_ttl: Duration::from_millis(reader.u64()?),
     })
 }
 
@@ -188,9 +191,9 @@ pub(super) fn read_completed(reader: &mut Reader<'_>) -> Result<Completed, Unrea
         lease: Lease(reader.array()?),
         run: read_run(reader)?,
         reply: read_reply(reader)?,
-        settled: Millis(reader.u64()?),
-        expires: Millis(reader.u64()?),
-        gone: Millis(reader.u64()?),
+        settled: Timestamp(reader.u64()?),
+        expires: Timestamp(reader.u64()?),
+        gone: Timestamp(reader.u64()?),
     })
 }
 
@@ -209,10 +212,10 @@ pub(super) fn read_doubt(reader: &mut Reader<'_>) -> Result<Doubt, Unreadable> {
     Ok(Doubt {
         lease: reader.option(|reader| Ok(Lease(reader.array()?)))?,
         run: read_run(reader)?,
-        until: Millis(reader.u64()?),
+        until: Timestamp(reader.u64()?),
         durations: read_terms(reader)?,
-        closes: Millis(reader.u64()?),
-        gone: Millis(reader.u64()?),
+        closes: Timestamp(reader.u64()?),
+        gone: Timestamp(reader.u64()?),
         earlier: match reader.u8()? {
             0 => false,
             1 => true,

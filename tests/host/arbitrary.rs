@@ -1,7 +1,9 @@
 //! Any value of the core's types, for property tests; built on [`crate::make`].
 
+use std::time::Duration;
+
 use oncegate::lifecycle::record::{
-    Completed, Doubt, Durations, Execution, KeySpelling, Lease, Metadata, Millis, Previous, Record,
+    Completed, Doubt, Durations, Execution, KeySpelling, Lease, Metadata, Previous, Record,
     Running, State,
 };
 use oncegate::lifecycle::reply::{Kept, Reply};
@@ -9,6 +11,7 @@ use oncegate::lifecycle::step::{Claim, OnInDoubt, Strategy as OnDuplicate};
 use oncegate::protocol::{Ask, CredentialChange, How, Replay, Told};
 use oncegate::request::fingerprint::{Fingerprint, Mismatch, OperationId};
 use oncegate::request::key::KeyId;
+use oncegate::time::Timestamp;
 use oncegate::wire::Addressed;
 use proptest::collection::vec;
 use proptest::option;
@@ -16,10 +19,19 @@ use proptest::prelude::*;
 
 use crate::make;
 
-/// Instants and spans of every size, the ends of the range among them.
-pub(crate) fn millis() -> BoxedStrategy<Millis> {
+/// Instants of every size, the ends of the range among them.
+pub(crate) fn instant() -> BoxedStrategy<Timestamp> {
+    millis().prop_map(Timestamp).boxed()
+}
+
+/// Spans of every size, likewise.
+pub(crate) fn span() -> BoxedStrategy<Duration> {
+    millis().prop_map(Duration::from_millis).boxed()
+}
+
+fn millis() -> BoxedStrategy<u64> {
     let edge = prop_oneof![Just(0), Just(1), Just(u64::MAX - 1), Just(u64::MAX)];
-    prop_oneof![edge, 0..10_000_u64, any::<u64>()].prop_map(Millis).boxed()
+    prop_oneof![edge, 0..10_000_u64, any::<u64>()].boxed()
 }
 
 /// A few tokens, so that equal ones meet.
@@ -55,7 +67,7 @@ fn spelling() -> BoxedStrategy<KeySpelling> {
 }
 
 pub(crate) fn durations() -> BoxedStrategy<Durations> {
-    [millis(), millis(), millis(), millis()]
+    [span(), span(), span(), span()]
         .prop_map(|[lease, ttl, tombstone, doubt_ttl]| Durations {
             lease,
             ttl,
@@ -94,7 +106,7 @@ pub(crate) fn metadata() -> BoxedStrategy<Metadata> {
 }
 
 pub(crate) fn claim() -> BoxedStrategy<Claim> {
-    (lease(), metadata(), strategy(), on_in_doubt(), durations(), millis(), spelling())
+    (lease(), metadata(), strategy(), on_in_doubt(), durations(), span(), spelling())
         .prop_map(|(lease, metadata, strategy, on_in_doubt, durations, wait, spelling)| Claim {
             spelling,
             metadata,
@@ -108,7 +120,7 @@ pub(crate) fn claim() -> BoxedStrategy<Claim> {
 }
 
 fn completed() -> BoxedStrategy<Completed> {
-    (lease(), run(), reply(), [millis(), millis(), millis()])
+    (lease(), run(), reply(), [instant(), instant(), instant()])
         .prop_map(|(lease, run, reply, [settled, expires, gone])| Completed {
             run,
             reply,
@@ -120,7 +132,7 @@ fn completed() -> BoxedStrategy<Completed> {
 }
 
 fn doubt() -> BoxedStrategy<Doubt> {
-    let instants = [millis(), millis(), millis()];
+    let instants = [instant(), instant(), instant()];
     (option::of(lease()), run(), instants, durations(), any::<bool>(), option::of(completed()))
         .prop_map(|(lease, run, [until, closes, gone], durations, earlier, base)| Doubt {
             lease,
@@ -141,7 +153,7 @@ fn running() -> BoxedStrategy<Running> {
         completed().prop_map(Previous::Replied),
         doubt().prop_map(Previous::Doubted)
     ];
-    (lease(), run(), [millis(), millis()], durations(), previous)
+    (lease(), run(), [instant(), instant()], durations(), previous)
         .prop_map(|(lease, run, [since, until], durations, previous)| Running {
             run,
             until,
@@ -159,7 +171,7 @@ pub(crate) fn record() -> BoxedStrategy<Record> {
         completed().prop_map(State::Completed),
         doubt().prop_map(State::InDoubt)
     ];
-    (metadata(), millis(), state)
+    (metadata(), instant(), state)
         .prop_map(|(metadata, created, state)| Record {
             metadata: Metadata { created, ..metadata },
             state,
@@ -192,16 +204,16 @@ pub(crate) fn told() -> BoxedStrategy<Told<()>> {
         run().prop_map(Told::Granted),
         Just(Told::Again),
         any::<u64>().prop_map(|retry_after_s| Told::InFlight { retry_after_s }),
-        (reply(), millis(), how).prop_map(|(reply, expires, how)| {
+        (reply(), instant(), how).prop_map(|(reply, expires, how)| {
             Told::Replay(Replay { reply, expires, how, ..make::replay(()) })
         }),
         Just(Told::AlreadyExecuted),
-        (option::of(lease()), option::of(millis()))
+        (option::of(lease()), option::of(span()))
             .prop_map(|(lease, over_for)| Told::InDoubt { lease, over_for }),
         Just(Told::Expired),
         any::<u8>().prop_map(|bits| Told::KeyReused(Mismatch(bits))),
         Just(Told::CredentialChanged),
-        option::of(millis()).prop_map(Told::Kept),
+        option::of(instant()).prop_map(Told::Kept),
         Just(Told::Stale),
         Just(Told::Absent),
         Just(Told::Crowded),

@@ -9,10 +9,10 @@ mod origin;
 mod schedules;
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use oncegate::config::route::{Doubtful, Route};
 use oncegate::filter::GuardedRequest;
-use oncegate::lifecycle::record::Millis;
 use oncegate::lifecycle::step::{Claim, OnInDoubt, Strategy};
 use oncegate::request::key::KeyId;
 
@@ -49,7 +49,7 @@ fn with_strategy(strategy: Strategy, lease: u8) -> GuardedRequest {
 }
 
 /// The origin answers after so long.
-fn after(span: Millis, heard: OriginResponse) -> Scripted {
+fn after(span: Duration, heard: OriginResponse) -> Scripted {
     (span, Ok(heard))
 }
 

@@ -2,12 +2,13 @@
 //! (`Claim { strategy: Strategy::Fail, ..claim(2) }`), so that a new field is added here alone.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use oncegate::config::route::Route;
 use oncegate::config::{OriginVar, Vars};
 use oncegate::filter::GuardedRequest;
 use oncegate::lifecycle::record::{
-    Completed, Doubt, Durations, Execution, KeySpelling, Lease, Metadata, Millis, Previous, Record,
+    Completed, Doubt, Durations, Execution, KeySpelling, Lease, Metadata, Previous, Record,
     Running, State,
 };
 use oncegate::lifecycle::reply::{Kept, Reply};
@@ -17,25 +18,31 @@ use oncegate::request::fingerprint::{Fingerprint, OperationId};
 use oncegate::request::json::Json;
 use oncegate::request::key::{Key, KeyId};
 use oncegate::request::path::Address;
+use oncegate::time::Timestamp;
 use oncegate::wire::Addressed;
 use proptest::test_runner::Config;
 
 /// Seconds.
-pub(crate) const fn s(seconds: u64) -> Millis {
-    Millis(seconds * 1000)
+pub(crate) const fn s(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// So many seconds after the epoch.
+pub(crate) const fn instant(seconds: u64) -> Timestamp {
+    Timestamp(seconds * 1000)
 }
 
 /// Days.
-pub(crate) const fn days(days: u64) -> Millis {
+pub(crate) const fn days(days: u64) -> Duration {
     s(days * 24 * 60 * 60)
 }
 
-pub(crate) fn ms_before(instant: Millis) -> Millis {
-    Millis(instant.0 - 1)
+pub(crate) fn ms_before(instant: Timestamp) -> Timestamp {
+    Timestamp(instant.0 - 1)
 }
 
-pub(crate) fn ms_after(instant: Millis) -> Millis {
-    Millis(instant.0 + 1)
+pub(crate) fn ms_after(instant: Timestamp) -> Timestamp {
+    Timestamp(instant.0 + 1)
 }
 
 /// A token that is recognised in a failure: its number, sixteen times.
@@ -59,13 +66,18 @@ pub(crate) fn metadata() -> Metadata {
         method: "POST".to_owned(),
         path: "/v1/payments".to_owned(),
         correlation_id: "c-1".to_owned(),
-        created: Millis(0),
+        created: Timestamp(0),
     }
 }
 
 /// `timeout` 60 s and 15 s to settle; the contract's other defaults.
 pub(crate) fn durations() -> Durations {
-    Durations { lease: s(75), ttl: days(1), tombstone: Millis(0), doubt_ttl: days(90) }
+    Durations {
+        lease: s(75),
+        ttl: days(1),
+        tombstone: Duration::from_millis(0),
+        doubt_ttl: days(90),
+    }
 }
 
 pub(crate) fn run(id: Lease, attempt: u32) -> Execution {
@@ -81,7 +93,7 @@ pub(crate) fn reply(status: u16, body_bytes: u64) -> Reply {
 }
 
 /// Granted to `lease` at `since`, as a first run.
-pub(crate) fn running(lease: Lease, since: Millis) -> Running {
+pub(crate) fn running(lease: Lease, since: Timestamp) -> Running {
     let durations = durations();
     Running {
         lease,
@@ -94,14 +106,14 @@ pub(crate) fn running(lease: Lease, since: Millis) -> Running {
 }
 
 /// Settled by `lease` at `settled`, without a tombstone.
-pub(crate) fn completed(lease: Lease, settled: Millis) -> Completed {
+pub(crate) fn completed(lease: Lease, settled: Timestamp) -> Completed {
     let expires = settled.plus(durations().ttl);
     let run = run(lease, 1);
     Completed { lease, run, reply: reply(201, 4), settled, expires, gone: expires }
 }
 
 /// In doubt since `lease` ran out at `until`.
-pub(crate) fn doubt(lease: Lease, until: Millis) -> Doubt {
+pub(crate) fn doubt(lease: Lease, until: Timestamp) -> Doubt {
     let durations = durations();
     let closes = until.plus(durations.doubt_ttl);
     Doubt {
@@ -155,7 +167,7 @@ pub(crate) fn addressed(ask: Ask) -> Addressed {
 }
 
 pub(crate) fn replay<B>(body: B) -> Replay<B> {
-    let completed = completed(lease(1), s(1000));
+    let completed = completed(lease(1), instant(1000));
     Replay { reply: completed.reply, expires: completed.expires, how: How::Replayed, body }
 }
 

@@ -5,8 +5,9 @@ mod pictures; // a record's life, and the plots
 mod reading; // tags, texts and forms of a page
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use oncegate::lifecycle::record::{Completed, Doubt, Metadata, Millis, Record, State};
+use oncegate::lifecycle::record::{Completed, Doubt, Metadata, Record, State};
 use oncegate::lifecycle::reply::{Kept, Reply};
 use oncegate::operator::api::{self, Action, ApiRequest, Draft};
 use oncegate::operator::decide::{Decision, Ruling, decide, lease_of};
@@ -16,6 +17,7 @@ use oncegate::operator::search::{Audited, Found, Place, Search};
 use oncegate::operator::statistics::{Count, Tally, hour};
 use oncegate::operator::view::Stored;
 use oncegate::request::digest::hex;
+use oncegate::time::Timestamp;
 use proptest::prelude::*;
 
 use crate::make::{
@@ -25,7 +27,7 @@ use crate::make::{
 
 use self::reading::{Tag, fields, hides, read, says};
 
-const NOW: Millis = Millis(1_795_315_165_433);
+const NOW: Timestamp = Timestamp(1_795_315_165_433);
 const ACTIONS: [Action; 4] = [Action::Complete, Action::Release, Action::Hold, Action::Purge];
 
 fn frame() -> Frame {
@@ -40,15 +42,15 @@ fn asked(query: &str) -> Frame {
     Frame { query: Some(query.to_owned()), ..frame() }
 }
 
-fn ago(span: Millis) -> Millis {
-    Millis(NOW.0 - span.0)
+fn ago(span: Duration) -> Timestamp {
+    NOW.minus(span)
 }
 
 fn found(state: State) -> Found {
     since(ago(s(3600)), state)
 }
 
-fn since(created: Millis, state: State) -> Found {
+fn since(created: Timestamp, state: State) -> Found {
     let record = record(state);
     let record = Record { metadata: Metadata { created, ..record.metadata }, ..record };
     Found { key: key_id("order-1001"), record: record.at(NOW).unwrap(), replays: 3 }
@@ -484,7 +486,7 @@ proptest! {
     fn no_instant_and_no_number_stops_a_page(
         record in crate::arbitrary::record(),
         replays in any::<u32>(),
-        now in crate::arbitrary::millis(),
+        now in crate::arbitrary::instant(),
         counts in any::<[u64; 3]>(),
     ) {
         let found = Found { key: key_id("k"), record, replays };

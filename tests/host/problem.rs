@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use oncegate::answer::{Status, cors_marks, marks, problem_marks};
-use oncegate::lifecycle::record::Millis;
 use oncegate::problem::{Code, Problem};
+use oncegate::time::Timestamp;
 use serde_json::{Value, json};
 
 /// code, status, whether to come again
@@ -98,7 +98,7 @@ fn a_problem_is_never_cached_and_payment_clients_are_told_whether_to_retry() {
 
 #[test]
 fn an_answer_says_what_became_of_the_operation() {
-    let at = Some(Millis(1_700_000_000_999));
+    let at = Some(Timestamp(1_700_000_000_999));
     let rows = [
         // status, as it is said, whether it is a replay
         (Status::Executed, "executed", false),
@@ -129,7 +129,7 @@ fn a_time_that_has_no_name_is_left_out() {
         (u64::MAX, None),
     ] {
         let marks: BTreeMap<_, _> =
-            marks(Status::Executed, Some(Millis(ms)), "c").into_iter().collect();
+            marks(Status::Executed, Some(Timestamp(ms)), "c").into_iter().collect();
         assert_eq!(marks.get("idempotency-expires").map(String::as_str), expected, "{ms}");
     }
 }

@@ -9,8 +9,9 @@ mod weather;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
-use oncegate::lifecycle::record::Millis;
+use oncegate::time::Timestamp;
 
 use self::chance::Chance;
 use self::clients::Clients;
@@ -37,7 +38,7 @@ struct Simulation {
     clients: Clients,
     weather: Weather,
     /// All that happened, if it is to be told.
-    told: Option<Vec<(Millis, Event)>>,
+    told: Option<Vec<(Timestamp, Event)>>,
     figures: Figures,
 }
 
@@ -66,7 +67,7 @@ impl Simulation {
             self.clients.send(&mut self.world, &mut self.chance);
             self.notice()?;
         }
-        self.figures.hours = self.world.now().since(began).0 / 3_600_000;
+        self.figures.hours = self.world.now().since(began).as_secs() / 3600;
         self.world.run();
         self.world.note_quiet();
         self.notice()?;
@@ -76,7 +77,7 @@ impl Simulation {
     }
 
     /// Whatever happens until a client's next try.
-    fn live_until(&mut self, end: Millis) -> Result<(), (Violation, Option<Story>)> {
+    fn live_until(&mut self, end: Timestamp) -> Result<(), (Violation, Option<Story>)> {
         loop {
             self.weather.script(&mut self.world, &mut self.chance);
             if let Some(fault) = self.weather.strike(&mut self.world, &mut self.chance) {
@@ -235,4 +236,4 @@ impl Figures {
 }
 
 /// So much virtual time passes between two sweeps, about.
-const SWEEP_EVERY: Millis = s(900);
+const SWEEP_EVERY: Duration = s(900);

@@ -3,8 +3,10 @@
 //! A Ledger may run yesterday's code and holds last year's rows: a change here is a new version of the
 //! format. Spaces and line breaks are for the reader; integers are little-endian.
 
+use std::time::Duration;
+
 use oncegate::lifecycle::record::{
-    Completed, Doubt, Durations, Execution, KeySpelling, Lease, Metadata, Millis, Previous, Record,
+    Completed, Doubt, Durations, Execution, KeySpelling, Lease, Metadata, Previous, Record,
     Running, State,
 };
 use oncegate::lifecycle::reply::{Kept, Reply};
@@ -13,6 +15,7 @@ use oncegate::operator::decide::Ruling;
 use oncegate::operator::search::{OperatorQuery, OperatorResult, Search, Stage};
 use oncegate::protocol::{Ask, CredentialChange, How, Replay, Told};
 use oncegate::request::fingerprint::Mismatch;
+use oncegate::time::Timestamp;
 use oncegate::wire::{Addressed, VERSION, write_ask, write_record, write_told};
 
 use crate::make;
@@ -54,7 +57,7 @@ pub(crate) fn ask_pins() -> Pins<Addressed> {
         strategy: Strategy::FailOnRunning,
         on_in_doubt: OnInDoubt::Retry,
         durations: durations(),
-        wait: Millis(10_000),
+        wait: Duration::from_secs(10),
         spelling: KeySpelling::Quoted,
         ..make::claim(lease(0xaa))
     };
@@ -86,7 +89,7 @@ fn search() -> OperatorQuery {
         correlation_id: Some("c".to_owned()),
         state: Some(Stage::InDoubt),
         route: None,
-        since: Some(Millis(9)),
+        since: Some(Timestamp(9)),
         after: None,
         limit: 50,
     })
@@ -94,8 +97,9 @@ fn search() -> OperatorQuery {
 
 pub(crate) fn told_pins() -> Pins<Told<()>> {
     let reply = Reply { body: Kept::StatusOnly, ..make::reply(500, 0) };
-    let replay = Replay { reply, expires: Millis(3), how: How::Joined, ..make::replay(()) };
-    let in_doubt = Told::InDoubt { lease: Some(lease(0xaa)), over_for: Some(Millis(60_000)) };
+    let replay = Replay { reply, expires: Timestamp(3), how: How::Joined, ..make::replay(()) };
+    let in_doubt =
+        Told::InDoubt { lease: Some(lease(0xaa)), over_for: Some(Duration::from_mins(1)) };
     [
         // run: id, attempt, form
         (Told::Granted(run(2)), format!("01 {BB} 02000000 01")),
@@ -108,7 +112,7 @@ pub(crate) fn told_pins() -> Pins<Told<()>> {
         (Told::Expired, "07".to_owned()),
         (Told::KeyReused(Mismatch(0)), "08".to_owned()),
         (Told::CredentialChanged, "09".to_owned()),
-        (Told::Kept(Some(Millis(3))), "0a 01 0300000000000000".to_owned()),
+        (Told::Kept(Some(Timestamp(3))), "0a 01 0300000000000000".to_owned()),
         (Told::Stale, "0b".to_owned()),
         (Told::Absent, "0c".to_owned()),
         (Told::Crowded, "0d".to_owned()),
@@ -116,7 +120,7 @@ pub(crate) fn told_pins() -> Pins<Told<()>> {
         (Told::UnknownVersion(1), "0f 01".to_owned()),
         (Told::OtherShards(16), "10 1000".to_owned()),
         (
-            Told::Operator(OperatorResult::Ruled(Ruling::LeaseLive(Millis(9)))),
+            Told::Operator(OperatorResult::Ruled(Ruling::LeaseLive(Timestamp(9)))),
             "11 02 03 0900000000000000".to_owned(),
         ),
         (Told::KeyReused(Mismatch(0b101)), "12 05".to_owned()),
@@ -128,19 +132,19 @@ pub(crate) fn told_pins() -> Pins<Told<()>> {
 pub(crate) fn record_pins() -> Pins<Record> {
     let completed = Completed {
         run: run(1),
-        expires: Millis(0x0200),
-        gone: Millis(0x0300),
-        ..make::completed(lease(0xaa), Millis(0x0100))
+        expires: Timestamp(0x0200),
+        gone: Timestamp(0x0300),
+        ..make::completed(lease(0xaa), Timestamp(0x0100))
     };
     let completed_bytes =
         format!("{AA} {BB} 01000000 01 {REPLY} 0001000000000000 0002000000000000 0003000000000000");
     let doubt = Doubt {
         run: run(3),
         durations: durations(),
-        closes: Millis(5),
-        gone: Millis(6),
+        closes: Timestamp(5),
+        gone: Timestamp(6),
         earlier: true,
-        ..make::doubt(lease(0xaa), Millis(4))
+        ..make::doubt(lease(0xaa), Timestamp(4))
     };
     // lease, run, until, terms, closes, gone, earlier; then the base
     let doubt_bytes = |lease: &str, base: &str| {
@@ -150,8 +154,8 @@ pub(crate) fn record_pins() -> Pins<Record> {
         )
     };
     let over = |previous| {
-        let until = Millis(2);
-        let running = make::running(lease(0xaa), Millis(1));
+        let until = Timestamp(2);
+        let running = make::running(lease(0xaa), Timestamp(1));
         State::Running(Running { run: run(1), until, durations: durations(), previous, ..running })
     };
     let over_bytes = |previous: &str| {
@@ -171,7 +175,7 @@ pub(crate) fn record_pins() -> Pins<Record> {
         ),
     ]
     .map(|(state, bytes)| {
-        let metadata = Metadata { created: Millis(0x1122_3344), ..make::metadata() };
+        let metadata = Metadata { created: Timestamp(0x1122_3344), ..make::metadata() };
         (Record { metadata, state }, format!("01 {ABOUT} 4433221100000000 {bytes}"))
     })
     .into()
@@ -186,7 +190,12 @@ fn run(attempt: u32) -> Execution {
 }
 
 fn durations() -> Durations {
-    Durations { lease: Millis(1), ttl: Millis(2), tombstone: Millis(3), doubt_ttl: Millis(4) }
+    Durations {
+        lease: Duration::from_millis(1),
+        ttl: Duration::from_millis(2),
+        tombstone: Duration::from_millis(3),
+        doubt_ttl: Duration::from_millis(4),
+    }
 }
 
 fn hex(bytes: &[u8]) -> String {

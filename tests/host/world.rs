@@ -23,11 +23,13 @@ mod story;
 use std::collections::VecDeque;
 use std::hash::Hash;
 use std::rc::Rc;
+use std::time::Duration;
 
 use oncegate::filter::GuardedRequest;
 use oncegate::lifecycle::outcome::Failure;
-use oncegate::lifecycle::record::{Execution, Millis};
+use oncegate::lifecycle::record::Execution;
 use oncegate::request::key::KeyId;
+use oncegate::time::Timestamp;
 
 use self::calls::Calling;
 pub(crate) use self::choice::Choice;
@@ -35,9 +37,9 @@ pub(crate) use self::history::{Cause, Event, Kind, seconds};
 use self::ledger::Ledger;
 pub(crate) use self::origin::{OriginResponse, heard};
 pub(crate) use self::planted::Planted;
+use crate::make::instant;
 
 use self::story::{Moved, News, Opening, Said, Telling};
-use crate::make::s;
 
 /// One request, from first to last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -54,19 +56,19 @@ pub(crate) struct Call {
 pub(crate) type Answer = oncegate::answer::Answer<OriginResponse, Vec<u8>>;
 
 /// What the origin will do with the next request: answer so, after so long.
-pub(crate) type Scripted = (Millis, Result<OriginResponse, Failure>);
+pub(crate) type Scripted = (Duration, Result<OriginResponse, Failure>);
 
 /// One execution at the origin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Executed {
     pub(crate) key: KeyId,
     pub(crate) run: Execution,
-    pub(crate) at: Millis,
+    pub(crate) at: Timestamp,
 }
 
 #[derive(Clone)]
 pub(crate) struct World {
-    now: Millis,
+    now: Timestamp,
     ledger: Ledger,
     calls: Vec<Calling>,
     executed: Vec<Executed>,
@@ -74,7 +76,7 @@ pub(crate) struct World {
     probes: VecDeque<Scripted>,
     log: Vec<String>,
     workers: Vec<Worker>,
-    history: Vec<(Millis, Event)>,
+    history: Vec<(Timestamp, Event)>,
     planted: Option<Planted>,
 }
 
@@ -187,10 +189,10 @@ impl World {
 
     /// Takes the next thing that happens on a good day; false if there is none.
     pub(crate) fn step(&mut self) -> bool {
-        self.step_before(Millis(u64::MAX))
+        self.step_before(Timestamp(u64::MAX))
     }
 
-    fn step_before(&mut self, end: Millis) -> bool {
+    fn step_before(&mut self, end: Timestamp) -> bool {
         let next = self.good(end);
         next.map(|choice| self.take(choice)).is_some()
     }
@@ -201,14 +203,14 @@ impl World {
     }
 
     /// A good day for so long.
-    pub(crate) fn run_for(&mut self, span: Millis) {
+    pub(crate) fn run_for(&mut self, span: Duration) {
         let end = self.now().plus(span);
         while self.step_before(end) {}
         self.set_now(end);
     }
 
     /// The clock jumps, whatever else could happen first.
-    pub(crate) fn delay_to(&mut self, at: Millis) {
+    pub(crate) fn delay_to(&mut self, at: Timestamp) {
         let from = self.now;
         self.set_now(at);
         self.note(Event::Delayed { from });
@@ -220,7 +222,7 @@ impl World {
     }
 
     /// What has happened since this was asked last.
-    pub(crate) fn news(&mut self) -> Vec<(Millis, Event)> {
+    pub(crate) fn news(&mut self) -> Vec<(Timestamp, Event)> {
         std::mem::take(&mut self.history)
     }
 
@@ -271,6 +273,6 @@ impl World {
 }
 
 /// The Ledger's clock at the beginning.
-const START: Millis = s(1000);
+const START: Timestamp = instant(1000);
 /// An answer that never comes.
-pub(crate) const NEVER: Millis = Millis(u64::MAX);
+pub(crate) const NEVER: Duration = Duration::MAX;

@@ -15,6 +15,7 @@ mod waiters;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
+use std::time::Duration;
 
 use futures_util::future::{Either, select};
 use js_sys::Uint8Array;
@@ -32,11 +33,12 @@ use crate::cloudflare::world::{message, now};
 use crate::cloudflare::{bindings, faults};
 use crate::filter::CALL_PATIENCE;
 use crate::lifecycle::ended_leases::Released;
-use crate::lifecycle::record::{Completed, Millis, State as Stage, SweepAction};
+use crate::lifecycle::record::{Completed, State as Stage, SweepAction};
 use crate::lifecycle::step::{Change, Event, OtherCredential, Verdict, step};
 use crate::operator::statistics::Count;
 use crate::protocol::{Ask, CredentialChange, Told};
 use crate::request::key::KeyId;
+use crate::time::Timestamp;
 use crate::wire::{self, Addressed, VERSION};
 
 /// What the platform's object (`entry.js`) is in here. Answers go to [`bindings::answer`] under the id.
@@ -125,7 +127,7 @@ struct Shard {
     /// Where shard 0 is asked for it.
     env: bindings::Env,
     /// The next sweep comes no sooner: a pass costs as much as the shard has rows.
-    sweep_from: Cell<Millis>,
+    sweep_from: Cell<Timestamp>,
     /// What has happened, for operators.
     counted: Counted,
 }
@@ -153,7 +155,7 @@ impl Shard {
             alarm: Cell::new(Alarm::Unknown),
             shards: Cell::new(None),
             env,
-            sweep_from: Cell::new(Millis(0)),
+            sweep_from: Cell::new(Timestamp(0)),
             counted: Counted::default(),
         }
     }
@@ -347,7 +349,7 @@ impl Shard {
 fn kindred_of(
     own: Option<&Stored>,
     others: Others,
-    now: Millis,
+    now: Timestamp,
 ) -> Result<OtherCredential, JsValue> {
     let own = own.and_then(|own| own.record.clone().at(now)).map(|own| own.state);
     let answers = own.is_some_and(|own| !matches!(own, Stage::Expired(_)));
@@ -370,7 +372,7 @@ fn kindred_of(
 enum Found {
     Answer(Answer),
     /// For the route's running claim, until then.
-    Wait(Millis, String),
+    Wait(Timestamp, String),
     /// The reply is too large to be sent before others have been: room for so many bytes is needed.
     Full(Completed, u64),
 }
@@ -379,4 +381,4 @@ enum Found {
 /// who wait.
 const PLACES_BYTES: u64 = 16 * 1024 * 1024;
 /// How long a large reply waits for its turn; a call of the Ledger is given up after 5 s.
-const PLACE_PATIENCE: Millis = Millis(3_000);
+const PLACE_PATIENCE: Duration = Duration::from_secs(3);

@@ -1,6 +1,7 @@
 //! The Ledger's answers to operators, and its numbers.
 
 use std::cell::{Cell, RefCell};
+use std::time::Duration;
 
 use js_sys::Uint8Array;
 use wasm_bindgen::JsValue;
@@ -10,12 +11,13 @@ use crate::cloudflare::bindings;
 use crate::cloudflare::ledger::store::Store;
 use crate::cloudflare::tasks::pause;
 use crate::cloudflare::world::now;
-use crate::lifecycle::record::{Lease, Millis, Record};
+use crate::lifecycle::record::{Lease, Record};
 use crate::lifecycle::step::Change;
 use crate::operator::decide::{Decided, Decision, Ruling, decide};
 use crate::operator::search::{Audited, Found, OperatorQuery, OperatorResult, Page, Search};
 use crate::operator::statistics::{Count, FLUSH_EVERY, Tally, hour};
 use crate::request::key::KeyId;
+use crate::time::Timestamp;
 
 impl Shard {
     pub(super) async fn inquire(
@@ -69,7 +71,7 @@ impl Shard {
                 }
             }
             after = Some(batch.last);
-            pause(Millis(0)).await;
+            pause(Duration::from_millis(0)).await;
         }
         Ok(OperatorResult::Records(now, self.shown(store, page.into_items())))
     }
@@ -115,7 +117,8 @@ impl Shard {
             }
         };
         // No two decisions about a record have one instant: it is their place on a page.
-        let latest = store.decisions(key)?.first().map(|latest| latest.at.plus(Millis(1)));
+        let latest =
+            store.decisions(key)?.first().map(|latest| latest.at.plus(Duration::from_millis(1)));
         let at = latest.map_or(now, |next| next.max(now));
         let audited = Audited { at, key, action, by, before, after };
         store.decide(key, &change, body, &audited)?;
@@ -124,7 +127,7 @@ impl Shard {
     }
 }
 
-fn found(key: KeyId, record: Record, now: Millis) -> Option<Found> {
+fn found(key: KeyId, record: Record, now: Timestamp) -> Option<Found> {
     Some(Found { key, replays: 0, record: record.at(now)? })
 }
 
@@ -133,7 +136,7 @@ fn found(key: KeyId, record: Record, now: Millis) -> Option<Found> {
 pub(super) struct Counted {
     state: RefCell<State>,
     /// When the last one was made.
-    kept: Cell<Option<Millis>>,
+    kept: Cell<Option<Timestamp>>,
 }
 
 #[derive(Default)]

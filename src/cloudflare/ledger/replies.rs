@@ -14,11 +14,12 @@ use crate::cloudflare::ledger::store::{Lies, PIECE, Stored};
 use crate::cloudflare::tasks::pause;
 use crate::cloudflare::world::now;
 use crate::cloudflare::{SMALL, faults};
-use crate::lifecycle::record::{Completed, Millis, Record, State as Stage};
+use crate::lifecycle::record::{Completed, Record, State as Stage};
 use crate::lifecycle::step::Change;
 use crate::operator::statistics::Count;
 use crate::protocol::{How, Replay, Told};
 use crate::request::key::KeyId;
+use crate::time::Timestamp;
 
 impl Shard {
     pub(super) fn replay(
@@ -94,7 +95,7 @@ impl Shard {
     pub(super) async fn wait(
         &self,
         key: KeyId,
-        until: Millis,
+        until: Timestamp,
         route: &str,
     ) -> Result<Answer, JsValue> {
         let Some(woken) = self.parked.park(key) else { return Ok((Told::Crowded, None)) };

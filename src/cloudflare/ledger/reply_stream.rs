@@ -4,6 +4,7 @@
 //! 1 MiB after the other. Both take room of the Ledger's [`ByteBudget`] until the last byte has left.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use futures_util::future::{Either, select};
 use js_sys::Uint8Array;
@@ -14,7 +15,8 @@ use crate::cloudflare::bindings;
 use crate::cloudflare::byte_budget::{ByteBudget, Place};
 use crate::cloudflare::tasks::{Request, Wait, aside, pause, wait};
 use crate::cloudflare::world::now;
-use crate::lifecycle::record::{Completed, Millis};
+use crate::lifecycle::record::Completed;
+use crate::time::Timestamp;
 
 /// A reply in memory.
 pub(super) struct Settled {
@@ -69,7 +71,7 @@ pub(super) fn stream(
 struct To {
     writer: bindings::Writer,
     places: Rc<ByteBudget>,
-    started: Millis,
+    started: Timestamp,
 }
 
 impl To {
@@ -113,9 +115,9 @@ impl To {
 }
 
 const STEP: u32 = 64 * 1024;
-const LOOK_EVERY: Millis = Millis(500);
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// One who reads nothing for so long loses its place if others wait for it: sooner than their patience of
 /// 3 s is over, or those who do not read would keep those who do from ever reading.
-const IDLE_MAX: Millis = Millis(1_500);
+const IDLE_MAX: Duration = Duration::from_millis(1_500);
 /// And so does one who is not done after so long.
-const SLOW_MAX: Millis = Millis(20_000);
+const SLOW_MAX: Duration = Duration::from_secs(20);

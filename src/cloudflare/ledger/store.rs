@@ -26,10 +26,11 @@ use wasm_bindgen::{JsCast as _, JsValue};
 use self::bodies::pieces_of;
 pub(super) use self::bodies::{Lies, PIECE, Pieces};
 use crate::cloudflare::bindings;
-use crate::lifecycle::record::{Millis, Record, SweepAction};
+use crate::lifecycle::record::{Record, SweepAction};
 use crate::lifecycle::step::Change;
 use crate::request::fingerprint::OperationId;
 use crate::request::key::KeyId;
+use crate::time::Timestamp;
 use crate::wire::{self, Unreadable};
 
 /// The database of one shard.
@@ -135,7 +136,7 @@ impl Store {
         &self,
         key: KeyId,
         kin: Option<OperationId>,
-        now: Millis,
+        now: Timestamp,
     ) -> Result<Near, JsValue> {
         let own = blob(&key.0);
         let [lowest, highest] = range(key);
@@ -312,7 +313,7 @@ fn due(record: &Record) -> [JsValue; 2] {
     }
 }
 
-fn number(at: Millis) -> JsValue {
+fn number(at: Timestamp) -> JsValue {
     JsValue::from_f64(float(at.0))
 }
 

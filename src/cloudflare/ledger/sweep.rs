@@ -1,12 +1,14 @@
 //! The alarm, and the sweep that it starts: what is over goes, in time and not for more than it is worth.
 
+use std::time::Duration;
+
 use wasm_bindgen::JsValue;
 
 use super::Shard;
 use crate::cloudflare::tasks::{pause, wait};
 use crate::cloudflare::world::{now, to_js};
 use crate::cloudflare::{bindings, faults};
-use crate::lifecycle::record::Millis;
+use crate::time::{Timestamp, millis};
 
 /// The object's one alarm.
 #[derive(Clone, Copy)]
@@ -16,7 +18,7 @@ pub(super) enum Alarm {
     /// Not set.
     Off,
     /// Set for then.
-    At(Millis),
+    At(Timestamp),
 }
 
 impl Shard {
@@ -33,7 +35,7 @@ impl Shard {
 
     /// Sets the alarm if it is not set for as early. It belongs to the same commit as the row. A failure
     /// is no reason to refuse: the row is right, and the next one tries again.
-    pub(super) fn arm(&self, due: Millis) {
+    pub(super) fn arm(&self, due: Timestamp) {
         let at = due.max(self.sweep_from.get());
         if matches!(self.alarm.get(), Alarm::At(set) if set <= at) {
             return;
@@ -61,10 +63,11 @@ impl Shard {
             next = [next, batch.next].into_iter().flatten().min();
             hundredths.extend(batch.hundredth);
             after = Some(batch.last);
-            pause(Millis(0)).await;
+            pause(Duration::from_millis(0)).await;
         }
-        let late = next.map_or(Millis(0), |next| lateness(next, &hundredths, rows));
-        self.sweep_from.set(now().plus(SWEEP_PAUSE.plus(Millis(rows)).max(late)));
+        let late = next.map_or(Duration::ZERO, |next| lateness(next, &hundredths, rows));
+        self.sweep_from
+            .set(now().plus(SWEEP_PAUSE.saturating_add(Duration::from_millis(rows)).max(late)));
         if let Some(due) = next {
             self.arm(due.plus(late));
         }
@@ -74,10 +77,10 @@ impl Shard {
 
 /// How long rows may lie that have gone. A pass reads every row of the shard, and reads are paid for: one
 /// for each row that goes would cost more than all else. So it waits until one in a hundred has.
-fn lateness(next: Millis, hundredths: &[Millis], rows: u64) -> Millis {
-    let sum = hundredths.iter().map(|at| at.since(next).0).sum::<u64>();
+fn lateness(next: Timestamp, hundredths: &[Timestamp], rows: u64) -> Duration {
+    let sum = hundredths.iter().map(|at| millis(at.since(next))).sum::<u64>();
     let mean = sum.checked_div(hundredths.len() as u64).unwrap_or(0);
-    Millis(mean.min(LATE_MAX.0 + LATE_PER_ROW.0 * rows))
+    Duration::from_millis(mean.min(millis(LATE_MAX) + millis(LATE_PER_ROW) * rows))
 }
 
 #[expect(
@@ -85,14 +88,14 @@ fn lateness(next: Millis, hundredths: &[Millis], rows: u64) -> Millis {
     clippy::cast_sign_loss,
     reason = "whole milliseconds since 1970"
 )]
-fn from_js(at: f64) -> Millis {
-    Millis(at as u64)
+fn from_js(at: f64) -> Timestamp {
+    Timestamp(at as u64)
 }
 
 /// Between two passes at least, and 1 ms more for each row of the shard: a pass over 10^6 rows, which
 /// costs about half a second of the object's time, comes at most every 17 minutes.
-const SWEEP_PAUSE: Millis = Millis(5_000);
+const SWEEP_PAUSE: Duration = Duration::from_secs(5);
 /// At most, where few go long before the others: a shard then reads 200 rows a second, which is 50 cents
 /// in a month (developers.cloudflare.com, durable-objects/platform/pricing).
-const LATE_MAX: Millis = Millis(15 * 60_000);
-const LATE_PER_ROW: Millis = Millis(10);
+const LATE_MAX: Duration = Duration::from_mins(15);
+const LATE_PER_ROW: Duration = Duration::from_millis(10);

@@ -55,7 +55,7 @@ impl Operator<'_> {
             return Err(Refusal::new(Kind::Unauthorized, "That is not the token."));
         }
         let session = self.door.session(self.nonce, now());
-        Ok(Said::SeeOther(self.set_cookie(&session, SESSION.0 / 1000)))
+        Ok(Said::SeeOther(self.set_cookie(&session, SESSION.as_secs())))
     }
 
     pub(super) fn posted(

@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
@@ -10,17 +11,17 @@ use super::{Place, Request, Wait, awaited, settle, tasks};
 use crate::cloudflare::bindings;
 use crate::cloudflare::world::{now, to_js};
 use crate::filter::CALL_PATIENCE;
-use crate::lifecycle::record::Millis;
+use crate::time::Timestamp;
 
 /// The end of a span of time that is waited for.
 pub(super) struct Timer {
     request: Request,
-    due: Millis,
+    due: Timestamp,
     place: Place,
 }
 
 /// Lets time pass.
-pub(in crate::cloudflare) fn pause(span: Millis) -> Pause {
+pub(in crate::cloudflare) fn pause(span: Duration) -> Pause {
     let (place, request) = awaited();
     let due = now().plus(span);
     tasks().timers.borrow_mut().push(Timer { request, due, place });
@@ -48,9 +49,13 @@ impl Drop for Pause {
 /// Sees to it that the request is called at `due` at the latest. It has one timer of the platform's at a time,
 /// for as long as it lasts: setting and clearing one for every span is a twentieth of a request's time. So none is
 /// set for later than [`TICK`]: one that was set for a long span would have to give way to a shorter one.
-fn arm(request: Request, span: Millis, due: Millis) {
-    let early = span.since(TICK);
-    bindings::arm(request.0, to_js(span.since(early)), to_js(due.since(early)));
+fn arm(request: Request, span: Duration, due: Timestamp) {
+    let early = span.saturating_sub(TICK);
+    bindings::arm(
+        request.0,
+        span.saturating_sub(early).as_secs_f64() * 1000.0,
+        to_js(due.minus(early)),
+    );
 }
 
 /// The request's timer has fired.
@@ -77,4 +82,4 @@ pub fn elapsed(request: u32) {
 }
 
 /// As long as a call of a Ledger may take: most requests are over before.
-const TICK: Millis = CALL_PATIENCE;
+const TICK: Duration = CALL_PATIENCE;

@@ -94,7 +94,7 @@ pub(super) async fn digest(body: Option<&Room>, route: &Route) -> Result<[u8; 32
     let bytes = match body {
         None => Uint8Array::new_with_length(0),
         Some(room) => {
-            room.keep_for(route.wait.plus(route.durations().lease));
+            room.keep_for(route.wait.saturating_add(route.durations().lease));
             room.bytes().ok_or_else(lapsed)?
         }
     };

@@ -1,11 +1,11 @@
 //! The decisions that were made.
 
-use crate::lifecycle::record::Millis;
 use crate::operator::page::html::html;
 use crate::operator::page::time::at_and_ago;
 use crate::operator::page::{Frame, Place, address, within, words};
 use crate::operator::search::{Audited, Stage};
 use crate::request::digest::hex;
+use crate::time::Timestamp;
 
 /// A page of decisions, newest first; `next` is the cursor of the page after this one.
 #[must_use]
@@ -26,7 +26,7 @@ pub fn audit(frame: &Frame, decisions: &[Audited], next: Option<&str>) -> String
 }
 
 /// Decisions one under the other, each a link to its record.
-pub(super) fn rows(to: &mut String, now: Millis, decisions: &[Audited]) {
+pub(super) fn rows(to: &mut String, now: Timestamp, decisions: &[Audited]) {
     html! { to;
         ul class="rows" {
             @for decision in decisions {

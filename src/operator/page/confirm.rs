@@ -1,6 +1,5 @@
 //! Before a decision: what will happen. After it: what has.
 
-use crate::lifecycle::record::Millis;
 use crate::operator::api::{Action, Draft};
 use crate::operator::decide::lease_of;
 use crate::operator::page::html::html;
@@ -10,6 +9,7 @@ use crate::operator::refusal::Refusal;
 use crate::operator::search::{Found, Stage};
 use crate::request::digest::hex;
 use crate::request::key::KeyId;
+use crate::time::Timestamp;
 
 /// The page that says what a decision would do and asks for it. `refused`: why the decision was not
 /// taken as it was sent, and what was in the form.
@@ -76,7 +76,7 @@ fn answer(to: &mut String, draft: Option<&Draft>) {
     }
 }
 
-fn impossible(to: &mut String, found: &Found, now: Millis) {
+fn impossible(to: &mut String, found: &Found, now: Timestamp) {
     html! { to;
         p class="note" {
             @match words::live_until(&found.record.state, now) {

@@ -1,18 +1,19 @@
 //! A record's life as a picture: its events in a row, equally far apart, since a claim takes a second
 //! and a doubt lasts months. The list beside it says the same in words.
 
-use crate::lifecycle::record::{Completed, Doubt, Millis, Running, State};
+use crate::lifecycle::record::{Completed, Doubt, Running, State};
 use crate::operator::page::html::html;
 use crate::operator::page::time::{ago, at, span, times};
 use crate::operator::search::Found;
 use crate::operator::view::doubt;
+use crate::time::Timestamp;
 
 /// Something in the life of a record.
 struct Event {
     /// In a word or two; under its mark.
     name: &'static str,
     /// When, if the record says it. What has no instant has happened.
-    at: Option<Millis>,
+    at: Option<Timestamp>,
     /// In a sentence; what is [said](Self::said) stands in place of `@`.
     note: &'static str,
     /// Under the name where there is no instant.
@@ -20,17 +21,17 @@ struct Event {
 }
 
 impl Event {
-    fn new(name: &'static str, at: Option<Millis>, note: &'static str) -> Self {
+    fn new(name: &'static str, at: Option<Timestamp>, note: &'static str) -> Self {
         Self { name, at, note, said: String::new() }
     }
 
-    fn lies_ahead(&self, now: Millis) -> bool {
+    fn lies_ahead(&self, now: Timestamp) -> bool {
         self.at.is_some_and(|at| now < at)
     }
 }
 
 /// The events of a record's life in their order, what lies ahead of it included.
-fn events(found: &Found, now: Millis) -> Vec<Event> {
+fn events(found: &Found, now: Timestamp) -> Vec<Event> {
     let record = &found.record;
     let created = record.metadata.created;
     let mut events = vec![Event::new("claimed", Some(created), "the first request with the key")];
@@ -59,7 +60,7 @@ fn events(found: &Found, now: Millis) -> Vec<Event> {
         }
         State::InDoubt(doubt) | State::Closed(doubt) => {
             let Doubt { run, until, closes, gone, .. } = doubt;
-            let since = doubt.lease.map(|_| until.since(doubt.durations.lease));
+            let since = doubt.lease.map(|_| until.minus(doubt.durations.lease));
             events.push(forwarded(run.attempt, since.filter(|at| *at > created)));
             let (in_doubt, over) = if now < *until {
                 (None, "the outcome is not known")
@@ -78,12 +79,12 @@ fn events(found: &Found, now: Millis) -> Vec<Event> {
     events
 }
 
-fn forwarded(attempt: u32, at: Option<Millis>) -> Event {
+fn forwarded(attempt: u32, at: Option<Timestamp>) -> Event {
     Event { said: format!("attempt {attempt}"), ..Event::new("forwarded", at, "@, to the origin") }
 }
 
 /// The picture and the list.
-pub(super) fn life(to: &mut String, found: &Found, now: Millis) {
+pub(super) fn life(to: &mut String, found: &Found, now: Timestamp) {
     let events = events(found, now);
     html! { to;
         (picture(to, &events, now, doubt(&found.record.state).is_some()))
@@ -91,7 +92,7 @@ pub(super) fn life(to: &mut String, found: &Found, now: Millis) {
     }
 }
 
-fn picture(to: &mut String, events: &[Event], now: Millis, in_doubt: bool) {
+fn picture(to: &mut String, events: &[Event], now: Timestamp, in_doubt: bool) {
     let steps = events.len().saturating_sub(1).max(1);
     let x = |place: usize| MARGIN + place * (WIDTH - 2 * MARGIN) / steps;
     let past = events.iter().take_while(|event| !event.lies_ahead(now)).count();
@@ -122,8 +123,8 @@ fn picture(to: &mut String, events: &[Event], now: Millis, in_doubt: bool) {
     }
 }
 
-fn words(to: &mut String, events: &[Event], now: Millis) {
-    let mut before: Option<Millis> = None;
+fn words(to: &mut String, events: &[Event], now: Timestamp) {
+    let mut before: Option<Timestamp> = None;
     html! { to;
         ol class="life" {
             @for event in events {

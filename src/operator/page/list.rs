@@ -1,11 +1,11 @@
 //! Lists of records, and the forms that ask for one.
 
-use crate::lifecycle::record::Millis;
 use crate::operator::page::html::html;
 use crate::operator::page::time::{ago, at_and_ago};
 use crate::operator::page::{Frame, Place, address, within, words};
 use crate::operator::search::{Found, Stage};
 use crate::query;
+use crate::time::Timestamp;
 
 /// What a search asked for, as it was typed: it fills the form again and goes on with the cursor.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -179,7 +179,7 @@ fn nothing(to: &mut String, asked: &Asked) {
 }
 
 /// Records one under the other, each a link to its page.
-pub(super) fn rows(to: &mut String, now: Millis, found: &[Found]) {
+pub(super) fn rows(to: &mut String, now: Timestamp, found: &[Found]) {
     html! { to;
         ul class="rows" {
             @for one in found { li { a href=(address(to, one.key)) { (row(to, now, one)) } } }
@@ -187,7 +187,7 @@ pub(super) fn rows(to: &mut String, now: Millis, found: &[Found]) {
     }
 }
 
-fn row(to: &mut String, now: Millis, found: &Found) {
+fn row(to: &mut String, now: Timestamp, found: &Found) {
     let (metadata, state) = (&found.record.metadata, &found.record.state);
     let (status, code) = words::hears(state);
     html! { to;

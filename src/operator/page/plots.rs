@@ -1,10 +1,9 @@
 //! The numbers of the last hours, as small plots: for each route one per kind, on a scale of its own, so
 //! that a single doubt shows beside a thousand executions.
 
-use crate::lifecycle::record::Millis;
 use crate::operator::page::html::html;
 use crate::operator::statistics::{Count, Counts, Tally, began, hour};
-use crate::time::rfc3339;
+use crate::time::{Timestamp, rfc3339};
 
 /// What is plotted: a name, the class that colours it, what it adds up.
 type Kind = (&'static str, &'static str, fn(Count) -> bool);
@@ -17,7 +16,7 @@ const KINDS: [Kind; 4] = [
 ];
 
 /// The section of the first page.
-pub(super) fn section(to: &mut String, now: Millis, stats: &[(u64, Tally)]) {
+pub(super) fn section(to: &mut String, now: Timestamp, stats: &[(u64, Tally)]) {
     let last = hour(now);
     let first = last.saturating_sub(HOURS - 1);
     let mut all = Tally::default();

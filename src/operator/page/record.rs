@@ -1,6 +1,6 @@
 //! The page of one record: where it is in its life, what that means for a retry, what can be done.
 
-use crate::lifecycle::record::{Completed, Millis, State};
+use crate::lifecycle::record::{Completed, State};
 use crate::lifecycle::reply::Kept;
 use crate::operator::decide::lease_of;
 use crate::operator::page::html::html;
@@ -9,6 +9,7 @@ use crate::operator::page::{Frame, Place, address, audit, life, within, words};
 use crate::operator::search::{Audited, Found, Stage};
 use crate::operator::view::{Stored, completed, doubt};
 use crate::request::digest::hex;
+use crate::time::Timestamp;
 
 /// A record; with the stored reply, if its body was asked for, and the decisions about it, newest
 /// first.
@@ -63,7 +64,7 @@ pub fn record(
     })
 }
 
-fn decide(to: &mut String, found: &Found, now: Millis) {
+fn decide(to: &mut String, found: &Found, now: Timestamp) {
     let state = &found.record.state;
     let actions = words::actions(state, now);
     html! { to;
@@ -96,7 +97,7 @@ fn decide(to: &mut String, found: &Found, now: Millis) {
 }
 
 /// All that is known of it, name by name as in the JSON.
-fn facts(to: &mut String, found: &Found, now: Millis) {
+fn facts(to: &mut String, found: &Found, now: Timestamp) {
     let (metadata, state) = (&found.record.metadata, &found.record.state);
     let (attempts, lease_until) = match state {
         State::Running(running) => (running.run.attempt, Some(running.until)),

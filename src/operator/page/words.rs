@@ -1,7 +1,7 @@
 //! What a state means, what a retry gets in it, and what a decision would do: in words for somebody who
 //! was woken up by it.
 
-use crate::lifecycle::record::{Completed, Doubt, Millis, Previous, Running, State};
+use crate::lifecycle::record::{Completed, Doubt, Previous, Running, State};
 use crate::lifecycle::reply::Kept;
 use crate::operator::api::Action;
 use crate::operator::page::html::html;
@@ -9,6 +9,7 @@ use crate::operator::page::time::at_and_ago;
 use crate::operator::search::{Found, Stage};
 use crate::operator::view::doubt;
 use crate::problem::Code;
+use crate::time::Timestamp;
 
 /// The state as a mark: its name, and a colour that only repeats it.
 pub(super) fn stage(to: &mut String, stage: Stage) {
@@ -16,7 +17,7 @@ pub(super) fn stage(to: &mut String, stage: Stage) {
 }
 
 /// Where a record comes from, in a line.
-pub(super) fn origin(to: &mut String, found: &Found, now: Millis) {
+pub(super) fn origin(to: &mut String, found: &Found, now: Timestamp) {
     let metadata = &found.record.metadata;
     html! { to;
         p class="quiet" {
@@ -48,7 +49,7 @@ pub(super) fn hears(state: &State) -> (u16, &'static str) {
 }
 
 /// A text as markup: `code` in backticks, and the instant in place of `@`.
-pub(super) fn prose(to: &mut String, text: &str, at: Option<Millis>, now: Millis) {
+pub(super) fn prose(to: &mut String, text: &str, at: Option<Timestamp>, now: Timestamp) {
     html! { to;
         @for (place, part) in text.split('`').enumerate() {
             @if place % 2 == 1 {
@@ -63,7 +64,7 @@ pub(super) fn prose(to: &mut String, text: &str, at: Option<Millis>, now: Millis
 }
 
 /// What the state means.
-pub(super) fn meaning(to: &mut String, state: &State, now: Millis) {
+pub(super) fn meaning(to: &mut String, state: &State, now: Timestamp) {
     let (text, at) = match state {
         State::Running(Running { until, previous, .. }) => {
             let text = match previous {
@@ -115,7 +116,7 @@ pub(super) struct Retry {
     /// Why; for [`prose`].
     pub(super) why: &'static str,
     /// The instant in it.
-    pub(super) at: Option<Millis>,
+    pub(super) at: Option<Timestamp>,
 }
 
 /// What a retry gets now, and why: for each kind of retry a line.
@@ -207,7 +208,7 @@ pub(super) fn condition(action: Action) -> &'static str {
 
 /// What a decision about a record will do: to the record, to the customer. The last line is what can go
 /// wrong, where something can.
-pub(super) fn consequences(to: &mut String, action: Action, state: &State, now: Millis) {
+pub(super) fn consequences(to: &mut String, action: Action, state: &State, now: Timestamp) {
     let doubt = doubt(state);
     let closes = |doubt: &Doubt| now.plus(doubt.durations.doubt_ttl).max(doubt.closes);
     let (lines, at, risk): (&[&str], _, _) = match (action, doubt) {
@@ -270,7 +271,7 @@ pub(super) fn done(action: &str, stays: bool) -> &'static str {
 }
 
 /// Until when a Worker may still be at it, so that nothing can be decided.
-pub(super) fn live_until(state: &State, now: Millis) -> Option<Millis> {
+pub(super) fn live_until(state: &State, now: Timestamp) -> Option<Timestamp> {
     let until = match state {
         State::Running(running) => Some(running.until),
         State::InDoubt(doubt) | State::Closed(doubt) => Some(doubt.until),
@@ -280,7 +281,7 @@ pub(super) fn live_until(state: &State, now: Millis) -> Option<Millis> {
 }
 
 /// What can be decided about a record now.
-pub(super) fn actions(state: &State, now: Millis) -> &'static [Action] {
+pub(super) fn actions(state: &State, now: Timestamp) -> &'static [Action] {
     match Stage::of(state) {
         _ if live_until(state, now).is_some() => &[],
         Stage::InDoubt | Stage::Closed => {

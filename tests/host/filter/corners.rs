@@ -1,7 +1,8 @@
 //! Corners: an answer is lost, a call comes late, and what was settled must not come undone.
 
+use std::time::Duration;
+
 use oncegate::config::route::{Doubtful, Route};
-use oncegate::lifecycle::record::Millis;
 use oncegate::lifecycle::step::{Claim, Strategy};
 
 use super::{after, at_the_origin, by, request, the_key, with_strategy};
@@ -66,7 +67,7 @@ fn a_late_copy_of_a_claim_whose_caller_was_answered_does_not_end_in_doubt() {
     let mut world = World::new();
     world.origin([after(s(20), heard(429, "busy"))]);
     world.send(request(1));
-    world.run_for(Millis(0));
+    world.run_for(Duration::from_millis(0));
     let second = world.send(request(2));
     let late = world.asking(second);
     world.hold(late);

@@ -1,10 +1,11 @@
 //! A Worker stops at any of its awaits, and never runs again.
 
-use oncegate::lifecycle::record::Millis;
+use std::time::Duration;
+
 use oncegate::lifecycle::step::Strategy;
 
 use super::{after, request, slow, the_key, with_strategy};
-use crate::make::{days, s};
+use crate::make::{days, instant, s};
 use crate::world::{Choice, World, heard};
 
 /// Runs a request for so many steps and stops its Worker; false if it was over by then.
@@ -67,7 +68,7 @@ fn those_who_wait_for_a_worker_that_stopped_are_answered_when_its_lease_is_over(
     let duplicate = world.send(request(2));
     world.run();
     assert_eq!(world.said(duplicate), "409 outcome-unknown");
-    assert_eq!(world.now(), s(1075), "neither sooner nor later");
+    assert_eq!(world.now(), instant(1075), "neither sooner nor later");
 }
 
 /// The claim was on its way when its Worker stopped: it is granted to nobody.
@@ -91,7 +92,7 @@ fn a_worker_that_stops_while_it_waits_takes_nothing_with_it() {
     let mut world = World::new();
     world.origin([after(s(2), heard(429, "")), slow()]);
     world.send(request(1));
-    world.run_for(Millis(0));
+    world.run_for(Duration::from_millis(0));
     let [gone, patient] = [2, 3].map(|lease| world.send(request(lease)));
     world.run_for(s(1));
     world.take(Choice::Crash(gone));
@@ -105,9 +106,9 @@ fn a_ledger_that_is_started_anew_forgets_who_waits_and_they_ask_again() {
     let mut world = World::new();
     world.origin([slow()]);
     let first = world.send(request(1));
-    world.run_for(Millis(0));
+    world.run_for(Duration::from_millis(0));
     let duplicates = [2, 3].map(|lease| world.send(request(lease)));
-    world.run_for(Millis(500));
+    world.run_for(Duration::from_millis(500));
     assert_eq!(world.ledger(|ledger| ledger.parked()), 2);
     world.take(Choice::Reset);
     assert_eq!(world.ledger(|ledger| ledger.parked()), 0);
@@ -127,10 +128,10 @@ fn the_alarm_takes_no_row_that_still_answers() {
         world.take(Choice::Sweep);
     }
     assert_eq!(world.said(first), r#"201 executed "paid 1""#);
-    world.run_for(Millis(days(1).0 - 1));
+    world.run_for(days(1).checked_sub(Duration::from_millis(1)).unwrap());
     world.take(Choice::Sweep);
     assert_eq!(world.record(the_key()), "completed");
-    world.run_for(Millis(1));
+    world.run_for(Duration::from_millis(1));
     world.take(Choice::Sweep);
     assert_eq!(world.ledger(|ledger| ledger.rows()), 0);
 }

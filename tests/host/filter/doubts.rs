@@ -1,12 +1,13 @@
 //! Nobody knows whether the origin executed it: `hold`, `retry`, `probe`.
 
+use std::time::Duration;
+
 use oncegate::config::route::{Doubtful, Route};
 use oncegate::lifecycle::outcome::Failure;
-use oncegate::lifecycle::record::Millis;
 use oncegate::request::key::KeyId;
 
 use super::{after, by, request, slow, the_key};
-use crate::make::{self, days, lease, ms_before, s};
+use crate::make::{self, days, instant, lease, ms_before, s};
 use crate::world::{Choice, Scripted, Story, World, heard};
 
 fn route(on_in_doubt: Doubtful) -> Route {
@@ -33,10 +34,10 @@ fn ask(world: &mut World, route: &Route, lease: u8) -> Story {
 fn a_held_doubt_is_never_forwarded_and_answers_410_when_it_is_closed() {
     let mut world = doubtful();
     let hold = route(Doubtful::Hold);
-    let closes = s(1075).plus(days(90));
+    let closes = instant(1075).plus(days(90));
     for (lease, at, said) in [
-        (2, s(1075), "409 outcome-unknown"),
-        (3, s(1075).plus(days(2)), "409 outcome-unknown"),
+        (2, instant(1075), "409 outcome-unknown"),
+        (3, instant(1075).plus(days(2)), "409 outcome-unknown"),
         (4, ms_before(closes), "409 outcome-unknown"),
         (5, closes, "410 key-expired"),
         (6, closes.plus(days(89)), "410 key-expired"),
@@ -54,14 +55,14 @@ fn a_held_doubt_is_never_forwarded_and_answers_410_when_it_is_closed() {
 fn a_retried_doubt_is_forwarded_again_once_its_lease_is_over_as_the_next_attempt() {
     let mut world = doubtful();
     let retry = route(Doubtful::Retry);
-    let pause = ms_before(s(1075)).since(world.now());
+    let pause = ms_before(instant(1075)).since(world.now());
     world.run_for(pause);
     let early = ask(&mut world, &retry, 2);
     assert_eq!(world.said(early), "409 outcome-unknown");
-    world.run_for(Millis(1));
+    world.run_for(Duration::from_millis(1));
     world.origin([slow()]);
     let later = world.send(by(&retry, 3));
-    world.run_for(Millis(0));
+    world.run_for(Duration::from_millis(0));
     let joins = world.send(by(&retry, 4));
     world.run();
     assert_eq!(world.said(later), r#"201 executed "paid 1""#);
@@ -111,7 +112,7 @@ fn a_probe_resolves_a_doubt_by_what_the_origin_says() {
     ];
     for (probe, seconds, said, stored) in rows {
         let mut world = doubtful();
-        let pause = s(1075 + seconds).since(world.now());
+        let pause = instant(1075 + seconds).since(world.now());
         world.run_for(pause);
         world.probes([probe.clone()]);
         let duplicate = ask(&mut world, &probing(), 2);
@@ -168,7 +169,7 @@ fn a_doubtful_request_that_settles_late_is_no_doubt_any_more() {
     world.send(request(1));
     world.run_for(s(65));
     let in_doubt = world.send(by(&route(Doubtful::Retry), 2));
-    world.run_for(Millis(0));
+    world.run_for(Duration::from_millis(0));
     assert_eq!(world.said(in_doubt), "409 outcome-unknown");
     world.run();
     let after = ask(&mut world, &route(Doubtful::Retry), 3);

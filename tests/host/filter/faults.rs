@@ -1,12 +1,13 @@
 //! The Ledger is out of reach, or loses answers, or refuses.
 
+use std::time::Duration;
+
 use oncegate::filter::GuardedRequest;
-use oncegate::lifecycle::record::Millis;
 use oncegate::protocol::Ask;
 use oncegate::wire::VERSION;
 
 use super::{after, at_the_origin, request, slow, the_key};
-use crate::make::{lease, s};
+use crate::make::{instant, lease, s};
 use crate::world::{Choice, Story, World, heard};
 
 /// The question arrives; the answer does not.
@@ -71,7 +72,7 @@ fn a_ledger_out_of_reach_means_that_nothing_is_forwarded() {
         }
     }
     assert_eq!(world.said(first), "503 store-unavailable, again in 1 s");
-    assert!(world.now().since(s(1000)) < s(1), "three tries, close together");
+    assert!(world.now().since(instant(1000)) < s(1), "three tries, close together");
     world.run();
     assert!(world.is_over(first));
     assert_eq!(world.executed(), []);
@@ -115,7 +116,7 @@ fn a_claim_that_arrives_after_its_caller_was_refused_is_given_back() {
             assert!(world.step());
         }
         world.take(Choice::Lose(world.asking(first)));
-        world.run_for(Millis(100));
+        world.run_for(Duration::from_millis(100));
     }
     assert_eq!(world.said(first), "503 store-unavailable, again in 1 s");
     world.take(Choice::Arrive(late));
@@ -130,7 +131,7 @@ fn an_overloaded_ledger_is_not_asked_again_for_a_claim() {
     let first = world.send(request(1));
     world.take(Choice::Overload(world.asking(first)));
     assert_eq!(world.said(first), "503 store-unavailable, again in 1 s");
-    assert_eq!(world.now(), s(1000));
+    assert_eq!(world.now(), instant(1000));
     world.run();
     assert!(world.is_over(first));
     assert_eq!((world.record(the_key()), world.executed().len()), ("nothing", 0));
@@ -157,7 +158,7 @@ fn a_ledger_that_fails_after_a_lost_claim_is_given_back_what_it_granted() {
     let first = world.send(request(1));
     lose_the_answer(&mut world, first);
     world.ledger(|ledger| ledger.broken = Some("disk full".to_owned()));
-    world.run_for(Millis(60));
+    world.run_for(Duration::from_millis(60));
     assert_eq!(world.said(first), "503 store-unavailable, again in 1 s");
     world.ledger(|ledger| ledger.broken = None);
     assert_eq!(world.record(the_key()), "running");
@@ -177,7 +178,7 @@ fn a_settle_that_cannot_be_stored_leaves_a_doubt_and_the_caller_hears_the_origin
     world.ledger(|ledger| ledger.broken = Some("disk full".to_owned()));
     world.run();
     assert_eq!(world.said(first), r#"201 unknown "paid 1""#);
-    assert!(world.now() < s(1075), "well within the lease");
+    assert!(world.now() < instant(1075), "well within the lease");
     assert_eq!(world.log().len(), 1);
     world.ledger(|ledger| ledger.broken = None);
     assert_eq!(world.record(the_key()), "running");
@@ -211,7 +212,7 @@ fn a_ledger_that_hangs_is_one_out_of_reach() {
         assert!(world.step(), "it hangs with it");
     }
     assert_eq!(world.said(first), "503 store-unavailable, again in 1 s");
-    assert!(world.now().since(s(1000)) < s(30), "{}", world.now().0);
+    assert!(world.now().since(instant(1000)) < s(30), "{}", world.now().0);
     assert_eq!(world.executed(), []);
 }
 
@@ -221,7 +222,7 @@ fn more_waiters_than_a_ledger_has_room_for_are_refused() {
     world.ledger(|ledger| ledger.places = 2);
     world.origin([slow()]);
     let first = world.send(request(1));
-    world.run_for(Millis(0));
+    world.run_for(Duration::from_millis(0));
     let duplicates = [2, 3, 4].map(|lease| world.send(request(lease)));
     world.run();
     assert_eq!(world.said(first), r#"201 executed "paid 1""#);
@@ -276,7 +277,7 @@ fn one_whose_lease_has_moved_on_is_answered_as_a_duplicate() {
     assert!(matches!(world.question(first), Ask::Settle(..)));
     world.hold(settle);
     world.run_for(s(4));
-    world.run_for(Millis(0));
+    world.run_for(Duration::from_millis(0));
     while world.record(the_key()) == "running" {
         if world.is_asking(first) {
             let call = world.asking(first);

@@ -1,7 +1,9 @@
 //! A good day: executed once, replayed, joined, refused.
 
+use std::time::Duration;
+
 use oncegate::config::route::Route;
-use oncegate::lifecycle::record::{Metadata, Millis};
+use oncegate::lifecycle::record::Metadata;
 use oncegate::lifecycle::reply::Kept;
 use oncegate::lifecycle::step::{Claim, Strategy};
 use oncegate::protocol::Ask;
@@ -47,13 +49,13 @@ fn a_reply_says_until_when_it_is_replayed_and_is_until_then() {
     };
     let expires = *expires;
     assert_eq!(expires, world.now().plus(days(1)));
-    world.run_for(ms_before(expires.since(world.now())));
+    world.run_for(ms_before(expires).since(world.now()));
     let retry = world.send(request(2));
     world.run();
     assert_eq!(world.said(retry), r#"201 replayed "paid 1""#);
     let Some(Answer::Stored(replay)) = world.answer(retry) else { panic!("replayed") };
     assert_eq!(replay.expires, expires);
-    world.run_for(Millis(1));
+    world.run_for(Duration::from_millis(1));
     let late = world.send(request(3));
     world.run();
     assert_eq!(world.said(late), r#"201 executed "paid 2""#);
@@ -81,7 +83,7 @@ fn duplicates_of_a_running_request_wait_for_its_reply() {
     world.origin([slow()]);
     let first = at_the_origin(&mut world, request(1));
     let duplicates: Vec<_> = (2..42).map(|lease| world.send(request(lease))).collect();
-    world.run_for(Millis(0));
+    world.run_for(Duration::from_millis(0));
     assert_eq!(world.ledger(|ledger| ledger.parked()), 40);
     world.run();
     assert_eq!(world.said(first), r#"201 executed "paid 1""#);
@@ -99,12 +101,12 @@ fn a_duplicate_waits_no_longer_than_it_likes_and_is_told_when_to_come_again() {
     world.send(request(1));
     world.run_for(s(3));
     let duplicate = world.send(request(2));
-    world.run_for(ms_before(s(10)));
+    world.run_for(s(10).checked_sub(Duration::from_millis(1)).unwrap());
     assert_eq!(world.said(duplicate), "no answer");
-    world.run_for(Millis(1));
+    world.run_for(Duration::from_millis(1));
     assert_eq!(world.said(duplicate), "409 in-flight, again in 13 s");
-    let hasty = world.send(by(&Route { wait: Millis(0), ..make::route() }, 3));
-    world.run_for(Millis(0));
+    let hasty = world.send(by(&Route { wait: Duration::from_millis(0), ..make::route() }, 3));
+    world.run_for(Duration::from_millis(0));
     assert_eq!(world.said(hasty), "409 in-flight, again in 13 s");
     world.run_for(s(17));
     let retry = world.send(request(4));
@@ -117,7 +119,7 @@ fn a_release_wakes_those_who_wait_and_one_of_them_forwards() {
     let mut world = World::new();
     world.origin([after(s(1), heard(429, "later")), slow()]);
     let first = world.send(request(1));
-    world.run_for(Millis(0));
+    world.run_for(Duration::from_millis(0));
     let duplicates: Vec<_> = (2..12).map(|lease| world.send(request(lease))).collect();
     world.run();
     assert_eq!(world.said(first), r#"429 released "later""#);
@@ -133,7 +135,7 @@ fn whoever_is_woken_waits_for_what_is_left_of_its_patience_only() {
     let mut world = World::new();
     world.origin([after(s(6), heard(429, "")), after(s(6), heard(429, "")), slow()]);
     world.send(request(1));
-    world.run_for(Millis(0));
+    world.run_for(Duration::from_millis(0));
     let [second, third] = [2, 3].map(|lease| world.send(request(lease)));
     world.run_for(s(6));
     assert_eq!(world.executed().len(), 2);
@@ -157,7 +159,7 @@ fn another_request_under_the_same_key_is_refused_in_every_state() {
     };
     let first = at_the_origin(&mut world, request(1));
     let while_running = world.send(other(2));
-    world.run_for(Millis(0));
+    world.run_for(Duration::from_millis(0));
     assert_eq!(world.said(while_running), "422 key-reused");
     world.run();
     assert_eq!(world.said(first), r#"201 executed "paid 1""#);

@@ -1,11 +1,12 @@
 //! What the origin does: every outcome, and no answer at all.
 
+use std::time::Duration;
+
 use oncegate::lifecycle::outcome::{Facts, Failure};
-use oncegate::lifecycle::record::Millis;
 use oncegate::protocol::Ask;
 
 use super::{after, at_the_origin, request, the_key};
-use crate::make::{ms_before, s};
+use crate::make::{instant, s};
 use crate::world::{Choice, NEVER, OriginResponse, World, heard};
 
 #[test]
@@ -106,19 +107,19 @@ fn after_the_timeout_the_ledger_hears_of_the_doubt_before_the_caller_does() {
     let mut world = World::new();
     world.origin([after(s(70), heard(201, "late"))]);
     let first = world.send(request(1));
-    world.run_for(ms_before(s(60)));
+    world.run_for(s(60).checked_sub(Duration::from_millis(1)).unwrap());
     assert_eq!((world.said(first).as_str(), world.record(the_key())), ("no answer", "running"));
     world.take(Choice::Pass);
-    assert_eq!(world.now(), s(1060));
+    assert_eq!(world.now(), instant(1060));
     while world.record(the_key()) == "running" {
         assert_eq!(world.said(first), "no answer");
         assert!(world.step());
     }
     assert_eq!((world.said(first).as_str(), world.record(the_key())), ("no answer", "in doubt"));
-    world.run_for(Millis(0));
+    world.run_for(Duration::from_millis(0));
     assert_eq!(world.said(first), "504 outcome-unknown");
     let meanwhile = world.send(request(2));
-    world.run_for(Millis(0));
+    world.run_for(Duration::from_millis(0));
     assert_eq!(world.said(meanwhile), "409 outcome-unknown");
     // The call was not aborted: its answer closes the record.
     world.run_for(s(10));
@@ -147,7 +148,7 @@ fn an_answer_is_read_for_until_the_lease_ends_and_no_longer() {
         let first = world.send(request(1));
         world.run();
         assert!(world.is_over(first));
-        assert!(world.now() <= s(1076), "{}", world.now().0);
+        assert!(world.now() <= instant(1076), "{}", world.now().0);
         assert_eq!(world.record(the_key()), stored);
     }
 }
@@ -157,7 +158,7 @@ fn those_who_wait_for_a_doubt_hear_of_it_at_once() {
     let mut world = World::new();
     world.origin([(s(3), Err(Failure::Unknown))]);
     world.send(request(1));
-    world.run_for(Millis(0));
+    world.run_for(Duration::from_millis(0));
     let duplicates = [2, 3, 4].map(|lease| world.send(request(lease)));
     world.run_for(s(3));
     for duplicate in duplicates {

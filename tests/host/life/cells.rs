@@ -4,14 +4,17 @@
 //! The engine decides nothing. It knows what the words of a row stand for; which word stands where is
 //! written in the tables.
 
+use std::time::Duration;
+
 use oncegate::lifecycle::record::{
-    Completed, Doubt, Execution, Lease, Metadata, Millis, Previous, Record, Running, State,
+    Completed, Doubt, Execution, Lease, Metadata, Previous, Record, Running, State,
 };
 use oncegate::lifecycle::step::{
     Change, Claim, Event, OnInDoubt, OtherCredential, Strategy, Verdict, step,
 };
+use oncegate::time::Timestamp;
 
-use crate::make::{self, metadata, ms_after, ms_before, s};
+use crate::make::{self, instant, metadata, ms_after, ms_before, s};
 
 /// The lease that the record bears; of a completed one, the lease that settled it.
 pub(super) const OWN: Lease = Lease([1; 16]);
@@ -23,7 +26,7 @@ const NEW: Lease = Lease([3; 16]);
 /// A record, its deadlines by name, and what the words of its table mean.
 pub(super) struct Subject {
     pub(super) record: Option<Record>,
-    pub(super) deadlines: Vec<(&'static str, Millis)>,
+    pub(super) deadlines: Vec<(&'static str, Timestamp)>,
     /// `reply`: what it replays or stands upon.
     pub(super) reply: Option<Completed>,
     /// `doubt`: as what it reads once its lease is over.
@@ -42,7 +45,7 @@ struct Case {
 
 struct Row<'a> {
     text: &'a str,
-    when: (Option<Millis>, Option<Millis>),
+    when: (Option<Timestamp>, Option<Timestamp>),
     event: Vec<&'a str>,
     verdict: &'a str,
     change: &'a str,
@@ -77,7 +80,7 @@ impl Subject {
         }
     }
 
-    fn instants(&self) -> Vec<Millis> {
+    fn instants(&self) -> Vec<Timestamp> {
         let mut instants = vec![START];
         for (_, deadline) in &self.deadlines {
             instants.extend([ms_before(*deadline), *deadline, ms_after(*deadline)]);
@@ -95,13 +98,13 @@ impl Subject {
         Row { text, when, event: event.split_whitespace().collect(), verdict, change }
     }
 
-    fn deadline(&self, name: &str) -> Option<Millis> {
+    fn deadline(&self, name: &str) -> Option<Timestamp> {
         let found = self.deadlines.iter().find(|(known, _)| *known == name);
         assert!(name.is_empty() || found.is_some(), "no deadline {name}");
         found.map(|(_, at)| *at)
     }
 
-    fn holds(&self, word: &str, verdict: &Verdict, case: &Case, now: Millis, place: &str) {
+    fn holds(&self, word: &str, verdict: &Verdict, case: &Case, now: Timestamp, place: &str) {
         let expected = match word {
             // Their numbers have tables of their own.
             "join" => return assert!(matches!(verdict, Verdict::Join(_)), "{place}: {verdict:?}"),
@@ -134,7 +137,7 @@ impl Subject {
         assert_eq!(verdict, &expected, "{place}");
     }
 
-    fn change(&self, word: &str, case: &Case, now: Millis) -> Change {
+    fn change(&self, word: &str, case: &Case, now: Timestamp) -> Change {
         let metadata = || self.record.as_ref().unwrap().metadata.clone();
         let made_now = || Metadata { created: now, ..case.metadata() };
         let reply = || self.reply.clone().unwrap();
@@ -187,7 +190,7 @@ impl Subject {
 }
 
 impl Row<'_> {
-    fn speaks_of(&self, now: Millis, case: &Case) -> bool {
+    fn speaks_of(&self, now: Timestamp, case: &Case) -> bool {
         let (from, to) = self.when;
         let in_time = from.is_none_or(|from| from <= now) && to.is_none_or(|to| now < to);
         in_time
@@ -235,7 +238,7 @@ fn every_claim(whose: &'static str, lease: Lease) -> Vec<Case> {
             ("rerun", Strategy::FailOnRunning),
         ] {
             for (doubts, on_in_doubt) in [("hold", OnInDoubt::Hold), ("retry", OnInDoubt::Retry)] {
-                for (waits, wait) in [("waits", s(10)), ("hurries", Millis(0))] {
+                for (waits, wait) in [("waits", s(10)), ("hurries", Duration::from_millis(0))] {
                     for (operation, other_credential) in
                         [("alone", OtherCredential::None), ("kindred", OtherCredential::Live)]
                     {
@@ -263,4 +266,4 @@ fn every_claim(whose: &'static str, lease: Lease) -> Vec<Case> {
 const FINGERPRINTS: [(&str, u8); 2] = [("same", 0xf1), ("other", 0xf2)];
 
 /// When the subjects' own claim was granted, or their settle made.
-pub(super) const START: Millis = s(1000);
+pub(super) const START: Timestamp = instant(1000);

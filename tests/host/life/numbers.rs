@@ -1,18 +1,20 @@
 //! The numbers that a step gives: how long to wait, when to come again, when things end.
 
+use std::time::Duration;
+
 use oncegate::lifecycle::record::{
-    Completed, Doubt, Durations, Millis, Previous, Record, Running, State, SweepAction,
+    Completed, Doubt, Durations, Previous, Record, Running, State, SweepAction,
 };
-use oncegate::lifecycle::step::{Change, Claim, Event, OtherCredential, Strategy, Verdict, step};
-
 use oncegate::lifecycle::reply::Kept;
+use oncegate::lifecycle::step::{Change, Claim, Event, OtherCredential, Strategy, Verdict, step};
+use oncegate::time::Timestamp;
 
-use crate::make::{self, days, lease, s};
+use crate::make::{self, days, instant, lease, s};
 
 const OWN: u8 = 1;
-const SINCE: Millis = s(1000);
+const SINCE: Timestamp = instant(1000);
 
-fn running_for(lease_span: Millis) -> Record {
+fn running_for(lease_span: Duration) -> Record {
     let until = SINCE.plus(lease_span);
     make::record(State::Running(Running { until, ..make::running(lease(OWN), SINCE) }))
 }
@@ -42,10 +44,10 @@ fn retry_after_is_the_age_of_the_claim_and_never_past_its_lease() {
         (0, 1, 1),
     ];
     for (age, span, expected) in rows {
-        let now = SINCE.plus(Millis(age));
-        let record = running_for(Millis(span));
+        let now = SINCE.plus(Duration::from_millis(age));
+        let record = running_for(Duration::from_millis(span));
         let fingerprint = record.metadata.fingerprint;
-        let hasty = Claim { wait: Millis(0), ..make::claim(lease(9)) };
+        let hasty = Claim { wait: Duration::from_millis(0), ..make::claim(lease(9)) };
         let failing = Claim { strategy: Strategy::Fail, ..make::claim(lease(9)) };
         for event in [
             Event::Look(fingerprint),
@@ -64,7 +66,7 @@ fn retry_after_is_the_age_of_the_claim_and_never_past_its_lease() {
 fn a_claim_from_the_future_says_to_come_again_in_a_second() {
     let record = running_for(s(75));
     let fingerprint = record.metadata.fingerprint;
-    let verdict = step(Some(record), Event::Look(fingerprint), s(500)).verdict;
+    let verdict = step(Some(record), Event::Look(fingerprint), instant(500)).verdict;
     assert_eq!(verdict, Verdict::InFlight { retry_after_s: 1 });
 }
 
@@ -81,25 +83,33 @@ fn a_join_lasts_as_long_as_it_likes_but_not_beyond_the_lease() {
         (0, u64::MAX, 75_000),
     ];
     for (age, wait, until) in rows {
-        let claim = Claim { wait: Millis(wait), ..make::claim(lease(9)) };
+        let claim = Claim { wait: Duration::from_millis(wait), ..make::claim(lease(9)) };
         let event = Event::Claim(claim, OtherCredential::None);
-        let verdict = step(Some(running_for(s(75))), event, SINCE.plus(Millis(age))).verdict;
-        assert_eq!(verdict, Verdict::Join(SINCE.plus(Millis(until))), "{wait} ms at {age} ms");
+        let verdict =
+            step(Some(running_for(s(75))), event, SINCE.plus(Duration::from_millis(age))).verdict;
+        assert_eq!(
+            verdict,
+            Verdict::Join(SINCE.plus(Duration::from_millis(until))),
+            "{wait} ms at {age} ms"
+        );
     }
 }
 
 #[test]
 fn a_grant_lasts_for_the_lease_of_its_own_terms_and_is_made_now() {
-    let durations = Durations { lease: Millis(7), ..make::durations() };
+    let durations = Durations { lease: Duration::from_millis(7), ..make::durations() };
     let claim = Claim { durations, ..make::claim(lease(2)) };
     let Change::Insert(record) =
-        step(None, Event::Claim(claim, OtherCredential::None), s(5)).change
+        step(None, Event::Claim(claim, OtherCredential::None), instant(5)).change
     else {
         panic!("a first claim is granted");
     };
-    assert_eq!(record.metadata.created, s(5));
+    assert_eq!(record.metadata.created, instant(5));
     let State::Running(running) = record.state else { panic!("a granted claim runs") };
-    assert_eq!((running.since, running.until, running.durations), (s(5), Millis(5_007), durations));
+    assert_eq!(
+        (running.since, running.until, running.durations),
+        (instant(5), Timestamp(5_007), durations)
+    );
 }
 
 #[test]
@@ -107,13 +117,13 @@ fn a_late_settle_is_kept_for_the_ttl_and_tombstone_of_its_claim() {
     let durations = Durations { ttl: s(40), tombstone: s(20), ..make::durations() };
     let doubt = Doubt { durations, ..make::doubt(lease(OWN), SINCE) };
     let stored = Some(make::record(State::InDoubt(doubt)));
-    let step = step(stored, Event::Settle(lease(OWN), make::reply(200, 0)), s(2000));
-    assert_eq!(step.verdict, Verdict::Kept(Some(s(2040))));
+    let step = step(stored, Event::Settle(lease(OWN), make::reply(200, 0)), instant(2000));
+    assert_eq!(step.verdict, Verdict::Kept(Some(instant(2040))));
     let Change::Complete(Record { state: State::Completed(completed), .. }) = step.change else {
         panic!("a late settle counts");
     };
     let Completed { settled, expires, gone, .. } = completed;
-    assert_eq!((settled, expires, gone), (s(2000), s(2040), s(2060)));
+    assert_eq!((settled, expires, gone), (instant(2000), instant(2040), instant(2060)));
 }
 
 #[test]
@@ -123,21 +133,24 @@ fn a_doubt_lasts_its_ttl_from_the_end_of_the_lease_and_then_answers_410_for_90_d
         let running = Running { durations, previous, ..make::running(lease(OWN), SINCE) };
         let record = make::record(State::Running(running));
         let gone = record.gone();
-        let Some(Record { state: State::InDoubt(doubt), .. }) = record.at(s(1075)) else {
+        let Some(Record { state: State::InDoubt(doubt), .. }) = record.at(instant(1075)) else {
             panic!("a lapsed lease is a doubt");
         };
         assert_eq!(doubt.gone, gone, "the sweep compares what the record reads as");
         (doubt.closes, doubt.gone)
     };
-    let end = |span: Millis| s(1075).plus(span);
+    let end = |span: Duration| instant(1075).plus(span);
     let day = s(24 * 60 * 60);
-    assert_eq!(at(days(90), Millis(0), Previous::Nothing), (end(days(90)), end(days(180))));
-    assert_eq!(at(day, Millis(0), Previous::Nothing), (end(day), end(days(91))));
+    assert_eq!(
+        at(days(90), Duration::from_millis(0), Previous::Nothing),
+        (end(days(90)), end(days(180)))
+    );
+    assert_eq!(at(day, Duration::from_millis(0), Previous::Nothing), (end(day), end(days(91))));
     assert_eq!(at(day, days(365), Previous::Nothing), (end(day), end(days(366))));
     // A retry whose route now has a shorter `doubt_ttl` does not shorten the doubt that it found.
-    let earlier = Previous::Doubted(make::doubt(lease(2), s(900)));
-    let closes = s(900).plus(days(90));
-    assert_eq!(at(day, Millis(0), earlier), (closes, closes.plus(days(90))));
+    let earlier = Previous::Doubted(make::doubt(lease(2), instant(900)));
+    let closes = instant(900).plus(days(90));
+    assert_eq!(at(day, Duration::from_millis(0), earlier), (closes, closes.plus(days(90))));
 }
 
 #[test]
@@ -170,7 +183,11 @@ fn a_row_is_deleted_when_it_is_gone_and_loses_its_reply_when_its_tombstone_begin
     }
     let record = make::record(State::Completed(with_tombstone));
     assert_eq!(Some(record.due()), tombstone);
-    assert_eq!(record.clone().into_tombstone(Millis(expires.0 - 1)), None, "it is still replayed");
+    assert_eq!(
+        record.clone().into_tombstone(Timestamp(expires.0 - 1)),
+        None,
+        "it is still replayed"
+    );
     assert_eq!(record.clone().into_tombstone(gone), None, "nothing is left of it");
     let left = record.clone().into_tombstone(expires).unwrap();
     assert_eq!(left.due(), SweepAction::Delete(gone), "the sweep has done its work");

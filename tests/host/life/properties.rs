@@ -1,19 +1,22 @@
 //! What holds over any sequence of events, whatever the clock does: the life of one key, lived at random.
 
-use oncegate::lifecycle::record::{Completed, Durations, Lease, Metadata, Millis, Record, State};
+use std::time::Duration;
+
+use oncegate::lifecycle::record::{Completed, Durations, Lease, Metadata, Record, State};
 use oncegate::lifecycle::step::{
     Change, Claim, Event, OnInDoubt, OtherCredential, Step, Verdict, step,
 };
+use oncegate::time::Timestamp;
 use oncegate::wire;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 use crate::arbitrary;
-use crate::make::{self, cases, days, s};
+use crate::make::{self, cases, days, instant, s};
 
 /// One event of a life and what came of it.
 struct Moment {
-    now: Millis,
+    now: Timestamp,
     event: Event,
     /// What was stored, as it read at this moment.
     found: Option<Record>,
@@ -48,11 +51,11 @@ impl Moment {
 }
 
 /// What happens next: time passes, then an event comes.
-type Happening = (Millis, Event);
+type Happening = (Duration, Event);
 
 /// Lives through it all; what is stored goes through its bytes each time.
 fn live(life: Vec<Happening>, mut watch: impl FnMut(&Moment)) {
-    let mut now = s(1000);
+    let mut now = instant(1000);
     let mut stored: Option<Record> = None;
     for (span, event) in life {
         now = now.plus(span);
@@ -79,14 +82,16 @@ fn life() -> impl Strategy<Value = Vec<Happening>> {
 }
 
 /// Around the lease, the `ttl`, the tombstone and the `doubt_ttl` of [`terms`], or none at all.
-fn span() -> impl Strategy<Value = Millis> {
+fn span() -> impl Strategy<Value = Duration> {
     let deadline = prop_oneof![Just(s(10)), Just(s(60)), Just(s(30)), Just(s(100)), Just(days(90))];
-    let near = (deadline, 0..3_u64).prop_map(|(span, off)| Millis(span.0 - 1 + off));
-    prop_oneof![6 => Just(Millis(0)), 4 => (0..12_000_u64).prop_map(Millis), 2 => near]
+    let near = (deadline, 0..3_u64).prop_map(|(span, off)| {
+        (span + Duration::from_millis(off)).checked_sub(Duration::from_millis(1)).unwrap()
+    });
+    prop_oneof![6 => Just(s(0)), 4 => (0..12_000_u64).prop_map(Duration::from_millis), 2 => near]
 }
 
 fn durations() -> impl Strategy<Value = Durations> {
-    prop_oneof![Just(Millis(0)), Just(s(30))].prop_map(|tombstone| Durations {
+    prop_oneof![Just(s(0)), Just(s(30))].prop_map(|tombstone| Durations {
         lease: s(10),
         ttl: s(60),
         tombstone,
@@ -101,7 +106,7 @@ fn event() -> impl Strategy<Value = Event> {
     let wishes = (arbitrary::strategy(), arbitrary::on_in_doubt(), 0..20_000_u64);
     let claim = (arbitrary::lease(), metadata, wishes, durations(), rarely(0, 1)).prop_map(
         |(lease, metadata, (strategy, on_in_doubt, wait), durations, other_credential)| {
-            let wait = Millis(wait);
+            let wait = Duration::from_millis(wait);
             let claim =
                 Claim { metadata, strategy, on_in_doubt, durations, wait, ..make::claim(lease) };
             Event::Claim(
@@ -135,7 +140,7 @@ proptest! {
 
     #[test]
     fn two_leases_are_never_live_at_once(life in life()) {
-        let mut alive: Vec<(Lease, Millis)> = Vec::new();
+        let mut alive: Vec<(Lease, Timestamp)> = Vec::new();
         live(life, |moment| {
             alive.retain(|(_, until)| moment.now < *until);
             if moment.is_kept() && !matches!(moment.event, Event::Doubt(_)) {
@@ -213,7 +218,7 @@ proptest! {
         live(life, |moment| {
             let until = match &moment.found {
                 Some(Record { state: State::Running(running), .. }) => running.until,
-                _ => Millis(0),
+                _ => Timestamp(0),
             };
             match moment.step.verdict {
                 Verdict::InFlight { retry_after_s: 1 } => assert!(moment.now < until),
@@ -276,7 +281,7 @@ proptest! {
     /// The sweep may come whenever it likes: what it has taken out of a row nobody would have been told.
     #[test]
     fn a_tombstone_answers_as_the_expired_record_did(event in event(), late in 0..40_u64) {
-        let completed = make::completed(make::lease(1), s(1000));
+        let completed = make::completed(make::lease(1), instant(1000));
         let gone = completed.expires.plus(s(30));
         let completed = Completed { gone, ..completed };
         let record = make::record(State::Completed(completed.clone()));
@@ -289,8 +294,7 @@ proptest! {
     }
 
     #[test]
-    fn reading_a_record_twice_reads_the_same(record in arbitrary::record(), spans in [arbitrary::millis(), arbitrary::millis()]) {
-        let [first, more] = spans;
+    fn reading_a_record_twice_reads_the_same(record in arbitrary::record(), first in arbitrary::instant(), more in arbitrary::span()) {
         let then = first.plus(more);
         prop_assert_eq!(record.clone().at(first).and_then(|read| read.at(then)), record.at(then));
     }
@@ -300,7 +304,7 @@ proptest! {
         record in proptest::option::of(arbitrary::record()),
         addressed in arbitrary::addressed(),
         other_credential in any::<bool>(),
-        now in arbitrary::millis(),
+        now in arbitrary::instant(),
     ) {
         use oncegate::protocol::Ask;
         let event = match addressed.ask {

@@ -3,10 +3,11 @@
 //! `rerun` is the strategy `fail_on_running`. A claim that comes with `own` is the same claim again, or
 //! a copy of it that was on its way for long.
 
-use oncegate::lifecycle::record::{Completed, Doubt, Millis, Previous, Running, State};
+use oncegate::lifecycle::record::{Completed, Doubt, Previous, Running, State};
+use oncegate::time::Timestamp;
 
 use super::cells::{OLD, OWN, START, Subject};
-use crate::make::{self, days, lease, s};
+use crate::make::{self, days, instant, lease};
 
 #[test]
 fn where_there_is_no_record() {
@@ -70,9 +71,11 @@ fn where_one_is_running() {
 
 #[test]
 fn where_one_is_running_over_a_completed_one() {
-    let previous = make::completed(OLD, Millis(0));
-    let running =
-        Running { previous: Previous::Replied(previous.clone()), ..make::running(OWN, s(86_390)) };
+    let previous = make::completed(OLD, Timestamp(0));
+    let running = Running {
+        previous: Previous::Replied(previous.clone()),
+        ..make::running(OWN, instant(86_390))
+    };
     let doubt = Doubt { base: Some(previous.clone()), ..make::doubt(OWN, running.until) };
     let old_reply = [("old reply expires", previous.expires)];
     Subject {
@@ -92,7 +95,7 @@ fn where_one_is_running_over_a_completed_one() {
 
 #[test]
 fn where_a_retry_is_running_over_a_doubt() {
-    let earlier = make::doubt(OLD, s(500));
+    let earlier = make::doubt(OLD, instant(500));
     let run = make::run(OLD, 2);
     let running =
         Running { run, previous: Previous::Doubted(earlier.clone()), ..make::running(OWN, START) };
@@ -203,7 +206,7 @@ const DOUBT: &str = "
 
 #[test]
 fn where_one_is_in_doubt() {
-    doubtful(&make::doubt(OWN, s(1075))).meets(&with(
+    doubtful(&make::doubt(OWN, instant(1075))).meets(&with(
         DOUBT,
         "
         ..closes | settle own  | kept for ttl | the new reply
@@ -216,7 +219,7 @@ fn where_one_is_in_doubt() {
 
 #[test]
 fn where_one_is_in_doubt_after_an_earlier_attempt_was() {
-    let doubt = Doubt { run: make::run(OLD, 2), earlier: true, ..make::doubt(OWN, s(1075)) };
+    let doubt = Doubt { run: make::run(OLD, 2), earlier: true, ..make::doubt(OWN, instant(1075)) };
     doubtful(&doubt).meets(&with(
         DOUBT,
         "
@@ -234,7 +237,7 @@ fn where_one_is_in_doubt_and_its_latest_attempt_was_released() {
         lease: None,
         run: make::run(OLD, 2),
         earlier: true,
-        ..make::doubt(lease(0), s(1075))
+        ..make::doubt(lease(0), instant(1075))
     };
     doubtful(&doubt).meets(&with(
         DOUBT,
@@ -248,8 +251,8 @@ fn where_one_is_in_doubt_and_its_latest_attempt_was_released() {
 
 #[test]
 fn where_one_is_in_doubt_over_a_completed_one() {
-    let base = Completed { gone: days(400), ..make::completed(OLD, s(10)) };
-    let doubt = Doubt { base: Some(base.clone()), ..make::doubt(OWN, s(1075)) };
+    let base = Completed { gone: instant(0).plus(days(400)), ..make::completed(OLD, instant(10)) };
+    let doubt = Doubt { base: Some(base.clone()), ..make::doubt(OWN, instant(1075)) };
     Subject { reply: Some(base), ..doubtful(&doubt) }.meets(&with(
         DOUBT,
         "
@@ -263,7 +266,7 @@ fn where_one_is_in_doubt_over_a_completed_one() {
 
 #[test]
 fn a_doubt_that_was_stored_as_closed_is_the_same_doubt() {
-    let doubt = make::doubt(OWN, s(1075));
+    let doubt = make::doubt(OWN, instant(1075));
     let closed = make::record(State::Closed(doubt.clone()));
     Subject { record: Some(closed), ..doubtful(&doubt) }.meets(&with(
         DOUBT,
@@ -296,7 +299,7 @@ fn doubtful(doubt: &Doubt) -> Subject {
     }
 }
 
-fn doubt_deadlines(doubt: &Doubt) -> Vec<(&'static str, Millis)> {
+fn doubt_deadlines(doubt: &Doubt) -> Vec<(&'static str, Timestamp)> {
     vec![("until", doubt.until), ("closes", doubt.closes), ("gone", doubt.gone)]
 }
 

@@ -1,6 +1,5 @@
 //! What is asked for, and how it is refused where it cannot be meant.
 
-use oncegate::lifecycle::record::Millis;
 use oncegate::lifecycle::reply::{Kept, Reply};
 use oncegate::operator::api::{
     Action, ApiRequest, Resolve, audit_cursor, carries_token, cursor, read, read_form, read_json,
@@ -9,10 +8,11 @@ use oncegate::operator::decide::Decision;
 use oncegate::operator::refusal::Refusal;
 use oncegate::operator::search::{Place, Search, Stage};
 use oncegate::request::key::KeyId;
+use oncegate::time::Timestamp;
 
-use crate::make::{key, lease, s};
+use crate::make::{instant, key, lease};
 
-const NOW: Millis = s(1_763_733_600);
+const NOW: Timestamp = instant(1_763_733_600);
 const ID: &str = "0101010101010101010101010101010101010101010101010101010101010101";
 const LEASE: &str = "02020202020202020202020202020202";
 
@@ -67,18 +67,18 @@ fn a_search_is_what_its_parameters_say() {
         correlation_id: Some("c-1".to_owned()),
         state: Some(Stage::InDoubt),
         route: Some("charge".to_owned()),
-        since: Some(s(1_763_733_600)),
+        since: Some(instant(1_763_733_600)),
         after: None,
         limit: 7,
     };
     assert_eq!(search, expected);
-    assert_eq!(searched("records?since=2h").0.since, Some(s(1_763_733_600 - 7200)));
+    assert_eq!(searched("records?since=2h").0.since, Some(instant(1_763_733_600 - 7200)));
     assert_eq!(searched("records?correlation_id=&state=").0, searched("records").0, "empty fields");
 }
 
 #[test]
 fn a_cursor_goes_on_with_its_own_search_only() {
-    let last = Place { at: Millis(12), key: KeyId([3; 32]) };
+    let last = Place { at: Timestamp(12), key: KeyId([3; 32]) };
     for target in ["records?", "records?state=in_doubt&", "records?since=2h&route=charge&"] {
         let (search, stamp) = searched(target);
         let cursor = cursor(&search, &stamp, last);

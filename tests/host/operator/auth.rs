@@ -2,7 +2,7 @@
 
 use oncegate::operator::auth::{Auth, SESSION, WRONG_MAX, WRONG_WITHIN, Wrong, unhex};
 
-use crate::make::{ms_after, ms_before, s};
+use crate::make::{instant, ms_after, ms_before, s};
 
 const NONCE: [u8; 16] = [7; 16];
 
@@ -31,7 +31,7 @@ fn without_a_token_there_is_no_door() {
 
 #[test]
 fn a_session_admits_until_it_is_over() {
-    let (door, now) = (door(), s(1000));
+    let (door, now) = (door(), instant(1000));
     let session = door.session(NONCE, now);
     assert!(door.admits(&session, now));
     assert!(door.admits(&session, ms_before(now.plus(SESSION))));
@@ -40,7 +40,7 @@ fn a_session_admits_until_it_is_over() {
 
 #[test]
 fn a_session_that_was_tampered_with_admits_nobody() {
-    let (door, now) = (door(), s(1000));
+    let (door, now) = (door(), instant(1000));
     let session = door.session(NONCE, now);
     let later = session.replacen('4', "5", 1);
     assert_ne!(later, session);
@@ -56,25 +56,25 @@ fn a_session_that_was_tampered_with_admits_nobody() {
 
 #[test]
 fn another_token_ends_every_session() {
-    let session = door().session(NONCE, s(1000));
-    assert!(!Auth::new("another").unwrap().admits(&session, s(1000)));
+    let session = door().session(NONCE, instant(1000));
+    assert!(!Auth::new("another").unwrap().admits(&session, instant(1000)));
 }
 
 #[test]
 fn a_form_belongs_to_its_session() {
     let door = door();
-    let (mine, other) = (door.session(NONCE, s(1000)), door.session([8; 16], s(1000)));
+    let (mine, other) = (door.session(NONCE, instant(1000)), door.session([8; 16], instant(1000)));
     let token = door.form_token(&mine);
     assert!(door.is_form_token(&mine, &token));
     assert!(!door.is_form_token(&other, &token));
     assert!(!door.is_form_token(&mine, ""));
-    assert!(!door.admits(&format!("{}.{token}", mine.rsplit_once('.').unwrap().0), s(1000)));
+    assert!(!door.admits(&format!("{}.{token}", mine.rsplit_once('.').unwrap().0), instant(1000)));
 }
 
 #[test]
 fn an_address_with_too_many_wrong_tokens_is_not_heard_for_a_minute() {
     let mut wrong = Wrong::default();
-    let now = s(1000);
+    let now = instant(1000);
     for _ in 0..WRONG_MAX {
         assert_eq!(wrong.shut_for_s("a", now), None);
         wrong.note("a", now);

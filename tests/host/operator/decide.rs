@@ -1,21 +1,24 @@
 //! Decisions: only on what nobody is at, only as it was seen, and never twice.
 
-use oncegate::lifecycle::record::{Doubt, Execution, Lease, Millis, Record, State};
+use oncegate::lifecycle::record::{Doubt, Execution, Lease, Record, State};
 use oncegate::lifecycle::step::{Change, Event, OtherCredential, Verdict, step};
 use oncegate::operator::decide::{Decided, Decision, Ruling, decide, lease_of};
+use oncegate::time::Timestamp;
 use proptest::prelude::*;
 
 use crate::arbitrary;
-use crate::make::{self, cases, claim, completed, days, doubt, lease, record, reply, running, s};
+use crate::make::{
+    self, cases, claim, completed, days, doubt, instant, lease, record, reply, running, s,
+};
 
 /// The end of the doubtful lease in [`doubtful`].
-const OVER: Millis = s(1000);
+const OVER: Timestamp = instant(1000);
 
 fn doubtful() -> Record {
     record(State::InDoubt(doubt(lease(1), OVER)))
 }
 
-fn decided(record: Record, named: u8, decision: Decision, now: Millis) -> Decided {
+fn decided(record: Record, named: u8, decision: Decision, now: Timestamp) -> Decided {
     decide(Some(record), Some(lease(named)), decision, now)
 }
 
@@ -54,7 +57,7 @@ fn a_doubt_that_is_released_is_as_if_it_had_never_been() {
 
 #[test]
 fn a_release_brings_the_old_reply_back() {
-    let old = completed(lease(7), s(10));
+    let old = completed(lease(7), instant(10));
     let doubt = Doubt { base: Some(old.clone()), ..doubt(lease(1), OVER) };
     let released = decided(record(State::InDoubt(doubt)), 1, Decision::Release, OVER);
     assert_eq!(written(released.change).unwrap().state, State::Completed(old));
@@ -79,7 +82,7 @@ fn a_closed_doubt_can_still_be_resolved() {
 
 #[test]
 fn a_lease_that_is_live_refuses_every_decision_until_it_is_over() {
-    let now = s(500);
+    let now = instant(500);
     let run = running(lease(1), now);
     let until = run.until;
     let in_doubt_early = record(State::InDoubt(doubt(lease(1), until)));
@@ -135,7 +138,7 @@ proptest! {
     #[test]
     fn of_two_decisions_about_one_sight_at_most_one_is_carried_out(
         record in arbitrary::record(),
-        now in arbitrary::millis(),
+        now in arbitrary::instant(),
         first in 0..3_usize,
         second in 0..3_usize,
     ) {
@@ -156,7 +159,7 @@ proptest! {
     fn a_refusal_writes_nothing(
         record in proptest::option::of(arbitrary::record()),
         named in proptest::option::of(arbitrary::lease()),
-        now in arbitrary::millis(),
+        now in arbitrary::instant(),
     ) {
         for decision in [complete(), Decision::Release, Decision::Hold, Decision::Purge] {
             let Decided { change, ruling } = decide(record.clone(), named, decision, now);
@@ -168,9 +171,9 @@ proptest! {
 #[test]
 fn every_state_names_a_lease() {
     let named: Vec<Lease> = [
-        State::Running(running(lease(1), s(1))),
-        State::Completed(completed(lease(2), s(1))),
-        State::InDoubt(doubt(lease(3), s(1))),
+        State::Running(running(lease(1), instant(1))),
+        State::Completed(completed(lease(2), instant(1))),
+        State::InDoubt(doubt(lease(3), instant(1))),
     ]
     .iter()
     .map(lease_of)

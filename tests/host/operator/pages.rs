@@ -1,16 +1,17 @@
 //! Pages of records: newest first over all shards, nothing twice and nothing left out.
 
-use oncegate::lifecycle::record::{Millis, State};
+use oncegate::lifecycle::record::State;
 use oncegate::operator::search::{Found, OperatorQuery, OperatorResult, Page, Search, Stage};
 use oncegate::request::key::KeyId;
+use oncegate::time::Timestamp;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use crate::make::{cases, completed, doubt, lease, metadata, record, s};
+use crate::make::{cases, completed, doubt, instant, lease, metadata, record};
 
 fn found(created: u64, key: u8) -> Found {
-    let mut record = record(State::Completed(completed(lease(1), s(1))));
-    record.metadata.created = Millis(created);
+    let mut record = record(State::Completed(completed(lease(1), instant(1))));
+    record.metadata.created = Timestamp(created);
     Found { key: KeyId([key; 32]), record, replays: 0 }
 }
 
@@ -20,7 +21,7 @@ fn shard(rows: &[Found], search: &Search) -> OperatorResult {
     for row in rows.iter().filter(|row| search.matches(row)) {
         page.offer(row.place(), row.clone());
     }
-    OperatorResult::Records(Millis(0), page.into_items())
+    OperatorResult::Records(Timestamp(0), page.into_items())
 }
 
 fn search(shards: &[Vec<Found>], search: &Search) -> Vec<Found> {
@@ -62,7 +63,7 @@ proptest! {
 #[test]
 fn a_search_finds_what_has_all_that_was_asked_for() {
     let mut doubtful = found(5000, 1);
-    doubtful.record.state = State::InDoubt(doubt(lease(1), s(1)));
+    doubtful.record.state = State::InDoubt(doubt(lease(1), instant(1)));
     let some = |text: &str| Some(text.to_owned());
     let finds = |search: Search| search.matches(&doubtful);
     assert!(finds(Search::default()));
@@ -73,7 +74,7 @@ fn a_search_finds_what_has_all_that_was_asked_for() {
     assert!(!finds(Search { correlation_id: some("c-"), ..Search::default() }), "not a part of it");
     assert!(finds(Search { state: Some(Stage::InDoubt), ..Search::default() }));
     assert!(!finds(Search { state: Some(Stage::Completed), ..Search::default() }));
-    assert!(finds(Search { route: some("charge"), since: Some(s(5)), ..Search::default() }));
+    assert!(finds(Search { route: some("charge"), since: Some(instant(5)), ..Search::default() }));
     assert!(!finds(Search { route: some("refund"), ..Search::default() }));
-    assert!(!finds(Search { since: Some(Millis(5001)), ..Search::default() }));
+    assert!(!finds(Search { since: Some(Timestamp(5001)), ..Search::default() }));
 }

@@ -1,19 +1,20 @@
 //! What is counted.
 
-use oncegate::lifecycle::record::{Millis, State};
+use oncegate::lifecycle::record::State;
 use oncegate::lifecycle::reply::{Kept, Reply};
 use oncegate::lifecycle::step::{Claim, Event, OtherCredential, Strategy, step};
 use oncegate::operator::statistics::{Count, KINDS, MARKS_MAX, ROUTES_MAX, Tally, began, hour, of};
+use oncegate::time::Timestamp;
 use oncegate::wire::{read_tally, write_tally};
 
-use crate::make::{claim, completed, doubt, key_id, lease, record, reply, running, s};
+use crate::make::{claim, completed, doubt, instant, key_id, lease, record, reply, running};
 
 #[test]
 fn every_end_of_a_request_is_counted_by_its_name() {
-    let (now, other) = (s(2000), lease(9));
+    let (now, other) = (instant(2000), lease(9));
     let in_flight = || Some(record(State::Running(running(lease(1), now))));
     let settled = || Some(record(State::Completed(completed(lease(1), now))));
-    let doubtful = || Some(record(State::InDoubt(doubt(lease(1), s(1)))));
+    let doubtful = || Some(record(State::InDoubt(doubt(lease(1), instant(1)))));
     let claims = |claim: Claim| Event::Claim(claim, OtherCredential::None);
     let with = |strategy| Claim { strategy, ..claim(other) };
     let mut foreign = claim(other);
@@ -84,8 +85,8 @@ fn no_client_and_no_configuration_makes_the_numbers_grow_without_bound() {
 
 #[test]
 fn an_hour_is_named_by_when_it_began() {
-    let at = Millis(1_763_733_599_999);
-    assert_eq!(hour(at), hour(Millis(at.0 - 3_599_999)));
-    assert_eq!(hour(Millis(at.0 + 1)), hour(at) + 1);
-    assert_eq!(began(hour(at)), Millis(at.0 - 3_599_999));
+    let at = Timestamp(1_763_733_599_999);
+    assert_eq!(hour(at), hour(Timestamp(at.0 - 3_599_999)));
+    assert_eq!(hour(Timestamp(at.0 + 1)), hour(at) + 1);
+    assert_eq!(began(hour(at)), Timestamp(at.0 - 3_599_999));
 }

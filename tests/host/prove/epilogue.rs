@@ -1,6 +1,7 @@
 //! What comes after a history: more tries, until its key is forgotten.
 
-use oncegate::lifecycle::record::{Millis, State};
+use oncegate::lifecycle::record::State;
+use oncegate::time::Timestamp;
 
 use super::rules::Violation;
 use super::scenarios::Scenario;
@@ -15,7 +16,7 @@ pub(super) enum Alarm {
 }
 
 /// The moments at which a record changes by itself.
-pub(super) fn landmarks(world: &World) -> impl Iterator<Item = Millis> {
+pub(super) fn landmarks(world: &World) -> impl Iterator<Item = Timestamp> {
     let marks = world.records().map(|record| match record.state {
         State::Running(running) => {
             vec![running.until, running.since.plus(running.durations.ttl)]
@@ -72,7 +73,7 @@ pub(super) fn epilogue(
     }
     // Whatever the last try left has its end too.
     let last = landmarks(world).max().unwrap_or(world.now());
-    world.run_for(last.since(world.now()).plus(s(1)));
+    world.run_for(last.since(world.now()).saturating_add(s(1)));
     world.take(Choice::Sweep);
     judge(world)
 }

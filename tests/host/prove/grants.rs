@@ -7,6 +7,7 @@ use oncegate::lifecycle::outcome::Failure;
 use oncegate::lifecycle::record::{Execution, Lease};
 use oncegate::lifecycle::step::{OnInDoubt, Strategy};
 use oncegate::request::key::KeyId;
+use oncegate::time::millis;
 
 use super::judge::Judge;
 use super::life::{Hold, Life, Ms, Phase, Token};
@@ -23,7 +24,7 @@ impl Judge {
     ) -> Result<(), Violation> {
         let now = self.now;
         let order = self.orders[&story].clone();
-        if self.ended.get(&lease).is_some_and(|at| now - at <= DELIVERY_MAX.0) {
+        if self.ended.get(&lease).is_some_and(|at| now - at <= millis(DELIVERY_MAX)) {
             return broken(Rule::EndedIsGone, format!("{story} is granted a lease that was ended"));
         }
         let same_print = |life: &Life| life.print == order.claim.metadata.fingerprint.0;
@@ -153,7 +154,7 @@ impl Judge {
             return broken(Rule::HolderEnds, why);
         };
         let probed = self.probed.get(&story).map_or(&[][..], Vec::as_slice);
-        let probe_after = self.orders[&story].route.probe_after.0;
+        let probe_after = millis(self.orders[&story].route.probe_after);
         let found_nothing = probed.iter().any(|(status, _)| *status == 404);
         let by_probe = found_nothing && now >= hold.until + probe_after;
         let Some(grant) = self.grants.get_mut(&lease) else {
@@ -198,7 +199,8 @@ impl Judge {
         let route = &open.order.route;
         // Four times: three claims that wait and are lost, then a probe. Then the origin's time and
         // six tries to end the claim.
-        let at_most = 4 * (3 * (route.wait.0 + 5_000) + route.timeout.0) + route.timeout.0 + 40_000;
+        let (wait, timeout) = (millis(route.wait), millis(route.timeout));
+        let at_most = 4 * (3 * (wait + 5_000) + timeout) + timeout + 40_000;
         if took > at_most {
             return broken(Rule::Answered, format!("{story} is answered after {took} ms"));
         }

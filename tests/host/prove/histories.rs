@@ -14,7 +14,7 @@ use super::written::{
     run, running, sent, sent_as, settled,
 };
 use crate::filter::by;
-use crate::make::{self, days, s};
+use crate::make::{self, days, instant, s};
 use crate::world::{Cause, Event, Kind, Story, heard};
 
 fn verdict(history: &History) -> Option<Rule> {
@@ -31,45 +31,61 @@ fn a_history_that_keeps_the_promises_passes() {
         why: Cause::Lost,
     };
     let woken = Event::Woken { story: Story(2), told: Told::Again };
-    let late = s(1001).plus(days(1));
+    let late = instant(1001).plus(days(1));
     let histories: Vec<(&str, History)> = vec![
         ("executed once", done()),
-        ("replayed", [done(), at(s(2000), [sent(2), replayed(2, "paid"), Event::Quiet])].concat()),
+        (
+            "replayed",
+            [done(), at(instant(2000), [sent(2), replayed(2, "paid"), Event::Quiet])].concat(),
+        ),
         ("again when it has expired", [done(), at(late, [sent(2), granted(2), paid(2)])].concat()),
         (
             "joined",
             [
                 running(),
-                at(s(1000), [sent(2), claim(2, None)]),
+                at(instant(1000), [sent(2), claim(2, None)]),
                 at(
-                    s(1001),
-                    [settled(1, 1, "paid", s(1001)), woken, first(1, "paid"), replayed(2, "paid")],
+                    instant(1001),
+                    [
+                        settled(1, 1, "paid", instant(1001)),
+                        woken,
+                        first(1, "paid"),
+                        replayed(2, "paid"),
+                    ],
                 ),
             ]
             .concat(),
         ),
         (
             "in flight when its wait is over",
-            [running(), at(s(1000), [sent(2)]), at(s(1010), [refused(2, Code::InFlight)])].concat(),
+            [
+                running(),
+                at(instant(1000), [sent(2)]),
+                at(instant(1010), [refused(2, Code::InFlight)]),
+            ]
+            .concat(),
         ),
         (
             "in doubt when the lease is over",
             [
                 running(),
-                at(s(1000), [Event::Crashed { story: Story(1) }]),
-                at(s(1075), [sent(2), refused(2, Code::OutcomeUnknown)]),
+                at(instant(1000), [Event::Crashed { story: Story(1) }]),
+                at(instant(1075), [sent(2), refused(2, Code::OutcomeUnknown)]),
             ]
             .concat(),
         ),
         (
             "unavailable where something failed",
-            at(s(1000), [sent(1), lost(1), refused(1, Code::StoreUnavailable)]),
+            at(instant(1000), [sent(1), lost(1), refused(1, Code::StoreUnavailable)]),
         ),
         (
             "released, and free",
             [
-                at(s(1000), [sent(1), granted(1), executed(1, heard(429, "busy")), released(1, 1)]),
-                at(s(1000), [sent(2), granted(2), paid(2)]),
+                at(
+                    instant(1000),
+                    [sent(1), granted(1), executed(1, heard(429, "busy")), released(1, 1)],
+                ),
+                at(instant(1000), [sent(2), granted(2), paid(2)]),
             ]
             .concat(),
         ),
@@ -100,13 +116,13 @@ fn a_history_that_breaks_a_promise_is_told_which() {
     };
     let in_doubt = |n| claim(n, Some(Told::InDoubt { lease: None, over_for: None }));
     let stale = |n: u8| ask(n.into(), Kind::Doubt(make::lease(n)), Some(Told::Stale));
-    let later = |events: Vec<Event>| at(s(2000), events);
+    let later = |events: Vec<Event>| at(instant(2000), events);
     let key = make::key_id("k");
     let histories: Vec<(&str, Rule, History)> = vec![
         (
             "granted while it runs",
             Rule::GrantedOnce,
-            [running(), at(s(1001), [sent(2), granted(2)])].concat(),
+            [running(), at(instant(1001), [sent(2), granted(2)])].concat(),
         ),
         (
             "granted when it is stored",
@@ -123,51 +139,60 @@ fn a_history_that_breaks_a_promise_is_told_which() {
             Rule::WakesGrantNothing,
             [
                 running(),
-                at(s(1000), [Event::Woken { story: Story(1), told: Told::Granted(run(1)) }]),
+                at(instant(1000), [Event::Woken { story: Story(1), told: Told::Granted(run(1)) }]),
             ]
             .concat(),
         ),
         (
             "granted after its settle",
             Rule::EndedIsGone,
-            [done(), at(s(1002), [granted(1)])].concat(),
+            [done(), at(instant(1002), [granted(1)])].concat(),
         ),
-        ("executed without a grant", Rule::ExecutedOncePerGrant, at(s(1000), [sent(1), paid(1)])),
+        (
+            "executed without a grant",
+            Rule::ExecutedOncePerGrant,
+            at(instant(1000), [sent(1), paid(1)]),
+        ),
         (
             "executed twice",
             Rule::ExecutedOncePerGrant,
-            [running(), at(s(1001), [paid(1)])].concat(),
+            [running(), at(instant(1001), [paid(1)])].concat(),
         ),
         (
             "executed under a released lease",
             Rule::ExecutedOncePerGrant,
-            at(s(1000), [sent(1), granted(1), released(1, 1), paid(1)]),
+            at(instant(1000), [sent(1), granted(1), released(1, 1), paid(1)]),
         ),
         (
             "settled by another",
             Rule::HolderEnds,
-            [running(), at(s(1001), [sent(2), settled(2, 2, "paid", s(1001))])].concat(),
+            [running(), at(instant(1001), [sent(2), settled(2, 2, "paid", instant(1001))])]
+                .concat(),
         ),
-        ("the holder is refused", Rule::HolderEnds, [running(), at(s(1001), [stale(1)])].concat()),
+        (
+            "the holder is refused",
+            Rule::HolderEnds,
+            [running(), at(instant(1001), [stale(1)])].concat(),
+        ),
         (
             "stored otherwise",
             Rule::StoredAsSaid,
-            [running(), at(s(1001), [settled(1, 1, "free", s(1001))])].concat(),
+            [running(), at(instant(1001), [settled(1, 1, "free", instant(1001))])].concat(),
         ),
         (
             "stored for too short",
             Rule::StoredAsSaid,
-            [running(), at(s(1001), [settled(1, 1, "paid", s(900))])].concat(),
+            [running(), at(instant(1001), [settled(1, 1, "paid", instant(900))])].concat(),
         ),
         (
             "released after 201",
             Rule::ReleasedForCause,
-            [running(), at(s(1001), [released(1, 1)])].concat(),
+            [running(), at(instant(1001), [released(1, 1)])].concat(),
         ),
         (
             "in doubt for nothing",
             Rule::DoubtedForCause,
-            [running(), at(s(1075), [sent(2), in_doubt(2)])].concat(),
+            [running(), at(instant(1075), [sent(2), in_doubt(2)])].concat(),
         ),
         (
             "in doubt, but stored",
@@ -187,17 +212,17 @@ fn a_history_that_breaks_a_promise_is_told_which() {
         (
             "executed, but running",
             Rule::TrueAnswer,
-            [running(), at(s(1001), [fails(2), refused(2, Code::AlreadyExecuted)])].concat(),
+            [running(), at(instant(1001), [fails(2), refused(2, Code::AlreadyExecuted)])].concat(),
         ),
         (
             "unavailable for nothing",
             Rule::TrueAnswer,
-            at(s(1000), [sent(1), refused(1, Code::StoreUnavailable)]),
+            at(instant(1000), [sent(1), refused(1, Code::StoreUnavailable)]),
         ),
         (
             "replayed when it has expired",
             Rule::TrueAnswer,
-            [done(), at(s(1001).plus(days(1)), [sent(2), replayed(2, "paid")])].concat(),
+            [done(), at(instant(1001).plus(days(1)), [sent(2), replayed(2, "paid")])].concat(),
         ),
         (
             "other bytes",
@@ -207,7 +232,11 @@ fn a_history_that_breaks_a_promise_is_told_which() {
         (
             "another answer than the origin's",
             Rule::SameBytes,
-            [running(), at(s(1001), [settled(1, 1, "paid", s(1001)), first(1, "free")])].concat(),
+            [
+                running(),
+                at(instant(1001), [settled(1, 1, "paid", instant(1001)), first(1, "free")]),
+            ]
+            .concat(),
         ),
         (
             "to another fingerprint",
@@ -217,44 +246,45 @@ fn a_history_that_breaks_a_promise_is_told_which() {
         (
             "answered before it is stored",
             Rule::StoredBeforeSent,
-            [running(), at(s(1001), [first(1, "paid")])].concat(),
+            [running(), at(instant(1001), [first(1, "paid")])].concat(),
         ),
-        ("no answer", Rule::Answered, [running(), at(s(1001), [Event::Quiet])].concat()),
+        ("no answer", Rule::Answered, [running(), at(instant(1001), [Event::Quiet])].concat()),
         (
             "no answer for an hour",
             Rule::Answered,
-            [done(), at(s(1001), [sent(2)]), at(s(5000), [replayed(2, "paid")])].concat(),
+            [done(), at(instant(1001), [sent(2)]), at(instant(5000), [replayed(2, "paid")])]
+                .concat(),
         ),
         (
             "in flight although it would wait",
             Rule::Waits,
-            [running(), at(s(1001), [sent(2), refused(2, Code::InFlight)])].concat(),
+            [running(), at(instant(1001), [sent(2), refused(2, Code::InFlight)])].concat(),
         ),
         (
             "waits and is not woken",
             Rule::Waits,
             [
                 running(),
-                at(s(1000), [sent(2), claim(2, None)]),
-                at(s(1001), [settled(1, 1, "paid", s(1001))]),
-                at(s(1002), [Event::Quiet]),
+                at(instant(1000), [sent(2), claim(2, None)]),
+                at(instant(1001), [settled(1, 1, "paid", instant(1001))]),
+                at(instant(1002), [Event::Quiet]),
             ]
             .concat(),
         ),
         (
             "Retry-After past the lease",
             Rule::RetryAfter,
-            [running(), at(s(1070), [fails(2), in_flight(2, 6)])].concat(),
+            [running(), at(instant(1070), [fails(2), in_flight(2, 6)])].concat(),
         ),
         (
             "Retry-After of nothing",
             Rule::RetryAfter,
-            [running(), at(s(1001), [fails(2), in_flight(2, 0)])].concat(),
+            [running(), at(instant(1001), [fails(2), in_flight(2, 0)])].concat(),
         ),
         (
             "a row after its end",
             Rule::NothingLeft,
-            [done(), at(s(1001).plus(days(1)), [Event::Swept { left: vec![key] }])].concat(),
+            [done(), at(instant(1001).plus(days(1)), [Event::Swept { left: vec![key] }])].concat(),
         ),
     ];
     for (name, rule, history) in histories {

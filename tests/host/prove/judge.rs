@@ -8,9 +8,9 @@ use std::rc::Rc;
 
 use oncegate::filter::GuardedRequest;
 use oncegate::lifecycle::ended_leases::DELIVERY_MAX;
-use oncegate::lifecycle::record::Millis;
 use oncegate::protocol::Told;
 use oncegate::request::key::KeyId;
+use oncegate::time::{Timestamp, millis};
 
 use super::life::{Life, Ms, Phase, Token, View};
 use super::open::{Grant, Open, Sent};
@@ -40,7 +40,7 @@ pub(crate) struct Judge {
 
 impl Judge {
     /// Takes notice of the next event.
-    pub(crate) fn hear(&mut self, at: Millis, event: &Event) -> Result<(), Violation> {
+    pub(crate) fn hear(&mut self, at: Timestamp, event: &Event) -> Result<(), Violation> {
         self.pass(at.0)?;
         match event {
             Event::Sent { story, order } => self.sent(*story, order),
@@ -88,7 +88,7 @@ impl Judge {
                 self.trouble();
             }
             Event::Delayed { from } => {
-                self.delayed += at.since(*from).0;
+                self.delayed += millis(at.since(*from));
                 self.trouble();
             }
             Event::Swept { left } => return self.swept(left),
@@ -166,7 +166,7 @@ impl Judge {
 
     pub(super) fn end(&mut self, lease: Token) {
         let now = self.now;
-        self.ended.retain(|_, at| now - *at <= DELIVERY_MAX.0);
+        self.ended.retain(|_, at| now - *at <= millis(DELIVERY_MAX));
         self.ended.insert(lease, now);
     }
 
@@ -260,7 +260,7 @@ impl Hash for Judge {
             (lease, story, run, attempt, until, executed, released).hash(hasher);
             (*troubles == self.troubles).hash(hasher);
         }
-        let late = self.ended.iter().filter(|(_, at)| self.now - **at <= DELIVERY_MAX.0);
+        let late = self.ended.iter().filter(|(_, at)| self.now - **at <= millis(DELIVERY_MAX));
         late.for_each(|back| back.hash(hasher));
     }
 }

@@ -6,6 +6,7 @@
 use std::rc::Rc;
 
 use oncegate::lifecycle::record::Durations;
+use oncegate::time::millis;
 
 /// Milliseconds of the Ledger's clock.
 pub(crate) type Ms = u64;
@@ -163,10 +164,10 @@ impl Hold {
             lease,
             run: lease,
             attempt: 1,
-            until: now + durations.lease.0,
-            ttl: durations.ttl.0,
-            tombstone: durations.tombstone.0,
-            doubt_ttl: durations.doubt_ttl.0,
+            until: now + millis(durations.lease),
+            ttl: millis(durations.ttl),
+            tombstone: millis(durations.tombstone),
+            doubt_ttl: millis(durations.doubt_ttl),
             found: Phase::Free,
         }
     }

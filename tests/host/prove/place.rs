@@ -2,7 +2,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use oncegate::lifecycle::record::Millis;
+use oncegate::time::Timestamp;
 
 use super::epilogue::landmarks;
 use super::judge::Judge;
@@ -15,7 +15,7 @@ use crate::world::{Choice, Story, World};
 pub(super) enum Step {
     Send,
     Take(Choice),
-    DelayTo(Millis),
+    DelayTo(Timestamp),
     /// Nothing happens to a Worker before the next delay.
     Hold(Story),
 }
@@ -103,7 +103,7 @@ impl At {
     }
 
     /// The moments to which the clock may jump although something else could happen.
-    fn delays(&self) -> Vec<Millis> {
+    fn delays(&self) -> Vec<Timestamp> {
         let world = &self.world;
         let next = world.next_deadline();
         let moving = next.filter(|_| world.is_moving());

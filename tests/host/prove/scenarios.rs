@@ -1,9 +1,10 @@
 //! What is explored: requests under one key, the rules of their route, and what the origin does.
 
+use std::time::Duration;
+
 use oncegate::config::route::{Doubtful, Route};
 use oncegate::filter::GuardedRequest;
 use oncegate::lifecycle::outcome::Failure;
-use oncegate::lifecycle::record::Millis;
 use oncegate::lifecycle::step::{Claim, Strategy};
 use oncegate::protocol::CredentialChange;
 use oncegate::request::key::KeyId;
@@ -22,7 +23,7 @@ pub(crate) struct Scenario {
     pub(crate) origin: Vec<Scripted>,
     pub(crate) probes: Vec<Scripted>,
     /// So long after a first request of the same key, which had a good day, everything begins.
-    pub(crate) after: Option<Millis>,
+    pub(crate) after: Option<Duration>,
     pub(crate) planted: Option<Planted>,
 }
 
@@ -64,7 +65,7 @@ impl Scenario {
         self
     }
 
-    pub(crate) fn after(mut self, span: Millis) -> Self {
+    pub(crate) fn after(mut self, span: Duration) -> Self {
         self.after = Some(span);
         self
     }
@@ -150,7 +151,7 @@ pub(crate) fn all() -> Vec<(Scenario, u32, u32)> {
             1,
             2,
         ),
-        (new("wait 0", 3).route(|route| route.wait = Millis(0)), 1, 2),
+        (new("wait 0", 3).route(|route| route.wait = Duration::from_millis(0)), 1, 2),
         (
             new("retry: in doubt, then 201", 2)
                 .route(retry)

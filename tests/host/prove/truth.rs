@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use oncegate::answer::{Answer as Answered, Status};
-use oncegate::lifecycle::record::Millis;
 use oncegate::lifecycle::reply::Kept;
 use oncegate::lifecycle::step::Strategy;
 use oncegate::problem::{Code, Problem};
 use oncegate::protocol::Replay;
 use oncegate::request::key::KeyId;
+use oncegate::time::{Timestamp, millis};
 
 use super::grants::Meaning;
 use super::life::{Life, Ms, Phase, Stored, View};
@@ -84,7 +84,7 @@ fn replayed(
 
 fn heard(
     heard: &OriginResponse,
-    (status, expires): (Status, Option<Millis>),
+    (status, expires): (Status, Option<Timestamp>),
     open: &Open,
     grant: Option<&Grant>,
     troubled: bool,
@@ -134,12 +134,12 @@ fn refused(
     }
     let is_true = match problem.code {
         Code::InFlight => {
-            let longest = claim.durations.lease.0 / 1000;
+            let longest = claim.durations.lease.as_secs();
             if problem.retry_after_s.is_some_and(|seconds| seconds > longest) {
                 return broken(Rule::RetryAfter, "it is longer than any lease");
             }
             let waits = claim.strategy == Strategy::ReturnExisting && open.lease.is_none();
-            if waits && now - open.sent < claim.wait.0 {
+            if waits && now - open.sent < millis(claim.wait) {
                 return broken(Rule::Waits, format!("after {} ms only", now - open.sent));
             }
             open.saw(|view| *view == View::Running)

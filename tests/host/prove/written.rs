@@ -4,15 +4,16 @@ use std::rc::Rc;
 
 use oncegate::answer::{Answer as Answered, Status};
 use oncegate::filter::GuardedRequest;
-use oncegate::lifecycle::record::{Execution, Millis};
+use oncegate::lifecycle::record::Execution;
 use oncegate::problem::{Code, Problem};
 use oncegate::protocol::{How, Replay, Told};
+use oncegate::time::Timestamp;
 
 use crate::filter::by;
-use crate::make::{self, days, s};
+use crate::make::{self, days, instant, s};
 use crate::world::{Answer, Event, Kind, OriginResponse, Story, heard};
 
-pub(super) type History = Vec<(Millis, Event)>;
+pub(super) type History = Vec<(Timestamp, Event)>;
 
 pub(super) fn ask(story: usize, asked: Kind, told: Option<Told<Vec<u8>>>) -> Event {
     Event::Asked { story: Story(story), asked: Rc::new(asked), told, absent: false }
@@ -47,7 +48,7 @@ pub(super) fn paid(n: u8) -> Event {
     executed(n, heard(201, "paid"))
 }
 
-pub(super) fn settled(n: u8, lease: u8, body: &str, at: Millis) -> Event {
+pub(super) fn settled(n: u8, lease: u8, body: &str, at: Timestamp) -> Event {
     let kind = Kind::Settle { lease: make::lease(lease), status: 201, body: body.into() };
     ask(n.into(), kind, Some(Told::Kept(Some(at.plus(days(1))))))
 }
@@ -63,12 +64,16 @@ pub(super) fn answered(n: u8, answer: Answer) -> Event {
 pub(super) fn first(n: u8, body: &str) -> Event {
     answered(
         n,
-        Answered::OriginResponse(heard(201, body), Status::Executed, Some(s(1001).plus(days(1)))),
+        Answered::OriginResponse(
+            heard(201, body),
+            Status::Executed,
+            Some(instant(1001).plus(days(1))),
+        ),
     )
 }
 
 pub(super) fn replay(body: &str) -> Replay<Vec<u8>> {
-    let expires = s(1001).plus(days(1));
+    let expires = instant(1001).plus(days(1));
     Replay { reply: make::reply(201, 4), expires, how: How::Replayed, body: body.into() }
 }
 
@@ -81,17 +86,17 @@ pub(super) fn refused(n: u8, code: Code) -> Event {
 }
 
 /// Everything at one moment.
-pub(super) fn at(moment: Millis, events: impl IntoIterator<Item = Event>) -> History {
+pub(super) fn at(moment: Timestamp, events: impl IntoIterator<Item = Event>) -> History {
     events.into_iter().map(|event| (moment, event)).collect()
 }
 
 /// Request 1 is executed and settled at second 1001, and its client has its answer.
 pub(super) fn done() -> History {
-    let start = at(s(1000), [sent(1), granted(1), paid(1)]);
-    [start, at(s(1001), [settled(1, 1, "paid", s(1001)), first(1, "paid")])].concat()
+    let start = at(instant(1000), [sent(1), granted(1), paid(1)]);
+    [start, at(instant(1001), [settled(1, 1, "paid", instant(1001)), first(1, "paid")])].concat()
 }
 
 /// Request 1 is at the origin.
 pub(super) fn running() -> History {
-    at(s(1000), [sent(1), granted(1), paid(1)])
+    at(instant(1000), [sent(1), granted(1), paid(1)])
 }

@@ -2,17 +2,19 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
+use std::time::Duration;
 
 use oncegate::answer::{Answer as Answered, Status};
 use oncegate::config::route::{Doubtful, Route};
-use oncegate::lifecycle::record::{Lease, Millis};
+use oncegate::lifecycle::record::Lease;
 use oncegate::lifecycle::step::Strategy;
 use oncegate::problem::Code;
 use oncegate::request::key::KeyId;
+use oncegate::time::{Timestamp, millis};
 
 use super::chance::Chance;
 use crate::filter::by;
-use crate::make::{self, days, s};
+use crate::make::{self, days, instant, s};
 use crate::world::{Answer, Event, Story, World};
 
 pub(super) struct Clients {
@@ -38,13 +40,13 @@ impl Clients {
         for number in 0..CLIENTS {
             let route = usize::try_from(chance.below(routes.len() as u64)).unwrap();
             clients.push(Client { key: make::key_id(&format!("k{number}")), route, tries: 0 });
-            tries.push(Reverse((s(1000).0 + chance.below(BUSY.0), number)));
+            tries.push(Reverse((instant(1000).0 + chance.below(millis(BUSY)), number)));
         }
         Self { routes, all: clients, tries, stories: BTreeMap::new(), sent: 0 }
     }
 
-    pub(super) fn next_try(&self) -> Option<Millis> {
-        self.tries.peek().map(|Reverse((at, _))| Millis(*at))
+    pub(super) fn next_try(&self) -> Option<Timestamp> {
+        self.tries.peek().map(|Reverse((at, _))| Timestamp(*at))
     }
 
     pub(super) fn key(&self, story: Story) -> KeyId {
@@ -77,7 +79,7 @@ impl Clients {
     }
 
     /// A client decides by its answer whether it tries again.
-    pub(super) fn hear(&mut self, at: Millis, event: &Event, chance: &mut Chance) {
+    pub(super) fn hear(&mut self, at: Timestamp, event: &Event, chance: &mut Chance) {
         let (story, pause) = match event {
             Event::Answered { story, answer } => (*story, pause_after(answer)),
             // The connection is gone.
@@ -88,11 +90,11 @@ impl Clients {
         let client = &mut self.all[number];
         let pause = match pause {
             Some(pause) if client.tries < TRIES => {
-                let doubled = pause.0 << client.tries.min(6);
+                let doubled = millis(pause) << client.tries.min(6);
                 doubled / 2 + chance.below(doubled)
             }
             // It is done; some come back much later.
-            _ if client.tries < TRIES && chance.per_mille(150) => chance.below(days(2).0),
+            _ if client.tries < TRIES && chance.per_mille(150) => chance.below(millis(days(2))),
             _ => return,
         };
         self.tries.push(Reverse((at.0 + pause, number)));
@@ -100,7 +102,7 @@ impl Clients {
 }
 
 /// How long to wait at first before the next try, if there is to be one.
-fn pause_after(answer: &Answer) -> Option<Millis> {
+fn pause_after(answer: &Answer) -> Option<Duration> {
     match answer {
         Answered::Problem(problem, _) => match problem.code {
             Code::InFlight | Code::StoreUnavailable | Code::OriginUnreachable => {
@@ -120,7 +122,7 @@ fn routes() -> Vec<Route> {
     vec![
         route(),
         route(),
-        Route { wait: Millis(0), ttl: s(3600), ..route() },
+        Route { wait: Duration::from_millis(0), ttl: s(3600), ..route() },
         Route { on_duplicate: Strategy::Fail, ..route() },
         Route { on_duplicate: Strategy::FailOnRunning, ..route() },
         Route { on_in_doubt: Doubtful::Retry, ttl: s(7200), ..route() },
@@ -133,5 +135,5 @@ fn routes() -> Vec<Route> {
 
 const CLIENTS: usize = 1000;
 /// They all begin within this.
-const BUSY: Millis = s(1800);
+const BUSY: Duration = s(1800);
 const TRIES: u32 = 10;

@@ -1,7 +1,9 @@
 //! What the world does to them: an origin's moods, and faults.
 
+use std::time::Duration;
+
 use oncegate::lifecycle::outcome::Failure;
-use oncegate::lifecycle::record::Millis;
+use oncegate::time::millis;
 
 use super::SWEEP_EVERY;
 use super::chance::Chance;
@@ -35,7 +37,7 @@ impl Weather {
 
     /// Perhaps something goes wrong: which of the faults.
     pub(super) fn strike(&mut self, world: &mut World, chance: &mut Chance) -> Option<usize> {
-        if world.now().0 > self.swept + SWEEP_EVERY.0 {
+        if world.now().0 > self.swept + millis(SWEEP_EVERY) {
             self.swept = world.now().0;
             world.take(Choice::Sweep);
             return Some(8);
@@ -45,7 +47,7 @@ impl Weather {
         }
         if chance.per_mille(100) {
             let span = if chance.per_mille(100) { s(100) } else { s(20) };
-            let at = world.now().plus(Millis(1 + chance.below(span.0)));
+            let at = world.now().plus(Duration::from_millis(1 + chance.below(millis(span))));
             world.delay_to(at);
             return Some(6);
         }
@@ -82,8 +84,8 @@ fn kind(choice: Choice) -> Option<usize> {
 /// Mostly it works; it may be slow, refuse, fail, execute and say otherwise, or never answer.
 fn mood(number: u64, chance: &mut Chance) -> Scripted {
     let body = format!("said {number}");
-    let quick = Millis(20 + chance.below(400));
-    let slow = Millis(1000 + chance.below(90_000));
+    let quick = Duration::from_millis(20 + chance.below(400));
+    let slow = Duration::from_millis(1000 + chance.below(90_000));
     let say = |after, status| (after, Ok(heard(status, &body)));
     match chance.below(100) {
         0..50 => say(quick, 201),

@@ -4,11 +4,11 @@ use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 
 use oncegate::lifecycle::ended_leases::DELIVERY_MAX;
-use oncegate::lifecycle::record::Millis;
+use oncegate::time::Timestamp;
 
 use super::history::Kind;
 use super::story::{Said, What};
-use super::{Call, Choice, NEVER, Story, World};
+use super::{Call, Choice, Story, World};
 
 #[derive(Clone)]
 pub(super) struct Calling {
@@ -17,7 +17,7 @@ pub(super) struct Calling {
     /// For the history; none of a pause.
     pub(super) kind: Option<Rc<Kind>>,
     pub(super) stage: Stage,
-    pub(super) made: Millis,
+    pub(super) made: Timestamp,
     /// Nobody hears the answer of a call that was given up, or whose Worker stopped.
     pub(super) wanted: bool,
     /// The driver has it in hand: a good day leaves it alone.
@@ -29,9 +29,9 @@ pub(super) enum Stage {
     /// On its way out.
     Out,
     /// Waiting in the Ledger.
-    Waiters(Millis),
+    Waiters(Timestamp),
     /// Until then: the origin is at it, or a pause lasts.
-    Until(Millis, Said),
+    Until(Timestamp, Said),
     /// The Ledger's answer is on its way back.
     Back(Vec<u8>),
 }
@@ -46,17 +46,17 @@ impl Calling {
     }
 
     /// Nothing can come of it any more.
-    pub(super) fn is_done_for(&self, now: Millis) -> bool {
+    pub(super) fn is_done_for(&self, now: Timestamp) -> bool {
         let on_its_way = matches!(self.stage, Stage::Out) && self.can_arrive(now);
         !self.wanted && !on_its_way && !matches!(self.stage, Stage::Waiters(_))
     }
 
     /// What is not delivered by then never is.
-    fn can_arrive(&self, now: Millis) -> bool {
+    fn can_arrive(&self, now: Timestamp) -> bool {
         now.since(self.made) < DELIVERY_MAX
     }
 
-    fn deadline(&self) -> Option<Millis> {
+    fn deadline(&self) -> Option<Timestamp> {
         match self.stage {
             Stage::Until(until, _) | Stage::Waiters(until) => Some(until),
             Stage::Out | Stage::Back(_) => None,
@@ -64,7 +64,7 @@ impl Calling {
     }
 
     /// Whether the driver has nothing to do with it at this moment.
-    fn rests(&self, now: Millis) -> bool {
+    fn rests(&self, now: Timestamp) -> bool {
         match self.stage {
             Stage::Out => !self.can_arrive(now),
             Stage::Until(until, _) | Stage::Waiters(until) => until > now,
@@ -153,7 +153,7 @@ impl World {
     }
 
     /// Answers before arrivals, the oldest call first; time passes when nothing else can happen.
-    pub(super) fn good(&self, end: Millis) -> Option<Choice> {
+    pub(super) fn good(&self, end: Timestamp) -> Option<Choice> {
         let order = |choice: &Choice| match choice {
             Choice::Answer(_) => 0,
             Choice::Arrive(_) => 1,
@@ -163,10 +163,10 @@ impl World {
         soonest.or_else(|| self.next_deadline().filter(|at| *at <= end).map(|_| Choice::Pass))
     }
 
-    pub(crate) fn next_deadline(&self) -> Option<Millis> {
+    pub(crate) fn next_deadline(&self) -> Option<Timestamp> {
         let wanted = self.calls.iter().filter(|calling| calling.wanted && !calling.held);
         let deadlines = wanted.filter_map(Calling::deadline);
-        deadlines.filter(|at| *at > self.now && *at < NEVER).min()
+        deadlines.filter(|at| *at > self.now && *at < Timestamp(u64::MAX)).min()
     }
 
     /// Whether something is under way that somebody waits for.

@@ -1,13 +1,15 @@
 //! What happened, in order, each with its time: all that a judge sees of a world.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use oncegate::answer::Answer as Answered;
 use oncegate::filter::GuardedRequest;
 use oncegate::lifecycle::outcome::Failure;
-use oncegate::lifecycle::record::{Execution, Lease, Millis};
+use oncegate::lifecycle::record::{Execution, Lease};
 use oncegate::protocol::{Ask, Told};
 use oncegate::request::key::KeyId;
+use oncegate::time::{Timestamp, millis};
 
 use super::story::What;
 use super::{Answer, OriginResponse, Story, messages};
@@ -39,7 +41,7 @@ pub(crate) enum Event {
     /// The Ledger was started anew.
     Reset,
     /// The clock moved on although something else could have happened.
-    Delayed { from: Millis },
+    Delayed { from: Timestamp },
     /// The alarm was there; these rows are left.
     Swept { left: Vec<KeyId> },
     /// A client has its answer.
@@ -51,7 +53,7 @@ pub(crate) enum Event {
 /// What a call is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    Claim { lease: Lease, wait: Millis },
+    Claim { lease: Lease, wait: Duration },
     Settle { lease: Lease, status: u16, body: Vec<u8> },
     Release(Lease),
     Doubt(Lease),
@@ -154,8 +156,8 @@ impl Event {
 }
 
 /// `     0.000 s`, counted from the beginning of a world.
-pub(crate) fn seconds(at: Millis) -> String {
-    let ms = at.since(super::START).0;
+pub(crate) fn seconds(at: Timestamp) -> String {
+    let ms = millis(at.since(super::START));
     format!("{:>6}.{:03} s", ms / 1000, ms % 1000)
 }
 
@@ -181,7 +183,7 @@ impl Kind {
     fn words(&self) -> String {
         match self {
             Self::Claim { lease, wait } => {
-                format!("asks: claim (lease {}, waits {} s)", short(*lease), wait.0 / 1000)
+                format!("asks: claim (lease {}, waits {} s)", short(*lease), wait.as_secs())
             }
             Self::Settle { lease, status, .. } => {
                 format!("asks: settle {status} (lease {})", short(*lease))

@@ -6,10 +6,11 @@ use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 
 use oncegate::lifecycle::ended_leases::{DELIVERY_MAX, Released};
-use oncegate::lifecycle::record::{Lease, Millis, Record, State, SweepAction};
+use oncegate::lifecycle::record::{Lease, Record, State, SweepAction};
 use oncegate::lifecycle::step::{Change, Claim, Event, OtherCredential, Step, Verdict, step};
 use oncegate::protocol::{Ask, CredentialChange, How, Told};
 use oncegate::request::key::KeyId;
+use oncegate::time::Timestamp;
 use oncegate::wire::{Addressed, Prefix, VERSION, read_record, write_record};
 
 use super::Call;
@@ -22,7 +23,7 @@ pub(crate) struct Ledger {
     /// Calls that wait, by key.
     parked: Vec<(KeyId, Call, Rc<Claim>)>,
     /// What `Released` remembers; from this it is made anew where it is asked.
-    released: Vec<(Lease, Millis)>,
+    released: Vec<(Lease, Timestamp)>,
     /// A mistake that it makes.
     pub(super) planted: Option<Planted>,
     /// What was read and is still to be written, by a Ledger that does not do both at once.
@@ -52,7 +53,7 @@ impl Row {
 /// What comes of a question.
 pub(super) enum Hearing {
     Answered(Told<Vec<u8>>),
-    Waiters(Millis),
+    Waiters(Timestamp),
     /// It is to arrive once more.
     Again,
 }
@@ -78,7 +79,7 @@ impl Default for Ledger {
 
 impl Ledger {
     /// What is stored under a key id, as it reads now.
-    pub(crate) fn record(&self, key: KeyId, now: Millis) -> Option<Record> {
+    pub(crate) fn record(&self, key: KeyId, now: Timestamp) -> Option<Record> {
         self.rows.get(&key).and_then(|row| row.read().at(now))
     }
 
@@ -108,7 +109,7 @@ impl Ledger {
     }
 
     /// All that what happens next depends on. Who waits is told by the calls.
-    pub(super) fn digest(&self, now: Millis, hasher: &mut impl Hasher) {
+    pub(super) fn digest(&self, now: Timestamp, hasher: &mut impl Hasher) {
         self.rows.hash(hasher);
         let released = self.released.iter().filter(|(_, at)| now.since(*at) <= DELIVERY_MAX);
         released.for_each(|(lease, at)| (lease.0, at.0).hash(hasher));
@@ -120,7 +121,7 @@ impl Ledger {
         }
     }
 
-    pub(super) fn hear(&mut self, call: Call, question: &[u8], now: Millis) -> (Hearing, Woken) {
+    pub(super) fn hear(&mut self, call: Call, question: &[u8], now: Timestamp) -> (Hearing, Woken) {
         let answered = |told| (Hearing::Answered(told), Vec::new());
         if Prefix::read(question).unwrap().version != self.version {
             return answered(Told::UnknownVersion(self.version));
@@ -178,7 +179,7 @@ impl Ledger {
         (Hearing::Answered(answer(verdict, body)), woken)
     }
 
-    fn decide(&self, stored: Option<Record>, event: Event, now: Millis) -> Step {
+    fn decide(&self, stored: Option<Record>, event: Event, now: Timestamp) -> Step {
         let Some(planted) = self.planted else { return step(stored, event, now) };
         let (stored, event) = planted.previous(stored, event, now);
         planted.after(step(stored.clone(), event.clone(), now), stored.as_ref(), now, &event)
@@ -193,7 +194,7 @@ impl Ledger {
         }
     }
 
-    fn was_released(&self, lease: Lease, now: Millis) -> bool {
+    fn was_released(&self, lease: Lease, now: Timestamp) -> bool {
         let mut released = Released::default();
         for (known, at) in &self.released {
             released.remember(*known, *at);
@@ -201,7 +202,7 @@ impl Ledger {
         self.planted != Some(Planted::GivenBackForgotten) && released.has(lease, now)
     }
 
-    fn remember(&mut self, lease: Lease, now: Millis) {
+    fn remember(&mut self, lease: Lease, now: Timestamp) {
         self.released.retain(|(_, at)| now.since(*at) <= DELIVERY_MAX);
         self.released.push((lease, now));
     }
@@ -228,14 +229,14 @@ impl Ledger {
     }
 
     /// Whether the alarm has something to do.
-    pub(crate) fn is_due(&self, now: Millis) -> bool {
+    pub(crate) fn is_due(&self, now: Timestamp) -> bool {
         self.records().any(|record| {
             let (SweepAction::Delete(at) | SweepAction::Tombstone(at)) = record.due();
             self.planted.and_then(|planted| planted.sweeps(&record, now)).unwrap_or(at <= now)
         })
     }
 
-    pub(super) fn sweep(&mut self, now: Millis) {
+    pub(super) fn sweep(&mut self, now: Timestamp) {
         let planted = self.planted;
         self.rows.retain(|_, row| {
             let record = row.read();
@@ -258,7 +259,7 @@ impl Ledger {
         key: KeyId,
         operation: oncegate::request::fingerprint::OperationId,
         change: CredentialChange,
-        now: Millis,
+        now: Timestamp,
     ) -> OtherCredential {
         let [mut first, mut last] = [key; 2];
         first.0[16..].fill(0);
@@ -292,7 +293,7 @@ impl Ledger {
     }
 
     /// Whatever ends a claim wakes those who wait for it. A wake grants nothing.
-    fn wake(&mut self, key: KeyId, change: &Change, body: &[u8], now: Millis) -> Woken {
+    fn wake(&mut self, key: KeyId, change: &Change, body: &[u8], now: Timestamp) -> Woken {
         let told = match change {
             Change::Keep | Change::Insert(_) => return Vec::new(),
             Change::Update(_) | Change::Delete => Told::Again,

@@ -2,8 +2,9 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use oncegate::lifecycle::record::{Millis, Record};
+use oncegate::lifecycle::record::Record;
 use oncegate::protocol::Ask;
+use oncegate::time::Timestamp;
 
 use super::calls::Calling;
 use super::ledger::Ledger;
@@ -12,7 +13,7 @@ use super::story::What;
 use super::{Answer, Call, Executed, Story, World};
 
 impl World {
-    pub(crate) fn now(&self) -> Millis {
+    pub(crate) fn now(&self) -> Timestamp {
         self.now
     }
 

@@ -1,10 +1,11 @@
 //! What comes of a choice about a call.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use oncegate::filter::Unreachable;
 use oncegate::lifecycle::outcome::Failure;
-use oncegate::lifecycle::record::Millis;
+use oncegate::time::Timestamp;
 
 use super::calls::{Calling, Stage};
 use super::history::{Cause, Event, Kind, kind};
@@ -83,7 +84,7 @@ impl World {
         }
     }
 
-    pub(super) fn set_now(&mut self, now: Millis) {
+    pub(super) fn set_now(&mut self, now: Timestamp) {
         self.now = now;
         self.calls.retain(|calling| !calling.is_done_for(now));
     }
@@ -113,14 +114,16 @@ impl World {
             What::Forward(key, run) => {
                 let paid = format!("paid {}", self.executed.len() + 1);
                 let next = self.script.pop_front();
-                let (span, said) = next.unwrap_or_else(|| (Millis(0), Ok(heard(201, &paid))));
+                let (span, said) =
+                    next.unwrap_or_else(|| (Duration::from_millis(0), Ok(heard(201, &paid))));
                 self.executed.push(Executed { key, run, at: now });
                 self.note(Event::Executed { story, run, said: said.clone() });
                 Stage::Until(now.plus(span), Said::OriginResponse(said))
             }
             What::Probe => {
                 let next = self.probes.pop_front();
-                let (span, said) = next.unwrap_or_else(|| (Millis(0), Ok(heard(500, ""))));
+                let (span, said) =
+                    next.unwrap_or_else(|| (Duration::from_millis(0), Ok(heard(500, ""))));
                 self.note(Event::Probed { story, said: said.clone() });
                 Stage::Until(now.plus(span), Said::OriginResponse(said))
             }

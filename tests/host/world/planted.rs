@@ -2,10 +2,11 @@
 //! somebody has made in such a filter before. None of this is in the product.
 
 use oncegate::filter::Unreachable;
-use oncegate::lifecycle::record::{Completed, Doubt, Execution, Lease, Millis, Record, State};
+use oncegate::lifecycle::record::{Completed, Doubt, Execution, Lease, Record, State};
 use oncegate::lifecycle::step::{Change, Claim, Event, OtherCredential, Step, Verdict};
 use oncegate::protocol::{Ask, Told};
 use oncegate::request::key::KeyId;
+use oncegate::time::{Timestamp, millis};
 
 use super::Call;
 use super::ledger::{Hearing, Ledger};
@@ -107,7 +108,7 @@ impl Planted {
                 Ok(Told::Granted(make::run(claim.lease, 1)))
             }
             (Some(Self::AnsweredBeforeStored), Ask::Settle(..), Err(_)) => {
-                Ok(Told::Kept(Some(Millis(0))))
+                Ok(Told::Kept(Some(Timestamp(0))))
             }
             (_, _, told) => told,
         }
@@ -118,7 +119,7 @@ impl Planted {
         self,
         stored: Option<Record>,
         mut event: Event,
-        now: Millis,
+        now: Timestamp,
     ) -> (Option<Record>, Event) {
         let Some(mut record) = stored else { return (None, event) };
         let read = record.clone().at(now).map(|record| record.state);
@@ -133,7 +134,7 @@ impl Planted {
                 *lease = lease_of(state).unwrap_or(*lease);
             }
             (Self::ReplayPastExpiry, Event::Claim(..), State::Completed(completed)) => {
-                completed.expires = completed.expires.max(Millis(now.0 + 1));
+                completed.expires = completed.expires.max(Timestamp(now.0 + 1));
             }
             (Self::TombstoneIgnored, Event::Claim(..), State::Completed(completed))
                 if completed.expires <= now =>
@@ -165,7 +166,7 @@ impl Planted {
         self,
         mut step: Step,
         stored: Option<&Record>,
-        now: Millis,
+        now: Timestamp,
         event: &Event,
     ) -> Step {
         match (self, &mut step.change, &mut step.verdict) {
@@ -195,7 +196,7 @@ impl Planted {
                     State::Running(running) => Some(running.since),
                     _ => None,
                 });
-                *retry_after_s = now.since(since.unwrap_or(now)).0.div_ceil(1000).max(1);
+                *retry_after_s = millis(now.since(since.unwrap_or(now))).div_ceil(1000).max(1);
             }
             (Self::ExpiredRowBlocks, change @ Change::Insert(_), verdict @ Verdict::Granted(_))
                 if stored.is_some() =>
@@ -209,7 +210,7 @@ impl Planted {
     }
 
     /// Whether the sweep deletes a row, where that is wrong.
-    pub(super) fn sweeps(self, record: &Record, now: Millis) -> Option<bool> {
+    pub(super) fn sweeps(self, record: &Record, now: Timestamp) -> Option<bool> {
         let sweeps = match (self, &record.state) {
             (Self::DoubtSweptAtTtl, State::Running(running)) => {
                 running.since.plus(running.durations.ttl) <= now
@@ -224,7 +225,7 @@ impl Planted {
     }
 
     /// The record that a wake makes, if it grants: the first of those who waited has the lease.
-    pub(super) fn grants(self, claim: &Claim, now: Millis) -> Option<(Record, Execution)> {
+    pub(super) fn grants(self, claim: &Claim, now: Timestamp) -> Option<(Record, Execution)> {
         (self == Self::WakeGrants).then(|| {
             let event = Event::Claim(claim.clone(), OtherCredential::None);
             match oncegate::lifecycle::step::step(None, event, now) {

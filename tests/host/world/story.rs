@@ -9,16 +9,18 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use oncegate::filter::{
     self, GuardedRequest, OriginResponse as _, Unreachable, World as _, filter,
 };
 use oncegate::lifecycle::outcome::Failure;
-use oncegate::lifecycle::record::{Execution, Millis};
+use oncegate::lifecycle::record::Execution;
 use oncegate::lifecycle::reply::Kept;
 use oncegate::protocol::{Ask, Told};
 use oncegate::request::key::KeyId;
 use oncegate::shadow::{Keeps, Passed, watch};
+use oncegate::time::Timestamp;
 use oncegate::wire::{self, VERSION};
 
 use super::planted::Planted;
@@ -29,7 +31,7 @@ use crate::make::{self, s};
 #[derive(Clone)]
 pub(super) struct Opening {
     pub(super) order: Rc<GuardedRequest>,
-    pub(super) at: Millis,
+    pub(super) at: Timestamp,
     /// Guarded, or on a route in shadow mode.
     pub(super) shadow: bool,
     pub(super) planted: Option<Planted>,
@@ -40,7 +42,7 @@ pub(super) struct Opening {
 pub(super) struct News(Option<Rc<Item>>);
 
 struct Item {
-    at: Millis,
+    at: Timestamp,
     number: u32,
     said: Said,
     previous: News,
@@ -49,7 +51,7 @@ struct Item {
 }
 
 impl News {
-    pub(super) fn add(&mut self, at: Millis, number: u32, said: Said) {
+    pub(super) fn add(&mut self, at: Timestamp, number: u32, said: Said) {
         let mut hasher = DefaultHasher::new();
         (self.digest(), at.0, number).hash(&mut hasher);
         said.hash(&mut hasher);
@@ -90,7 +92,7 @@ pub(super) enum What {
     Ask(Rc<[u8]>),
     Forward(KeyId, Execution),
     Probe,
-    Pause(Millis),
+    Pause(Timestamp),
 }
 
 /// What came of telling a story something.
@@ -111,7 +113,7 @@ pub(super) struct Telling {
 
 /// All that a story sees of the world, and the world of it.
 struct Desk {
-    now: Millis,
+    now: Timestamp,
     calls: u32,
     said: Vec<(u32, Said)>,
     moved: Moved,
@@ -152,7 +154,7 @@ impl Telling {
         telling
     }
 
-    pub(super) fn hear(&mut self, at: Millis, number: u32, said: Said) -> Moved {
+    pub(super) fn hear(&mut self, at: Timestamp, number: u32, said: Said) -> Moved {
         {
             let mut desk = self.desk.borrow_mut();
             desk.now = at;
@@ -259,13 +261,13 @@ impl filter::World for Seat {
         heard
     }
 
-    async fn pause(&self, span: Millis) {
+    async fn pause(&self, span: Duration) {
         let until = self.desk.borrow().now.plus(span);
         self.call(What::Pause(until)).await;
     }
 
     /// Far from the Ledger's clock: whoever takes one for the other is found out.
-    fn now(&self) -> Millis {
+    fn now(&self) -> Timestamp {
         self.desk.borrow().now.plus(s(777_777))
     }
 

@@ -131,7 +131,7 @@ fn unreadable(Unreadable(at): Unreadable) -> JsValue {
 }
 
 fn int(number: u64) -> JsValue {
-    super::number(crate::lifecycle::record::Millis(number))
+    super::number(crate::time::Timestamp(number))
 }
 
 const CREATE_HOURS: &str =

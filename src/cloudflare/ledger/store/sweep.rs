@@ -5,7 +5,7 @@ use std::cell::Cell;
 use wasm_bindgen::JsValue;
 
 use super::{COMPLETE, DELETE, Pieces, Row, Store, blob, due, number, read, rec, whole};
-use crate::lifecycle::record::Millis;
+use crate::time::Timestamp;
 
 /// One batch of a sweep.
 pub(in crate::cloudflare) struct Batch {
@@ -14,9 +14,9 @@ pub(in crate::cloudflare) struct Batch {
     /// How many rows were looked at.
     pub(in crate::cloudflare) rows: u64,
     /// When the next of those that stay will go.
-    pub(in crate::cloudflare) next: Option<Millis>,
+    pub(in crate::cloudflare) next: Option<Timestamp>,
     /// When about one in a hundred of them will have gone; none where they are few.
-    pub(in crate::cloudflare) hundredth: Option<Millis>,
+    pub(in crate::cloudflare) hundredth: Option<Timestamp>,
 }
 
 impl Store {
@@ -26,7 +26,7 @@ impl Store {
     pub(in crate::cloudflare) fn sweep(
         &self,
         after: Option<&JsValue>,
-        now: Millis,
+        now: Timestamp,
     ) -> Result<Option<Batch>, JsValue> {
         let from = after.cloned().unwrap_or_else(|| blob(&[]));
         let at = now;
@@ -53,7 +53,7 @@ impl Store {
                 self.rows_if(has(seen.gone()), SWEEP_ROWS, &range).map(|_| ())
             })?;
         }
-        let instant = |column: JsValue| column.as_f64().map(whole).map(Millis);
+        let instant = |column: JsValue| column.as_f64().map(whole).map(Timestamp);
         let next = [instant(seen.next()), tombstone_due.get()].into_iter().flatten().min();
         let rows = whole(seen.count());
         let hundredth = instant(seen.fifth()).filter(|_| rows == BATCH_ROWS);
@@ -61,7 +61,7 @@ impl Store {
     }
 
     /// Leaves tombstones in place of replies; says when the first of them will go.
-    fn bury_all(&self, range: &[JsValue], now: Millis) -> Result<Option<Millis>, JsValue> {
+    fn bury_all(&self, range: &[JsValue], now: Timestamp) -> Result<Option<Timestamp>, JsValue> {
         let mut next = None;
         for row in self.rows(SWEEP_TOMBS, range)? {
             next = [next, self.bury(&row, now)?].into_iter().flatten().min();
@@ -70,7 +70,7 @@ impl Store {
     }
 
     /// Takes the reply out of a row and leaves its tombstone; says when that will go.
-    fn bury(&self, row: &Row, now: Millis) -> Result<Option<Millis>, JsValue> {
+    fn bury(&self, row: &Row, now: Timestamp) -> Result<Option<Timestamp>, JsValue> {
         // Unreadable here is left alone: it is an error for whoever asks for the key.
         let Ok(record) = read(&row.rec()) else { return Ok(None) };
         self.drop_pieces(Pieces::new(row.piece(), row.pieces()))?;
