@@ -3,9 +3,9 @@
 //!
 //! `SEED=7 cargo test … simulate -- --nocapture` replays one; `ONCEGATE_NIGHTLY=1` takes 10^6 requests.
 
-mod chance;
 mod clients;
-mod weather;
+mod faults;
+mod rng;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -13,12 +13,12 @@ use std::time::Duration;
 
 use oncegate::time::Timestamp;
 
-use self::chance::Chance;
 use self::clients::Clients;
-use self::weather::{FAULTS, Weather};
+use self::faults::{FAULTS, Faults};
+use self::rng::Rng;
 use crate::make::{days, is_night, s};
 use crate::prove::{Judge, Violation};
-use crate::world::{Choice, Event, Planted, Story, World, seconds};
+use crate::world::{Choice, Event, Mutant, Story, World, seconds};
 
 /// What came of a seed.
 #[derive(Default)]
@@ -34,23 +34,23 @@ struct Figures {
 struct Simulation {
     world: World,
     judge: Judge,
-    chance: Chance,
+    rng: Rng,
     clients: Clients,
-    weather: Weather,
+    faults: Faults,
     /// All that happened, if it is to be told.
     told: Option<Vec<(Timestamp, Event)>>,
     figures: Figures,
 }
 
 impl Simulation {
-    fn new(seed: u64, planted: Option<Planted>, tell: bool) -> Self {
-        let mut chance = Chance::new(seed);
+    fn new(seed: u64, mutant: Option<Mutant>, tell: bool) -> Self {
+        let mut rng = Rng::new(seed);
         Self {
-            world: World::with(planted),
+            world: World::with(mutant),
             judge: Judge::default(),
-            clients: Clients::new(&mut chance),
-            chance,
-            weather: Weather::default(),
+            clients: Clients::new(&mut rng),
+            rng,
+            faults: Faults::default(),
             told: tell.then(Vec::new),
             figures: Figures::default(),
         }
@@ -64,7 +64,7 @@ impl Simulation {
             if at > self.world.now() {
                 self.world.run_for(at.since(self.world.now()));
             }
-            self.clients.send(&mut self.world, &mut self.chance);
+            self.clients.send(&mut self.world, &mut self.rng);
             self.notice()?;
         }
         self.figures.hours = self.world.now().since(began).as_secs() / 3600;
@@ -79,14 +79,14 @@ impl Simulation {
     /// Whatever happens until a client's next try.
     fn live_until(&mut self, end: Timestamp) -> Result<(), (Violation, Option<Story>)> {
         loop {
-            self.weather.script(&mut self.world, &mut self.chance);
-            if let Some(fault) = self.weather.strike(&mut self.world, &mut self.chance) {
+            self.faults.script(&mut self.world, &mut self.rng);
+            if let Some(fault) = self.faults.strike(&mut self.world, &mut self.rng) {
                 self.figures.faults[fault] += 1;
                 self.notice()?;
                 continue;
             }
             let ready: Vec<_> = self.world.ready().collect();
-            let choice = match self.chance.pick(&ready) {
+            let choice = match self.rng.pick(&ready) {
                 Some(choice) => *choice,
                 None => match self.world.next_deadline() {
                     Some(at) if at <= end.max(self.world.now()) => Choice::Pass,
@@ -113,7 +113,7 @@ impl Simulation {
                 Event::Answered { .. } => self.figures.answers += 1,
                 _ => {}
             }
-            self.clients.hear(at, &event, &mut self.chance);
+            self.clients.hear(at, &event, &mut self.rng);
             self.judge.hear(at, &event).map_err(|broken| (broken, event.story()))?;
         }
         Ok(())
@@ -134,8 +134,8 @@ impl Simulation {
 }
 
 /// The story of a seed that breaks a promise.
-fn tell(seed: u64, planted: Option<Planted>) -> Option<(Violation, Vec<String>)> {
-    let mut simulation = Simulation::new(seed, planted, true);
+fn tell(seed: u64, mutant: Option<Mutant>) -> Option<(Violation, Vec<String>)> {
+    let mut simulation = Simulation::new(seed, mutant, true);
     let (broken, story) = simulation.run().err()?;
     Some((broken, simulation.script(story)))
 }
@@ -196,22 +196,22 @@ fn a_seed_is_the_same_every_time_and_another_is_another() {
 
 #[test]
 fn mistakes_show_in_a_simulation_too() {
-    for planted in [
-        Planted::WaiterDeletesLock,
-        Planted::CheckThenLock,
-        Planted::LapseRunsAgain,
-        Planted::FailedSettleReleases,
-        Planted::WakeGrants,
-        Planted::ForwardRepeated,
-        Planted::ForwardUnguarded,
-        Planted::AnsweredBeforeStored,
-        Planted::FingerprintIgnored,
-        Planted::ReplayPastExpiry,
-        Planted::JoinedToAnother,
-        Planted::GivenBackForgotten,
+    for mutant in [
+        Mutant::WaiterDeletesLock,
+        Mutant::CheckThenLock,
+        Mutant::LapseRunsAgain,
+        Mutant::FailedSettleReleases,
+        Mutant::WakeGrants,
+        Mutant::ForwardRepeated,
+        Mutant::ForwardUnguarded,
+        Mutant::AnsweredBeforeStored,
+        Mutant::FingerprintIgnored,
+        Mutant::ReplayPastExpiry,
+        Mutant::JoinedToAnother,
+        Mutant::GivenBackForgotten,
     ] {
-        let found = (1..=5).find_map(|seed| tell(seed, Some(planted)));
-        assert!(found.is_some(), "{planted:?}");
+        let found = (1..=5).find_map(|seed| tell(seed, Some(mutant)));
+        assert!(found.is_some(), "{mutant:?}");
     }
 }
 

@@ -15,8 +15,8 @@ mod ledger;
 mod look;
 mod messages;
 mod moves;
+mod mutants;
 mod origin;
-mod planted;
 mod render;
 mod story;
 
@@ -35,8 +35,8 @@ use self::calls::Calling;
 pub(crate) use self::choice::Choice;
 pub(crate) use self::history::{Cause, Event, Kind, seconds};
 use self::ledger::Ledger;
+pub(crate) use self::mutants::Mutant;
 pub(crate) use self::origin::{OriginResponse, heard};
-pub(crate) use self::planted::Planted;
 use crate::make::instant;
 
 use self::story::{Moved, News, Opening, Said, Telling};
@@ -77,7 +77,7 @@ pub(crate) struct World {
     log: Vec<String>,
     workers: Vec<Worker>,
     history: Vec<(Timestamp, Event)>,
-    planted: Option<Planted>,
+    mutant: Option<Mutant>,
 }
 
 #[derive(Clone)]
@@ -113,15 +113,15 @@ impl World {
             log: Vec::new(),
             workers: Vec::new(),
             history: Vec::new(),
-            planted: None,
+            mutant: None,
         }
     }
 
     /// A world whose filter makes a mistake.
-    pub(crate) fn with(planted: Option<Planted>) -> Self {
+    pub(crate) fn with(mutant: Option<Mutant>) -> Self {
         let mut world = Self::new();
-        world.planted = planted;
-        world.ledger.planted = planted;
+        world.mutant = mutant;
+        world.ledger.mutant = mutant;
         world
     }
 
@@ -139,7 +139,7 @@ impl World {
         let story = Story(self.workers.len());
         let order = Rc::new(order);
         self.note(Event::Sent { story, order: Rc::clone(&order) });
-        let opening = Opening { order, at: self.now, shadow, planted: self.planted };
+        let opening = Opening { order, at: self.now, shadow, mutant: self.mutant };
         let (telling, moved) = Telling::begin(&opening);
         self.workers.push(Worker {
             opening,

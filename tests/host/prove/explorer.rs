@@ -21,11 +21,11 @@
 use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use super::epilogue::{Alarm, epilogue};
 use super::judge::Judge;
-use super::place::{At, Orders, Step, judge_news};
+use super::retries::{Alarm, retry_until_forgotten};
 use super::rules::Violation;
 use super::scenarios::Scenario;
+use super::search_state::{At, Orders, Step, judge_news};
 use crate::world::{Choice, World, seconds};
 
 /// What came of it.
@@ -180,7 +180,7 @@ impl Search<'_> {
             let mut world = at.world.clone();
             let mut judge = at.judge.clone();
             let tell = |world: &mut World| judge_news(&mut judge, world);
-            epilogue(&mut world, self.scenario, alarm, tell)
+            retry_until_forgotten(&mut world, self.scenario, alarm, tell)
                 .map_err(|broken| (at.place, broken, Some(alarm)))?;
         }
         Ok(())
@@ -211,7 +211,8 @@ impl Search<'_> {
             told = told.and_then(|()| tell(&mut at.world));
         }
         if let Some(alarm) = alarm {
-            told = told.and_then(|()| epilogue(&mut at.world, self.scenario, alarm, tell));
+            told = told
+                .and_then(|()| retry_until_forgotten(&mut at.world, self.scenario, alarm, tell));
         }
         match told {
             Ok(()) => lines.push("told again, the history breaks nothing".to_owned()),

@@ -11,7 +11,7 @@ use oncegate::time::millis;
 
 use super::judge::Judge;
 use super::life::{Hold, Life, Ms, Phase, Token};
-use super::open::{Grant, Open, Said, other_credential};
+use super::requests::{Grant, Open, Said, other_credential};
 use super::rules::{Rule, Violation, broken};
 use crate::world::{OriginResponse, Story};
 

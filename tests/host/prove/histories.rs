@@ -7,12 +7,12 @@ use oncegate::lifecycle::step::{Claim, Strategy};
 use oncegate::problem::Code;
 use oncegate::protocol::Told;
 
-use super::judge::Judge;
-use super::rules::Rule;
-use super::written::{
+use super::events::{
     History, ask, at, claim, done, executed, first, granted, paid, refused, released, replayed,
     run, running, sent, sent_as, settled,
 };
+use super::judge::Judge;
+use super::rules::Rule;
 use crate::filter::by;
 use crate::make::{self, days, instant, s};
 use crate::world::{Cause, Event, Kind, Story, heard};

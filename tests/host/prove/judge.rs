@@ -12,10 +12,10 @@ use oncegate::protocol::Told;
 use oncegate::request::key::KeyId;
 use oncegate::time::{Timestamp, millis};
 
+use super::answers;
 use super::life::{Life, Ms, Phase, Token, View};
-use super::open::{Grant, Open, Sent};
+use super::requests::{Grant, Open, Sent};
 use super::rules::{Rule, Violation, broken};
-use super::truth;
 use crate::world::{Cause, Event, Kind, Story};
 
 #[derive(Clone, Default)]
@@ -96,7 +96,7 @@ impl Judge {
                 let Some(open) = self.open.remove(story) else { return Ok(()) };
                 let grant = open.lease.and_then(|lease| self.grants.get(&lease));
                 let troubled = open.troubled || grant.is_some_and(|g| g.troubles < self.troubles);
-                truth::of(answer, &open, grant, &self.lives, troubled, self.now)?;
+                answers::check(answer, &open, grant, &self.lives, troubled, self.now)?;
                 return self.in_time(*story, &open);
             }
             Event::Quiet => {

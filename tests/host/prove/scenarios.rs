@@ -11,7 +11,7 @@ use oncegate::request::key::KeyId;
 
 use crate::filter::by;
 use crate::make::{self, days, s};
-use crate::world::{Planted, Scripted, World, heard};
+use crate::world::{Mutant, Scripted, World, heard};
 
 /// Requests and an origin.
 #[derive(Clone)]
@@ -24,7 +24,7 @@ pub(crate) struct Scenario {
     pub(crate) probes: Vec<Scripted>,
     /// So long after a first request of the same key, which had a good day, everything begins.
     pub(crate) after: Option<Duration>,
-    pub(crate) planted: Option<Planted>,
+    pub(crate) mutant: Option<Mutant>,
 }
 
 impl Scenario {
@@ -38,7 +38,7 @@ impl Scenario {
             origin: (1..=5).map(paid).collect(),
             probes: Vec::new(),
             after: None,
-            planted: None,
+            mutant: None,
         }
         .requests(requests)
     }
@@ -75,8 +75,8 @@ impl Scenario {
         self
     }
 
-    pub(crate) fn planted(mut self, planted: Planted) -> Self {
-        self.planted = Some(planted);
+    pub(crate) fn mutant(mut self, mutant: Mutant) -> Self {
+        self.mutant = Some(mutant);
         self
     }
 
@@ -88,7 +88,7 @@ impl Scenario {
     }
 
     pub(crate) fn world(&self) -> World {
-        let mut world = World::with(self.planted);
+        let mut world = World::with(self.mutant);
         world.origin(self.origin.iter().cloned());
         world.probes(self.probes.iter().cloned());
         if let Some(span) = self.after {

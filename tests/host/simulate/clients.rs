@@ -12,7 +12,7 @@ use oncegate::problem::Code;
 use oncegate::request::key::KeyId;
 use oncegate::time::{Timestamp, millis};
 
-use super::chance::Chance;
+use super::rng::Rng;
 use crate::filter::by;
 use crate::make::{self, days, instant, s};
 use crate::world::{Answer, Event, Story, World};
@@ -33,14 +33,14 @@ struct Client {
 }
 
 impl Clients {
-    pub(super) fn new(chance: &mut Chance) -> Self {
+    pub(super) fn new(rng: &mut Rng) -> Self {
         let routes = routes();
         let mut clients = Vec::new();
         let mut tries = BinaryHeap::new();
         for number in 0..CLIENTS {
-            let route = usize::try_from(chance.below(routes.len() as u64)).unwrap();
+            let route = usize::try_from(rng.below(routes.len() as u64)).unwrap();
             clients.push(Client { key: make::key_id(&format!("k{number}")), route, tries: 0 });
-            tries.push(Reverse((instant(1000).0 + chance.below(millis(BUSY)), number)));
+            tries.push(Reverse((instant(1000).0 + rng.below(millis(BUSY)), number)));
         }
         Self { routes, all: clients, tries, stories: BTreeMap::new(), sent: 0 }
     }
@@ -54,7 +54,7 @@ impl Clients {
     }
 
     /// The client whose turn it is sends its request.
-    pub(super) fn send(&mut self, world: &mut World, chance: &mut Chance) {
+    pub(super) fn send(&mut self, world: &mut World, rng: &mut Rng) {
         let Some(Reverse((at, number))) = self.tries.pop() else { return };
         let client = &mut self.all[number];
         client.tries += 1;
@@ -64,7 +64,7 @@ impl Clients {
         let mut order = by(&self.routes[client.route], 0);
         order.key = client.key;
         order.claim.lease = Lease(lease);
-        if chance.per_mille(5) {
+        if rng.per_mille(5) {
             order.claim.metadata.fingerprint = make::fingerprint(2);
         }
         // Its story's number: it may be answered at once.
@@ -72,14 +72,14 @@ impl Clients {
         self.stories.insert(story, number);
         world.send(order);
         // Some are impatient and send everything twice.
-        if client.tries < TRIES && chance.per_mille(100) {
+        if client.tries < TRIES && rng.per_mille(100) {
             client.tries += 1;
-            self.tries.push(Reverse((at + chance.below(3000), number)));
+            self.tries.push(Reverse((at + rng.below(3000), number)));
         }
     }
 
     /// A client decides by its answer whether it tries again.
-    pub(super) fn hear(&mut self, at: Timestamp, event: &Event, chance: &mut Chance) {
+    pub(super) fn hear(&mut self, at: Timestamp, event: &Event, rng: &mut Rng) {
         let (story, pause) = match event {
             Event::Answered { story, answer } => (*story, pause_after(answer)),
             // The connection is gone.
@@ -91,10 +91,10 @@ impl Clients {
         let pause = match pause {
             Some(pause) if client.tries < TRIES => {
                 let doubled = millis(pause) << client.tries.min(6);
-                doubled / 2 + chance.below(doubled)
+                doubled / 2 + rng.below(doubled)
             }
             // It is done; some come back much later.
-            _ if client.tries < TRIES && chance.per_mille(150) => chance.below(millis(days(2))),
+            _ if client.tries < TRIES && rng.per_mille(150) => rng.below(millis(days(2))),
             _ => return,
         };
         self.tries.push(Reverse((at.0 + pause, number)));

@@ -15,7 +15,7 @@ use oncegate::wire::{Addressed, Prefix, VERSION, read_record, write_record};
 
 use super::Call;
 use super::messages::{answer, read, replay};
-use super::planted::Planted;
+use super::mutants::Mutant;
 
 #[derive(Clone)]
 pub(crate) struct Ledger {
@@ -25,7 +25,7 @@ pub(crate) struct Ledger {
     /// What `Released` remembers; from this it is made anew where it is asked.
     released: Vec<(Lease, Timestamp)>,
     /// A mistake that it makes.
-    pub(super) planted: Option<Planted>,
+    pub(super) mutant: Option<Mutant>,
     /// What was read and is still to be written, by a Ledger that does not do both at once.
     pub(super) to_write: Vec<(Call, Change)>,
     /// So many may wait.
@@ -67,7 +67,7 @@ impl Default for Ledger {
             rows: BTreeMap::new(),
             parked: Vec::new(),
             released: Vec::new(),
-            planted: None,
+            mutant: None,
             to_write: Vec::new(),
             places: 1000,
             version: VERSION,
@@ -113,7 +113,7 @@ impl Ledger {
         self.rows.hash(hasher);
         let released = self.released.iter().filter(|(_, at)| now.since(*at) <= DELIVERY_MAX);
         released.for_each(|(lease, at)| (lease.0, at.0).hash(hasher));
-        if self.planted.is_some() {
+        if self.mutant.is_some() {
             let parked = self.parked.iter();
             parked.for_each(|(key, call, _)| (key, call.story, call.number).hash(hasher));
             let read = self.to_write.iter();
@@ -160,7 +160,7 @@ impl Ledger {
         let found = self.rows.get(&key).cloned();
         let Step { change, verdict } =
             self.decide(found.as_ref().map(|row| row.read()), event, now);
-        if self.planted == Some(Planted::CheckThenLock)
+        if self.mutant == Some(Mutant::CheckThenLock)
             && claim.is_some()
             && let Some(hearing) = self.check_then_lock(call, key, &change)
         {
@@ -180,16 +180,16 @@ impl Ledger {
     }
 
     fn decide(&self, stored: Option<Record>, event: Event, now: Timestamp) -> Step {
-        let Some(planted) = self.planted else { return step(stored, event, now) };
-        let (stored, event) = planted.previous(stored, event, now);
-        planted.after(step(stored.clone(), event.clone(), now), stored.as_ref(), now, &event)
+        let Some(mutant) = self.mutant else { return step(stored, event, now) };
+        let (stored, event) = mutant.previous(stored, event, now);
+        mutant.after(step(stored.clone(), event.clone(), now), stored.as_ref(), now, &event)
     }
 
     /// The key id under which a request is kept.
     fn meant(&self, key: KeyId) -> KeyId {
         let same_key = |id: &&KeyId| id.key_half() == key.key_half();
-        match self.planted {
-            Some(Planted::ScopeLeftOut) => self.rows.keys().find(same_key).copied().unwrap_or(key),
+        match self.mutant {
+            Some(Mutant::ScopeLeftOut) => self.rows.keys().find(same_key).copied().unwrap_or(key),
             _ => key,
         }
     }
@@ -199,7 +199,7 @@ impl Ledger {
         for (known, at) in &self.released {
             released.remember(*known, *at);
         }
-        self.planted != Some(Planted::GivenBackForgotten) && released.has(lease, now)
+        self.mutant != Some(Mutant::GivenBackForgotten) && released.has(lease, now)
     }
 
     fn remember(&mut self, lease: Lease, now: Timestamp) {
@@ -219,7 +219,7 @@ impl Ledger {
 
     /// One who waits has no patience left.
     pub(super) fn rouse(&mut self, call: Call) -> Told<Vec<u8>> {
-        if self.planted == Some(Planted::WaiterDeletesLock)
+        if self.mutant == Some(Mutant::WaiterDeletesLock)
             && let Some((key, ..)) = self.parked.iter().find(|(_, parked, _)| *parked == call)
         {
             self.rows.remove(key);
@@ -232,15 +232,15 @@ impl Ledger {
     pub(crate) fn is_due(&self, now: Timestamp) -> bool {
         self.records().any(|record| {
             let (SweepAction::Delete(at) | SweepAction::Tombstone(at)) = record.due();
-            self.planted.and_then(|planted| planted.sweeps(&record, now)).unwrap_or(at <= now)
+            self.mutant.and_then(|mutant| mutant.sweeps(&record, now)).unwrap_or(at <= now)
         })
     }
 
     pub(super) fn sweep(&mut self, now: Timestamp) {
-        let planted = self.planted;
+        let mutant = self.mutant;
         self.rows.retain(|_, row| {
             let record = row.read();
-            let is_over = planted.and_then(|planted| planted.sweeps(&record, now));
+            let is_over = mutant.and_then(|mutant| mutant.sweeps(&record, now));
             !is_over.unwrap_or(record.gone() <= now)
         });
         for row in self.rows.values_mut() {
@@ -301,9 +301,9 @@ impl Ledger {
                 let State::Completed(completed) = &record.state else {
                     panic!("a settle leaves a reply")
                 };
-                match self.planted {
-                    Some(Planted::NobodyWoken) => return Vec::new(),
-                    Some(Planted::JoinedToAnother) => replay(completed, How::Joined, b"another's"),
+                match self.mutant {
+                    Some(Mutant::NobodyWoken) => return Vec::new(),
+                    Some(Mutant::JoinedToAnother) => replay(completed, How::Joined, b"another's"),
                     _ => replay(completed, How::Joined, body),
                 }
             }
@@ -312,8 +312,8 @@ impl Ledger {
             self.parked.extract_if(.., |(waits_for, ..)| *waits_for == key).collect();
         let mut told: Woken = woken.iter().map(|(_, call, _)| (*call, told.clone())).collect();
         if *change == Change::Delete
-            && let (Some(planted), Some((_, _, claim))) = (self.planted, woken.first())
-            && let Some((record, run)) = planted.grants(claim, now)
+            && let (Some(mutant), Some((_, _, claim))) = (self.mutant, woken.first())
+            && let Some((record, run)) = mutant.grants(claim, now)
         {
             self.write(key, &Change::Insert(record), &[]);
             told[0].1 = Told::Granted(run);

@@ -113,7 +113,7 @@ impl World {
         }
         // Whoever waits in the Ledger and is not waited for hears no wake.
         let heard =
-            |calling: &&Calling| calling.wanted || !calling.is_parked() || self.planted.is_some();
+            |calling: &&Calling| calling.wanted || !calling.is_parked() || self.mutant.is_some();
         let mut calls: Vec<_> = self.calls.iter().filter(heard).collect();
         calls.sort_by_key(|calling| (calling.id.story, calling.id.number, calling.wanted));
         calls.hash(&mut hasher);

@@ -100,7 +100,7 @@ impl World {
                 let (stage, told) = match hearing {
                     Hearing::Answered(told) => (Stage::Back(messages::told(&told)), Some(told)),
                     Hearing::Waiters(until) => (Stage::Waiters(until), None),
-                    // A fault that is planted here needs two arrivals.
+                    // A mutant here needs two arrivals.
                     Hearing::Again => return,
                 };
                 let asked = kind.expect("a question is no pause");

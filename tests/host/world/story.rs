@@ -23,7 +23,7 @@ use oncegate::shadow::{Keeps, Passed, watch};
 use oncegate::time::Timestamp;
 use oncegate::wire::{self, VERSION};
 
-use super::planted::Planted;
+use super::mutants::Mutant;
 use super::{Answer, OriginResponse, messages};
 use crate::make::{self, s};
 
@@ -34,7 +34,7 @@ pub(super) struct Opening {
     pub(super) at: Timestamp,
     /// Guarded, or on a route in shadow mode.
     pub(super) shadow: bool,
-    pub(super) planted: Option<Planted>,
+    pub(super) mutant: Option<Mutant>,
 }
 
 /// What a story was told, the latest first.
@@ -117,15 +117,15 @@ struct Desk {
     calls: u32,
     said: Vec<(u32, Said)>,
     moved: Moved,
-    planted: Option<Planted>,
+    mutant: Option<Mutant>,
 }
 
 impl Telling {
     /// Begins, as far as the first calls.
     pub(super) fn begin(opening: &Opening) -> (Self, Moved) {
-        let Opening { order, at, shadow, planted } = opening.clone();
+        let Opening { order, at, shadow, mutant } = opening.clone();
         let moved = Moved::default();
-        let desk = Desk { now: at, calls: 0, said: Vec::new(), moved, planted };
+        let desk = Desk { now: at, calls: 0, said: Vec::new(), moved, mutant };
         let desk = Rc::new(RefCell::new(desk));
         let seat = Seat { key: order.key, desk: Rc::clone(&desk) };
         let order = GuardedRequest::clone(&order);
@@ -199,8 +199,8 @@ impl Seat {
         Waiting { number, desk: Rc::clone(&self.desk) }
     }
 
-    fn planted(&self) -> Option<Planted> {
-        self.desk.borrow().planted
+    fn mutant(&self) -> Option<Mutant> {
+        self.desk.borrow().mutant
     }
 
     async fn send(&self, key: &KeyId, ask: Ask, body: &[u8]) -> Result<Told<Vec<u8>>, Unreachable> {
@@ -236,18 +236,18 @@ impl filter::World for Seat {
             Some(OriginResponse { body, kept: Kept::Whole { .. }, .. }) => body.as_slice(),
             _ => &[],
         };
-        let planted = self.planted();
-        let ask = Planted::asks(planted, ask.clone());
+        let mutant = self.mutant();
+        let ask = Mutant::asks(mutant, ask.clone());
         let told = self.send(key, ask.clone(), body).await;
-        match Planted::instead(planted, &ask, &told) {
+        match Mutant::instead(mutant, &ask, &told) {
             Some(instead) => self.send(key, instead, &[]).await,
-            None => Planted::hears(planted, &ask, told),
+            None => Mutant::hears(mutant, &ask, told),
         }
     }
 
     async fn forward(&self, run: Execution) -> Result<OriginResponse, Failure> {
         match self.hand_over(run).await {
-            Err(Failure::Unknown) if self.planted() == Some(Planted::ForwardRepeated) => {
+            Err(Failure::Unknown) if self.mutant() == Some(Mutant::ForwardRepeated) => {
                 self.hand_over(run).await
             }
             heard => heard,

@@ -1,9 +1,9 @@
-//! Chance from a seed: `SplitMix64` (Steele, Lea and Flood, 2014), so that no version of a crate changes
+//! Rng from a seed: `SplitMix64` (Steele, Lea and Flood, 2014), so that no version of a crate changes
 //! what a seed means.
 
-pub(super) struct Chance(u64);
+pub(super) struct Rng(u64);
 
-impl Chance {
+impl Rng {
     pub(super) fn new(seed: u64) -> Self {
         Self(seed)
     }

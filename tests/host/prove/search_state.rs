@@ -4,8 +4,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use oncegate::time::Timestamp;
 
-use super::epilogue::landmarks;
 use super::judge::Judge;
+use super::retries::landmarks;
 use super::rules::Violation;
 use super::scenarios::Scenario;
 use crate::world::{Choice, Story, World};

@@ -1,4 +1,4 @@
-//! Known mistakes, planted: a judge that nobody has seen fail is no judge.
+//! Known mistakes, mutant: a judge that nobody has seen fail is no judge.
 
 use oncegate::config::route::{Doubtful, Route};
 use oncegate::lifecycle::outcome::Failure;
@@ -10,12 +10,12 @@ use super::explorer::{explore, shortest};
 use super::rules::Rule;
 use super::scenarios::Scenario;
 use crate::make::{self, days, s};
-use crate::world::{Planted, Scripted, heard};
+use crate::world::{Mutant, Scripted, heard};
 
 /// Where a mistake shows, with how many faults, and which promise it breaks.
-fn table() -> Vec<(Planted, Scenario, u32, Rule)> {
-    use Planted as P;
-    let two = || Scenario::new("planted", 2);
+fn table() -> Vec<(Mutant, Scenario, u32, Rule)> {
+    use Mutant as P;
+    let two = || Scenario::new("mutant", 2);
     let says = |status: u16| (s(1), Ok(heard(status, &format!("said {status}"))));
     let unknown: Scripted = (s(1), Err(Failure::Unknown));
     let slow = (s(30), Ok(heard(201, "slow")));
@@ -107,27 +107,27 @@ fn table() -> Vec<(Planted, Scenario, u32, Rule)> {
 
 #[test]
 fn every_planted_mistake_is_caught() {
-    for (planted, scenario, faults, rule) in table() {
-        let found = shortest(&scenario.planted(planted), faults);
+    for (mutant, scenario, faults, rule) in table() {
+        let found = shortest(&scenario.mutant(mutant), faults);
         let caught = found.violation.as_ref().map(|(broken, _)| broken.rule);
         let script = found.violation.map_or(String::new(), |(_, script)| script.join("\n"));
-        assert_eq!(caught, Some(rule), "{planted:?}: {script}");
+        assert_eq!(caught, Some(rule), "{mutant:?}: {script}");
     }
 }
 
 /// The same scenarios without the mistake, with one fault at most.
 #[test]
 fn what_catches_a_mistake_breaks_nothing_without_it() {
-    for (planted, scenario, faults, _) in table() {
+    for (mutant, scenario, faults, _) in table() {
         let found = explore(&scenario, faults.min(1));
         let script = found.violation.map_or(String::new(), |(_, script)| script.join("\n"));
-        assert_eq!(script, "", "{planted:?}");
+        assert_eq!(script, "", "{mutant:?}");
     }
 }
 
 #[test]
 fn what_is_caught_is_told_as_a_script() {
-    let scenario = Scenario::new("planted", 2).planted(Planted::ForwardUnguarded);
+    let scenario = Scenario::new("mutant", 2).mutant(Mutant::ForwardUnguarded);
     let (_, script) = shortest(&scenario, 1).violation.unwrap();
     let expected = [
         "     0.000 s  request 1 is sent: fingerprint f1, ReturnExisting",

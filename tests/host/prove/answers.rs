@@ -12,13 +12,13 @@ use oncegate::time::{Timestamp, millis};
 
 use super::grants::Meaning;
 use super::life::{Life, Ms, Phase, Stored, View};
-use super::open::{Grant, Open};
+use super::requests::{Grant, Open};
 use super::rules::{Rule, Violation, broken};
 use crate::world::{Answer, OriginResponse};
 
 /// What an answer is held against: the request, its grant if it had one, every key, whether anything has
 /// failed since, the time.
-pub(super) fn of(
+pub(super) fn check(
     answer: &Answer,
     open: &Open,
     grant: Option<&Grant>,

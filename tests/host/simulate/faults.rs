@@ -6,7 +6,7 @@ use oncegate::lifecycle::outcome::Failure;
 use oncegate::time::millis;
 
 use super::SWEEP_EVERY;
-use super::chance::Chance;
+use super::rng::Rng;
 use crate::make::s;
 use crate::world::{Choice, NEVER, Scripted, World, heard};
 
@@ -15,52 +15,52 @@ pub(super) const FAULTS: [&str; 9] =
     ["crash", "leave", "reset", "lose", "overload", "refuse", "delay", "astray", "sweep"];
 
 #[derive(Default)]
-pub(super) struct Weather {
+pub(super) struct Faults {
     executions: u64,
     /// When the alarm came last.
     swept: u64,
 }
 
-impl Weather {
+impl Faults {
     /// The origin's next answer, and its probes'.
-    pub(super) fn script(&mut self, world: &mut World, chance: &mut Chance) {
+    pub(super) fn script(&mut self, world: &mut World, rng: &mut Rng) {
         let [script, probes] = world.scripted();
         if script == 0 {
             self.executions += 1;
-            world.origin([mood(self.executions, chance)]);
+            world.origin([mood(self.executions, rng)]);
         }
         if probes == 0 {
-            let status = [404, 200, 500][usize::try_from(chance.below(3)).unwrap()];
-            world.probes([(s(chance.below(3)), Ok(heard(status, "found")))]);
+            let status = [404, 200, 500][usize::try_from(rng.below(3)).unwrap()];
+            world.probes([(s(rng.below(3)), Ok(heard(status, "found")))]);
         }
     }
 
     /// Perhaps something goes wrong: which of the faults.
-    pub(super) fn strike(&mut self, world: &mut World, chance: &mut Chance) -> Option<usize> {
+    pub(super) fn strike(&mut self, world: &mut World, rng: &mut Rng) -> Option<usize> {
         if world.now().0 > self.swept + millis(SWEEP_EVERY) {
             self.swept = world.now().0;
             world.take(Choice::Sweep);
             return Some(8);
         }
-        if !chance.per_mille(25) {
+        if !rng.per_mille(25) {
             return None;
         }
-        if chance.per_mille(100) {
-            let span = if chance.per_mille(100) { s(100) } else { s(20) };
-            let at = world.now().plus(Duration::from_millis(1 + chance.below(millis(span))));
+        if rng.per_mille(100) {
+            let span = if rng.per_mille(100) { s(100) } else { s(20) };
+            let at = world.now().plus(Duration::from_millis(1 + rng.below(millis(span))));
             world.delay_to(at);
             return Some(6);
         }
         let astray: Vec<_> = world.astray().collect();
-        if let Some(choice) = chance.pick(&astray) {
+        if let Some(choice) = rng.pick(&astray) {
             world.take(*choice);
             return Some(7);
         }
         // Which kind first: some have many places to strike at, some have few.
-        let wanted = usize::try_from(chance.below(6)).unwrap();
+        let wanted = usize::try_from(rng.below(6)).unwrap();
         let mut choices = world.faults();
         choices.retain(|choice| kind(*choice) == Some(wanted));
-        let choice = *chance.pick(&choices)?;
+        let choice = *rng.pick(&choices)?;
         world.take(choice);
         Some(wanted)
     }
@@ -82,12 +82,12 @@ fn kind(choice: Choice) -> Option<usize> {
 }
 
 /// Mostly it works; it may be slow, refuse, fail, execute and say otherwise, or never answer.
-fn mood(number: u64, chance: &mut Chance) -> Scripted {
+fn mood(number: u64, rng: &mut Rng) -> Scripted {
     let body = format!("said {number}");
-    let quick = Duration::from_millis(20 + chance.below(400));
-    let slow = Duration::from_millis(1000 + chance.below(90_000));
+    let quick = Duration::from_millis(20 + rng.below(400));
+    let slow = Duration::from_millis(1000 + rng.below(90_000));
     let say = |after, status| (after, Ok(heard(status, &body)));
-    match chance.below(100) {
+    match rng.below(100) {
         0..50 => say(quick, 201),
         50..65 => say(slow, 200),
         65..70 => say(quick, 429),

@@ -14,7 +14,7 @@ use crate::make::{self, s};
 
 /// A known mistake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Planted {
+pub(crate) enum Mutant {
     /// A waiter that loses its patience deletes the owner's lock.
     WaiterDeletesLock,
     /// A claim reads first and writes later, without looking again.
@@ -73,9 +73,9 @@ pub(crate) enum Planted {
     DoubtClosedEarly,
 }
 
-impl Planted {
-    pub(super) fn asks(planted: Option<Self>, ask: Ask) -> Ask {
-        match (planted, ask) {
+impl Mutant {
+    pub(super) fn asks(mutant: Option<Self>, ask: Ask) -> Ask {
+        match (mutant, ask) {
             (Some(Self::LeaseTooShort), Ask::Claim(mut claim, change)) => {
                 claim.durations.lease = s(20);
                 Ask::Claim(claim, change)
@@ -86,11 +86,11 @@ impl Planted {
 
     /// What is asked since the first question failed.
     pub(super) fn instead(
-        planted: Option<Self>,
+        mutant: Option<Self>,
         ask: &Ask,
         told: &Result<Told<Vec<u8>>, Unreachable>,
     ) -> Option<Ask> {
-        match (planted, ask, told) {
+        match (mutant, ask, told) {
             (Some(Self::FailedSettleReleases), Ask::Settle(lease, _), Err(_)) => {
                 Some(Ask::Release(*lease))
             }
@@ -99,11 +99,11 @@ impl Planted {
     }
 
     pub(super) fn hears(
-        planted: Option<Self>,
+        mutant: Option<Self>,
         ask: &Ask,
         told: Result<Told<Vec<u8>>, Unreachable>,
     ) -> Result<Told<Vec<u8>>, Unreachable> {
-        match (planted, ask, told) {
+        match (mutant, ask, told) {
             (Some(Self::ForwardUnguarded), Ask::Claim(claim, _), Err(_)) => {
                 Ok(Told::Granted(make::run(claim.lease, 1)))
             }

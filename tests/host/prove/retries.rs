@@ -33,7 +33,7 @@ pub(super) fn landmarks(world: &World) -> impl Iterator<Item = Timestamp> {
 
 /// One more try now, then just before and at each moment at which the record changes by itself, each
 /// with an alarm; in between a good day.
-pub(super) fn epilogue(
+pub(super) fn retry_until_forgotten(
     world: &mut World,
     scenario: &Scenario,
     alarm: Alarm,
