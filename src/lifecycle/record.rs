@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::lifecycle::reply::{Kept, Reply};
 use crate::request::digest::Parts;
 use crate::request::fingerprint::{Fingerprint, OperationId};
 use crate::time::Timestamp;
 
 /// Random token of one claim. It fences: once granted, only its holder can settle or release.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Lease(pub [u8; 16]);
 
 impl Lease {
@@ -20,7 +22,7 @@ impl Lease {
 }
 
 /// What does not change over a record's life; what an operator searches by.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Metadata {
     /// What a retry must match.
     pub fingerprint: Fingerprint,
@@ -39,7 +41,7 @@ pub struct Metadata {
 }
 
 /// How long things last, as the claim's route has it; all spans.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Durations {
     /// How long a grant lasts: the route's `timeout` and room to settle.
     pub lease: Duration,
@@ -52,7 +54,7 @@ pub struct Durations {
 }
 
 /// The state of one key id, as stored. Nothing here has a default: unreadable is never "absent".
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     /// Identity.
     pub metadata: Metadata,
@@ -61,7 +63,7 @@ pub struct Record {
 }
 
 /// Where in its life a record is. `Expired` and `Closed` are only ever read, never written.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum State {
     /// A Worker holds the lease and may be talking to the origin.
     Running(Running),
@@ -76,7 +78,7 @@ pub enum State {
 }
 
 /// One run of the operation at the origin, over all its attempts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Execution {
     /// Names the run: the lease of its first attempt.
     pub id: Lease,
@@ -87,7 +89,7 @@ pub struct Execution {
 }
 
 /// The two spellings of a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum KeySpelling {
     /// As Stripe's clients send it, or from another source than the Idempotency-Key header.
     Bare,
@@ -96,7 +98,7 @@ pub enum KeySpelling {
 }
 
 /// A granted claim.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Running {
     /// Who may settle or release.
     pub lease: Lease,
@@ -113,7 +115,7 @@ pub struct Running {
 }
 
 /// What a claim found.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Previous {
     /// No record.
     Nothing,
@@ -124,7 +126,7 @@ pub enum Previous {
 }
 
 /// A settled claim. The body is stored beside the record.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Completed {
     /// The lease that settled it: a settle whose answer was lost may come twice.
     pub lease: Lease,
@@ -141,7 +143,7 @@ pub struct Completed {
 }
 
 /// A claim whose outcome is not known.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Doubt {
     /// Whose late settle or release still counts; none once that attempt was released.
     pub lease: Option<Lease>,

@@ -2,8 +2,10 @@
 //!
 //! Bodies never enter this crate's pure half; they are carried beside a [`Reply`] as bytes.
 
+use serde::{Deserialize, Serialize};
+
 /// The kept part of a response, without its body.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reply {
     /// Status code, 200 to 599.
     pub status: u16,
@@ -14,7 +16,7 @@ pub struct Reply {
 }
 
 /// Whether the body is there to be replayed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kept {
     /// All of it, so many bytes.
     Whole {

@@ -3,17 +3,19 @@
 //! Host and credential are not here: they keep equal keys of different callers apart (the scope),
 //! while the fingerprint tells a retry from another request under the same key.
 
+use serde::{Deserialize, Serialize};
+
 use crate::request::digest::Parts;
 use crate::request::json::{self, Pointer};
 use crate::request::path::Target;
 
 /// What makes two requests the same request: 20 bytes of a SHA-256 over all of it, then two bytes for each
 /// of [`PARTS`], which tell where two requests differ.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fingerprint(pub [u8; 32]);
 
 /// In which of [`PARTS`] two requests differ, one bit for each, the first the lowest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mismatch(pub u8);
 
 /// The parts of a request that count, by the names that an operator's log has.
@@ -22,7 +24,7 @@ pub const PARTS: [&str; 6] = ["method", "path", "query", "body", "Content-Type",
 /// Digest of everything that names an operation except who asks: route, the scope without its
 /// credential, and the fingerprint. Equal kin under another key id means that only the credential
 /// changed between two tries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OperationId(pub [u8; 16]);
 
 /// What a route compares.

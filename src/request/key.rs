@@ -4,6 +4,8 @@
 //! (`"8e03978e"`) and the bare form that Stripe's clients send (`8e03978e`). Anything that could be
 //! read in two ways is refused.
 
+use serde::{Deserialize, Serialize};
+
 use crate::item;
 use crate::lifecycle::record::{Execution, KeySpelling};
 use crate::request::digest::{Parts, first_half, hex, sha256};
@@ -95,7 +97,7 @@ fn bare(field: &str) -> Result<String, KeyInvalid> {
 }
 
 /// Names a record: SHA-256 of the key (first 16 bytes), then SHA-256 of the scope (first 16 bytes).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct KeyId(pub [u8; 32]);
 
 impl KeyId {

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use oncegate::config::route::{Doubtful, Route};
 use oncegate::filter::GuardedRequest;
-use oncegate::lifecycle::step::{Claim, OnInDoubt, Strategy};
+use oncegate::lifecycle::event::{Claim, OnInDoubt, Strategy};
 use oncegate::request::key::KeyId;
 
 use crate::make;
@@ -37,11 +37,12 @@ pub(crate) fn by(route: &Route, lease: u8) -> GuardedRequest {
             Doubtful::Retry => OnInDoubt::Retry,
             Doubtful::Hold | Doubtful::Probe => OnInDoubt::Hold,
         },
+        credential_change: route.credential_change,
         durations: route.durations(),
         wait: route.wait,
         ..make::claim(make::lease(lease))
     };
-    GuardedRequest { route: Rc::new(route.clone()), ..make::order("k", claim) }
+    GuardedRequest { route: Rc::new(route.clone()), ..make::request("k", claim) }
 }
 
 fn with_strategy(strategy: Strategy, lease: u8) -> GuardedRequest {

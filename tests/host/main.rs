@@ -19,7 +19,9 @@ mod world; // requests, a Ledger and an origin that move when they are told to
 mod admission; // what is guarded, by which key
 mod corpus; // whatever the fuzzer found
 mod digest; // digests, scope, fingerprint: what is the same request, and whose
+mod encoding; // messages and rows
 mod filter; // the story of one request
+mod golden; // their bytes
 mod json; // read, canonical, written
 mod key; // header, key, key id, shard
 mod life; // the life of one key
@@ -35,5 +37,3 @@ mod simulate; // hours of faults from a seed
 mod source; // where keys are taken from; JSON bodies
 mod target; // paths and addresses
 mod time; // instants and spans as text
-mod wire; // the codec
-mod wire_pins; // its bytes

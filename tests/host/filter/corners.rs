@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use oncegate::config::route::{Doubtful, Route};
-use oncegate::lifecycle::step::{Claim, Strategy};
+use oncegate::lifecycle::event::{Claim, Strategy};
 
 use super::{after, at_the_origin, by, request, the_key, with_strategy};
 use crate::make::{self, s};

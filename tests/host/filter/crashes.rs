@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use oncegate::lifecycle::step::Strategy;
+use oncegate::lifecycle::event::Strategy;
 
 use super::{after, request, slow, the_key, with_strategy};
 use crate::make::{days, instant, s};
@@ -109,9 +109,9 @@ fn a_ledger_that_is_started_anew_forgets_who_waits_and_they_ask_again() {
     world.run_for(Duration::from_millis(0));
     let duplicates = [2, 3].map(|lease| world.send(request(lease)));
     world.run_for(Duration::from_millis(500));
-    assert_eq!(world.ledger(|ledger| ledger.parked()), 2);
+    assert_eq!(world.ledger(|ledger| ledger.waiters()), 2);
     world.take(Choice::Reset);
-    assert_eq!(world.ledger(|ledger| ledger.parked()), 0);
+    assert_eq!(world.ledger(|ledger| ledger.waiters()), 0);
     world.run();
     assert_eq!(world.said(first), r#"201 executed "paid 1""#);
     for duplicate in duplicates {
@@ -133,7 +133,7 @@ fn the_alarm_takes_no_row_that_still_answers() {
     assert_eq!(world.record(the_key()), "completed");
     world.run_for(Duration::from_millis(1));
     world.take(Choice::Sweep);
-    assert_eq!(world.ledger(|ledger| ledger.rows()), 0);
+    assert_eq!(world.ledger(|ledger| ledger.key_ids().count()), 0);
 }
 
 /// Found by the explorer: the copy was granted to nobody, and hid the reply behind a doubt.

@@ -191,7 +191,7 @@ fn what_shadow_mode_would_have_answered_and_what_it_learns() {
     assert_eq!(said(&mut world, quick(201), request(1)), "executed");
     assert_eq!(said(&mut world, quick(201), request(2)), "replayed");
     assert_eq!(world.record(the_key()), "completed");
-    let on_other = |lease| oncegate::filter::GuardedRequest { key: other, ..request(lease) };
+    let on_other = |lease| oncegate::filter::GuardedRequest { key_id: other, ..request(lease) };
     assert_eq!(said(&mut world, quick(404), on_other(3)), "executed");
     assert_eq!(world.record(other), "nothing");
     assert_eq!(said(&mut world, (s(0), Err(Failure::Unknown)), on_other(4)), "executed");

@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use oncegate::config::route::Route;
+use oncegate::lifecycle::event::{Claim, Event, Strategy};
 use oncegate::lifecycle::record::Metadata;
 use oncegate::lifecycle::reply::Kept;
-use oncegate::lifecycle::step::{Claim, Strategy};
-use oncegate::protocol::Ask;
 
 use super::{after, at_the_origin, by, request, slow, the_key, with_strategy};
 use crate::make::{self, days, ms_before, s};
@@ -53,7 +52,7 @@ fn a_reply_says_until_when_it_is_replayed_and_is_until_then() {
     let retry = world.send(request(2));
     world.run();
     assert_eq!(world.said(retry), r#"201 replayed "paid 1""#);
-    let Some(Answer::Stored(replay)) = world.answer(retry) else { panic!("replayed") };
+    let Some(Answer::Stored(replay, _)) = world.answer(retry) else { panic!("replayed") };
     assert_eq!(replay.expires, expires);
     world.run_for(Duration::from_millis(1));
     let late = world.send(request(3));
@@ -84,7 +83,7 @@ fn duplicates_of_a_running_request_wait_for_its_reply() {
     let first = at_the_origin(&mut world, request(1));
     let duplicates: Vec<_> = (2..42).map(|lease| world.send(request(lease))).collect();
     world.run_for(Duration::from_millis(0));
-    assert_eq!(world.ledger(|ledger| ledger.parked()), 40);
+    assert_eq!(world.ledger(|ledger| ledger.waiters()), 40);
     world.run();
     assert_eq!(world.said(first), r#"201 executed "paid 1""#);
     for duplicate in duplicates {
@@ -140,7 +139,7 @@ fn whoever_is_woken_waits_for_what_is_left_of_its_patience_only() {
     world.run_for(s(6));
     assert_eq!(world.executed().len(), 2);
     assert!(world.is_forwarding(second));
-    let Ask::Claim(claim, _) = world.question(third) else { panic!("it claims again") };
+    let Event::Claim(claim) = world.question(third) else { panic!("it claims again") };
     assert_eq!(claim.wait, s(4));
     world.run_for(s(4));
     assert_eq!(world.said(third), "409 in-flight, again in 4 s");
@@ -230,7 +229,7 @@ fn a_reply_that_was_not_kept_is_sent_once_and_never_executed_again() {
 
 #[test]
 fn the_same_operation_under_another_credential_is_neither_replayed_nor_forwarded() {
-    use oncegate::protocol::CredentialChange;
+    use oncegate::lifecycle::event::CredentialChange;
     use oncegate::request::key::KeyId;
     for (change, said) in [
         (CredentialChange::Refuse, "409 credential-changed"),
@@ -241,7 +240,7 @@ fn the_same_operation_under_another_credential_is_neither_replayed_nor_forwarded
         world.run();
         let route = Route { credential_change: change, ..make::route() };
         let mut other = by(&route, 2);
-        other.key = KeyId::new(&make::key("k"), [9; 16]);
+        other.key_id = KeyId::new(&make::key("k"), [9; 16]);
         let other = world.send(other);
         world.run();
         assert_eq!(world.said(other), said);

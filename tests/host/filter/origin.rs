@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use oncegate::lifecycle::event::Event;
 use oncegate::lifecycle::outcome::{Facts, Failure};
-use oncegate::protocol::Ask;
 
 use super::{after, at_the_origin, request, the_key};
 use crate::make::{instant, s};
@@ -190,6 +190,6 @@ fn the_settle_carries_the_body_and_what_is_kept_of_the_reply() {
     let first = at_the_origin(&mut world, request(1));
     let call = world.forwarding(first);
     world.take(Choice::Answer(call));
-    let Ask::Settle(lease, reply) = world.question(first) else { panic!("it settles") };
+    let Event::Settle(lease, reply) = world.question(first) else { panic!("it settles") };
     assert_eq!((lease, reply.status), (crate::make::lease(1), 201));
 }

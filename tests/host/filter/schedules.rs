@@ -1,7 +1,7 @@
 //! Whatever happens next: requests, faults and time in any order, then a good day to the end.
 
 use oncegate::config::route::{Doubtful, Route};
-use oncegate::lifecycle::step::Strategy as OnDuplicate;
+use oncegate::lifecycle::event::Strategy as OnDuplicate;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;

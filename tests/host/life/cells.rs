@@ -6,12 +6,11 @@
 
 use std::time::Duration;
 
+use oncegate::lifecycle::event::{Claim, Event, How, OnInDoubt, Replay, Strategy, Verdict};
 use oncegate::lifecycle::record::{
     Completed, Doubt, Execution, Lease, Metadata, Previous, Record, Running, State,
 };
-use oncegate::lifecycle::step::{
-    Change, Claim, Event, OnInDoubt, OtherCredential, Strategy, Verdict, step,
-};
+use oncegate::lifecycle::step::{Change, OtherCredential, step};
 use oncegate::time::Timestamp;
 
 use crate::make::{self, instant, metadata, ms_after, ms_before, s};
@@ -39,6 +38,7 @@ pub(super) struct Subject {
 /// One event and the words that rows match it by.
 struct Case {
     event: Event,
+    other_credential: OtherCredential,
     lease: Lease,
     words: Vec<&'static str>,
 }
@@ -69,7 +69,8 @@ impl Subject {
                     panic!("{place}: not one row but {texts:#?}");
                 };
                 used[*at] = true;
-                let step = step(self.record.clone(), case.event.clone(), now);
+                let step =
+                    step(self.record.clone(), case.other_credential, case.event.clone(), now);
                 let place = format!("{place}\n  by the row {}", rows[*at].text);
                 self.holds(rows[*at].verdict, &step.verdict, &case, now, &place);
                 assert_eq!(step.change, self.change(rows[*at].change, &case, now), "{place}");
@@ -117,7 +118,7 @@ impl Subject {
             "granted: first" => Verdict::Granted(make::run(case.lease, 1)),
             "granted: the same" => Verdict::Granted(self.run),
             "granted: next attempt" => Verdict::Granted(self.next_attempt()),
-            "replay" => Verdict::Replay(self.reply.clone().unwrap()),
+            "replay" => Verdict::Replay(Replay::of(self.reply.as_ref().unwrap(), How::Replayed)),
             "executed" => Verdict::AlreadyExecuted,
             "in doubt" => {
                 let doubt = self.doubt.as_ref().unwrap();
@@ -203,13 +204,14 @@ impl Row<'_> {
 
 impl Case {
     fn metadata(&self) -> Metadata {
-        let Event::Claim(claim, _) = &self.event else { panic!("only a claim brings one") };
+        let Event::Claim(claim) = &self.event else { panic!("only a claim brings one") };
         claim.metadata.clone()
     }
 }
 
 /// Each kind of event with each lease; a claim with each of its wishes too.
 fn every_event() -> Vec<Case> {
+    let other_credential = OtherCredential::None;
     let mut cases = Vec::new();
     for (whose, lease) in [("own", OWN), ("old", OLD), ("new", NEW)] {
         let reply = make::reply(202, 9);
@@ -218,13 +220,13 @@ fn every_event() -> Vec<Case> {
             ("release", Event::Release(lease)),
             ("doubt", Event::Doubt(lease)),
         ] {
-            cases.push(Case { event, lease, words: vec![word, whose] });
+            cases.push(Case { event, other_credential, lease, words: vec![word, whose] });
         }
         cases.extend(every_claim(whose, lease));
     }
     for (word, number) in FINGERPRINTS {
         let event = Event::Look(make::fingerprint(number));
-        cases.push(Case { event, lease: NEW, words: vec!["look", word] });
+        cases.push(Case { event, other_credential, lease: NEW, words: vec!["look", word] });
     }
     cases
 }
@@ -251,10 +253,10 @@ fn every_claim(whose: &'static str, lease: Lease) -> Vec<Case> {
                             wait,
                             ..make::claim(lease)
                         };
-                        let event = Event::Claim(claim, other_credential);
+                        let event = Event::Claim(claim);
                         let words =
                             vec!["claim", whose, fingerprint, strategy, doubts, waits, operation];
-                        cases.push(Case { event, lease, words });
+                        cases.push(Case { event, other_credential, lease, words });
                     }
                 }
             }

@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 
 use oncegate::answer::{Answer as Answered, Status};
+use oncegate::lifecycle::event::{Replay, Strategy};
 use oncegate::lifecycle::reply::Kept;
-use oncegate::lifecycle::step::Strategy;
 use oncegate::problem::{Code, Problem};
-use oncegate::protocol::Replay;
 use oncegate::request::key::KeyId;
 use oncegate::time::{Timestamp, millis};
 
@@ -27,7 +26,9 @@ pub(super) fn check(
     now: Ms,
 ) -> Result<(), Violation> {
     match answer {
-        Answered::Stored(replay) => replayed(replay, open, lives),
+        Answered::Stored(replay, body) => {
+            replayed(replay, body.as_deref().unwrap_or_default(), open, lives)
+        }
         Answered::OriginResponse(heard, status, expires) => {
             self::heard(heard, (*status, *expires), open, grant, troubled, now)
         }
@@ -51,13 +52,14 @@ impl Open {
 }
 
 fn replayed(
-    replay: &Replay<Vec<u8>>,
+    replay: &Replay,
+    body: &[u8],
     open: &Open,
     lives: &BTreeMap<KeyId, Life>,
 ) -> Result<(), Violation> {
     let same = |stored: &Stored| {
         stored.status == replay.reply.status
-            && stored.body == replay.body
+            && stored.body == body
             && stored.expires == replay.expires.0
     };
     if open.saw_stored(same) {
@@ -71,7 +73,7 @@ fn replayed(
         return broken(Rule::NothingCrosses, "a replay to another fingerprint");
     }
     let elsewhere = |(key, life): (&KeyId, &Life)| {
-        *key != open.order.key && matches!(&life.phase, Phase::Stored(stored) if same(stored))
+        *key != open.order.key_id && matches!(&life.phase, Phase::Stored(stored) if same(stored))
     };
     if lives.iter().any(elsewhere) {
         return broken(Rule::NothingCrosses, "a replay to another scope or key");

@@ -4,9 +4,10 @@ use std::rc::Rc;
 
 use oncegate::answer::{Answer as Answered, Status};
 use oncegate::filter::GuardedRequest;
+use oncegate::lifecycle::event::{How, Replay, Verdict};
 use oncegate::lifecycle::record::Execution;
 use oncegate::problem::{Code, Problem};
-use oncegate::protocol::{How, Replay, Told};
+use oncegate::protocol::LedgerAnswer;
 use oncegate::time::Timestamp;
 
 use crate::filter::by;
@@ -15,8 +16,10 @@ use crate::world::{Answer, Event, Kind, OriginResponse, Story, heard};
 
 pub(super) type History = Vec<(Timestamp, Event)>;
 
-pub(super) fn ask(story: usize, asked: Kind, told: Option<Told<Vec<u8>>>) -> Event {
-    Event::Asked { story: Story(story), asked: Rc::new(asked), told, absent: false }
+/// The Ledger hears a question; without a verdict the caller waits.
+pub(super) fn ask(story: usize, asked: Kind, verdict: Option<Verdict>) -> Event {
+    let answer = verdict.map(LedgerAnswer::Verdict);
+    Event::Asked { story: Story(story), asked: Rc::new(asked), answer, absent: false }
 }
 
 /// Request `n` comes with lease `n`.
@@ -28,12 +31,12 @@ pub(super) fn sent_as(n: u8, order: GuardedRequest) -> Event {
     Event::Sent { story: Story(n.into()), order: Rc::new(order) }
 }
 
-pub(super) fn claim(n: u8, told: Option<Told<Vec<u8>>>) -> Event {
-    ask(n.into(), Kind::Claim { lease: make::lease(n), wait: s(10) }, told)
+pub(super) fn claim(n: u8, verdict: Option<Verdict>) -> Event {
+    ask(n.into(), Kind::Claim { lease: make::lease(n), wait: s(10) }, verdict)
 }
 
 pub(super) fn granted(n: u8) -> Event {
-    claim(n, Some(Told::Granted(run(n))))
+    claim(n, Some(Verdict::Granted(run(n))))
 }
 
 pub(super) fn run(n: u8) -> Execution {
@@ -50,11 +53,11 @@ pub(super) fn paid(n: u8) -> Event {
 
 pub(super) fn settled(n: u8, lease: u8, body: &str, at: Timestamp) -> Event {
     let kind = Kind::Settle { lease: make::lease(lease), status: 201, body: body.into() };
-    ask(n.into(), kind, Some(Told::Kept(Some(at.plus(days(1))))))
+    ask(n.into(), kind, Some(Verdict::Kept(Some(at.plus(days(1))))))
 }
 
 pub(super) fn released(n: u8, lease: u8) -> Event {
-    ask(n.into(), Kind::Release(make::lease(lease)), Some(Told::Kept(None)))
+    ask(n.into(), Kind::Release(make::lease(lease)), Some(Verdict::Kept(None)))
 }
 
 pub(super) fn answered(n: u8, answer: Answer) -> Event {
@@ -72,13 +75,10 @@ pub(super) fn first(n: u8, body: &str) -> Event {
     )
 }
 
-pub(super) fn replay(body: &str) -> Replay<Vec<u8>> {
-    let expires = instant(1001).plus(days(1));
-    Replay { reply: make::reply(201, 4), expires, how: How::Replayed, body: body.into() }
-}
-
 pub(super) fn replayed(n: u8, body: &str) -> Event {
-    answered(n, Answered::Stored(replay(body)))
+    let expires = instant(1001).plus(days(1));
+    let replay = Replay { reply: make::reply(201, 4), expires, how: How::Replayed };
+    answered(n, Answered::Stored(replay, Some(body.into())))
 }
 
 pub(super) fn refused(n: u8, code: Code) -> Event {

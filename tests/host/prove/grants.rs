@@ -3,9 +3,9 @@
 use std::rc::Rc;
 
 use oncegate::lifecycle::ended_leases::DELIVERY_MAX;
+use oncegate::lifecycle::event::{OnInDoubt, Strategy};
 use oncegate::lifecycle::outcome::Failure;
 use oncegate::lifecycle::record::{Execution, Lease};
-use oncegate::lifecycle::step::{OnInDoubt, Strategy};
 use oncegate::request::key::KeyId;
 use oncegate::time::millis;
 
@@ -30,7 +30,7 @@ impl Judge {
         let same_print = |life: &Life| life.print == order.claim.metadata.fingerprint.0;
         let again = order.claim.strategy == Strategy::FailOnRunning;
         let mut hold = Hold::new(lease, now, &order.claim.durations);
-        let life = self.lives.get(&order.key).cloned().unwrap_or_default();
+        let life = self.lives.get(&order.key_id).cloned().unwrap_or_default();
         match life.at(now) {
             // Its first answer was lost.
             Phase::Running(hold) if hold.lease == lease => return Ok(()),
@@ -67,11 +67,11 @@ impl Judge {
         if let Some(open) = self.open.get_mut(&story) {
             open.lease = Some(lease);
         }
-        let life = self.lives.entry(order.key).or_default();
+        let life = self.lives.entry(order.key_id).or_default();
         life.print = order.claim.metadata.fingerprint.0;
         life.operation = order.claim.metadata.operation.0;
         life.phase = Phase::Running(Rc::new(hold));
-        self.changed(order.key);
+        self.changed(order.key_id);
         Ok(())
     }
 

@@ -3,9 +3,9 @@
 use std::rc::Rc;
 
 use oncegate::filter::GuardedRequest;
-use oncegate::lifecycle::step::{Claim, Strategy};
+use oncegate::lifecycle::event::{Claim, Strategy, Verdict};
 use oncegate::problem::Code;
-use oncegate::protocol::Told;
+use oncegate::protocol::LedgerAnswer;
 
 use super::events::{
     History, ask, at, claim, done, executed, first, granted, paid, refused, released, replayed,
@@ -30,7 +30,7 @@ fn a_history_that_keeps_the_promises_passes() {
         kind: Rc::new(Kind::Look),
         why: Cause::Lost,
     };
-    let woken = Event::Woken { story: Story(2), told: Told::Again };
+    let woken = Event::Woken { story: Story(2), answer: LedgerAnswer::ClaimAgain };
     let late = instant(1001).plus(days(1));
     let histories: Vec<(&str, History)> = vec![
         ("executed once", done()),
@@ -112,10 +112,10 @@ fn a_history_that_breaks_a_promise_is_told_which() {
     };
     let in_flight = |n: u8, seconds| {
         let wait = Kind::Claim { lease: make::lease(n), wait: s(0) };
-        ask(n.into(), wait, Some(Told::InFlight { retry_after_s: seconds }))
+        ask(n.into(), wait, Some(Verdict::InFlight { retry_after_s: seconds }))
     };
-    let in_doubt = |n| claim(n, Some(Told::InDoubt { lease: None, over_for: None }));
-    let stale = |n: u8| ask(n.into(), Kind::Doubt(make::lease(n)), Some(Told::Stale));
+    let in_doubt = |n| claim(n, Some(Verdict::InDoubt { lease: None, over_for: None }));
+    let stale = |n: u8| ask(n.into(), Kind::Doubt(make::lease(n)), Some(Verdict::Stale));
     let later = |events: Vec<Event>| at(instant(2000), events);
     let key = make::key_id("k");
     let histories: Vec<(&str, Rule, History)> = vec![
@@ -139,7 +139,13 @@ fn a_history_that_breaks_a_promise_is_told_which() {
             Rule::WakesGrantNothing,
             [
                 running(),
-                at(instant(1000), [Event::Woken { story: Story(1), told: Told::Granted(run(1)) }]),
+                at(
+                    instant(1000),
+                    [Event::Woken {
+                        story: Story(1),
+                        answer: LedgerAnswer::Verdict(Verdict::Granted(run(1))),
+                    }],
+                ),
             ]
             .concat(),
         ),

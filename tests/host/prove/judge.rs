@@ -8,7 +8,8 @@ use std::rc::Rc;
 
 use oncegate::filter::GuardedRequest;
 use oncegate::lifecycle::ended_leases::DELIVERY_MAX;
-use oncegate::protocol::Told;
+use oncegate::lifecycle::event::Verdict;
+use oncegate::protocol::LedgerAnswer;
 use oncegate::request::key::KeyId;
 use oncegate::time::{Timestamp, millis};
 
@@ -44,15 +45,17 @@ impl Judge {
         self.pass(at.0)?;
         match event {
             Event::Sent { story, order } => self.sent(*story, order),
-            Event::Asked { story, asked, told, absent } => {
-                self.asked(*story, asked, told.as_ref())?;
+            Event::Asked { story, asked, answer, absent } => {
+                if let Some(LedgerAnswer::Verdict(verdict)) = answer {
+                    self.asked(*story, asked, verdict)?;
+                }
                 if *absent {
                     self.trouble();
-                } else if told.is_none() {
+                } else if answer.is_none() {
                     self.waiting.insert(*story);
                 }
             }
-            Event::Woken { told: Told::Granted(_), story } => {
+            Event::Woken { answer: LedgerAnswer::Verdict(Verdict::Granted(_)), story } => {
                 return broken(
                     Rule::WakesGrantNothing,
                     format!("a wake granted a lease to {story}"),
@@ -118,7 +121,7 @@ impl Judge {
             self.all_are_woken()?;
         }
         while self.now < to {
-            let keys = self.open.values().map(|open| open.order.key);
+            let keys = self.open.values().map(|open| open.order.key_id);
             let marks = keys.filter_map(|key| self.lives.get(&key)?.next(self.now));
             self.now = marks.min().map_or(to, |mark| mark.min(to));
             let Self { open, lives, now, .. } = self;
@@ -132,7 +135,7 @@ impl Judge {
     /// Whoever waits for a claim that has been ended is woken at once.
     fn all_are_woken(&self) -> Result<(), Violation> {
         let ended = |story: &&Story| {
-            let life = self.lives.get(&self.orders[story].key);
+            let life = self.lives.get(&self.orders[story].key_id);
             !life.is_some_and(|life| matches!(life.phase, Phase::Running(_)))
         };
         match self.waiting.iter().find(ended) {
@@ -173,26 +176,21 @@ impl Judge {
     /// The life of a key has changed: whoever asks for it may hear so.
     pub(super) fn changed(&mut self, key: KeyId) {
         let Self { open, lives, now, .. } = self;
-        let same_key = |open: &&mut Open| open.order.key.key_half() == key.key_half();
+        let same_key = |open: &&mut Open| open.order.key_id.key_half() == key.key_half();
         for open in open.values_mut().filter(same_key) {
             open.look(lives, *now);
         }
     }
 
-    fn asked(
-        &mut self,
-        story: Story,
-        asked: &Kind,
-        told: Option<&Told<Vec<u8>>>,
-    ) -> Result<(), Violation> {
+    fn asked(&mut self, story: Story, asked: &Kind, verdict: &Verdict) -> Result<(), Violation> {
         let now = self.now;
-        let Some(key) = self.orders.get(&story).map(|order| order.key) else { return Ok(()) };
+        let Some(key) = self.orders.get(&story).map(|order| order.key_id) else { return Ok(()) };
         let life = self.lives.entry(key).or_default();
-        match (asked, told) {
-            (Kind::Claim { lease, .. }, Some(Told::Granted(run))) => {
+        match (asked, verdict) {
+            (Kind::Claim { lease, .. }, Verdict::Granted(run)) => {
                 return self.granted(story, *lease, *run);
             }
-            (Kind::Claim { .. } | Kind::Look, Some(Told::InFlight { retry_after_s })) => {
+            (Kind::Claim { .. } | Kind::Look, Verdict::InFlight { retry_after_s }) => {
                 let Phase::Running(hold) = life.at(now) else {
                     return broken(Rule::TrueAnswer, "told in flight, but nothing is");
                 };
@@ -202,7 +200,7 @@ impl Judge {
                     return broken(Rule::RetryAfter, why);
                 }
             }
-            (Kind::Claim { .. }, Some(Told::InDoubt { .. })) => {
+            (Kind::Claim { .. }, Verdict::InDoubt { .. }) => {
                 if let Phase::Doubt(doubt) = life.at(now)
                     && !doubt.was_said
                     && self.grants[&doubt.hold.lease].troubles == self.troubles
@@ -210,25 +208,25 @@ impl Judge {
                     return broken(Rule::DoubtedForCause, "nothing failed since its grant");
                 }
             }
-            (Kind::Settle { lease, status, body }, Some(Told::Kept(Some(expires)))) => {
+            (Kind::Settle { lease, status, body }, Verdict::Kept(Some(expires))) => {
                 return self.settled(story, key, lease.0, (*status, body), expires.0);
             }
-            (Kind::Release(lease), Some(told @ (Told::Kept(_) | Told::Stale))) => {
+            (Kind::Release(lease), verdict @ (Verdict::Kept(_) | Verdict::Stale)) => {
                 self.end(lease.0);
-                return if *told == Told::Stale {
+                return if *verdict == Verdict::Stale {
                     self.refused(key, lease.0)
                 } else {
                     self.released(story, key, lease.0)
                 };
             }
-            (Kind::Doubt(lease), Some(Told::Kept(_))) => {
+            (Kind::Doubt(lease), Verdict::Kept(_)) => {
                 if life.held(lease.0, now).is_none() {
                     return broken(Rule::HolderEnds, "a doubt counts under another's lease");
                 }
                 life.doubt(now);
                 self.changed(key);
             }
-            (Kind::Settle { lease, .. } | Kind::Doubt(lease), Some(Told::Stale)) => {
+            (Kind::Settle { lease, .. } | Kind::Doubt(lease), Verdict::Stale) => {
                 return self.refused(key, lease.0);
             }
             _ => {}

@@ -1,9 +1,8 @@
 //! Known mistakes, mutant: a judge that nobody has seen fail is no judge.
 
 use oncegate::config::route::{Doubtful, Route};
+use oncegate::lifecycle::event::{CredentialChange, Strategy};
 use oncegate::lifecycle::outcome::Failure;
-use oncegate::lifecycle::step::Strategy;
-use oncegate::protocol::CredentialChange;
 use oncegate::request::key::KeyId;
 
 use super::explorer::{explore, shortest};
@@ -75,7 +74,7 @@ fn table() -> Vec<(Mutant, Scenario, u32, Rule)> {
             two()
                 .origin(&[(s(0), Ok(heard(201, "at once")))])
                 .route(forward)
-                .order(1, |order| order.key = KeyId::new(&make::key("k"), [2; 16])),
+                .order(1, |order| order.key_id = KeyId::new(&make::key("k"), [2; 16])),
             0,
             Rule::NothingCrosses,
         ),

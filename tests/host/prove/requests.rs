@@ -5,7 +5,7 @@ use std::ops::Deref;
 use std::rc::Rc;
 
 use oncegate::filter::GuardedRequest;
-use oncegate::protocol::CredentialChange;
+use oncegate::lifecycle::event::CredentialChange;
 use oncegate::request::key::KeyId;
 
 use super::life::{Life, Ms, Token, View};
@@ -71,7 +71,7 @@ impl Grant {
 impl Open {
     /// Takes a look at its key.
     pub(super) fn look(&mut self, lives: &BTreeMap<KeyId, Life>, now: Ms) {
-        let key = self.order.key;
+        let key = self.order.key_id;
         let life = lives.get(&key);
         let view = life.map_or(View::Free, |life| life.view(now));
         let seen = (life.map_or([0; 32], |life| life.print), view);
@@ -88,11 +88,11 @@ pub(super) fn other_credential(
     order: &GuardedRequest,
     now: Ms,
 ) -> bool {
-    let [mut first, mut last] = [order.key; 2];
+    let [mut first, mut last] = [order.key_id; 2];
     first.0[16..].fill(0);
     last.0[16..].fill(0xff);
     let live = |(key, life): (&KeyId, &Life)| {
-        *key != order.key
+        *key != order.key_id
             && life.operation == order.claim.metadata.operation.0
             && life.view(now) != View::Free
     };

@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use oncegate::config::route::{Doubtful, Route};
 use oncegate::filter::GuardedRequest;
+use oncegate::lifecycle::event::{Claim, CredentialChange, Strategy};
 use oncegate::lifecycle::outcome::Failure;
-use oncegate::lifecycle::step::{Claim, Strategy};
-use oncegate::protocol::CredentialChange;
 use oncegate::request::key::KeyId;
 
 use crate::filter::by;
@@ -116,7 +115,8 @@ pub(crate) fn all() -> Vec<(Scenario, u32, u32)> {
     };
     let other_print =
         |order: &mut GuardedRequest| order.claim.metadata.fingerprint = make::fingerprint(2);
-    let other_scope = |order: &mut GuardedRequest| order.key = KeyId::new(&make::key("k"), [2; 16]);
+    let other_scope =
+        |order: &mut GuardedRequest| order.key_id = KeyId::new(&make::key("k"), [2; 16]);
     let other_caller =
         |change: CredentialChange| move |route: &mut Route| route.credential_change = change;
     vec![

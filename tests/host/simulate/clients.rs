@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use oncegate::answer::{Answer as Answered, Status};
 use oncegate::config::route::{Doubtful, Route};
+use oncegate::lifecycle::event::Strategy;
 use oncegate::lifecycle::record::Lease;
-use oncegate::lifecycle::step::Strategy;
 use oncegate::problem::Code;
 use oncegate::request::key::KeyId;
 use oncegate::time::{Timestamp, millis};
@@ -62,7 +62,7 @@ impl Clients {
         let mut lease = [0; 16];
         lease[..8].copy_from_slice(&self.sent.to_le_bytes());
         let mut order = by(&self.routes[client.route], 0);
-        order.key = client.key;
+        order.key_id = client.key;
         order.claim.lease = Lease(lease);
         if rng.per_mille(5) {
             order.claim.metadata.fingerprint = make::fingerprint(2);
@@ -112,7 +112,7 @@ fn pause_after(answer: &Answer) -> Option<Duration> {
             _ => None,
         },
         Answered::OriginResponse(_, Status::Released | Status::Unknown, _) => Some(s(1)),
-        Answered::OriginResponse(..) | Answered::Stored(_) => None,
+        Answered::OriginResponse(..) | Answered::Stored(..) => None,
     }
 }
 

@@ -29,7 +29,7 @@ pub(super) enum Stage {
     /// On its way out.
     Out,
     /// Waiting in the Ledger.
-    Waiters(Timestamp),
+    Waits(Timestamp),
     /// Until then: the origin is at it, or a pause lasts.
     Until(Timestamp, Said),
     /// The Ledger's answer is on its way back.
@@ -41,14 +41,14 @@ impl Calling {
         self.kind.is_none()
     }
 
-    pub(super) fn is_parked(&self) -> bool {
-        matches!(self.stage, Stage::Waiters(_))
+    pub(super) fn is_waiting(&self) -> bool {
+        matches!(self.stage, Stage::Waits(_))
     }
 
     /// Nothing can come of it any more.
     pub(super) fn is_done_for(&self, now: Timestamp) -> bool {
         let on_its_way = matches!(self.stage, Stage::Out) && self.can_arrive(now);
-        !self.wanted && !on_its_way && !matches!(self.stage, Stage::Waiters(_))
+        !self.wanted && !on_its_way && !matches!(self.stage, Stage::Waits(_))
     }
 
     /// What is not delivered by then never is.
@@ -58,7 +58,7 @@ impl Calling {
 
     fn deadline(&self) -> Option<Timestamp> {
         match self.stage {
-            Stage::Until(until, _) | Stage::Waiters(until) => Some(until),
+            Stage::Until(until, _) | Stage::Waits(until) => Some(until),
             Stage::Out | Stage::Back(_) => None,
         }
     }
@@ -67,7 +67,7 @@ impl Calling {
     fn rests(&self, now: Timestamp) -> bool {
         match self.stage {
             Stage::Out => !self.can_arrive(now),
-            Stage::Until(until, _) | Stage::Waiters(until) => until > now,
+            Stage::Until(until, _) | Stage::Waits(until) => until > now,
             Stage::Back(_) => false,
         }
     }
@@ -87,7 +87,7 @@ impl Hash for Calling {
         }
         match stage {
             Stage::Out => (0, made.0).hash(hasher),
-            Stage::Waiters(until) => (1, until.0).hash(hasher),
+            Stage::Waits(until) => (1, until.0).hash(hasher),
             Stage::Until(until, said) => (2, until.0, said).hash(hasher),
             Stage::Back(answer) => (3, answer).hash(hasher),
         }
@@ -115,12 +115,12 @@ impl World {
                     What::Probe | What::Pause(_) => {}
                 }
             }
-            (Stage::Waiters(until), _) if *until <= self.now => choices.push(Choice::Rouse(call)),
+            (Stage::Waits(until), _) if *until <= self.now => choices.push(Choice::Rouse(call)),
             (Stage::Until(until, _), _) if *until <= self.now => {
                 choices.push(Choice::Answer(call));
             }
             (Stage::Back(_), _) => choices.push(Choice::Answer(call)),
-            (Stage::Waiters(..) | Stage::Until(..), _) => {}
+            (Stage::Waits(..) | Stage::Until(..), _) => {}
         }
         if !calling.is_pause() {
             choices.push(Choice::Lose(call));
@@ -140,7 +140,7 @@ impl World {
         ready.map(|calling| match calling.stage {
             Stage::Until(..) | Stage::Back(_) => Choice::Answer(calling.id),
             Stage::Out => Choice::Arrive(calling.id),
-            Stage::Waiters(_) => Choice::Rouse(calling.id),
+            Stage::Waits(_) => Choice::Rouse(calling.id),
         })
     }
 
@@ -185,7 +185,7 @@ impl World {
         let of = |story| self.calls.iter().filter(move |c| c.wanted && c.id.story == story);
         let in_the_ledger = |calling: &Calling| match calling.stage {
             Stage::Out => matches!(calling.what, What::Ask(_)),
-            Stage::Waiters(_) => true,
+            Stage::Waits(_) => true,
             Stage::Until(..) | Stage::Back(_) => false,
         };
         (0..self.workers.len()).map(Story).find(|story| {

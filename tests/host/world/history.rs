@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use oncegate::answer::Answer as Answered;
 use oncegate::filter::GuardedRequest;
+use oncegate::lifecycle::event::{self, Verdict};
 use oncegate::lifecycle::outcome::Failure;
 use oncegate::lifecycle::record::{Execution, Lease};
-use oncegate::protocol::{Ask, Told};
+use oncegate::protocol::{LedgerAnswer, Question};
 use oncegate::request::key::KeyId;
 use oncegate::time::{Timestamp, millis};
 
@@ -23,9 +24,9 @@ pub(crate) enum Event {
     Calls { story: Story, kind: Rc<Kind> },
     /// The Ledger hears a question; it makes the asker wait where it tells nothing. The asker may be
     /// absent: it has given the call up, or stopped.
-    Asked { story: Story, asked: Rc<Kind>, told: Option<Told<Vec<u8>>>, absent: bool },
+    Asked { story: Story, asked: Rc<Kind>, answer: Option<LedgerAnswer>, absent: bool },
     /// Somebody who waits in the Ledger is told something.
-    Woken { story: Story, told: Told<Vec<u8>> },
+    Woken { story: Story, answer: LedgerAnswer },
     /// The origin executes a request; what it will say.
     Executed { story: Story, run: Execution, said: Result<OriginResponse, Failure> },
     /// The origin was asked what became of a key; what it will say.
@@ -73,13 +74,18 @@ pub(crate) enum Cause {
 pub(super) fn kind(what: &What) -> Option<Kind> {
     Some(match what {
         What::Ask(question) => {
-            let (addressed, body) = messages::read(question);
-            match addressed.ask {
-                Ask::Claim(claim, _) => Kind::Claim { lease: claim.lease, wait: claim.wait },
-                Ask::Settle(lease, reply) => Kind::Settle { lease, status: reply.status, body },
-                Ask::Release(lease) => Kind::Release(lease),
-                Ask::Doubt(lease) => Kind::Doubt(lease),
-                Ask::Look(_) | Ask::Shards | Ask::Operator(_) => Kind::Look,
+            let (request, body) = messages::request(question);
+            let Question::Event(event) = request.question else {
+                panic!("a request asks for events only")
+            };
+            match event {
+                event::Event::Claim(claim) => Kind::Claim { lease: claim.lease, wait: claim.wait },
+                event::Event::Settle(lease, reply) => {
+                    Kind::Settle { lease, status: reply.status, body }
+                }
+                event::Event::Release(lease) => Kind::Release(lease),
+                event::Event::Doubt(lease) => Kind::Doubt(lease),
+                event::Event::Look(_) => Kind::Look,
             }
         }
         What::Forward(_, run) => Kind::Forward(*run),
@@ -116,13 +122,13 @@ impl Event {
                 format!("{story} is sent: fingerprint {print:02x}, {strategy:?}")
             }
             Self::Calls { story, kind } => format!("{story} {}", kind.words()),
-            Self::Asked { story, asked, told, absent } => {
+            Self::Asked { story, asked, answer, absent } => {
                 let gone = if *absent { " (which is gone)" } else { "" };
-                let said = told.as_ref().map_or_else(|| "waits".to_owned(), told_words);
+                let said = answer.as_ref().map_or_else(|| "waits".to_owned(), ledger_words);
                 format!("  the Ledger hears {story}{gone}: {} -> {said}", asked.word())
             }
-            Self::Woken { story, told } => {
-                format!("  the Ledger wakes {story} -> {}", told_words(told))
+            Self::Woken { story, answer } => {
+                format!("  the Ledger wakes {story} -> {}", ledger_words(answer))
             }
             Self::Executed { story, run, said } => {
                 let attempt = run.attempt;
@@ -201,17 +207,19 @@ fn short(lease: Lease) -> String {
     format!("{:02x}", lease.0[0])
 }
 
-fn told_words(told: &Told<Vec<u8>>) -> String {
-    match told {
-        Told::Replay(replay) => {
-            let body = String::from_utf8_lossy(&replay.body);
-            format!("{:?} {} {body:?}", replay.how, replay.reply.status)
+fn ledger_words(answer: &LedgerAnswer) -> String {
+    match answer {
+        LedgerAnswer::Verdict(Verdict::Replay(replay)) => {
+            format!("{:?} {}", replay.how, replay.reply.status)
         }
-        Told::InDoubt { lease, over_for } => {
+        LedgerAnswer::Verdict(Verdict::InDoubt { lease, over_for }) => {
             let lease = lease.map_or("none".to_owned(), short);
             format!("InDoubt (lease {lease}, over for {over_for:?})")
         }
-        Told::Granted(run) => format!("Granted (attempt {})", run.attempt),
+        LedgerAnswer::Verdict(Verdict::Granted(run)) => {
+            format!("Granted (attempt {})", run.attempt)
+        }
+        LedgerAnswer::Verdict(verdict) => format!("{verdict:?}"),
         other => format!("{other:?}"),
     }
 }
@@ -232,7 +240,10 @@ pub(crate) fn answer_words(answer: &Answer) -> String {
         Answered::OriginResponse(heard, status, _) => {
             told(heard.facts.status, *status, &heard.body)
         }
-        Answered::Stored(replay) => told(replay.reply.status, replay.how.into(), &replay.body),
+        Answered::Stored(replay, body) => {
+            let body = body.as_deref().unwrap_or_default();
+            told(replay.reply.status, replay.how.into(), body)
+        }
         Answered::Problem(problem, _) => {
             let again = problem.retry_after_s;
             let again = again.map_or(String::new(), |s| format!(", again in {s} s"));

@@ -2,8 +2,9 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use oncegate::lifecycle::event::Event;
 use oncegate::lifecycle::record::Record;
-use oncegate::protocol::Ask;
+use oncegate::protocol::Question;
 use oncegate::time::Timestamp;
 
 use super::calls::Calling;
@@ -55,7 +56,7 @@ impl World {
 
     /// Whether starting the Ledger anew would make it forget anything.
     pub(crate) fn remembers(&self) -> bool {
-        self.ledger.remembers()
+        self.ledger.remembers(self.now)
     }
 
     /// Whether somebody waits for the answer of a call.
@@ -88,12 +89,15 @@ impl World {
     }
 
     /// What a request is asking.
-    pub(crate) fn question(&self, story: Story) -> Ask {
+    pub(crate) fn question(&self, story: Story) -> Event {
         let is = |what: &What| matches!(what, What::Ask(_));
         let Some(Calling { what: What::Ask(question), .. }) = self.under_way(story, is) else {
             panic!("it asks nothing")
         };
-        messages::read(question).0.ask
+        match messages::request(question).0.question {
+            Question::Event(event) => event,
+            other => panic!("{other:?} is no event"),
+        }
     }
 
     /// All that a request which comes when nothing is under way depends on, in a few bytes.
@@ -113,7 +117,7 @@ impl World {
         }
         // Whoever waits in the Ledger and is not waited for hears no wake.
         let heard =
-            |calling: &&Calling| calling.wanted || !calling.is_parked() || self.mutant.is_some();
+            |calling: &&Calling| calling.wanted || !calling.is_waiting() || self.mutant.is_some();
         let mut calls: Vec<_> = self.calls.iter().filter(heard).collect();
         calls.sort_by_key(|calling| (calling.id.story, calling.id.number, calling.wanted));
         calls.hash(&mut hasher);

@@ -25,14 +25,14 @@ impl World {
                 let said = match &self.calling(call).stage {
                     Stage::Back(answer) => Said::Told(Ok(answer.clone())),
                     Stage::Until(_, said) => said.clone(),
-                    Stage::Out | Stage::Waiters(_) => panic!("there is no answer yet"),
+                    Stage::Out | Stage::Waits(_) => panic!("there is no answer yet"),
                 };
                 self.say(call, said);
             }
             Choice::Rouse(call) => {
-                let told = self.ledger.rouse(call);
-                self.note(Event::Woken { story: call.story, told: told.clone() });
-                self.calling(call).stage = Stage::Back(messages::told(&told));
+                let (answer, body) = self.ledger.end_wait(call);
+                self.calling(call).stage = Stage::Back(messages::answer(&answer, &body));
+                self.note(Event::Woken { story: call.story, answer });
             }
             Choice::Lose(call) => {
                 let calling = self.calling(call);
@@ -67,7 +67,7 @@ impl World {
             }
             Choice::Sweep => {
                 self.ledger.sweep(self.now);
-                let left = self.ledger.keys().copied().collect();
+                let left = self.ledger.key_ids().copied().collect();
                 self.note(Event::Swept { left });
             }
             Choice::Pass => {
@@ -97,17 +97,19 @@ impl World {
         let stage = match what {
             What::Ask(question) => {
                 let (hearing, woken) = self.ledger.hear(call, &question, now);
-                let (stage, told) = match hearing {
-                    Hearing::Answered(told) => (Stage::Back(messages::told(&told)), Some(told)),
-                    Hearing::Waiters(until) => (Stage::Waiters(until), None),
+                let (stage, answer) = match hearing {
+                    Hearing::Answered((answer, body)) => {
+                        (Stage::Back(messages::answer(&answer, &body)), Some(answer))
+                    }
+                    Hearing::Waits(until) => (Stage::Waits(until), None),
                     // A mutant here needs two arrivals.
                     Hearing::Again => return,
                 };
                 let asked = kind.expect("a question is no pause");
-                self.note(Event::Asked { story, asked, told, absent });
-                for (waiter, told) in woken {
-                    self.calling(waiter).stage = Stage::Back(messages::told(&told));
-                    self.note(Event::Woken { story: waiter.story, told });
+                self.note(Event::Asked { story, asked, answer, absent });
+                for (waiter, (answer, body)) in woken {
+                    self.calling(waiter).stage = Stage::Back(messages::answer(&answer, &body));
+                    self.note(Event::Woken { story: waiter.story, answer });
                 }
                 stage
             }

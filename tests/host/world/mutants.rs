@@ -1,15 +1,20 @@
-//! Faults of the product that a test plants, to see that the judge notices: each is a mistake that
-//! somebody has made in such a filter before. None of this is in the product.
+//! Mutants: the product with one mistake, to see that the judge notices. Each is a mistake that somebody has
+//! made in such a filter before. None of this is in the product.
 
+use oncegate::encoding::Unreadable;
 use oncegate::filter::Unreachable;
+use oncegate::lifecycle::ended_leases::EndedLeases;
+use oncegate::lifecycle::event::{Claim, Event, Verdict};
+use oncegate::lifecycle::ledger::{self, Decision, Found, Rows};
 use oncegate::lifecycle::record::{Completed, Doubt, Execution, Lease, Record, State};
-use oncegate::lifecycle::step::{Change, Claim, Event, OtherCredential, Step, Verdict};
-use oncegate::protocol::{Ask, Told};
+use oncegate::lifecycle::step::{Change, OtherCredential, Step, step};
+use oncegate::protocol::LedgerAnswer;
+use oncegate::request::fingerprint::OperationId;
 use oncegate::request::key::KeyId;
 use oncegate::time::{Timestamp, millis};
 
 use super::Call;
-use super::ledger::{Hearing, Ledger};
+use super::ledger::{Ledger, MemoryRows};
 use crate::make::{self, s};
 
 /// A known mistake.
@@ -29,7 +34,7 @@ pub(crate) enum Mutant {
     ExpiredRowBlocks,
     /// A settle that cannot be stored is taken for an operation that failed: the key is released.
     FailedSettleReleases,
-    /// A wake hands the lease to one of those who waited, whether or not it is still there.
+    /// A wake hands the lease to one of the waiters, whether or not that caller is still there.
     WakeGrants,
     /// A release under `fail_on_running` forgets the reply that the claim found.
     ReleaseForgetsReply,
@@ -45,15 +50,15 @@ pub(crate) enum Mutant {
     TombstoneIgnored,
     /// A failed forward is sent once more.
     ForwardRepeated,
-    /// What cannot be claimed is forwarded all the same.
+    /// A request whose key cannot be claimed is forwarded all the same.
     ForwardUnguarded,
-    /// The client is told that its reply is stored before it is.
+    /// The client is answered that its reply is stored before it is.
     AnsweredBeforeStored,
     /// The fingerprint is not compared.
     FingerprintIgnored,
     /// The key id is the key alone.
     ScopeLeftOut,
-    /// Those who waited are told what the last claim but this one left.
+    /// The waiters are sent another reply than the settled one.
     JoinedToAnother,
     /// `retry` forwards while the doubtful lease still lasts.
     RetryWhileLive,
@@ -65,7 +70,7 @@ pub(crate) enum Mutant {
     LateSettleRefused,
     /// Retry-After goes on growing past the lease's end.
     RetryAfterPastLease,
-    /// What was given back is granted to a copy of the same claim.
+    /// A released lease is granted to a copy of the same claim.
     GivenBackForgotten,
     /// A settle wakes nobody.
     NobodyWoken,
@@ -73,84 +78,92 @@ pub(crate) enum Mutant {
     DoubtClosedEarly,
 }
 
+/// What a Worker is answered, with the body beside it.
+type Answer = Result<(LedgerAnswer, Option<Vec<u8>>), Unreachable>;
+
+/// Mistakes of a Worker.
 impl Mutant {
-    pub(super) fn asks(mutant: Option<Self>, ask: Ask) -> Ask {
-        match (mutant, ask) {
-            (Some(Self::LeaseTooShort), Ask::Claim(mut claim, change)) => {
+    /// The event that is sent.
+    pub(super) fn sends(mutant: Option<Self>, event: &Event) -> Event {
+        match (mutant, event.clone()) {
+            (Some(Self::LeaseTooShort), Event::Claim(mut claim)) => {
                 claim.durations.lease = s(20);
-                Ask::Claim(claim, change)
+                Event::Claim(claim)
             }
-            (_, ask) => ask,
+            (_, event) => event,
         }
     }
 
-    /// What is asked since the first question failed.
-    pub(super) fn instead(
+    /// What is sent next where the first event failed.
+    pub(super) fn sends_next(
         mutant: Option<Self>,
-        ask: &Ask,
-        told: &Result<Told<Vec<u8>>, Unreachable>,
-    ) -> Option<Ask> {
-        match (mutant, ask, told) {
-            (Some(Self::FailedSettleReleases), Ask::Settle(lease, _), Err(_)) => {
-                Some(Ask::Release(*lease))
+        event: &Event,
+        answer: &Answer,
+    ) -> Option<Event> {
+        match (mutant, event, answer) {
+            (Some(Self::FailedSettleReleases), Event::Settle(lease, _), Err(_)) => {
+                Some(Event::Release(*lease))
             }
             _ => None,
         }
     }
 
-    pub(super) fn hears(
-        mutant: Option<Self>,
-        ask: &Ask,
-        told: Result<Told<Vec<u8>>, Unreachable>,
-    ) -> Result<Told<Vec<u8>>, Unreachable> {
-        match (mutant, ask, told) {
-            (Some(Self::ForwardUnguarded), Ask::Claim(claim, _), Err(_)) => {
-                Ok(Told::Granted(make::run(claim.lease, 1)))
+    /// What the answer is taken for.
+    pub(super) fn hears(mutant: Option<Self>, event: &Event, answer: Answer) -> Answer {
+        let verdict = match (mutant, event, &answer) {
+            (Some(Self::ForwardUnguarded), Event::Claim(claim), Err(_)) => {
+                Verdict::Granted(make::run(claim.lease, 1))
             }
-            (Some(Self::AnsweredBeforeStored), Ask::Settle(..), Err(_)) => {
-                Ok(Told::Kept(Some(Timestamp(0))))
+            (Some(Self::AnsweredBeforeStored), Event::Settle(..), Err(_)) => {
+                Verdict::Kept(Some(Timestamp(0)))
             }
-            (_, _, told) => told,
-        }
+            _ => return answer,
+        };
+        Ok((LedgerAnswer::Verdict(verdict), None))
     }
+}
 
-    /// What the Ledger takes for the stored record and the event.
-    pub(super) fn previous(
-        self,
-        stored: Option<Record>,
-        mut event: Event,
-        now: Timestamp,
-    ) -> (Option<Record>, Event) {
-        let Some(mut record) = stored else { return (None, event) };
-        let read = record.clone().at(now).map(|record| record.state);
-        match (self, &mut event, &mut record.state) {
-            (Self::LapseRunsAgain, Event::Claim(..), State::Running(running))
-                if running.until <= now =>
-            {
-                return (None, event);
+/// Mistakes of a Ledger.
+impl Mutant {
+    /// What the event is taken for.
+    fn event(self, mut event: Event, stored: Option<&Record>, now: Timestamp) -> Event {
+        let Some(record) = stored else { return event };
+        let is_running =
+            record.clone().at(now).is_some_and(|record| matches!(record.state, State::Running(_)));
+        match (self, &mut event) {
+            (Self::SettleByAnyLease, Event::Settle(lease, _))
+            | (Self::ReleaseByAnyLease, Event::Release(lease)) => {
+                *lease = lease_of(&record.state).unwrap_or(*lease);
             }
-            (Self::SettleByAnyLease, Event::Settle(lease, _), state)
-            | (Self::ReleaseByAnyLease, Event::Release(lease), state) => {
-                *lease = lease_of(state).unwrap_or(*lease);
-            }
-            (Self::ReplayPastExpiry, Event::Claim(..), State::Completed(completed)) => {
-                completed.expires = completed.expires.max(Timestamp(now.0 + 1));
-            }
-            (Self::TombstoneIgnored, Event::Claim(..), State::Completed(completed))
-                if completed.expires <= now =>
-            {
-                return (None, event);
-            }
-            (Self::FingerprintIgnored, Event::Claim(claim, _), _) => {
+            (Self::FingerprintIgnored, Event::Claim(claim)) => {
                 claim.metadata.fingerprint = record.metadata.fingerprint;
             }
-            (Self::RetryWhileLive, Event::Claim(..), State::InDoubt(doubt)) => {
-                doubt.until = doubt.until.min(now);
-            }
-            (Self::LateSettleRefused, Event::Settle(lease, _), _)
-                if !matches!(read, Some(State::Running(_))) =>
-            {
+            (Self::LateSettleRefused, Event::Settle(lease, _)) if !is_running => {
                 *lease = make::lease(0);
+            }
+            _ => {}
+        }
+        event
+    }
+
+    /// What the stored record is taken for.
+    fn record(self, mut record: Record, event: &Event, now: Timestamp) -> Option<Record> {
+        match (self, event, &mut record.state) {
+            (Self::LapseRunsAgain, Event::Claim(_), State::Running(running))
+                if running.until <= now =>
+            {
+                return None;
+            }
+            (Self::TombstoneIgnored, Event::Claim(_), State::Completed(completed))
+                if completed.expires <= now =>
+            {
+                return None;
+            }
+            (Self::ReplayPastExpiry, Event::Claim(_), State::Completed(completed)) => {
+                completed.expires = completed.expires.max(Timestamp(now.0 + 1));
+            }
+            (Self::RetryWhileLive, Event::Claim(_), State::InDoubt(doubt)) => {
+                doubt.until = doubt.until.min(now);
             }
             (Self::DoubtClosedEarly, _, State::InDoubt(doubt)) => {
                 doubt.closes = doubt.until.plus(doubt.durations.ttl);
@@ -158,55 +171,52 @@ impl Mutant {
             }
             _ => {}
         }
-        (Some(record), event)
+        Some(record)
     }
 
-    /// What the Ledger makes of the step.
-    pub(super) fn after(
-        self,
-        mut step: Step,
-        stored: Option<&Record>,
-        now: Timestamp,
-        event: &Event,
-    ) -> Step {
-        match (self, &mut step.change, &mut step.verdict) {
-            (Self::ReleaseForgetsReply, change @ Change::Update(_), Verdict::Kept(None)) => {
-                if matches!(change, Change::Update(Record { state: State::Completed(_), .. })) {
-                    *change = Change::Delete;
-                }
-            }
-            (Self::ReleaseForgetsDoubt, change @ Change::Update(_), Verdict::Kept(None)) => {
-                let released = matches!(event, Event::Release(_));
-                if released
-                    && matches!(change, Change::Update(Record { state: State::InDoubt(_), .. }))
-                {
-                    *change = Change::Delete;
-                }
-            }
+    /// What is written; `was_there` tells whether there was a row, be it one that is over.
+    fn change(self, mut change: Change, event: &Event, was_there: bool) -> Change {
+        let is_release = matches!(event, Event::Release(_));
+        match (self, &mut change) {
+            (
+                Self::ReleaseForgetsReply,
+                Change::Update(Record { state: State::Completed(_), .. }),
+            )
+            | (
+                Self::ReleaseForgetsDoubt,
+                Change::Update(Record { state: State::InDoubt(_), .. }),
+            ) if is_release => Change::Delete,
             (
                 Self::AttemptForgotten,
                 Change::Update(Record { state: State::Running(running), .. }),
-                Verdict::Granted(run),
             ) => {
                 running.run.attempt = 1;
-                run.attempt = 1;
+                change
             }
-            (Self::RetryAfterPastLease, _, Verdict::InFlight { retry_after_s }) => {
-                let since = stored.and_then(|record| match &record.state {
-                    State::Running(running) => Some(running.since),
-                    _ => None,
-                });
-                *retry_after_s = millis(now.since(since.unwrap_or(now))).div_ceil(1000).max(1);
+            (Self::ExpiredRowBlocks, Change::Insert(_)) if was_there => Change::Keep,
+            _ => change,
+        }
+    }
+
+    /// What is answered.
+    fn verdict(self, decision: &Decision<Vec<u8>>, now: Timestamp) -> Option<Verdict> {
+        let stored = decision.found.as_ref().map(|row| &row.record.state);
+        match (self, &decision.change, &decision.verdict) {
+            (Self::AttemptForgotten, Change::Update(_), Verdict::Granted(run)) => {
+                Some(Verdict::Granted(Execution { attempt: 1, ..*run }))
             }
-            (Self::ExpiredRowBlocks, change @ Change::Insert(_), verdict @ Verdict::Granted(_))
+            (Self::RetryAfterPastLease, _, Verdict::InFlight { .. }) => {
+                let Some(State::Running(running)) = stored else { panic!("a claim is running") };
+                let age_s = millis(now.since(running.since)).div_ceil(1000);
+                Some(Verdict::InFlight { retry_after_s: age_s.max(1) })
+            }
+            (Self::ExpiredRowBlocks, Change::Insert(_), Verdict::Granted(_))
                 if stored.is_some() =>
             {
-                *change = Change::Keep;
-                *verdict = Verdict::Expired;
+                Some(Verdict::Expired)
             }
-            _ => {}
+            _ => None,
         }
-        step
     }
 
     /// Whether the sweep deletes a row, where that is wrong.
@@ -224,11 +234,10 @@ impl Mutant {
         Some(sweeps)
     }
 
-    /// The record that a wake makes, if it grants: the first of those who waited has the lease.
+    /// The record that a wake makes, if it grants: the first of the waiters has the lease.
     pub(super) fn grants(self, claim: &Claim, now: Timestamp) -> Option<(Record, Execution)> {
         (self == Self::WakeGrants).then(|| {
-            let event = Event::Claim(claim.clone(), OtherCredential::None);
-            match oncegate::lifecycle::step::step(None, event, now) {
+            match step(None, OtherCredential::None, Event::Claim(claim.clone()), now) {
                 Step { change: Change::Insert(record), verdict: Verdict::Granted(run) } => {
                     (record, run)
                 }
@@ -248,28 +257,112 @@ fn lease_of(state: &State) -> Option<Lease> {
     }
 }
 
-impl Ledger {
-    /// A grant is decided when its claim arrives, and written when it arrives again, whatever is there by
-    /// then.
-    pub(super) fn check_then_lock(
-        &mut self,
-        call: Call,
-        key: KeyId,
-        change: &Change,
-    ) -> Option<Hearing> {
-        let granted = |change: &Change| match change {
-            Change::Insert(Record { state: State::Running(running), .. })
-            | Change::Update(Record { state: State::Running(running), .. }) => Some(running.run),
-            _ => None,
-        };
-        if let Some(read) = self.to_write.iter().position(|(by, _)| *by == call) {
-            let (_, change) = self.to_write.remove(read);
-            self.write(key, &change, &[]);
-            return granted(&change).map(|run| Hearing::Answered(Told::Granted(run)));
+/// The rows as a mutant takes them and writes them.
+pub(super) struct MutantRows<'a> {
+    rows: MemoryRows<'a>,
+    mutant: Mutant,
+    key_id: KeyId,
+    event: Event,
+    now: Timestamp,
+    /// A change that is not written yet.
+    pub(super) left: Option<Change>,
+}
+
+type Row = ledger::Row<Vec<u8>>;
+
+impl<'a> MutantRows<'a> {
+    pub(super) fn new(
+        rows: MemoryRows<'a>,
+        mutant: Mutant,
+        key_id: KeyId,
+        event: Event,
+        now: Timestamp,
+    ) -> Self {
+        let stored = rows.rows.get(&key_id).map(|row| row.record());
+        let event = mutant.event(event, stored.as_ref(), now);
+        Self { rows, mutant, key_id, event, now, left: None }
+    }
+
+    pub(super) fn decide(&mut self, ended: &mut EndedLeases) -> Decision<Vec<u8>> {
+        let mut none = EndedLeases::default();
+        let ended = if self.mutant == Mutant::GivenBackForgotten { &mut none } else { ended };
+        let (key_id, event, now) = (self.key_id, self.event.clone(), self.now);
+        let mut decision = ledger::decide(self, ended, key_id, event, now).unwrap();
+        if let Some(verdict) = self.mutant.verdict(&decision, now) {
+            decision.verdict = verdict;
         }
-        granted(change).map(|_| {
-            self.to_write.push((call, change.clone()));
-            Hearing::Again
-        })
+        decision
+    }
+
+    fn taken_for(&self, row: Option<Row>) -> Option<Row> {
+        let Row { record, body } = row?;
+        self.mutant.record(record, &self.event, self.now).map(|record| Row { record, body })
+    }
+}
+
+impl Rows for MutantRows<'_> {
+    type Error = Unreadable;
+    type Body = Vec<u8>;
+
+    fn find(&self, key_id: KeyId) -> Result<Option<Row>, Unreadable> {
+        self.rows.find(key_id).map(|row| self.taken_for(row))
+    }
+
+    fn find_with_body(&self, key_id: KeyId) -> Result<Option<Row>, Unreadable> {
+        self.rows.find_with_body(key_id).map(|row| self.taken_for(row))
+    }
+
+    fn find_for_claim(
+        &self,
+        key_id: KeyId,
+        operation: Option<OperationId>,
+        now: Timestamp,
+    ) -> Result<Found<Self>, Unreadable> {
+        let Found { own, others } = self.rows.find_for_claim(key_id, operation, now)?;
+        Ok(Found { own: self.taken_for(own), others })
+    }
+
+    fn apply(
+        &mut self,
+        key_id: KeyId,
+        found: Option<&Row>,
+        change: &Change,
+    ) -> Result<(), Unreadable> {
+        let was_there = self.rows.rows.contains_key(&key_id);
+        let change = self.mutant.change(change.clone(), &self.event, was_there);
+        if self.mutant == Mutant::CheckThenLock && granted(&change).is_some() {
+            self.left = Some(change);
+            return Ok(());
+        }
+        self.rows.apply(key_id, found, &change)
+    }
+}
+
+fn granted(change: &Change) -> Option<Execution> {
+    match change {
+        Change::Insert(Record { state: State::Running(running), .. })
+        | Change::Update(Record { state: State::Running(running), .. }) => Some(running.run),
+        _ => None,
+    }
+}
+
+impl Ledger {
+    /// Writes a grant that was decided when its claim arrived first, whatever is there by now.
+    pub(super) fn written_late(&mut self, call: Call, key_id: KeyId) -> Option<Execution> {
+        let decided = self.to_write.iter().position(|(by, _)| *by == call)?;
+        let (_, change) = self.to_write.remove(decided);
+        self.write(key_id, &change, &[]);
+        granted(&change)
+    }
+
+    /// The key id under which a request is kept.
+    pub(super) fn meant(&self, key_id: KeyId) -> KeyId {
+        let same_key = |other: &&KeyId| other.key_half() == key_id.key_half();
+        match self.mutant {
+            Some(Mutant::ScopeLeftOut) => {
+                self.rows.keys().find(same_key).copied().unwrap_or(key_id)
+            }
+            _ => key_id,
+        }
     }
 }

@@ -14,18 +14,23 @@ use std::time::Duration;
 use oncegate::filter::{
     self, GuardedRequest, OriginResponse as _, Unreachable, World as _, filter,
 };
+use oncegate::lifecycle::event::Event;
 use oncegate::lifecycle::outcome::Failure;
 use oncegate::lifecycle::record::Execution;
 use oncegate::lifecycle::reply::Kept;
-use oncegate::protocol::{Ask, Told};
+use oncegate::protocol::{
+    LedgerAnswer, LedgerRequest, Question, VERSION, read_answer, write_request,
+};
 use oncegate::request::key::KeyId;
 use oncegate::shadow::{Keeps, Passed, watch};
 use oncegate::time::Timestamp;
-use oncegate::wire::{self, VERSION};
 
 use super::mutants::Mutant;
 use super::{Answer, OriginResponse, messages};
 use crate::make::{self, s};
+
+/// What a Worker is answered by its Ledger, with the body beside it.
+type FromLedger = Result<(LedgerAnswer, Option<Vec<u8>>), Unreachable>;
 
 /// What a request is, from its first moment on.
 #[derive(Clone)]
@@ -127,7 +132,7 @@ impl Telling {
         let moved = Moved::default();
         let desk = Desk { now: at, calls: 0, said: Vec::new(), moved, mutant };
         let desk = Rc::new(RefCell::new(desk));
-        let seat = Seat { key: order.key, desk: Rc::clone(&desk) };
+        let seat = Seat { key: order.key_id, desk: Rc::clone(&desk) };
         let order = GuardedRequest::clone(&order);
         let future = if shadow {
             Box::pin(watched(seat, order)) as Pin<Box<dyn Future<Output = ()>>>
@@ -203,15 +208,16 @@ impl Seat {
         self.desk.borrow().mutant
     }
 
-    async fn send(&self, key: &KeyId, ask: Ask, body: &[u8]) -> Result<Told<Vec<u8>>, Unreachable> {
-        let addressed = wire::Addressed { key: *key, ..make::addressed(ask) };
-        let mut question = wire::write_ask(&addressed, VERSION);
-        question.extend(body);
-        let Said::Told(answer) = self.call(What::Ask(question.into())).await else {
-            panic!("a question is answered by the Ledger")
+    async fn send(&self, key_id: &KeyId, event: &Event, body: &[u8]) -> FromLedger {
+        let question = Question::Event(event);
+        let request = LedgerRequest { key_id: *key_id, shards: make::SHARDS, question };
+        let message = [&write_request(&request, VERSION), body].concat();
+        let Said::Told(answer) = self.call(What::Ask(message.into())).await else {
+            panic!("a request to the Ledger is answered by the Ledger")
         };
-        let (head, body) = messages::split(&answer?);
-        Ok(wire::read_told(&head).unwrap().with_body(|()| body))
+        let answer = answer?;
+        let (head, body) = messages::split(&answer);
+        Ok((read_answer(head).unwrap(), Some(body.to_owned())))
     }
 
     async fn hand_over(&self, run: Execution) -> Result<OriginResponse, Failure> {
@@ -228,20 +234,20 @@ impl filter::World for Seat {
 
     async fn ask(
         &self,
-        key: &KeyId,
-        ask: &Ask,
-        heard: Option<&OriginResponse>,
-    ) -> Result<Told<Vec<u8>>, Unreachable> {
-        let body = match heard {
+        key_id: &KeyId,
+        event: &Event,
+        response: Option<&OriginResponse>,
+    ) -> FromLedger {
+        let body = match response {
             Some(OriginResponse { body, kept: Kept::Whole { .. }, .. }) => body.as_slice(),
             _ => &[],
         };
         let mutant = self.mutant();
-        let ask = Mutant::asks(mutant, ask.clone());
-        let told = self.send(key, ask.clone(), body).await;
-        match Mutant::instead(mutant, &ask, &told) {
-            Some(instead) => self.send(key, instead, &[]).await,
-            None => Mutant::hears(mutant, &ask, told),
+        let event = Mutant::sends(mutant, event);
+        let answer = self.send(key_id, &event, body).await;
+        match Mutant::sends_next(mutant, &event, &answer) {
+            Some(next) => self.send(key_id, &next, &[]).await,
+            None => Mutant::hears(mutant, &event, answer),
         }
     }
 
