@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use futures_util::future::{Either, select};
 
-pub(crate) use self::calls::{CALL_PATIENCE, end, other_shards, refusal, within};
+pub(crate) use self::calls::{CALL_PATIENCE, end, other_shards, within};
 use self::calls::{Claimed, Ended, claim, give_back};
 pub use self::interrupted::{Reached, clear_up};
 use crate::answer::{Answer, STILL_IN_DOUBT, Status, duplicate, store_unavailable, unknown};

@@ -71,7 +71,7 @@ pub(super) async fn claim<W: World>(
 }
 
 /// What an answer means that is no verdict, for the log.
-pub(crate) fn refusal(answer: &LedgerAnswer) -> String {
+fn refusal(answer: &LedgerAnswer) -> String {
     match answer {
         LedgerAnswer::OtherShards(first) => other_shards(*first),
         LedgerAnswer::Crowded => "the Ledger has no room for the reply".to_owned(),

@@ -60,8 +60,8 @@ fn slow() -> Scripted {
 }
 
 /// A request that is at the origin, which will say nothing before the driver says so.
-fn at_the_origin(world: &mut World, order: GuardedRequest) -> Story {
-    let story = world.send(order);
+fn at_the_origin(world: &mut World, request: GuardedRequest) -> Story {
+    let story = world.send(request);
     while !world.is_forwarding(story) {
         assert!(world.step(), "it never reaches the origin");
     }

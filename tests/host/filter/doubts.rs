@@ -180,10 +180,10 @@ fn a_doubtful_request_that_settles_late_is_no_doubt_any_more() {
 fn what_shadow_mode_would_have_answered_and_what_it_learns() {
     let mut world = World::new();
     let other = KeyId::new(&make::key("other"), [0; 16]);
-    let said = |world: &mut World, scripted: Scripted, order| {
+    let said = |world: &mut World, scripted: Scripted, request| {
         world.origin([scripted]);
         let previous = world.log().len();
-        world.shadow(order);
+        world.shadow(request);
         world.run();
         world.log()[previous..].join("; ")
     };

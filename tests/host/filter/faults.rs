@@ -262,10 +262,10 @@ fn another_number_of_shards_is_refused_and_the_log_says_what_to_do() {
 fn one_whose_lease_has_moved_on_is_answered_as_a_duplicate() {
     use oncegate::lifecycle::event::{Claim, OnInDoubt};
     let retry = |number| {
-        let order = request(number);
+        let request = request(number);
         GuardedRequest {
-            claim: Claim { on_in_doubt: OnInDoubt::Retry, ..order.claim.clone() },
-            ..order
+            claim: Claim { on_in_doubt: OnInDoubt::Retry, ..request.claim.clone() },
+            ..request
         }
     };
     let mut world = World::new();
@@ -276,7 +276,7 @@ fn one_whose_lease_has_moved_on_is_answered_as_a_duplicate() {
     world.take(Choice::Answer(call));
     // The settle hangs while the lease runs out and another try executes.
     let settle = world.asking(first);
-    assert!(matches!(world.question(first), Event::Settle(..)));
+    assert!(matches!(world.event(first), Event::Settle(..)));
     world.hold(settle);
     world.run_for(s(4));
     world.run_for(Duration::from_millis(0));

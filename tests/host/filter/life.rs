@@ -139,7 +139,7 @@ fn whoever_is_woken_waits_for_what_is_left_of_its_patience_only() {
     world.run_for(s(6));
     assert_eq!(world.executed().len(), 2);
     assert!(world.is_forwarding(second));
-    let Event::Claim(claim) = world.question(third) else { panic!("it claims again") };
+    let Event::Claim(claim) = world.event(third) else { panic!("it claims again") };
     assert_eq!(claim.wait, s(4));
     world.run_for(s(4));
     assert_eq!(world.said(third), "409 in-flight, again in 4 s");
@@ -150,10 +150,10 @@ fn another_request_under_the_same_key_is_refused_in_every_state() {
     let mut world = World::new();
     let other = |lease| {
         let metadata = Metadata { fingerprint: make::fingerprint(0xf2), ..make::metadata() };
-        let order = request(lease);
+        let request = request(lease);
         oncegate::filter::GuardedRequest {
-            claim: Claim { metadata, ..order.claim.clone() },
-            ..order
+            claim: Claim { metadata, ..request.claim.clone() },
+            ..request
         }
     };
     let first = at_the_origin(&mut world, request(1));
@@ -198,8 +198,8 @@ fn a_rerun_replaces_the_reply_and_a_released_rerun_puts_it_back() {
         after(s(0), heard(429, "busy")),
         after(s(0), heard(201, "second")),
     ]);
-    let mut said = |order| {
-        let story = world.send(order);
+    let mut said = |request| {
+        let story = world.send(request);
         world.run();
         world.said(story)
     };

@@ -190,6 +190,6 @@ fn the_settle_carries_the_body_and_what_is_kept_of_the_reply() {
     let first = at_the_origin(&mut world, request(1));
     let call = world.forwarding(first);
     world.take(Choice::Answer(call));
-    let Event::Settle(lease, reply) = world.question(first) else { panic!("it settles") };
+    let Event::Settle(lease, reply) = world.event(first) else { panic!("it settles") };
     assert_eq!((lease, reply.status), (crate::make::lease(1), 201));
 }

@@ -20,7 +20,7 @@ fn picks(most: usize) -> impl Strategy<Value = Vec<Pick>> {
 
 /// Takes one of the choices there are, for each pick; then lets everything end. Whoever is still there
 /// has an answer then.
-fn live(world: &mut World, picks: &[Pick], stories: &mut Vec<Story>, orders: &[Route]) {
+fn live(world: &mut World, picks: &[Pick], stories: &mut Vec<Story>, requests: &[Route]) {
     let mut lost = Vec::new();
     for (fault, pick) in picks {
         let mut choices = world.choices();
@@ -32,9 +32,9 @@ fn live(world: &mut World, picks: &[Pick], stories: &mut Vec<Story>, orders: &[R
                 }
                 world.take(*choice);
             }
-            None if stories.len() < orders.len() => {
+            None if stories.len() < requests.len() => {
                 let lease = u8::try_from(stories.len()).unwrap() + 1;
-                stories.push(world.send(by(&orders[stories.len()], lease)));
+                stories.push(world.send(by(&requests[stories.len()], lease)));
             }
             None => {}
         }
@@ -78,7 +78,7 @@ proptest! {
     #[test]
     fn whatever_the_rules_everybody_is_answered_with_what_was_said(
         picks in picks(100),
-        orders in vec((arbitrary::strategy(), 0..3_u8), 5),
+        requests in vec((arbitrary::strategy(), 0..3_u8), 5),
         script in vec((0..80_u64, select(vec![201, 200, 500, 429, 404, 502])), 0..6),
         probes in vec(select(vec![200, 404, 500]), 0..6),
     ) {
@@ -87,7 +87,7 @@ proptest! {
             after(s(*seconds), heard(*status, &format!("said {at}")))
         }));
         world.probes(probes.iter().map(|status| after(s(1), heard(*status, "found"))));
-        let orders: Vec<_> = orders
+        let requests: Vec<_> = requests
             .into_iter()
             .map(|(on_duplicate, doubtful)| {
                 let on_in_doubt = [Doubtful::Hold, Doubtful::Retry, Doubtful::Probe][usize::from(doubtful)];
@@ -96,7 +96,7 @@ proptest! {
             })
             .collect();
         let mut stories = Vec::new();
-        live(&mut world, &picks, &mut stories, &orders);
+        live(&mut world, &picks, &mut stories, &requests);
         let replays = stories.iter().map(|story| world.said(*story));
         for said in replays.filter(|said| said.contains("replayed") || said.contains("joined")) {
             let known = ["said", "paid", "found"].iter().any(|word| said.contains(word));

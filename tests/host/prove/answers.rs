@@ -11,7 +11,7 @@ use oncegate::time::{Timestamp, millis};
 
 use super::grants::Meaning;
 use super::life::{Life, Ms, Phase, Stored, View};
-use super::requests::{Grant, Open};
+use super::requests::{Grant, OpenRequest};
 use super::rules::{Rule, Violation, broken};
 use crate::world::{Answer, OriginResponse};
 
@@ -19,7 +19,7 @@ use crate::world::{Answer, OriginResponse};
 /// failed since, the time.
 pub(super) fn check(
     answer: &Answer,
-    open: &Open,
+    open: &OpenRequest,
     grant: Option<&Grant>,
     lives: &BTreeMap<KeyId, Life>,
     troubled: bool,
@@ -36,9 +36,9 @@ pub(super) fn check(
     }
 }
 
-impl Open {
+impl OpenRequest {
     fn has_same_print(&self, print: &[u8; 32]) -> bool {
-        *print == self.order.claim.metadata.fingerprint.0
+        *print == self.request.claim.metadata.fingerprint.0
     }
 
     /// Its key could be seen so, under its fingerprint.
@@ -54,7 +54,7 @@ impl Open {
 fn replayed(
     replay: &Replay,
     body: &[u8],
-    open: &Open,
+    open: &OpenRequest,
     lives: &BTreeMap<KeyId, Life>,
 ) -> Result<(), Violation> {
     let same = |stored: &Stored| {
@@ -63,7 +63,7 @@ fn replayed(
             && stored.expires == replay.expires.0
     };
     if open.saw_stored(same) {
-        if open.order.claim.strategy != Strategy::ReturnExisting && open.lease.is_none() {
+        if open.request.claim.strategy != Strategy::ReturnExisting && open.lease.is_none() {
             return broken(Rule::TrueAnswer, "a replay to one who asked for none");
         }
         return Ok(());
@@ -73,7 +73,7 @@ fn replayed(
         return broken(Rule::NothingCrosses, "a replay to another fingerprint");
     }
     let elsewhere = |(key, life): (&KeyId, &Life)| {
-        *key != open.order.key_id && matches!(&life.phase, Phase::Stored(stored) if same(stored))
+        *key != open.request.key_id && matches!(&life.phase, Phase::Stored(stored) if same(stored))
     };
     if lives.iter().any(elsewhere) {
         return broken(Rule::NothingCrosses, "a replay to another scope or key");
@@ -87,7 +87,7 @@ fn replayed(
 fn heard(
     heard: &OriginResponse,
     (status, expires): (Status, Option<Timestamp>),
-    open: &Open,
+    open: &OpenRequest,
     grant: Option<&Grant>,
     troubled: bool,
     now: Ms,
@@ -125,12 +125,12 @@ fn heard(
 
 fn refused(
     problem: &Problem,
-    open: &Open,
+    open: &OpenRequest,
     grant: Option<&Grant>,
     troubled: bool,
     now: Ms,
 ) -> Result<(), Violation> {
-    let claim = &open.order.claim;
+    let claim = &open.request.claim;
     if problem.code.should_retry() != problem.retry_after_s.is_some_and(|seconds| seconds >= 1) {
         return broken(Rule::RetryAfter, "a problem that passes has no Retry-After");
     }

@@ -27,8 +27,8 @@ pub(super) fn sent(n: u8) -> Event {
     sent_as(n, by(&make::route(), n))
 }
 
-pub(super) fn sent_as(n: u8, order: GuardedRequest) -> Event {
-    Event::Sent { story: Story(n.into()), order: Rc::new(order) }
+pub(super) fn sent_as(n: u8, request: GuardedRequest) -> Event {
+    Event::Sent { story: Story(n.into()), request: Rc::new(request) }
 }
 
 pub(super) fn claim(n: u8, verdict: Option<Verdict>) -> Event {

@@ -44,7 +44,7 @@ fn no_interleaving_breaks_a_promise() {
 fn one_order_of_steps_that_come_to_the_same_is_enough() {
     let by_day = ["default, 2", "retry: late", "probe: 404", "two scopes"];
     for (scenario, ..) in all() {
-        if scenario.orders.len() == 2 && (is_night() || by_day.contains(&scenario.name)) {
+        if scenario.requests.len() == 2 && (is_night() || by_day.contains(&scenario.name)) {
             let [every, one] = endings(&scenario, 1);
             assert!(every.len() > 10, "{}: {every:?}", scenario.name);
             assert_eq!(every, one, "{}", scenario.name);

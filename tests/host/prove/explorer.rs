@@ -41,27 +41,27 @@ pub(crate) struct Found {
 /// Explores a scenario with so many faults. Depth first, which takes little memory; what is found is then
 /// sought again breadth first.
 pub(crate) fn explore(scenario: &Scenario, faults: u32) -> Found {
-    let found = search(scenario, faults, GuardedRequest::Depth, Orders::One, None);
+    let found = search(scenario, faults, Direction::Depth, Orders::One, None);
     if found.violation.is_some() { shortest(scenario, faults) } else { found }
 }
 
 /// The same breadth first: what is found is the shortest.
 pub(crate) fn shortest(scenario: &Scenario, faults: u32) -> Found {
-    search(scenario, faults, GuardedRequest::Breadth, Orders::One, None)
+    search(scenario, faults, Direction::Breadth, Orders::One, None)
 }
 
 /// How every history ends: what was answered, and how often the origin executed. Once with all orders of
 /// steps followed, once with one order of those that come to the same.
 pub(crate) fn endings(scenario: &Scenario, faults: u32) -> [BTreeSet<String>; 2] {
-    [Orders::All, Orders::One].map(|orders| {
-        let found = search(scenario, faults, GuardedRequest::Depth, orders, Some(BTreeSet::new()));
+    [Orders::All, Orders::One].map(|followed| {
+        let found = search(scenario, faults, Direction::Depth, followed, Some(BTreeSet::new()));
         assert!(found.violation.is_none(), "{:?}", found.violation);
         found.endings.unwrap_or_default()
     })
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum GuardedRequest {
+enum Direction {
     Depth,
     Breadth,
 }
@@ -69,14 +69,14 @@ enum GuardedRequest {
 fn search(
     scenario: &Scenario,
     faults: u32,
-    order: GuardedRequest,
-    orders: Orders,
+    direction: Direction,
+    followed: Orders,
     endings: Option<BTreeSet<String>>,
 ) -> Found {
     let mut search = Search {
         scenario,
-        order,
-        orders,
+        direction,
+        followed,
         endings,
         steps: vec![(0, Step::Send)],
         seen: HashSet::new(),
@@ -91,9 +91,9 @@ fn search(
         frontier.push_back(first);
     }
     while judged.is_ok()
-        && let Some(at) = match order {
-            GuardedRequest::Depth => frontier.pop_back(),
-            GuardedRequest::Breadth => frontier.pop_front(),
+        && let Some(at) = match direction {
+            Direction::Depth => frontier.pop_back(),
+            Direction::Breadth => frontier.pop_front(),
         }
     {
         judged = search.follow(at, &mut frontier);
@@ -107,8 +107,8 @@ fn search(
 
 struct Search<'a> {
     scenario: &'a Scenario,
-    order: GuardedRequest,
-    orders: Orders,
+    direction: Direction,
+    followed: Orders,
     /// Only where they are asked for: a state does not tell what was answered on the way to it.
     endings: Option<BTreeSet<String>>,
     /// Each step and the one before it; only where the shortest history is sought.
@@ -122,7 +122,7 @@ type Broken = (usize, Violation, Option<Alarm>);
 
 impl Search<'_> {
     fn follow(&mut self, at: At, frontier: &mut VecDeque<At>) -> Result<(), Broken> {
-        let steps = at.steps(self.scenario, self.orders);
+        let steps = at.steps(self.scenario, self.followed);
         let is_end = at.is_end(self.scenario);
         if is_end {
             self.end(&at)?;
@@ -134,7 +134,7 @@ impl Search<'_> {
             let Some(mut next) = next else { break };
             let before_it = Self::late_copy(&next, step);
             let judged = next.take(self.scenario, step, cost);
-            if self.orders == Orders::One
+            if self.followed == Orders::One
                 && before_it.is_some_and(|digest| digest == next.world.ledger_digest())
             {
                 continue;
@@ -144,7 +144,7 @@ impl Search<'_> {
             if judged.is_ok() && !self.seen.insert(next.digest(answers.as_ref())) {
                 continue;
             }
-            if self.order == GuardedRequest::Breadth {
+            if self.direction == Direction::Breadth {
                 next.place = self.steps.len();
                 self.steps.push((previous, step));
             }

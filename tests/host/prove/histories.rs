@@ -99,15 +99,18 @@ fn a_history_that_keeps_the_promises_passes() {
 #[test]
 fn a_history_that_breaks_a_promise_is_told_which() {
     let other = |n: u8| {
-        let mut order = by(&make::route(), n);
-        order.claim.metadata.fingerprint = make::fingerprint(2);
-        sent_as(n, order)
+        let mut request = by(&make::route(), n);
+        request.claim.metadata.fingerprint = make::fingerprint(2);
+        sent_as(n, request)
     };
     let fails = |n: u8| {
-        let order = by(&make::route(), n);
+        let request = by(&make::route(), n);
         sent_as(
             n,
-            GuardedRequest { claim: Claim { strategy: Strategy::Fail, ..order.claim }, ..order },
+            GuardedRequest {
+                claim: Claim { strategy: Strategy::Fail, ..request.claim },
+                ..request
+            },
         )
     };
     let in_flight = |n: u8, seconds| {

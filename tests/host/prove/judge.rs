@@ -15,7 +15,7 @@ use oncegate::time::{Timestamp, millis};
 
 use super::answers;
 use super::life::{Life, Ms, Phase, Token, View};
-use super::requests::{Grant, Open, Sent};
+use super::requests::{Grant, OpenRequest, Sent};
 use super::rules::{Rule, Violation, broken};
 use crate::world::{Cause, Event, Kind, Story};
 
@@ -24,8 +24,8 @@ pub(crate) struct Judge {
     pub(super) now: Ms,
     pub(super) lives: BTreeMap<KeyId, Life>,
     /// Everybody's, answered or not.
-    pub(super) orders: BTreeMap<Story, Sent>,
-    pub(super) open: BTreeMap<Story, Open>,
+    pub(super) requests: BTreeMap<Story, Sent>,
+    pub(super) open: BTreeMap<Story, OpenRequest>,
     pub(super) grants: BTreeMap<Token, Grant>,
     /// Leases that were settled or released, as long as the Ledger remembers them.
     pub(super) ended: BTreeMap<Token, Ms>,
@@ -44,7 +44,7 @@ impl Judge {
     pub(crate) fn hear(&mut self, at: Timestamp, event: &Event) -> Result<(), Violation> {
         self.pass(at.0)?;
         match event {
-            Event::Sent { story, order } => self.sent(*story, order),
+            Event::Sent { story, request } => self.sent(*story, request),
             Event::Asked { story, asked, answer, absent } => {
                 if let Some(LedgerAnswer::Verdict(verdict)) = answer {
                     self.asked(*story, asked, verdict)?;
@@ -121,7 +121,7 @@ impl Judge {
             self.all_are_woken()?;
         }
         while self.now < to {
-            let keys = self.open.values().map(|open| open.order.key_id);
+            let keys = self.open.values().map(|open| open.request.key_id);
             let marks = keys.filter_map(|key| self.lives.get(&key)?.next(self.now));
             self.now = marks.min().map_or(to, |mark| mark.min(to));
             let Self { open, lives, now, .. } = self;
@@ -135,7 +135,7 @@ impl Judge {
     /// Whoever waits for a claim that has been ended is woken at once.
     fn all_are_woken(&self) -> Result<(), Violation> {
         let ended = |story: &&Story| {
-            let life = self.lives.get(&self.orders[story].key_id);
+            let life = self.lives.get(&self.requests[story].key_id);
             !life.is_some_and(|life| matches!(life.phase, Phase::Running(_)))
         };
         match self.waiting.iter().find(ended) {
@@ -151,9 +151,9 @@ impl Judge {
         }
     }
 
-    fn sent(&mut self, story: Story, order: &Rc<GuardedRequest>) {
-        let mut open = Open {
-            order: Sent(Rc::clone(order)),
+    fn sent(&mut self, story: Story, request: &Rc<GuardedRequest>) {
+        let mut open = OpenRequest {
+            request: Sent(Rc::clone(request)),
             sent: self.now,
             delayed: self.delayed,
             troubled: false,
@@ -163,7 +163,7 @@ impl Judge {
             refused: false,
         };
         open.look(&self.lives, self.now);
-        self.orders.insert(story, open.order.clone());
+        self.requests.insert(story, open.request.clone());
         self.open.insert(story, open);
     }
 
@@ -176,7 +176,7 @@ impl Judge {
     /// The life of a key has changed: whoever asks for it may hear so.
     pub(super) fn changed(&mut self, key: KeyId) {
         let Self { open, lives, now, .. } = self;
-        let same_key = |open: &&mut Open| open.order.key_id.key_half() == key.key_half();
+        let same_key = |open: &&mut OpenRequest| open.request.key_id.key_half() == key.key_half();
         for open in open.values_mut().filter(same_key) {
             open.look(lives, *now);
         }
@@ -184,7 +184,9 @@ impl Judge {
 
     fn asked(&mut self, story: Story, asked: &Kind, verdict: &Verdict) -> Result<(), Violation> {
         let now = self.now;
-        let Some(key) = self.orders.get(&story).map(|order| order.key_id) else { return Ok(()) };
+        let Some(key) = self.requests.get(&story).map(|request| request.key_id) else {
+            return Ok(());
+        };
         let life = self.lives.entry(key).or_default();
         match (asked, verdict) {
             (Kind::Claim { lease, .. }, Verdict::Granted(run)) => {

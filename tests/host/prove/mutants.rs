@@ -45,7 +45,7 @@ fn table() -> Vec<(Mutant, Scenario, u32, Rule)> {
             P::ReleaseForgetsReply,
             two()
                 .origin(&[says(201), says(429)])
-                .order(1, |order| order.claim.strategy = Strategy::FailOnRunning),
+                .request(1, |request| request.claim.strategy = Strategy::FailOnRunning),
             0,
             Rule::GrantedOnce,
         ),
@@ -65,7 +65,7 @@ fn table() -> Vec<(Mutant, Scenario, u32, Rule)> {
         (P::AnsweredBeforeStored, two(), 1, Rule::StoredBeforeSent),
         (
             P::FingerprintIgnored,
-            two().order(1, |order| order.claim.metadata.fingerprint = make::fingerprint(2)),
+            two().request(1, |request| request.claim.metadata.fingerprint = make::fingerprint(2)),
             0,
             Rule::NothingCrosses,
         ),
@@ -74,7 +74,7 @@ fn table() -> Vec<(Mutant, Scenario, u32, Rule)> {
             two()
                 .origin(&[(s(0), Ok(heard(201, "at once")))])
                 .route(forward)
-                .order(1, |order| order.key_id = KeyId::new(&make::key("k"), [2; 16])),
+                .request(1, |request| request.key_id = KeyId::new(&make::key("k"), [2; 16])),
             0,
             Rule::NothingCrosses,
         ),

@@ -13,8 +13,8 @@ use crate::world::Story;
 
 /// A request that has no answer yet.
 #[derive(Clone)]
-pub(crate) struct Open {
-    pub(super) order: Sent,
+pub(crate) struct OpenRequest {
+    pub(super) request: Sent,
     pub(super) sent: Ms,
     pub(super) delayed: Ms,
     pub(super) troubled: bool,
@@ -46,13 +46,13 @@ pub(crate) struct Grant {
     pub(super) attempt: u32,
     pub(super) until: Ms,
     pub(super) troubles: u32,
-    pub(super) executed: Said,
+    pub(super) executed: OriginAnswer,
     pub(super) released: bool,
 }
 
 /// What the origin said to a grant's request.
 #[derive(Clone, Hash, PartialEq, Eq)]
-pub(crate) enum Said {
+pub(crate) enum OriginAnswer {
     NotYet,
     Answer(u16, Vec<u8>),
     /// It executed, and said nothing.
@@ -62,39 +62,40 @@ pub(crate) enum Said {
 impl Grant {
     pub(super) fn answer(&self) -> Option<(u16, &[u8])> {
         match &self.executed {
-            Said::Answer(status, body) => Some((*status, body)),
-            Said::NotYet | Said::Nothing => None,
+            OriginAnswer::Answer(status, body) => Some((*status, body)),
+            OriginAnswer::NotYet | OriginAnswer::Nothing => None,
         }
     }
 }
 
-impl Open {
+impl OpenRequest {
     /// Takes a look at its key.
     pub(super) fn look(&mut self, lives: &BTreeMap<KeyId, Life>, now: Ms) {
-        let key = self.order.key_id;
+        let key = self.request.key_id;
         let life = lives.get(&key);
         let view = life.map_or(View::Free, |life| life.view(now));
         let seen = (life.map_or([0; 32], |life| life.print), view);
         if !self.views.contains(&seen) {
             self.views.push(seen);
         }
-        self.other_credential |= other_credential(lives, &self.order, now);
+        self.other_credential |= other_credential(lives, &self.request, now);
     }
 }
 
 /// Whether the same operation is live under another credential.
 pub(super) fn other_credential(
     lives: &BTreeMap<KeyId, Life>,
-    order: &GuardedRequest,
+    request: &GuardedRequest,
     now: Ms,
 ) -> bool {
-    let [mut first, mut last] = [order.key_id; 2];
+    let [mut first, mut last] = [request.key_id; 2];
     first.0[16..].fill(0);
     last.0[16..].fill(0xff);
     let live = |(key, life): (&KeyId, &Life)| {
-        *key != order.key_id
-            && life.operation == order.claim.metadata.operation.0
+        *key != request.key_id
+            && life.operation == request.claim.metadata.operation.0
             && life.view(now) != View::Free
     };
-    order.route.credential_change == CredentialChange::Refuse && lives.range(first..=last).any(live)
+    request.route.credential_change == CredentialChange::Refuse
+        && lives.range(first..=last).any(live)
 }

@@ -18,7 +18,7 @@ pub(crate) struct Scenario {
     pub(crate) name: &'static str,
     pub(crate) route: Route,
     /// The requests, in the order in which they are sent.
-    pub(crate) orders: Vec<GuardedRequest>,
+    pub(crate) requests: Vec<GuardedRequest>,
     pub(crate) origin: Vec<Scripted>,
     pub(crate) probes: Vec<Scripted>,
     /// So long after a first request of the same key, which had a good day, everything begins.
@@ -33,7 +33,7 @@ impl Scenario {
         Self {
             name,
             route: make::route(),
-            orders: Vec::new(),
+            requests: Vec::new(),
             origin: (1..=5).map(paid).collect(),
             probes: Vec::new(),
             after: None,
@@ -44,12 +44,12 @@ impl Scenario {
 
     pub(crate) fn route(mut self, change: impl FnOnce(&mut Route)) -> Self {
         change(&mut self.route);
-        let count = self.orders.len();
+        let count = self.requests.len();
         self.requests(u8::try_from(count).unwrap())
     }
 
     fn requests(mut self, count: u8) -> Self {
-        self.orders = (1..=count).map(|lease| by(&self.route, lease)).collect();
+        self.requests = (1..=count).map(|lease| by(&self.route, lease)).collect();
         self
     }
 
@@ -69,8 +69,8 @@ impl Scenario {
         self
     }
 
-    pub(crate) fn order(mut self, at: usize, change: impl FnOnce(&mut GuardedRequest)) -> Self {
-        change(&mut self.orders[at]);
+    pub(crate) fn request(mut self, at: usize, change: impl FnOnce(&mut GuardedRequest)) -> Self {
+        change(&mut self.requests[at]);
         self
     }
 
@@ -82,7 +82,7 @@ impl Scenario {
     /// One more try of the first request.
     pub(crate) fn retry(&self, number: u8) -> GuardedRequest {
         let lease = make::lease(0xd0 + number);
-        let first = self.orders[0].clone();
+        let first = self.requests[0].clone();
         GuardedRequest { claim: Claim { lease, ..first.claim }, ..first }
     }
 
@@ -114,9 +114,9 @@ pub(crate) fn all() -> Vec<(Scenario, u32, u32)> {
         route.probe = Some("/{key}".to_owned());
     };
     let other_print =
-        |order: &mut GuardedRequest| order.claim.metadata.fingerprint = make::fingerprint(2);
+        |request: &mut GuardedRequest| request.claim.metadata.fingerprint = make::fingerprint(2);
     let other_scope =
-        |order: &mut GuardedRequest| order.key_id = KeyId::new(&make::key("k"), [2; 16]);
+        |request: &mut GuardedRequest| request.key_id = KeyId::new(&make::key("k"), [2; 16]);
     let other_caller =
         |change: CredentialChange| move |route: &mut Route| route.credential_change = change;
     vec![
@@ -201,16 +201,16 @@ pub(crate) fn all() -> Vec<(Scenario, u32, u32)> {
             1,
             2,
         ),
-        (new("two fingerprints", 2).order(1, other_print), 1, 2),
-        (new("two fingerprints, released", 2).order(1, other_print).origin(&[says(429)]), 1, 2),
+        (new("two fingerprints", 2).request(1, other_print), 1, 2),
+        (new("two fingerprints, released", 2).request(1, other_print).origin(&[says(429)]), 1, 2),
         (
             new("two scopes", 2)
                 .route(other_caller(CredentialChange::Forward))
-                .order(1, other_scope),
+                .request(1, other_scope),
             1,
             2,
         ),
-        (new("two credentials", 2).order(1, other_scope), 1, 2),
+        (new("two credentials", 2).request(1, other_scope), 1, 2),
         (new("tombstone", 2).route(|route| route.tombstone = days(1)), 1, 2),
         (
             new("tombstone, fail on running", 2)

@@ -55,12 +55,12 @@ impl At {
     }
 
     /// All that can happen next, and what it costs.
-    pub(super) fn steps(&self, scenario: &Scenario, orders: Orders) -> Vec<(Step, u32)> {
+    pub(super) fn steps(&self, scenario: &Scenario, followed: Orders) -> Vec<(Step, u32)> {
         let world = &self.world;
         if self.faults == 0 && !self.held.is_empty() {
             return Vec::new();
         }
-        let alone = match orders {
+        let alone = match followed {
             Orders::All => None,
             Orders::One => self.just_sent.or_else(|| world.alone(&self.held)),
         };
@@ -74,9 +74,9 @@ impl At {
                 | Choice::Lose(call)
                 | Choice::Overload(call)
                 | Choice::Refuse(call) => Some(call.story),
-                Choice::Rouse(call) if world.waits(call) => Some(call.story),
+                Choice::EndWait(call) if world.waits(call) => Some(call.story),
                 // Nobody hears it.
-                Choice::Rouse(_) => continue,
+                Choice::EndWait(_) => continue,
                 Choice::Crash(story) => Some(story),
                 // The story goes on without its client.
                 Choice::Leave(_) => continue,
@@ -94,7 +94,7 @@ impl At {
             Some(story) if self.faults > 0 => steps.push((Step::Hold(story), 0)),
             Some(_) => {}
             None => {
-                steps.extend((self.sent < scenario.orders.len()).then_some((Step::Send, 0)));
+                steps.extend((self.sent < scenario.requests.len()).then_some((Step::Send, 0)));
                 steps.extend(self.delays().into_iter().map(|at| (Step::DelayTo(at), 1)));
             }
         }
@@ -118,7 +118,7 @@ impl At {
     }
 
     pub(super) fn is_end(&self, scenario: &Scenario) -> bool {
-        self.sent == scenario.orders.len() && !self.world.is_busy()
+        self.sent == scenario.requests.len() && !self.world.is_busy()
     }
 
     pub(super) fn take(
@@ -136,7 +136,7 @@ impl At {
         self.just_sent = None;
         match step {
             Step::Send => {
-                self.just_sent = Some(self.world.send(scenario.orders[self.sent].clone()));
+                self.just_sent = Some(self.world.send(scenario.requests[self.sent].clone()));
                 self.sent += 1;
             }
             Step::Take(choice) => self.world.take(choice),

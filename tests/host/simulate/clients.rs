@@ -61,16 +61,16 @@ impl Clients {
         self.sent += 1;
         let mut lease = [0; 16];
         lease[..8].copy_from_slice(&self.sent.to_le_bytes());
-        let mut order = by(&self.routes[client.route], 0);
-        order.key_id = client.key;
-        order.claim.lease = Lease(lease);
+        let mut request = by(&self.routes[client.route], 0);
+        request.key_id = client.key;
+        request.claim.lease = Lease(lease);
         if rng.per_mille(5) {
-            order.claim.metadata.fingerprint = make::fingerprint(2);
+            request.claim.metadata.fingerprint = make::fingerprint(2);
         }
         // Its story's number: it may be answered at once.
         let story = world.next_story();
         self.stories.insert(story, number);
-        world.send(order);
+        world.send(request);
         // Some are impatient and send everything twice.
         if client.tries < TRIES && rng.per_mille(100) {
             client.tries += 1;

@@ -75,9 +75,11 @@ fn kind(choice: Choice) -> Option<usize> {
         Choice::Lose(_) => Some(3),
         Choice::Overload(_) => Some(4),
         Choice::Refuse(_) => Some(5),
-        Choice::Arrive(_) | Choice::Answer(_) | Choice::Rouse(_) | Choice::Pass | Choice::Sweep => {
-            None
-        }
+        Choice::Arrive(_)
+        | Choice::Answer(_)
+        | Choice::EndWait(_)
+        | Choice::Pass
+        | Choice::Sweep => None,
     }
 }
 

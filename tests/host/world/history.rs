@@ -1,4 +1,4 @@
-//! What happened, in order, each with its time: all that a judge sees of a world.
+//! The history of a world: its events in order, each with its time. A judge sees nothing else.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -12,24 +12,24 @@ use oncegate::protocol::{LedgerAnswer, Question};
 use oncegate::request::key::KeyId;
 use oncegate::time::{Timestamp, millis};
 
-use super::story::What;
+use super::story::Target;
 use super::{Answer, OriginResponse, Story, messages};
 
 /// Something that happened.
 #[derive(Clone, Debug)]
 pub(crate) enum Event {
     /// A client sent a request.
-    Sent { story: Story, order: Rc<GuardedRequest> },
+    Sent { story: Story, request: Rc<GuardedRequest> },
     /// A Worker makes a call.
     Calls { story: Story, kind: Rc<Kind> },
-    /// The Ledger hears a question; it makes the asker wait where it tells nothing. The asker may be
-    /// absent: it has given the call up, or stopped.
+    /// A call reaches the Ledger. Without an answer the caller waits. The caller may be absent: it has given
+    /// the call up, or its Worker has stopped.
     Asked { story: Story, asked: Rc<Kind>, answer: Option<LedgerAnswer>, absent: bool },
-    /// Somebody who waits in the Ledger is told something.
+    /// A caller that waits in the Ledger gets its answer.
     Woken { story: Story, answer: LedgerAnswer },
-    /// The origin executes a request; what it will say.
+    /// The origin executes a request, and will give this answer.
     Executed { story: Story, run: Execution, said: Result<OriginResponse, Failure> },
-    /// The origin was asked what became of a key; what it will say.
+    /// The origin is probed, and will give this answer.
     Probed { story: Story, said: Result<OriginResponse, Failure> },
     /// The answer to a call reaches the Worker.
     Hears { story: Story, kind: Rc<Kind> },
@@ -39,11 +39,11 @@ pub(crate) enum Event {
     Crashed { story: Story },
     /// A client hung up.
     Left { story: Story },
-    /// The Ledger was started anew.
+    /// The Ledger restarted.
     Reset,
     /// The clock moved on although something else could have happened.
     Delayed { from: Timestamp },
-    /// The alarm was there; these rows are left.
+    /// The sweep ran; these rows are left.
     Swept { left: Vec<KeyId> },
     /// A client has its answer.
     Answered { story: Story, answer: Rc<Answer> },
@@ -71,9 +71,9 @@ pub(crate) enum Cause {
     NeverSent,
 }
 
-pub(super) fn kind(what: &What) -> Option<Kind> {
+pub(super) fn kind(what: &Target) -> Option<Kind> {
     Some(match what {
-        What::Ask(question) => {
+        Target::Ledger(question) => {
             let (request, body) = messages::request(question);
             let Question::Event(event) = request.question else {
                 panic!("a request asks for events only")
@@ -88,14 +88,14 @@ pub(super) fn kind(what: &What) -> Option<Kind> {
                 event::Event::Look(_) => Kind::Look,
             }
         }
-        What::Forward(_, run) => Kind::Forward(*run),
-        What::Probe => Kind::Probe,
-        What::Pause(_) => return None,
+        Target::Forward(_, run) => Kind::Forward(*run),
+        Target::Probe => Kind::Probe,
+        Target::Pause(_) => return None,
     })
 }
 
 impl Event {
-    /// Whose doing it is, if it is one request's.
+    /// The request that the event is about, if it is about one.
     pub(crate) fn story(&self) -> Option<Story> {
         match self {
             Self::Sent { story, .. }
@@ -113,12 +113,12 @@ impl Event {
         }
     }
 
-    /// One line of a script.
+    /// One line of a printed history.
     pub(crate) fn line(&self) -> String {
         match self {
-            Self::Sent { story, order } => {
-                let print = order.claim.metadata.fingerprint.0[0];
-                let strategy = order.claim.strategy;
+            Self::Sent { story, request } => {
+                let print = request.claim.metadata.fingerprint.0[0];
+                let strategy = request.claim.strategy;
                 format!("{story} is sent: fingerprint {print:02x}, {strategy:?}")
             }
             Self::Calls { story, kind } => format!("{story} {}", kind.words()),
@@ -148,7 +148,7 @@ impl Event {
             }
             Self::Crashed { story } => format!("FAULT {story}: its Worker stops"),
             Self::Left { story } => format!("FAULT {story}: its client hangs up"),
-            Self::Reset => "FAULT the Ledger starts anew and forgets who waits".to_owned(),
+            Self::Reset => "FAULT the Ledger restarts and forgets its waiters".to_owned(),
             Self::Delayed { from } => {
                 format!("FAULT everything is late; the clock stood at {}", seconds(*from))
             }

@@ -6,18 +6,18 @@ use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 use std::time::Duration;
 
-use oncegate::encoding::{Unreadable, read_row, write_row};
 use oncegate::lifecycle::ended_leases::EndedLeases;
 use oncegate::lifecycle::event::{Claim, Event, How, Replay, Verdict};
-use oncegate::lifecycle::ledger::{self, Decision, Found, Rows, Wake};
+use oncegate::lifecycle::ledger::{self, Decision, Rows as _, Wake};
 use oncegate::lifecycle::record::{Record, SweepAction};
 use oncegate::lifecycle::step::Change;
 use oncegate::protocol::{LedgerAnswer, LedgerRequest, Question, VERSION, agreed};
-use oncegate::request::fingerprint::OperationId;
 use oncegate::request::key::KeyId;
 use oncegate::time::Timestamp;
 
-use super::mutants::{Mutant, MutantRows};
+use super::mutant_ledger::MutantRows;
+use super::mutants::Mutant;
+use super::rows::{MemoryRows, StoredRow};
 use super::{Call, messages};
 
 #[derive(Clone)]
@@ -38,18 +38,6 @@ pub(crate) struct Ledger {
     pub(crate) shards: u16,
     /// Why every event fails, if so.
     pub(crate) broken: Option<String>,
-}
-
-#[derive(Hash)]
-pub(super) struct StoredRow {
-    record: Vec<u8>,
-    body: Vec<u8>,
-}
-
-impl StoredRow {
-    pub(super) fn record(&self) -> Record {
-        read_row(&self.record).unwrap()
-    }
 }
 
 /// What comes of a request to the Ledger.
@@ -247,7 +235,7 @@ impl Ledger {
                 && at <= now
             {
                 let tombstone = record.into_tombstone(now).unwrap();
-                *row = Rc::new(StoredRow { record: write_row(&tombstone), body: Vec::new() });
+                *row = Rc::new(StoredRow::new(&tombstone, Vec::new()));
             }
         }
     }
@@ -280,61 +268,5 @@ impl Ledger {
             answers[0].1.0 = LedgerAnswer::Verdict(Verdict::Granted(run));
         }
         answers
-    }
-}
-
-/// The rows, and the body that came with an event.
-pub(super) struct MemoryRows<'a> {
-    pub(super) rows: &'a mut BTreeMap<KeyId, Rc<StoredRow>>,
-    body: &'a [u8],
-}
-
-type Row = ledger::Row<Vec<u8>>;
-
-impl Rows for MemoryRows<'_> {
-    type Error = Unreadable;
-    type Body = Vec<u8>;
-
-    fn find(&self, key_id: KeyId) -> Result<Option<Row>, Unreadable> {
-        self.find_with_body(key_id)
-    }
-
-    fn find_with_body(&self, key_id: KeyId) -> Result<Option<Row>, Unreadable> {
-        let row = self.rows.get(&key_id);
-        row.map(|row| Ok(Row { record: read_row(&row.record)?, body: row.body.clone() }))
-            .transpose()
-    }
-
-    fn find_for_claim(
-        &self,
-        key_id: KeyId,
-        operation: Option<OperationId>,
-        _: Timestamp,
-    ) -> Result<Found<Self>, Unreadable> {
-        let [mut first, mut last] = [key_id; 2];
-        first.0[16..].fill(0);
-        last.0[16..].fill(0xff);
-        let others = self.rows.range(first..=last).filter(|(other, _)| **other != key_id);
-        let others = others.map(|(_, row)| row.record());
-        let others = others.filter(|record| Some(record.metadata.operation) == operation).map(Ok);
-        Ok(Found { own: self.find_with_body(key_id)?, others: others.collect() })
-    }
-
-    fn apply(&mut self, key_id: KeyId, _: Option<&Row>, change: &Change) -> Result<(), Unreadable> {
-        let (record, body) = match change {
-            Change::Keep => return Ok(()),
-            Change::Delete => {
-                self.rows.remove(&key_id);
-                return Ok(());
-            }
-            Change::Insert(record) => (record, Vec::new()),
-            Change::Update(record) => {
-                let body = self.rows.get(&key_id).map(|row| row.body.clone());
-                (record, body.unwrap_or_default())
-            }
-            Change::Complete(record) => (record, self.body.to_owned()),
-        };
-        self.rows.insert(key_id, Rc::new(StoredRow { record: write_row(record), body }));
-        Ok(())
     }
 }

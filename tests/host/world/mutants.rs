@@ -1,20 +1,14 @@
 //! Mutants: the product with one mistake, to see that the judge notices. Each is a mistake that somebody has
 //! made in such a filter before. None of this is in the product.
 
-use oncegate::encoding::Unreadable;
 use oncegate::filter::Unreachable;
-use oncegate::lifecycle::ended_leases::EndedLeases;
 use oncegate::lifecycle::event::{Claim, Event, Verdict};
-use oncegate::lifecycle::ledger::{self, Decision, Found, Rows};
+use oncegate::lifecycle::ledger::Decision;
 use oncegate::lifecycle::record::{Completed, Doubt, Execution, Lease, Record, State};
 use oncegate::lifecycle::step::{Change, OtherCredential, Step, step};
 use oncegate::protocol::LedgerAnswer;
-use oncegate::request::fingerprint::OperationId;
-use oncegate::request::key::KeyId;
 use oncegate::time::{Timestamp, millis};
 
-use super::Call;
-use super::ledger::{Ledger, MemoryRows};
 use crate::make::{self, s};
 
 /// A known mistake.
@@ -126,7 +120,7 @@ impl Mutant {
 /// Mistakes of a Ledger.
 impl Mutant {
     /// What the event is taken for.
-    fn event(self, mut event: Event, stored: Option<&Record>, now: Timestamp) -> Event {
+    pub(super) fn event(self, mut event: Event, stored: Option<&Record>, now: Timestamp) -> Event {
         let Some(record) = stored else { return event };
         let is_running =
             record.clone().at(now).is_some_and(|record| matches!(record.state, State::Running(_)));
@@ -147,7 +141,12 @@ impl Mutant {
     }
 
     /// What the stored record is taken for.
-    fn record(self, mut record: Record, event: &Event, now: Timestamp) -> Option<Record> {
+    pub(super) fn record(
+        self,
+        mut record: Record,
+        event: &Event,
+        now: Timestamp,
+    ) -> Option<Record> {
         match (self, event, &mut record.state) {
             (Self::LapseRunsAgain, Event::Claim(_), State::Running(running))
                 if running.until <= now =>
@@ -175,7 +174,7 @@ impl Mutant {
     }
 
     /// What is written; `was_there` tells whether there was a row, be it one that is over.
-    fn change(self, mut change: Change, event: &Event, was_there: bool) -> Change {
+    pub(super) fn change(self, mut change: Change, event: &Event, was_there: bool) -> Change {
         let is_release = matches!(event, Event::Release(_));
         match (self, &mut change) {
             (
@@ -199,7 +198,7 @@ impl Mutant {
     }
 
     /// What is answered.
-    fn verdict(self, decision: &Decision<Vec<u8>>, now: Timestamp) -> Option<Verdict> {
+    pub(super) fn verdict(self, decision: &Decision<Vec<u8>>, now: Timestamp) -> Option<Verdict> {
         let stored = decision.found.as_ref().map(|row| &row.record.state);
         match (self, &decision.change, &decision.verdict) {
             (Self::AttemptForgotten, Change::Update(_), Verdict::Granted(run)) => {
@@ -253,116 +252,6 @@ fn lease_of(state: &State) -> Option<Lease> {
         State::InDoubt(Doubt { lease, .. }) | State::Closed(Doubt { lease, .. }) => *lease,
         State::Completed(Completed { lease, .. }) | State::Expired(Completed { lease, .. }) => {
             Some(*lease)
-        }
-    }
-}
-
-/// The rows as a mutant takes them and writes them.
-pub(super) struct MutantRows<'a> {
-    rows: MemoryRows<'a>,
-    mutant: Mutant,
-    key_id: KeyId,
-    event: Event,
-    now: Timestamp,
-    /// A change that is not written yet.
-    pub(super) left: Option<Change>,
-}
-
-type Row = ledger::Row<Vec<u8>>;
-
-impl<'a> MutantRows<'a> {
-    pub(super) fn new(
-        rows: MemoryRows<'a>,
-        mutant: Mutant,
-        key_id: KeyId,
-        event: Event,
-        now: Timestamp,
-    ) -> Self {
-        let stored = rows.rows.get(&key_id).map(|row| row.record());
-        let event = mutant.event(event, stored.as_ref(), now);
-        Self { rows, mutant, key_id, event, now, left: None }
-    }
-
-    pub(super) fn decide(&mut self, ended: &mut EndedLeases) -> Decision<Vec<u8>> {
-        let mut none = EndedLeases::default();
-        let ended = if self.mutant == Mutant::GivenBackForgotten { &mut none } else { ended };
-        let (key_id, event, now) = (self.key_id, self.event.clone(), self.now);
-        let mut decision = ledger::decide(self, ended, key_id, event, now).unwrap();
-        if let Some(verdict) = self.mutant.verdict(&decision, now) {
-            decision.verdict = verdict;
-        }
-        decision
-    }
-
-    fn taken_for(&self, row: Option<Row>) -> Option<Row> {
-        let Row { record, body } = row?;
-        self.mutant.record(record, &self.event, self.now).map(|record| Row { record, body })
-    }
-}
-
-impl Rows for MutantRows<'_> {
-    type Error = Unreadable;
-    type Body = Vec<u8>;
-
-    fn find(&self, key_id: KeyId) -> Result<Option<Row>, Unreadable> {
-        self.rows.find(key_id).map(|row| self.taken_for(row))
-    }
-
-    fn find_with_body(&self, key_id: KeyId) -> Result<Option<Row>, Unreadable> {
-        self.rows.find_with_body(key_id).map(|row| self.taken_for(row))
-    }
-
-    fn find_for_claim(
-        &self,
-        key_id: KeyId,
-        operation: Option<OperationId>,
-        now: Timestamp,
-    ) -> Result<Found<Self>, Unreadable> {
-        let Found { own, others } = self.rows.find_for_claim(key_id, operation, now)?;
-        Ok(Found { own: self.taken_for(own), others })
-    }
-
-    fn apply(
-        &mut self,
-        key_id: KeyId,
-        found: Option<&Row>,
-        change: &Change,
-    ) -> Result<(), Unreadable> {
-        let was_there = self.rows.rows.contains_key(&key_id);
-        let change = self.mutant.change(change.clone(), &self.event, was_there);
-        if self.mutant == Mutant::CheckThenLock && granted(&change).is_some() {
-            self.left = Some(change);
-            return Ok(());
-        }
-        self.rows.apply(key_id, found, &change)
-    }
-}
-
-fn granted(change: &Change) -> Option<Execution> {
-    match change {
-        Change::Insert(Record { state: State::Running(running), .. })
-        | Change::Update(Record { state: State::Running(running), .. }) => Some(running.run),
-        _ => None,
-    }
-}
-
-impl Ledger {
-    /// Writes a grant that was decided when its claim arrived first, whatever is there by now.
-    pub(super) fn written_late(&mut self, call: Call, key_id: KeyId) -> Option<Execution> {
-        let decided = self.to_write.iter().position(|(by, _)| *by == call)?;
-        let (_, change) = self.to_write.remove(decided);
-        self.write(key_id, &change, &[]);
-        granted(&change)
-    }
-
-    /// The key id under which a request is kept.
-    pub(super) fn meant(&self, key_id: KeyId) -> KeyId {
-        let same_key = |other: &&KeyId| other.key_half() == key_id.key_half();
-        match self.mutant {
-            Some(Mutant::ScopeLeftOut) => {
-                self.rows.keys().find(same_key).copied().unwrap_or(key_id)
-            }
-            _ => key_id,
         }
     }
 }
