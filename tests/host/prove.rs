@@ -1,5 +1,5 @@
-//! Every interleaving of a few requests with a few faults, held to the contract by a judge that looks
-//! at the history alone.
+//! Explores every interleaving of a few requests with a few faults. A judge that sees nothing but the history
+//! holds each to the contract.
 
 mod answers;
 mod events;

@@ -1,5 +1,5 @@
-//! Hours of virtual time, thousands of keys, clients that try again, an origin that is slow, flaky and
-//! lying, and a judge. A seed is a whole world.
+//! A simulation of hours of virtual time with thousands of keys, clients that retry, an origin that is slow,
+//! unreliable and untruthful, random faults, and a judge. A seed determines everything.
 //!
 //! `SEED=7 cargo test … simulate -- --nocapture` replays one; `ONCEGATE_NIGHTLY=1` takes 10^6 requests.
 
@@ -20,7 +20,7 @@ use crate::make::{days, is_night, s};
 use crate::prove::{Judge, Violation};
 use crate::world::{Choice, Event, Mutant, Story, World, seconds};
 
-/// What came of a seed.
+/// What happened in a simulation, in numbers.
 #[derive(Default)]
 struct Figures {
     requests: usize,
@@ -37,7 +37,7 @@ struct Simulation {
     rng: Rng,
     clients: Clients,
     faults: Faults,
-    /// All that happened, if it is to be told.
+    /// All events, if they are to be printed.
     told: Option<Vec<(Timestamp, Event)>>,
     figures: Figures,
 }
@@ -56,7 +56,8 @@ impl Simulation {
         }
     }
 
-    /// To the end: every client is done, and every key is forgotten. Else who broke what.
+    /// Runs until every client is done and every key is forgotten. An error is the violation, and the request
+    /// that it is about.
     fn run(&mut self) -> Result<(), (Violation, Option<Story>)> {
         let began = self.world.now();
         while let Some(at) = self.clients.next_try() {
@@ -76,7 +77,7 @@ impl Simulation {
         self.notice()
     }
 
-    /// Whatever happens until a client's next try.
+    /// Lets things happen until a client's next try.
     fn live_until(&mut self, end: Timestamp) -> Result<(), (Violation, Option<Story>)> {
         loop {
             self.faults.script(&mut self.world, &mut self.rng);
@@ -95,7 +96,7 @@ impl Simulation {
             };
             self.world.take(choice);
             self.notice()?;
-            // A client whose time has come does not wait for the others.
+            // A client whose time has come does not wait until the others are done.
             if self.clients.next_try().is_some_and(|at| at <= self.world.now()) {
                 return Ok(());
             }
@@ -119,7 +120,7 @@ impl Simulation {
         Ok(())
     }
 
-    /// What concerns the key of a story, from its first request on.
+    /// The events that concern the key of a request, from the first request under it on.
     fn script(&self, story: Option<Story>) -> Vec<String> {
         let key = story.map(|story| self.clients.key(story));
         let concerns = |event: &Event| {
@@ -133,7 +134,7 @@ impl Simulation {
     }
 }
 
-/// The story of a seed that breaks a promise.
+/// The violation of a seed, with its history, if it breaks a promise.
 fn tell(seed: u64, mutant: Option<Mutant>) -> Option<(Violation, Vec<String>)> {
     let mut simulation = Simulation::new(seed, mutant, true);
     let (broken, story) = simulation.run().err()?;
@@ -235,5 +236,5 @@ impl Figures {
     }
 }
 
-/// So much virtual time passes between two sweeps, about.
+/// About so much virtual time passes between two sweeps.
 const SWEEP_EVERY: Duration = s(900);

@@ -1,12 +1,14 @@
-//! The engine of [`super::tables`]: meets a record with every event, one millisecond before, at and after
-//! each of its deadlines, and holds the step to the one row of its table that speaks of the case.
+//! Runs the tables of [`super::tables`]: gives a record every event, one millisecond before, at and after each
+//! of its deadlines, and compares the step with the one row of the table that matches the case.
 //!
-//! The engine decides nothing. It knows what the words of a row stand for; which word stands where is
-//! written in the tables.
+//! Nothing is decided here. This module knows what the words of a row mean; which word stands where is written
+//! in the tables.
 
 use std::time::Duration;
 
-use oncegate::lifecycle::event::{Claim, Event, How, OnInDoubt, Replay, Strategy, Verdict};
+use oncegate::lifecycle::event::{
+    Claim, CredentialChange, Event, How, OnInDoubt, Replay, Strategy, Verdict,
+};
 use oncegate::lifecycle::record::{
     Completed, Doubt, Execution, Lease, Metadata, Previous, Record, Running, State,
 };
@@ -15,9 +17,9 @@ use oncegate::time::Timestamp;
 
 use crate::make::{self, instant, metadata, ms_after, ms_before, s};
 
-/// The lease that the record bears; of a completed one, the lease that settled it.
+/// The record's own lease; of a completed record, the lease that settled it.
 pub(super) const OWN: Lease = Lease([1; 16]);
-/// The lease of what a running claim or a doubt stands upon.
+/// The lease of the earlier record that a running claim or a doubt found.
 pub(super) const OLD: Lease = Lease([2; 16]);
 /// A lease that the record has never seen.
 const NEW: Lease = Lease([3; 16]);
@@ -26,11 +28,11 @@ const NEW: Lease = Lease([3; 16]);
 pub(super) struct Subject {
     pub(super) record: Option<Record>,
     pub(super) deadlines: Vec<(&'static str, Timestamp)>,
-    /// `reply`: what it replays or stands upon.
+    /// `reply`: the reply that it replays or found.
     pub(super) reply: Option<Completed>,
-    /// `doubt`: as what it reads once its lease is over.
+    /// `doubt`: how it reads once its lease is over.
     pub(super) doubt: Option<Doubt>,
-    /// `earlier doubt`: what a retry stands upon.
+    /// `earlier doubt`: the doubt that a retry found.
     pub(super) earlier: Option<Doubt>,
     pub(super) run: Execution,
 }
@@ -107,7 +109,7 @@ impl Subject {
 
     fn holds(&self, word: &str, verdict: &Verdict, case: &Case, now: Timestamp, place: &str) {
         let expected = match word {
-            // Their numbers have tables of their own.
+            // The numbers in these verdicts have tables of their own.
             "join" => return assert!(matches!(verdict, Verdict::Join(_)), "{place}: {verdict:?}"),
             "in flight" => {
                 return assert!(
@@ -209,7 +211,7 @@ impl Case {
     }
 }
 
-/// Each kind of event with each lease; a claim with each of its wishes too.
+/// Each kind of event with each lease; a claim with each of its rules too.
 fn every_event() -> Vec<Case> {
     let other_credential = OtherCredential::None;
     let mut cases = Vec::new();
@@ -241,15 +243,18 @@ fn every_claim(whose: &'static str, lease: Lease) -> Vec<Case> {
         ] {
             for (doubts, on_in_doubt) in [("hold", OnInDoubt::Hold), ("retry", OnInDoubt::Retry)] {
                 for (waits, wait) in [("waits", s(10)), ("hurries", Duration::from_millis(0))] {
-                    for (operation, other_credential) in
-                        [("alone", OtherCredential::None), ("kindred", OtherCredential::Live)]
-                    {
+                    for (operation, other_credential, credential_change) in [
+                        ("alone", OtherCredential::None, CredentialChange::Refuse),
+                        ("alone", OtherCredential::Live, CredentialChange::Forward),
+                        ("elsewhere", OtherCredential::Live, CredentialChange::Refuse),
+                    ] {
                         let fingerprinted =
                             Metadata { fingerprint: make::fingerprint(number), ..metadata() };
                         let claim = Claim {
                             metadata: fingerprinted,
                             strategy: wish,
                             on_in_doubt,
+                            credential_change,
                             wait,
                             ..make::claim(lease)
                         };
@@ -267,5 +272,5 @@ fn every_claim(whose: &'static str, lease: Lease) -> Vec<Case> {
 
 const FINGERPRINTS: [(&str, u8); 2] = [("same", 0xf1), ("other", 0xf2)];
 
-/// When the subjects' own claim was granted, or their settle made.
+/// When the record's own claim was granted, or settled.
 pub(super) const START: Timestamp = instant(1000);

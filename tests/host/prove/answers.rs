@@ -1,4 +1,4 @@
-//! Whether an answer is true: of its key, at some moment between the request and its answer.
+//! Whether an answer is true of its key at some instant between the request and the answer.
 
 use std::collections::BTreeMap;
 
@@ -15,8 +15,8 @@ use super::requests::{Grant, OpenRequest};
 use super::rules::{Rule, Violation, broken};
 use crate::world::{Answer, OriginResponse};
 
-/// What an answer is held against: the request, its grant if it had one, every key, whether anything has
-/// failed since, the time.
+/// Holds an answer against the request, its grant if it had one, every key, whether anything has failed since,
+/// and the time.
 pub(super) fn check(
     answer: &Answer,
     open: &OpenRequest,
@@ -41,7 +41,7 @@ impl OpenRequest {
         *print == self.request.claim.metadata.fingerprint.0
     }
 
-    /// Its key could be seen so, under its fingerprint.
+    /// Whether its key could be seen so, under its fingerprint.
     fn saw(&self, is: impl Fn(&View) -> bool) -> bool {
         self.views.iter().any(|(print, view)| self.has_same_print(print) && is(view))
     }
@@ -111,8 +111,8 @@ fn heard(
             }
             true
         }
-        // Past its lease a Worker cannot tell whether its release, repeated, came first or too late; that
-        // its own attempt did nothing is true all the same.
+        // After its lease's end a Worker cannot tell whether its repeated release came first or too late; it
+        // is true all the same that its own attempt did nothing.
         Status::Released => grant.released || grant.until <= now,
         Status::Unknown => troubled || Meaning::of(heard.facts.status) == Meaning::InDoubt,
         Status::Replayed | Status::Joined => false,

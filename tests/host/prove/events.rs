@@ -1,4 +1,4 @@
-//! Words to write a history with.
+//! Short functions to write a history with.
 
 use std::rc::Rc;
 
@@ -22,7 +22,7 @@ pub(super) fn ask(story: usize, asked: Kind, verdict: Option<Verdict>) -> Event 
     Event::Asked { story: Story(story), asked: Rc::new(asked), answer, absent: false }
 }
 
-/// Request `n` comes with lease `n`.
+/// Request `n` is sent; its claim has lease `n`.
 pub(super) fn sent(n: u8) -> Event {
     sent_as(n, by(&make::route(), n))
 }
@@ -85,12 +85,12 @@ pub(super) fn refused(n: u8, code: Code) -> Event {
     answered(n, Answered::Problem(Problem::new(code, ""), None))
 }
 
-/// Everything at one moment.
+/// Events that all happen at one instant.
 pub(super) fn at(moment: Timestamp, events: impl IntoIterator<Item = Event>) -> History {
     events.into_iter().map(|event| (moment, event)).collect()
 }
 
-/// Request 1 is executed and settled at second 1001, and its client has its answer.
+/// Request 1 is executed and settled at second 1001, and its client is answered.
 pub(super) fn done() -> History {
     let start = at(instant(1000), [sent(1), granted(1), paid(1)]);
     [start, at(instant(1001), [settled(1, 1, "paid", instant(1001)), first(1, "paid")])].concat()

@@ -39,7 +39,7 @@ fn no_interleaving_breaks_a_promise() {
     assert_eq!(violations, 0, "the histories are printed above");
 }
 
-/// What the explorer leaves out leads to no other ending.
+/// The orders of steps that the explorer leaves out lead to no other ending.
 #[test]
 fn one_order_of_steps_that_come_to_the_same_is_enough() {
     let by_day = ["default, 2", "retry: late", "probe: 404", "two scopes"];

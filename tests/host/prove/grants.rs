@@ -1,4 +1,4 @@
-//! What the judge makes of a claim's course: granted, executed, settled, released, swept.
+//! How the judge follows a claim: granted, executed, settled, released, swept.
 
 use std::rc::Rc;
 
@@ -32,7 +32,7 @@ impl Judge {
         let mut hold = Hold::new(lease, now, &request.claim.durations);
         let life = self.lives.get(&request.key_id).cloned().unwrap_or_default();
         match life.at(now) {
-            // Its first answer was lost.
+            // The answer to its first call was lost.
             Phase::Running(hold) if hold.lease == lease => return Ok(()),
             Phase::Free => {}
             found @ Phase::Stored(_) if again && same_print(&life) => hold.found = found,
@@ -197,8 +197,8 @@ impl Judge {
     pub(super) fn in_time(&self, story: Story, open: &OpenRequest) -> Result<(), Violation> {
         let took = (self.now - open.sent).saturating_sub(self.delayed - open.delayed);
         let route = &open.request.route;
-        // Four times: three claims that wait and are lost, then a probe. Then the origin's time and
-        // six tries to end the claim.
+        // Four times: three claims that wait and whose answers are lost, then a probe. Then the origin's time
+        // and six tries to end the claim.
         let (wait, timeout) = (millis(route.wait), millis(route.timeout));
         let at_most = 4 * (3 * (wait + 5_000) + timeout) + timeout + 40_000;
         if took > at_most {

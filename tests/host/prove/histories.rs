@@ -1,4 +1,4 @@
-//! Histories written by hand, good and bad: the judge, judged.
+//! Tests of the judge: histories written by hand, good ones and bad ones.
 
 use std::rc::Rc;
 

@@ -1,6 +1,7 @@
 //! Reads a history, event by event, and says which promise of the contract it breaks, if any.
 //!
-//! It sees no record and no future: what was sent, asked, told, executed and answered, and when.
+//! The judge sees no record and no future of the product: only what was sent, asked, executed and answered, and
+//! when.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -23,15 +24,15 @@ use crate::world::{Cause, Event, Kind, Story};
 pub(crate) struct Judge {
     pub(super) now: Ms,
     pub(super) lives: BTreeMap<KeyId, Life>,
-    /// Everybody's, answered or not.
+    /// All requests, answered or not.
     pub(super) requests: BTreeMap<Story, Sent>,
     pub(super) open: BTreeMap<Story, OpenRequest>,
     pub(super) grants: BTreeMap<Token, Grant>,
-    /// Leases that were settled or released, as long as the Ledger remembers them.
+    /// Leases that were settled or released, for as long as the Ledger has to remember them.
     pub(super) ended: BTreeMap<Token, Ms>,
-    /// Who waits in the Ledger.
+    /// The requests that wait in the Ledger.
     waiting: BTreeSet<Story>,
-    /// What each request's probes said.
+    /// What the probes of each request were answered.
     pub(super) probed: BTreeMap<Story, Vec<(u16, Vec<u8>)>>,
     /// Faults so far.
     pub(super) troubles: u32,
@@ -40,7 +41,7 @@ pub(crate) struct Judge {
 }
 
 impl Judge {
-    /// Takes notice of the next event.
+    /// Judges the next event.
     pub(crate) fn hear(&mut self, at: Timestamp, event: &Event) -> Result<(), Violation> {
         self.pass(at.0)?;
         match event {
@@ -115,7 +116,7 @@ impl Judge {
         Ok(())
     }
 
-    /// Time passes; what changes by itself meanwhile could have been said of it.
+    /// Time passes. Each state that a record goes through by itself meanwhile could have been answered.
     fn pass(&mut self, to: Ms) -> Result<(), Violation> {
         if self.now < to {
             self.all_are_woken()?;
@@ -132,7 +133,7 @@ impl Judge {
         Ok(())
     }
 
-    /// Whoever waits for a claim that has been ended is woken at once.
+    /// Whoever waits for a claim is woken as soon as the claim ends.
     fn all_are_woken(&self) -> Result<(), Violation> {
         let ended = |story: &&Story| {
             let life = self.lives.get(&self.requests[story].key_id);
@@ -173,7 +174,7 @@ impl Judge {
         self.ended.insert(lease, now);
     }
 
-    /// The life of a key has changed: whoever asks for it may hear so.
+    /// The record of a key has changed: every open request under it may be answered so.
     pub(super) fn changed(&mut self, key: KeyId) {
         let Self { open, lives, now, .. } = self;
         let same_key = |open: &&mut OpenRequest| open.request.key_id.key_half() == key.key_half();
@@ -238,7 +239,7 @@ impl Judge {
 }
 
 impl Hash for Judge {
-    /// All that a later judgement depends on, and no more. What was sent is told by the numbers.
+    /// Hashes everything that a later judgement depends on, and no more. The requests are told by their numbers.
     fn hash<H: Hasher>(&self, hasher: &mut H) {
         self.lives.hash(hasher);
         (&self.probed, &self.waiting).hash(hasher);

@@ -1,4 +1,4 @@
-//! Known mistakes, mutant: a judge that nobody has seen fail is no judge.
+//! The judge catches every mutant: a judge that nobody has seen fail proves nothing.
 
 use oncegate::config::route::{Doubtful, Route};
 use oncegate::lifecycle::event::{CredentialChange, Strategy};
@@ -11,7 +11,7 @@ use super::scenarios::Scenario;
 use crate::make::{self, days, s};
 use crate::world::{Mutant, Scripted, heard};
 
-/// Where a mistake shows, with how many faults, and which promise it breaks.
+/// The scenario in which each mutant shows, with how many faults, and the promise that it breaks.
 fn table() -> Vec<(Mutant, Scenario, u32, Rule)> {
     use Mutant as P;
     let two = || Scenario::new("mutant", 2);
@@ -105,7 +105,7 @@ fn table() -> Vec<(Mutant, Scenario, u32, Rule)> {
 }
 
 #[test]
-fn every_planted_mistake_is_caught() {
+fn every_mutant_is_caught() {
     for (mutant, scenario, faults, rule) in table() {
         let found = shortest(&scenario.mutant(mutant), faults);
         let caught = found.violation.as_ref().map(|(broken, _)| broken.rule);
@@ -114,9 +114,9 @@ fn every_planted_mistake_is_caught() {
     }
 }
 
-/// The same scenarios without the mistake, with one fault at most.
+/// The same scenarios without the mutant, with one fault at most.
 #[test]
-fn what_catches_a_mistake_breaks_nothing_without_it() {
+fn the_scenario_of_a_mutant_breaks_nothing_without_it() {
     for (mutant, scenario, faults, _) in table() {
         let found = explore(&scenario, faults.min(1));
         let script = found.violation.map_or(String::new(), |(_, script)| script.join("\n"));
@@ -125,7 +125,7 @@ fn what_catches_a_mistake_breaks_nothing_without_it() {
 }
 
 #[test]
-fn what_is_caught_is_told_as_a_script() {
+fn a_violation_is_told_as_a_script() {
     let scenario = Scenario::new("mutant", 2).mutant(Mutant::ForwardUnguarded);
     let (_, script) = shortest(&scenario, 1).violation.unwrap();
     let expected = [

@@ -1,4 +1,4 @@
-//! What the judge knows of a request and of a grant.
+//! What the judge remembers of a request and of a grant.
 
 use std::collections::BTreeMap;
 use std::ops::Deref;
@@ -18,17 +18,17 @@ pub(crate) struct OpenRequest {
     pub(super) sent: Ms,
     pub(super) delayed: Ms,
     pub(super) troubled: bool,
-    /// What could be said of its key since it was sent, each with the fingerprint that it had.
+    /// How its key could be seen since the request was sent, each time with the fingerprint of the record.
     pub(super) views: Vec<([u8; 32], View)>,
     /// The same operation was live under another credential meanwhile.
     pub(super) other_credential: bool,
     /// The lease that it was granted last.
     pub(super) lease: Option<Token>,
-    /// It was told that its request was never handed over.
+    /// Its Worker was told that the request was never handed over.
     pub(super) refused: bool,
 }
 
-/// What was sent.
+/// A request that was sent.
 #[derive(Clone)]
 pub(crate) struct Sent(pub(super) Rc<GuardedRequest>);
 
@@ -50,12 +50,12 @@ pub(crate) struct Grant {
     pub(super) released: bool,
 }
 
-/// What the origin said to a grant's request.
+/// The origin's answer to the request of a grant.
 #[derive(Clone, Hash, PartialEq, Eq)]
 pub(crate) enum OriginAnswer {
     NotYet,
     Answer(u16, Vec<u8>),
-    /// It executed, and said nothing.
+    /// It executed the request and gave no answer.
     Nothing,
 }
 
@@ -69,7 +69,7 @@ impl Grant {
 }
 
 impl OpenRequest {
-    /// Takes a look at its key.
+    /// Notes how its key can be seen now.
     pub(super) fn look(&mut self, lives: &BTreeMap<KeyId, Life>, now: Ms) {
         let key = self.request.key_id;
         let life = lives.get(&key);

@@ -1,4 +1,4 @@
-//! What comes after a history: more tries, until its key is forgotten.
+//! The end of a history: more tries of the first request, until its key is forgotten.
 
 use oncegate::lifecycle::record::State;
 use oncegate::time::Timestamp;
@@ -8,14 +8,14 @@ use super::scenarios::Scenario;
 use crate::make::{ms_before, s};
 use crate::world::{Choice, Story, World};
 
-/// Whether the alarm comes before or after the try that is made at the same moment.
+/// Whether the alarm comes before or after the try that is sent at the same instant.
 #[derive(Clone, Copy)]
 pub(super) enum Alarm {
-    Previous,
+    Before,
     After,
 }
 
-/// The moments at which a record changes by itself.
+/// The instants at which a record changes by itself.
 pub(super) fn landmarks(world: &World) -> impl Iterator<Item = Timestamp> {
     let marks = world.records().map(|record| match record.state {
         State::Running(running) => {
@@ -31,8 +31,8 @@ pub(super) fn landmarks(world: &World) -> impl Iterator<Item = Timestamp> {
     marks.collect::<Vec<_>>().into_iter().flatten()
 }
 
-/// One more try now, then just before and at each moment at which the record changes by itself, each
-/// with an alarm; in between a good day.
+/// Sends one more try now, then one just before and one at each instant at which the record changes by itself,
+/// each with an alarm. In between nothing goes wrong.
 pub(super) fn retry_until_forgotten(
     world: &mut World,
     scenario: &Scenario,
@@ -60,7 +60,7 @@ pub(super) fn retry_until_forgotten(
                 world.run_for(at.since(world.now()));
             }
             match alarm {
-                Alarm::Previous => {
+                Alarm::Before => {
                     world.take(Choice::Sweep);
                     retry(world, &mut judge)?;
                 }
@@ -71,7 +71,7 @@ pub(super) fn retry_until_forgotten(
             }
         }
     }
-    // Whatever the last try left has its end too.
+    // Whatever the last try left is forgotten too.
     let last = landmarks(world).max().unwrap_or(world.now());
     world.run_for(last.since(world.now()).saturating_add(s(1)));
     world.take(Choice::Sweep);

@@ -1,4 +1,4 @@
-//! What is explored: requests under one key, the rules of their route, and what the origin does.
+//! The scenarios that are explored: requests under one key, the rules of their route, and what the origin does.
 
 use std::time::Duration;
 
@@ -21,13 +21,14 @@ pub(crate) struct Scenario {
     pub(crate) requests: Vec<GuardedRequest>,
     pub(crate) origin: Vec<Scripted>,
     pub(crate) probes: Vec<Scripted>,
-    /// So long after a first request of the same key, which had a good day, everything begins.
+    /// A first request of the same key is sent before, and nothing goes wrong with it; the scenario begins so
+    /// long after it.
     pub(crate) after: Option<Duration>,
     pub(crate) mutant: Option<Mutant>,
 }
 
 impl Scenario {
-    /// So many requests of the default route; an origin that says 201 after a second.
+    /// So many requests of the default route, and an origin that answers 201 after a second.
     pub(crate) fn new(name: &'static str, requests: u8) -> Self {
         let paid = |n| (s(1), Ok(heard(201, &format!("paid {n}"))));
         Self {
@@ -53,7 +54,7 @@ impl Scenario {
         self
     }
 
-    /// The origin does this first.
+    /// What the origin does first.
     pub(crate) fn origin(mut self, first: &[Scripted]) -> Self {
         self.origin.splice(..first.len(), first.iter().cloned());
         self
@@ -99,7 +100,7 @@ impl Scenario {
     }
 }
 
-/// Each with how many faults it is explored in `npm test`, and at night.
+/// Each with the number of faults in `npm test`, and in the nightly run.
 pub(crate) fn all() -> Vec<(Scenario, u32, u32)> {
     let new = Scenario::new;
     let unknown = (s(1), Err(Failure::Unknown));

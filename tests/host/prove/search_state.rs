@@ -1,4 +1,4 @@
-//! Where a history has come to, and what can happen next.
+//! A state of the search: how far a history has come, and the steps that can follow.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -16,11 +16,11 @@ pub(super) enum Step {
     Send,
     Take(Choice),
     DelayTo(Timestamp),
-    /// Nothing happens to a Worker before the next delay.
+    /// Nothing happens to this request's Worker before the next delay.
     Hold(Story),
 }
 
-/// Whether two orders of steps that come to the same are both followed.
+/// Which orders of steps are followed where several lead to the same state.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Orders {
     All,
@@ -28,20 +28,20 @@ pub(super) enum Orders {
 }
 
 #[derive(Clone)]
-pub(super) struct At {
+pub(super) struct SearchState {
     pub(super) world: World,
     pub(super) judge: Judge,
     pub(super) sent: usize,
     /// The request that was sent in the last step.
     just_sent: Option<Story>,
-    /// To whom nothing happens before the next delay.
+    /// The requests to whose Workers nothing happens before the next delay.
     held: Vec<Story>,
     pub(super) faults: u32,
-    /// Where in the list of steps it is.
-    pub(super) place: usize,
+    /// The index of the latest step in the search's list of steps.
+    pub(super) step_index: usize,
 }
 
-impl At {
+impl SearchState {
     pub(super) fn first(scenario: &Scenario, faults: u32) -> Self {
         Self {
             world: scenario.world(),
@@ -50,11 +50,11 @@ impl At {
             just_sent: None,
             held: Vec::new(),
             faults,
-            place: 0,
+            step_index: 0,
         }
     }
 
-    /// All that can happen next, and what it costs.
+    /// The steps that can follow, each with how many faults it costs.
     pub(super) fn steps(&self, scenario: &Scenario, followed: Orders) -> Vec<(Step, u32)> {
         let world = &self.world;
         if self.faults == 0 && !self.held.is_empty() {
@@ -75,7 +75,7 @@ impl At {
                 | Choice::Overload(call)
                 | Choice::Refuse(call) => Some(call.story),
                 Choice::EndWait(call) if world.waits(call) => Some(call.story),
-                // Nobody hears it.
+                // Nobody gets the answer.
                 Choice::EndWait(_) => continue,
                 Choice::Crash(story) => Some(story),
                 // The story goes on without its client.
@@ -102,7 +102,7 @@ impl At {
         steps
     }
 
-    /// The moments to which the clock may jump although something else could happen.
+    /// The instants to which the clock may jump although something else could happen.
     fn delays(&self) -> Vec<Timestamp> {
         let world = &self.world;
         let next = world.next_deadline();

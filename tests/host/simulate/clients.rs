@@ -1,4 +1,4 @@
-//! Clients: each has an operation under a key of its own and tries until it knows what came of it.
+//! The clients: each has an operation under a key of its own and retries until it knows the outcome.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -20,7 +20,7 @@ use crate::world::{Answer, Event, Story, World};
 pub(super) struct Clients {
     routes: Vec<Route>,
     all: Vec<Client>,
-    /// Who tries next, and when.
+    /// Which client tries next, and when.
     tries: BinaryHeap<Reverse<(u64, usize)>>,
     stories: BTreeMap<Story, usize>,
     sent: u64,
@@ -67,11 +67,11 @@ impl Clients {
         if rng.per_mille(5) {
             request.claim.metadata.fingerprint = make::fingerprint(2);
         }
-        // Its story's number: it may be answered at once.
+        // Known before it is sent: it may be answered at once.
         let story = world.next_story();
         self.stories.insert(story, number);
         world.send(request);
-        // Some are impatient and send everything twice.
+        // Some clients are impatient and send everything twice.
         if client.tries < TRIES && rng.per_mille(100) {
             client.tries += 1;
             self.tries.push(Reverse((at + rng.below(3000), number)));
@@ -93,7 +93,7 @@ impl Clients {
                 let doubled = millis(pause) << client.tries.min(6);
                 doubled / 2 + rng.below(doubled)
             }
-            // It is done; some come back much later.
+            // The client is done; some come back much later.
             _ if client.tries < TRIES && rng.per_mille(150) => rng.below(millis(days(2))),
             _ => return,
         };
@@ -101,7 +101,7 @@ impl Clients {
     }
 }
 
-/// How long to wait at first before the next try, if there is to be one.
+/// How long a client waits before its second try, if there is to be one.
 fn pause_after(answer: &Answer) -> Option<Duration> {
     match answer {
         Answered::Problem(problem, _) => match problem.code {
@@ -134,6 +134,6 @@ fn routes() -> Vec<Route> {
 }
 
 const CLIENTS: usize = 1000;
-/// They all begin within this.
+/// All clients begin within this span.
 const BUSY: Duration = s(1800);
 const TRIES: u32 = 10;

@@ -1,4 +1,4 @@
-//! What the world does to them: an origin's moods, and faults.
+//! What goes wrong: the origin's answers, and faults.
 
 use std::time::Duration;
 
@@ -10,24 +10,24 @@ use super::rng::Rng;
 use crate::make::s;
 use crate::world::{Choice, NEVER, Scripted, World, heard};
 
-/// Faults by name.
+/// The faults by name.
 pub(super) const FAULTS: [&str; 9] =
     ["crash", "leave", "reset", "lose", "overload", "refuse", "delay", "astray", "sweep"];
 
 #[derive(Default)]
 pub(super) struct Faults {
     executions: u64,
-    /// When the alarm came last.
+    /// When the sweep ran last.
     swept: u64,
 }
 
 impl Faults {
-    /// The origin's next answer, and its probes'.
+    /// Sets the origin's next answers, to a request and to a probe.
     pub(super) fn script(&mut self, world: &mut World, rng: &mut Rng) {
         let [script, probes] = world.scripted();
         if script == 0 {
             self.executions += 1;
-            world.origin([mood(self.executions, rng)]);
+            world.origin([origin_answer(self.executions, rng)]);
         }
         if probes == 0 {
             let status = [404, 200, 500][usize::try_from(rng.below(3)).unwrap()];
@@ -35,7 +35,7 @@ impl Faults {
         }
     }
 
-    /// Perhaps something goes wrong: which of the faults.
+    /// Perhaps something goes wrong; the index of the fault.
     pub(super) fn strike(&mut self, world: &mut World, rng: &mut Rng) -> Option<usize> {
         if world.now().0 > self.swept + millis(SWEEP_EVERY) {
             self.swept = world.now().0;
@@ -56,7 +56,7 @@ impl Faults {
             world.take(*choice);
             return Some(7);
         }
-        // Which kind first: some have many places to strike at, some have few.
+        // The kind is chosen first: some kinds have many calls to strike at, some have few.
         let wanted = usize::try_from(rng.below(6)).unwrap();
         let mut choices = world.faults();
         choices.retain(|choice| kind(*choice) == Some(wanted));
@@ -66,7 +66,7 @@ impl Faults {
     }
 }
 
-/// Its place among [`FAULTS`].
+/// The index of a fault in [`FAULTS`].
 fn kind(choice: Choice) -> Option<usize> {
     match choice {
         Choice::Crash(_) => Some(0),
@@ -83,8 +83,8 @@ fn kind(choice: Choice) -> Option<usize> {
     }
 }
 
-/// Mostly it works; it may be slow, refuse, fail, execute and say otherwise, or never answer.
-fn mood(number: u64, rng: &mut Rng) -> Scripted {
+/// Mostly the origin works; it may be slow, refuse, fail, execute and answer otherwise, or never answer.
+fn origin_answer(number: u64, rng: &mut Rng) -> Scripted {
     let body = format!("said {number}");
     let quick = Duration::from_millis(20 + rng.below(400));
     let slow = Duration::from_millis(1000 + rng.below(90_000));

@@ -1,5 +1,5 @@
-//! Rng from a seed: `SplitMix64` (Steele, Lea and Flood, 2014), so that no version of a crate changes
-//! what a seed means.
+//! Random numbers from a seed: `SplitMix64` (Steele, Lea and Flood, 2014). A crate's next version could give
+//! the same seed another meaning.
 
 pub(super) struct Rng(u64);
 
@@ -16,12 +16,12 @@ impl Rng {
         mixed ^ (mixed >> 31)
     }
 
-    /// Less than so much.
+    /// A number less than this.
     pub(super) fn below(&mut self, end: u64) -> u64 {
         self.next() % end.max(1)
     }
 
-    /// True so often in a thousand.
+    /// True in so many cases of a thousand.
     pub(super) fn per_mille(&mut self, often: u64) -> bool {
         self.below(1000) < often
     }
