@@ -167,7 +167,7 @@ fn find_key(route: &Route, head: &Head<'_>, body: Option<&[u8]>) -> Sought {
         match source.value(parts) {
             Value::Missing => {}
             Value::NeedsBody => return Sought::NeedsBody,
-            Value::Twice => return Sought::Invalid(KeyInvalid("it is there more than once")),
+            Value::Duplicate => return Sought::Invalid(KeyInvalid("it is there more than once")),
             Value::Found(value) => return parsed(source, value),
         }
     }

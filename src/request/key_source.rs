@@ -3,8 +3,7 @@
 
 use std::fmt::Write as _;
 
-use crate::query;
-use crate::request::json::{Pointer, Twice};
+use crate::request::json::{DuplicateMember, Pointer};
 
 /// One place of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +36,7 @@ pub enum Value {
     /// Nothing.
     Missing,
     /// It is there more than once, and nothing says which one is meant.
-    Twice,
+    Duplicate,
     /// The body has to be read first.
     NeedsBody,
 }
@@ -83,7 +82,7 @@ impl Source {
                 None => Value::NeedsBody,
                 Some(body) => match pointer.text(body) {
                     Ok(text) => text.map_or(Value::Missing, Value::Found),
-                    Err(Twice) => Value::Twice,
+                    Err(DuplicateMember) => Value::Duplicate,
                 },
             },
             Self::Template(pieces) => filled(pieces, parts),
@@ -130,11 +129,11 @@ pub fn cookies(header: &str) -> Vec<(String, String)> {
 
 fn query_value(query: &str, name: &str) -> Value {
     let mut found = Value::Missing;
-    for (known, value) in query::pairs(query.as_bytes()) {
+    for (known, value) in form_urlencoded::parse(query.as_bytes()) {
         if known == name {
             found = match found {
-                Value::Missing => Value::Found(value),
-                _ => return Value::Twice,
+                Value::Missing => Value::Found(value.into_owned()),
+                _ => return Value::Duplicate,
             };
         }
     }
