@@ -9,12 +9,13 @@ use crate::config::route::{Doubtful, Mode, Route};
 use crate::lifecycle::record::{KeySpelling, Lease, Metadata};
 use crate::lifecycle::step::{Claim, OnInDoubt, Strategy};
 use crate::problem::{Code, Problem};
+use crate::request::credential::{Undecodable, credential};
 use crate::request::digest::hex;
 use crate::request::fingerprint::Fingerprint;
 use crate::request::key::{Key, KeyId, KeyInvalid};
 use crate::request::key_source::{Parts, Source, Value};
 use crate::request::path::Address;
-use crate::request::scope::{Caller, Undecodable, credential};
+use crate::request::scope::Caller;
 use crate::time::Timestamp;
 
 /// A request without its body.

@@ -4,8 +4,6 @@
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
 
-pub use hex::encode as hex;
-
 /// The parts of one digest. They are short: only the last one may be long ([`Self::whole_with`]).
 #[derive(Clone)]
 pub struct Parts(Vec<u8>);
@@ -69,6 +67,12 @@ pub fn first_half(whole: [u8; 32]) -> [u8; 16] {
         *to = from;
     }
     half
+}
+
+/// Lower-case hexadecimal.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    hex::encode(bytes)
 }
 
 /// HMAC-SHA-256 (RFC 2104) under a key as long as a block.

@@ -106,27 +106,6 @@ pub fn header_name(text: &str) -> Option<String> {
     (!text.is_empty() && text.bytes().all(token)).then(|| text.to_ascii_lowercase())
 }
 
-/// The pairs of a Cookie header. Cookies may arrive joined by `;` or, from several header lines, by `,`;
-/// a piece without `=` belongs to the value before it, which held the separator: a wrong split may cost a
-/// refusal, but must not make two credentials one.
-#[must_use]
-pub fn cookies(header: &str) -> Vec<(String, String)> {
-    let mut pairs: Vec<(String, String)> = Vec::new();
-    for piece in header.split([';', ',']).map(str::trim).filter(|piece| !piece.is_empty()) {
-        match (piece.split_once('='), pairs.last_mut()) {
-            (Some((name, value)), _) => {
-                pairs.push((name.trim().to_owned(), value.trim().to_owned()));
-            }
-            (None, Some((_, value))) => {
-                value.push(',');
-                value.push_str(piece);
-            }
-            (None, None) => {}
-        }
-    }
-    pairs
-}
-
 fn query_value(query: &str, name: &str) -> Value {
     let mut found = Value::Missing;
     for (known, value) in form_urlencoded::parse(query.as_bytes()) {

@@ -1,7 +1,8 @@
 //! `source` and `json`: where a key is taken from, and what a JSON body says.
 
+use oncegate::request::credential::cookies;
 use oncegate::request::json::{Pointer, canonical, selected};
-use oncegate::request::key_source::{Parts, Source, Value, cookies, header_name};
+use oncegate::request::key_source::{Parts, Source, Value, header_name};
 use proptest::prelude::*;
 
 use crate::make::{cases, headers};
