@@ -11,8 +11,8 @@ mod write;
 
 use std::fmt;
 
-use serde::Deserializer as _;
 use serde::de::{MapAccess, SeqAccess, Visitor};
+use serde::{Deserializer as _, Serialize};
 use serde_json::Deserializer;
 use serde_json::value::RawValue;
 use serde_transcode::Transcoder;
@@ -95,6 +95,13 @@ pub fn selected(body: &[u8], pointers: &[Pointer]) -> Option<Vec<Option<String>>
     // Within the canonical form of a body, the text of each value is that value's own canonical form.
     let value = |pointer: &Pointer| Some(pointer.find(&form).ok()?.map(str::to_owned));
     pointers.iter().map(value).collect()
+}
+
+/// The JSON text of a document that Oncegate writes.
+#[must_use]
+pub fn to_text(document: &impl Serialize) -> String {
+    // Writing to memory cannot fail, and all names of members are strings.
+    serde_json::to_string(document).unwrap_or_default()
 }
 
 /// RFC 6901 section 4: `~1` stands for `/`, `~0` for `~`, and no other `~` may occur.

@@ -22,6 +22,7 @@ mod digest; // digests, scope, fingerprint: what is the same request, and whose
 mod filter; // the story of one request
 mod key; // header, key, key id, shard
 mod life; // the life of one key
+mod log; // what the log says of a request
 mod operator; // the operators' part
 mod outcome; // what the origin said
 mod page; // what an operator sees
