@@ -22,9 +22,9 @@ mod digest; // digests, scope, fingerprint: what is the same request, and whose
 mod encoding; // messages and rows
 mod filter; // the story of one request
 mod golden; // their bytes
-mod json; // read, canonical, written
 mod key; // header, key, key id, shard
 mod life; // the life of one key
+mod log; // what the log says of a request
 mod operator; // the operators' part
 mod outcome; // what the origin said
 mod page; // what an operator sees

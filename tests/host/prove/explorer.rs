@@ -125,12 +125,12 @@ impl Search<'_> {
         state: SearchState,
         frontier: &mut VecDeque<SearchState>,
     ) -> Result<(), Broken> {
-        let steps = at.steps(self.scenario, self.followed);
-        let is_end = at.is_end(self.scenario);
+        let steps = state.steps(self.scenario, self.followed);
+        let is_end = state.is_end(self.scenario);
         if is_end {
-            self.end(&at)?;
+            self.end(&state)?;
         }
-        let mut last = Some(at);
+        let mut last = Some(state);
         let count = steps.len();
         for (number, (step, cost)) in steps.into_iter().enumerate() {
             let next = if number + 1 == count { last.take() } else { last.clone() };
