@@ -3,19 +3,20 @@
 use js_sys::Uint8Array;
 use wasm_bindgen::{JsCast as _, JsValue};
 use web_sys::Headers;
+use worker::Context;
 
 use super::SMALL;
 use super::bindings;
 use super::body_buffer::Room;
 use super::origin::{self, Body};
-use super::tasks::{RequestContext, wait};
+use super::tasks::{spawn, wait, wait_until};
 use super::world::Payload;
 use crate::admission::Head;
 use crate::answer::{self, Marks, Status, cors_marks};
 use crate::config::route::Route;
+use crate::lifecycle::event::Replay;
 use crate::lifecycle::reply::{allows_origin, has_no_body, is_ours};
 use crate::problem::Problem;
-use crate::protocol::Replay;
 use crate::time::Timestamp;
 
 pub(super) type Response = web_sys::Response;
@@ -44,7 +45,7 @@ impl Client {
         heard: origin::Answer,
         status: Status,
         expires: Option<Timestamp>,
-        context: &RequestContext,
+        context: &Context,
     ) -> Result<Response, JsValue> {
         let mut changes = Changes::default();
         let mut n = 0;
@@ -61,7 +62,7 @@ impl Client {
             Body::Whole(bytes, room) if bytes.byte_length() > SMALL => {
                 room.keep_until_read();
                 let pipe = bindings::FixedLengthStream::new(bytes.byte_length().into())?.into();
-                through(pipe, vec![bytes], None, Some(room), context)?
+                through(pipe, vec![bytes], None, Some(room), context)
             }
             Body::Whole(bytes, _) => bytes.into(),
             Body::Streaming(chunks) => stream(from.body(), chunks, context)?,
@@ -69,8 +70,12 @@ impl Client {
         changes.respond(heard.status, Some(&from.headers()), &body)
     }
 
-    /// The stored reply.
-    pub(super) fn stored(&self, replay: &Replay<Payload>) -> Result<Response, JsValue> {
+    /// The stored reply; without a body where that is empty.
+    pub(super) fn stored(
+        &self,
+        replay: &Replay,
+        body: Option<Payload>,
+    ) -> Result<Response, JsValue> {
         let mut changes = Changes::default();
         for (name, value) in &replay.reply.headers {
             // A grant to one browser origin is not one to another.
@@ -86,11 +91,12 @@ impl Client {
             // Payment clients would go on retrying a 500 that never changes.
             changes.set(&vec![("stripe-should-retry", "false".to_owned())]);
         }
-        let body = match &replay.body {
+        let body = match body {
             _ if has_no_body(status) => JsValue::NULL,
-            Payload::Whole(bytes) => bytes.into(),
+            None => Uint8Array::new_with_length(0).into(),
+            Some(Payload::Whole(bytes)) => bytes.into(),
             // Its length is known, and it passes without being read.
-            Payload::Streaming(rest) => rest.into(),
+            Some(Payload::Streaming(rest)) => rest.into(),
         };
         changes.respond(status, None, &body)
     }
@@ -142,14 +148,12 @@ pub(super) fn json(document: &str) -> Result<Response, JsValue> {
 pub(super) fn stream(
     rest: Option<web_sys::ReadableStream>,
     chunks: Vec<Uint8Array>,
-    context: &RequestContext,
+    context: &Context,
 ) -> Result<JsValue, JsValue> {
     match rest {
         None => Ok(JsValue::NULL),
         Some(rest) if chunks.is_empty() => Ok(rest.into()),
-        rest => {
-            Ok(through(bindings::IdentityTransformStream::new()?, chunks, rest, None, context)?)
-        }
+        rest => Ok(through(bindings::IdentityTransformStream::new()?, chunks, rest, None, context)),
     }
 }
 
@@ -160,8 +164,8 @@ fn through(
     first: Vec<Uint8Array>,
     rest: Option<web_sys::ReadableStream>,
     room: Option<Room>,
-    context: &RequestContext,
-) -> Result<JsValue, JsValue> {
+    context: &Context,
+) -> JsValue {
     let readable = pipe.readable();
     let pumped = async move {
         // A break on either side reaches the other one as an aborted stream.
@@ -170,8 +174,8 @@ fn through(
         }
         drop(room);
     };
-    context.afterwards(pumped, |_| ())?;
-    Ok(readable)
+    wait_until(context, spawn(pumped));
+    readable
 }
 
 /// Writes these bytes and then the rest of a stream, to its end.

@@ -11,7 +11,7 @@ use super::request_body::{Body, digest};
 use super::{Asked, lease};
 use crate::admission::{self, Guarded, Head};
 use crate::cloudflare::response::{self, Client, Response, plain_problem};
-use crate::cloudflare::tasks::wait;
+use crate::cloudflare::tasks::{spawn, wait, wait_until};
 use crate::cloudflare::world::lapsed;
 use crate::cloudflare::{bindings, env, origin};
 use crate::config::route::Route;
@@ -117,15 +117,15 @@ impl Asked {
             }
         };
         let digest = digest(body.as_ref(), &guarded.route).await?;
-        let (exchange, order) = self.exchange(policy, Rc::new(guarded), head, &digest, None)?;
-        let reply_max = order.route.reply_max;
+        let (exchange, request) = self.exchange(policy, Rc::new(guarded), head, &digest, None)?;
+        let reply_max = request.route.reply_max;
         let (tell, told) = oneshot::channel::<Passed>();
         let watching = async move {
             let passed = async { told.await.map_err(|oneshot::Canceled| Failure::Unknown) };
-            let id = &order.claim.metadata.correlation_id;
-            watch(&exchange, &order, passed, |would| log_shadow(&order.route, would, id)).await;
+            let id = &request.claim.metadata.correlation_id;
+            watch(&exchange, &request, passed, |would| log_shadow(&request.route, would, id)).await;
         };
-        self.context.afterwards(watching, |_| ())?;
+        wait_until(&self.context, spawn(watching));
         let passed = self.pass(&policy.origin, head, url, Body::Whole(body))?;
         let response: Response = wait(passed).await?.unchecked_into();
         // Whoever watches may have given up; the answer passes all the same.
