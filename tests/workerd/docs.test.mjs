@@ -11,7 +11,7 @@ import {
   DAY, DOCS, JSON_TYPE, ROOM, SECOND, blocks, code, created, doubtUntil, eventually, files, hurried, inTurn,
   isKeptFor, isUnguarded, multipart, onConflict, operation, originSays, pages, played, plays, published, says, text,
   vars,
-} from "./pages.mjs";
+} from "./docs.mjs";
 
 const LINES_MAX = 140;
 

@@ -4,8 +4,8 @@ import { once } from "node:events";
 import { watch } from "node:fs";
 import http from "node:http";
 import path from "node:path";
-import { gate, start, startOrigin } from "./harness.mjs";
-import { Operation } from "./kill-key.mjs";
+import { gate, start, startOrigin } from "../harness.mjs";
+import { Operation } from "./operation.mjs";
 
 /** What a Worker asks its Ledger, as src/wire.rs numbers it. */
 export const ASK = { claim: 1, settle: 2, release: 3, doubt: 4 };
