@@ -204,7 +204,7 @@ describe("a fault in one request", { timeout: 120_000 }, () => {
     assert.deepEqual(heard, orders.map((_, n) => n + 1), "the count of an instance began anew");
   });
   test("the log says where, and quotes nothing", () => {
-    assert.match(worker.logs, /a fault that was ordered, at src\/edge\/faults\.rs:\d+/);
+    assert.match(worker.logs, /a fault that was ordered, at src\/cloudflare\/faults\.rs:\d+/);
     assert.match(worker.logs, /uncaught: .*JSON/);
     assert.doesNotMatch(worker.logs, /Rust panic|PanicError|Reinitializing/);
   });
