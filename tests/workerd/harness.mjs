@@ -64,10 +64,10 @@ export function stage(options = {}) {
   return on;
 }
 
-/** An Oncegate and an origin for one test, which gets both. */
+/** An Oncegate and an origin for one test, which gets both. Options may be made of the origin. */
 export async function through(options, check) {
   const origin = await startOrigin();
-  const worker = await start({ origin, ...options });
+  const worker = await start(typeof options === "function" ? options(origin) : { origin, ...options });
   try {
     await check(worker, origin);
   } finally {

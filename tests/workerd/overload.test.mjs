@@ -7,7 +7,7 @@ import http from "node:http";
 import path from "node:path";
 import { after, describe, test } from "node:test";
 import { isExecuted, isJoined, isProblem, isReplay } from "./expect.mjs";
-import { freshKey, freshPath, gate, start, startOrigin, until } from "./harness.mjs";
+import { freshKey, freshPath, gate, through, until } from "./harness.mjs";
 
 const { DatabaseSync } = await import("node:sqlite");
 const NIGHTLY = process.env.ONCEGATE_NIGHTLY === "1";
@@ -16,18 +16,6 @@ const CROWD_MB = 250; // what a crowd may leave behind, generously: a process do
 
 const figures = { part: "overload" };
 after(() => console.log(`figures: ${JSON.stringify(figures)}`));
-
-/** Runs with one Oncegate of its own. */
-async function through(options, check) {
-  const origin = await startOrigin();
-  const worker = await start({ origin, shards: 1, ...options });
-  try {
-    await check(worker, origin);
-  } finally {
-    await worker.stop();
-    origin.close();
-  }
-}
 
 /** A first request that stays at the origin until `open`. */
 async function running(worker, origin, body = "paid") {
@@ -44,7 +32,7 @@ const post = { methods: ["POST"] };
 
 describe("overload", { timeout: 280_000 }, () => {
   test("duplicates of one slow key: as many as there are places are served, the excess is told at once to come again", () =>
-    through({ routes: [{ ...post, name: "slow", path: "/{*rest}", wait: "30s" }] }, async (worker, origin) => {
+    through({ shards: 1, routes: [{ ...post, name: "slow", path: "/{*rest}", wait: "30s" }] }, async (worker, origin) => {
       const it = await running(worker, origin);
       const excess = 200;
       let refused = 0;
@@ -96,7 +84,7 @@ describe("overload", { timeout: 280_000 }, () => {
     }));
 
   test("waiters that hang up leave their places and their memory", () =>
-    through({ routes: [{ ...post, name: "slow", path: "/{*rest}", wait: "20s" }] }, async (worker, origin) => {
+    through({ shards: 1, routes: [{ ...post, name: "slow", path: "/{*rest}", wait: "20s" }] }, async (worker, origin) => {
       const it = await running(worker, origin);
       const before = worker.megabytes;
       const waiters = Array.from({ length: PLACES + 50 }, () => worker.open({ path: it.path, key: it.key, body: '{"amount":10}', headers: [["Content-Type", "application/json"]] }));
@@ -137,7 +125,7 @@ describe("overload", { timeout: 280_000 }, () => {
     }));
 
   test("one key in very many scopes is still kept apart, replayed, and refused to a changed credential", () =>
-    through({}, async (worker, origin) => {
+    through({ shards: 1 }, async (worker, origin) => {
       const many = NIGHTLY ? 5_000 : 200;
       const path = freshPath();
       const key = freshKey();
@@ -160,7 +148,7 @@ describe("overload", { timeout: 280_000 }, () => {
     }));
 
   test("a sweep of very many rows lets requests through while it is at it, and they let it come to its end", () =>
-    through({ routes: [{ ...post, name: "short", path: "/short", ttl: "1s" }, { ...post, name: "usual", path: "/{*rest}" }] }, async (worker, origin) => {
+    through({ shards: 1, routes: [{ ...post, name: "short", path: "/short", ttl: "1s" }, { ...post, name: "usual", path: "/{*rest}" }] }, async (worker, origin) => {
       const rows = NIGHTLY ? 500_000 : 200_000;
       isExecuted(await worker.send({ path: "/short", key: freshKey() }));
       await worker.kill();
