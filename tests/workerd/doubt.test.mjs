@@ -6,10 +6,10 @@ import { describe, test } from "node:test";
 import { isExecuted, isProblem, isReplay, isUnknown } from "./expect.mjs";
 import { freshKey, freshPath, gate, stage, start, startOrigin, until } from "./harness.mjs";
 
-const LEASE_MS = 500 + 15_000;
+const LEASE_MS = 2_000 + 15_000;
 const ALICE = { Authorization: "Bearer alice" };
 const choose = (strategy) => ({ "X-On-Conflict": strategy });
-const route = (name, more) => ({ name, methods: ["POST"], path: `/${name}/{*rest}`, timeout: "500ms", client_strategies: ["return_existing", "fail", "fail_on_running"], ...more });
+const route = (name, more) => ({ name, methods: ["POST"], path: `/${name}/{*rest}`, timeout: "2s", client_strategies: ["return_existing", "fail", "fail_on_running"], ...more });
 const ROUTES = [
   route("retry", { on_in_doubt: "retry" }),
   route("derived", { on_in_doubt: "retry", forward_key: "derived", key: { from: ["header:Idempotency-Key", "header:X-Job"] } }),
