@@ -238,7 +238,7 @@ describe("shadow and the Ledger", { concurrency: true, timeout: 60_000 }, () => 
       assert.equal(would(worker, "pay").at(-1), "executed");
       assert.equal(origin.count(it.path), 5);
     }));
-  test("what the instance has no room for streams through too", () => {
+  test("what the byte budget cannot hold streams through too", () => {
     const routes = [shadow("pay"), { name: "enforced", methods: ["POST"], path: "/enforced", request: { max: "32MiB" } }];
     return through({ routes }, async (worker, origin) => {
       const { opened, open } = gate();

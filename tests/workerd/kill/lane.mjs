@@ -188,14 +188,14 @@ async function within(ms, promise, what) {
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
 
-/** What the faulty Ledger tells of each call: { when, ask, key, head }, held until `heard` is done. */
-async function startWatcher(heard) {
+/** What the faulty Ledger tells of each call: { when, ask, key, head }, held until `onCall` is done. */
+async function startWatcher(onCall) {
   const server = http.createServer(async (req, res) => {
     const parts = [];
     for await (const part of req) parts.push(part);
     const head = Buffer.concat(parts);
     // [version][head length u32][key id 32][shards u16][ask u8], see src/wire.rs
-    await heard({ when: req.url.slice(1), ask: head[39], key: head.toString("hex", 5, 37), head });
+    await onCall({ when: req.url.slice(1), ask: head[39], key: head.toString("hex", 5, 37), head });
     res.end();
   });
   server.on("connection", (socket) => socket.on("error", () => {}));
