@@ -233,8 +233,8 @@ describe("statistics", { timeout: 60_000 }, () => {
     assert.deepEqual([charge.executed, charge.replayed, charge.released], [1, 20, 1]);
     assert.deepEqual([charge.conflicts["key-reused"], charge.conflicts["already-executed"]], [1, 1]);
     assert.ok(charge.bytes > 0 && hours.length >= 1);
-    const hoursKept = () => rowsOf(on.worker).filter(({ table }) => table === "h").length;
-    const records = () => rowsOf(on.worker).filter(({ table }) => table !== "h").length;
+    const hoursKept = () => rowsOf(on.worker).filter(({ table }) => table === "hours").length;
+    const records = () => rowsOf(on.worker).filter(({ table }) => table !== "hours").length;
     assert.ok(hoursKept() > 0, "written along with what was counted first");
     const before = records();
     for (let n = 0; n < 20; n++) await on.worker.send(operation);

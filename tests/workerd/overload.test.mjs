@@ -198,11 +198,11 @@ function database(worker, copied) {
 /** Gives the shard so many expired rows, each like the one that it has. */
 function expireMany(worker, rows) {
   const db = database(worker);
-  const columns = db.prepare("PRAGMA table_info(r)").all().map(({ name }) => name);
-  const values = columns.map((name) => ({ k: "randomblob(32)", due: "1" })[name] ?? name);
+  const columns = db.prepare("PRAGMA table_info(records)").all().map(({ name }) => name);
+  const values = columns.map((name) => ({ key_id: "randomblob(32)", due: "1" })[name] ?? name);
   db.exec(`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${rows})
-    INSERT INTO r (${columns}) SELECT ${values} FROM n, (SELECT * FROM r LIMIT 1)`);
-  assert.equal(db.prepare("SELECT count(*) AS n FROM r WHERE due = 1").get().n, rows);
+    INSERT INTO records (${columns}) SELECT ${values} FROM n, (SELECT * FROM records LIMIT 1)`);
+  assert.equal(db.prepare("SELECT count(*) AS n FROM records WHERE due = 1").get().n, rows);
   db.close();
 }
 
@@ -211,7 +211,7 @@ function countExpired(worker) {
   let db;
   try {
     db = database(worker, true);
-    return db.prepare("SELECT count(*) AS n FROM r WHERE due = 1").get().n;
+    return db.prepare("SELECT count(*) AS n FROM records WHERE due = 1").get().n;
   } catch {
     return undefined;
   } finally {
