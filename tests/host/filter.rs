@@ -17,7 +17,7 @@ use oncegate::lifecycle::event::{Claim, OnInDoubt, Strategy};
 use oncegate::request::key::KeyId;
 
 use crate::make;
-use crate::world::{Choice, OriginResponse, Scripted, Story, World, heard};
+use crate::world::{Choice, OriginResponse, Scripted, Story, World, response};
 
 /// The key of every test that needs one only.
 fn the_key() -> KeyId {
@@ -50,13 +50,13 @@ fn with_strategy(strategy: Strategy, lease: u8) -> GuardedRequest {
 }
 
 /// The origin answers after so long.
-fn after(span: Duration, heard: OriginResponse) -> Scripted {
-    (span, Ok(heard))
+fn after(span: Duration, response: OriginResponse) -> Scripted {
+    (span, Ok(response))
 }
 
 /// A call of the origin that takes a second.
 fn slow() -> Scripted {
-    after(make::s(1), heard(201, "paid 1"))
+    after(make::s(1), response(201, "paid 1"))
 }
 
 /// A request that is at the origin, which will say nothing before the driver says so.

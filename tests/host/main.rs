@@ -18,6 +18,7 @@ mod world; // requests, a Ledger and an origin that move when they are told to
 // One module per subject.
 mod admission; // what is guarded, by which key
 mod corpus; // whatever the fuzzer found
+mod decision; // what a Ledger does with an event
 mod digest; // digests, scope, fingerprint: what is the same request, and whose
 mod encoding; // messages and rows
 mod filter; // the story of one request

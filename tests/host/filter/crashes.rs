@@ -6,7 +6,7 @@ use oncegate::lifecycle::event::Strategy;
 
 use super::{after, request, slow, the_key, with_strategy};
 use crate::make::{days, instant, s};
-use crate::world::{Choice, World, heard};
+use crate::world::{Choice, World, response};
 
 /// Runs a request for so many steps and stops its Worker; false if it was over by then.
 fn stopped_after(steps: usize, world: &mut World) -> bool {
@@ -90,7 +90,7 @@ fn a_claim_of_one_who_has_left_ends_in_doubt_and_executes_nothing() {
 #[test]
 fn a_worker_that_stops_while_it_waits_takes_nothing_with_it() {
     let mut world = World::new();
-    world.origin([after(s(2), heard(429, "")), slow()]);
+    world.origin([after(s(2), response(429, "")), slow()]);
     world.send(request(1));
     world.run_for(Duration::from_millis(0));
     let [gone, patient] = [2, 3].map(|lease| world.send(request(lease)));

@@ -8,7 +8,7 @@ use oncegate::protocol::VERSION;
 
 use super::{after, at_the_origin, request, slow, the_key};
 use crate::make::{instant, lease, s};
-use crate::world::{Choice, Story, World, heard};
+use crate::world::{Choice, Story, World, response};
 
 /// The question arrives; the answer does not.
 fn lose_the_answer(world: &mut World, story: Story) {
@@ -51,7 +51,7 @@ fn a_settle_whose_answer_was_lost_is_kept_again() {
 #[test]
 fn a_release_whose_answer_was_lost_is_a_release() {
     let mut world = World::new();
-    world.origin([after(s(0), heard(404, "no"))]);
+    world.origin([after(s(0), response(404, "no"))]);
     let first = at_the_origin(&mut world, request(1));
     world.take(Choice::Answer(world.forwarding(first)));
     lose_the_answer(&mut world, first);

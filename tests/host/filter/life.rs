@@ -9,7 +9,7 @@ use oncegate::lifecycle::reply::Kept;
 
 use super::{after, at_the_origin, by, request, slow, the_key, with_strategy};
 use crate::make::{self, days, ms_before, s};
-use crate::world::{Answer, Choice, OriginResponse, World, heard};
+use crate::world::{Answer, Choice, OriginResponse, World, response};
 
 #[test]
 fn the_first_request_is_executed_and_its_reply_replayed() {
@@ -96,7 +96,7 @@ fn duplicates_of_a_running_request_wait_for_its_reply() {
 #[test]
 fn a_duplicate_waits_no_longer_than_it_likes_and_is_told_when_to_come_again() {
     let mut world = World::new();
-    world.origin([after(s(30), heard(201, "paid 1"))]);
+    world.origin([after(s(30), response(201, "paid 1"))]);
     world.send(request(1));
     world.run_for(s(3));
     let duplicate = world.send(request(2));
@@ -116,7 +116,7 @@ fn a_duplicate_waits_no_longer_than_it_likes_and_is_told_when_to_come_again() {
 #[test]
 fn a_release_wakes_those_who_wait_and_one_of_them_forwards() {
     let mut world = World::new();
-    world.origin([after(s(1), heard(429, "later")), slow()]);
+    world.origin([after(s(1), response(429, "later")), slow()]);
     let first = world.send(request(1));
     world.run_for(Duration::from_millis(0));
     let duplicates: Vec<_> = (2..12).map(|lease| world.send(request(lease))).collect();
@@ -132,7 +132,7 @@ fn a_release_wakes_those_who_wait_and_one_of_them_forwards() {
 #[test]
 fn whoever_is_woken_waits_for_what_is_left_of_its_patience_only() {
     let mut world = World::new();
-    world.origin([after(s(6), heard(429, "")), after(s(6), heard(429, "")), slow()]);
+    world.origin([after(s(6), response(429, "")), after(s(6), response(429, "")), slow()]);
     world.send(request(1));
     world.run_for(Duration::from_millis(0));
     let [second, third] = [2, 3].map(|lease| world.send(request(lease)));
@@ -194,9 +194,9 @@ fn each_strategy_has_an_answer_for_a_running_and_for_a_completed_request() {
 fn a_rerun_replaces_the_reply_and_a_released_rerun_puts_it_back() {
     let mut world = World::new();
     world.origin([
-        after(s(0), heard(201, "first")),
-        after(s(0), heard(429, "busy")),
-        after(s(0), heard(201, "second")),
+        after(s(0), response(201, "first")),
+        after(s(0), response(429, "busy")),
+        after(s(0), response(201, "second")),
     ]);
     let mut said = |request| {
         let story = world.send(request);
@@ -214,7 +214,7 @@ fn a_rerun_replaces_the_reply_and_a_released_rerun_puts_it_back() {
 #[test]
 fn a_reply_that_was_not_kept_is_sent_once_and_never_executed_again() {
     let mut world = World::new();
-    let streamed = OriginResponse { kept: Kept::StatusOnly, ..heard(200, "a long one") };
+    let streamed = OriginResponse { kept: Kept::StatusOnly, ..response(200, "a long one") };
     world.origin([after(s(0), streamed)]);
     let first = world.send(request(1));
     world.run();

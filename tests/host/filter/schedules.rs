@@ -9,7 +9,7 @@ use proptest::sample::select;
 use super::{after, at_the_origin, by, request, the_key, with_strategy};
 use crate::arbitrary;
 use crate::make::{self, cases, s};
-use crate::world::{Choice, Story, World, heard};
+use crate::world::{Choice, Story, World, response};
 
 /// What is chosen: whether a fault may be, and which of the choices there are.
 type Pick = (bool, u16);
@@ -84,9 +84,9 @@ proptest! {
     ) {
         let mut world = World::new();
         world.origin(script.iter().enumerate().map(|(at, (seconds, status))| {
-            after(s(*seconds), heard(*status, &format!("said {at}")))
+            after(s(*seconds), response(*status, &format!("said {at}")))
         }));
-        world.probes(probes.iter().map(|status| after(s(1), heard(*status, "found"))));
+        world.probes(probes.iter().map(|status| after(s(1), response(*status, "found"))));
         let requests: Vec<_> = requests
             .into_iter()
             .map(|(on_duplicate, doubtful)| {

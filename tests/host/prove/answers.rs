@@ -29,8 +29,8 @@ pub(super) fn check(
         Answered::Stored(replay, body) => {
             replayed(replay, body.as_deref().unwrap_or_default(), open, lives)
         }
-        Answered::OriginResponse(heard, status, expires) => {
-            self::heard(heard, (*status, *expires), open, grant, troubled, now)
+        Answered::OriginResponse(response, status, expires) => {
+            self::response(response, (*status, *expires), open, grant, troubled, now)
         }
         Answered::Problem(problem, _) => refused(problem, open, grant, troubled, now),
     }
@@ -84,8 +84,8 @@ fn replayed(
     broken(Rule::TrueAnswer, "a replay where nothing is stored, or no longer")
 }
 
-fn heard(
-    heard: &OriginResponse,
+fn response(
+    response: &OriginResponse,
     (status, expires): (Status, Option<Timestamp>),
     open: &OpenRequest,
     grant: Option<&Grant>,
@@ -95,15 +95,15 @@ fn heard(
     let Some(grant) = grant else {
         return broken(Rule::TrueAnswer, "an answer of the origin without a grant");
     };
-    if grant.answer() != Some((heard.facts.status, &heard.body)) {
+    if grant.answer() != Some((response.facts.status, &response.body)) {
         return broken(Rule::SameBytes, "an answer that the origin did not give");
     }
     let is_true = match status {
         Status::Executed => {
             let kept = |stored: &Stored| {
                 Some(stored.lease) == open.lease
-                    && stored.status == heard.facts.status
-                    && (heard.kept == Kept::StatusOnly || stored.body == heard.body)
+                    && stored.status == response.facts.status
+                    && (response.kept == Kept::StatusOnly || stored.body == response.body)
                     && expires.is_none_or(|expires| expires.0 == stored.expires)
             };
             if !open.saw_stored(kept) {
@@ -114,7 +114,7 @@ fn heard(
         // After its lease's end a Worker cannot tell whether its repeated release came first or too late; it
         // is true all the same that its own attempt did nothing.
         Status::Released => grant.released || grant.until <= now,
-        Status::Unknown => troubled || Meaning::of(heard.facts.status) == Meaning::InDoubt,
+        Status::Unknown => troubled || Meaning::of(response.facts.status) == Meaning::InDoubt,
         Status::Replayed | Status::Joined => false,
     };
     if is_true {

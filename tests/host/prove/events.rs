@@ -12,7 +12,7 @@ use oncegate::time::Timestamp;
 
 use crate::filter::by;
 use crate::make::{self, days, instant, s};
-use crate::world::{Answer, Event, Kind, OriginResponse, Story, heard};
+use crate::world::{Answer, Event, Kind, OriginResponse, Story, response};
 
 pub(super) type History = Vec<(Timestamp, Event)>;
 
@@ -48,7 +48,7 @@ pub(super) fn executed(n: u8, said: OriginResponse) -> Event {
 }
 
 pub(super) fn paid(n: u8) -> Event {
-    executed(n, heard(201, "paid"))
+    executed(n, response(201, "paid"))
 }
 
 pub(super) fn settled(n: u8, lease: u8, body: &str, at: Timestamp) -> Event {
@@ -68,7 +68,7 @@ pub(super) fn first(n: u8, body: &str) -> Event {
     answered(
         n,
         Answered::OriginResponse(
-            heard(201, body),
+            response(201, body),
             Status::Executed,
             Some(instant(1001).plus(days(1))),
         ),

@@ -96,7 +96,7 @@ impl Judge {
             return broken(rule, format!("{story} is executed under a lease that was released"));
         }
         grant.executed = match said {
-            Ok(heard) => OriginAnswer::Answer(heard.facts.status, heard.body.clone()),
+            Ok(response) => OriginAnswer::Answer(response.facts.status, response.body.clone()),
             Err(_) => OriginAnswer::Nothing,
         };
         Ok(())

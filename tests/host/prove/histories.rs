@@ -15,7 +15,7 @@ use super::judge::Judge;
 use super::rules::Rule;
 use crate::filter::by;
 use crate::make::{self, days, instant, s};
-use crate::world::{Cause, Event, Kind, Story, heard};
+use crate::world::{Cause, Event, Kind, Story, response};
 
 fn verdict(history: &History) -> Option<Rule> {
     let mut judge = Judge::default();
@@ -83,7 +83,7 @@ fn a_history_that_keeps_the_promises_passes() {
             [
                 at(
                     instant(1000),
-                    [sent(1), granted(1), executed(1, heard(429, "busy")), released(1, 1)],
+                    [sent(1), granted(1), executed(1, response(429, "busy")), released(1, 1)],
                 ),
                 at(instant(1000), [sent(2), granted(2), paid(2)]),
             ]

@@ -64,8 +64,8 @@ impl Judge {
             }
             Event::Executed { story, run, said } => return self.executed(*story, *run, said),
             Event::Probed { story, said } => {
-                if let Ok(heard) = said {
-                    let said = (heard.facts.status, heard.body.clone());
+                if let Ok(response) = said {
+                    let said = (response.facts.status, response.body.clone());
                     self.probed.entry(*story).or_default().push(said);
                 }
             }

@@ -9,15 +9,15 @@ use super::explorer::{explore, shortest};
 use super::rules::Rule;
 use super::scenarios::Scenario;
 use crate::make::{self, days, s};
-use crate::world::{Mutant, Scripted, heard};
+use crate::world::{Mutant, Scripted, response};
 
 /// The scenario in which each mutant shows, with how many faults, and the promise that it breaks.
 fn table() -> Vec<(Mutant, Scenario, u32, Rule)> {
     use Mutant as P;
     let two = || Scenario::new("mutant", 2);
-    let says = |status: u16| (s(1), Ok(heard(status, &format!("said {status}"))));
+    let says = |status: u16| (s(1), Ok(response(status, &format!("said {status}"))));
     let unknown: Scripted = (s(1), Err(Failure::Unknown));
-    let slow = (s(30), Ok(heard(201, "slow")));
+    let slow = (s(30), Ok(response(201, "slow")));
     let retry = |route: &mut Route| route.on_in_doubt = Doubtful::Retry;
     let probe = |route: &mut Route| {
         route.on_in_doubt = Doubtful::Probe;
@@ -33,7 +33,7 @@ fn table() -> Vec<(Mutant, Scenario, u32, Rule)> {
         (P::LapseRunsAgain, two(), 1, Rule::GrantedOnce),
         (
             P::SettleByAnyLease,
-            doubtful().route(retry).origin(&[(s(70), Ok(heard(201, "late")))]),
+            doubtful().route(retry).origin(&[(s(70), Ok(response(201, "late")))]),
             2,
             Rule::HolderEnds,
         ),
@@ -72,7 +72,7 @@ fn table() -> Vec<(Mutant, Scenario, u32, Rule)> {
         (
             P::ScopeLeftOut,
             two()
-                .origin(&[(s(0), Ok(heard(201, "at once")))])
+                .origin(&[(s(0), Ok(response(201, "at once")))])
                 .route(forward)
                 .request(1, |request| request.key_id = KeyId::new(&make::key("k"), [2; 16])),
             0,
@@ -89,7 +89,7 @@ fn table() -> Vec<(Mutant, Scenario, u32, Rule)> {
         ),
         (
             P::LateSettleRefused,
-            two().origin(&[(s(70), Ok(heard(201, "late")))]),
+            two().origin(&[(s(70), Ok(response(201, "late")))]),
             0,
             Rule::HolderEnds,
         ),

@@ -10,7 +10,7 @@ use oncegate::request::key::KeyId;
 
 use crate::filter::by;
 use crate::make::{self, days, s};
-use crate::world::{Mutant, Scripted, World, heard};
+use crate::world::{Mutant, Scripted, World, response};
 
 /// Requests and an origin.
 #[derive(Clone)]
@@ -30,7 +30,7 @@ pub(crate) struct Scenario {
 impl Scenario {
     /// So many requests of the default route, and an origin that answers 201 after a second.
     pub(crate) fn new(name: &'static str, requests: u8) -> Self {
-        let paid = |n| (s(1), Ok(heard(201, &format!("paid {n}"))));
+        let paid = |n| (s(1), Ok(response(201, &format!("paid {n}"))));
         Self {
             name,
             route: make::route(),
@@ -104,8 +104,8 @@ impl Scenario {
 pub(crate) fn all() -> Vec<(Scenario, u32, u32)> {
     let new = Scenario::new;
     let unknown = (s(1), Err(Failure::Unknown));
-    let says = |status: u16| (s(1), Ok(heard(status, &format!("said {status}"))));
-    let late = (s(70), Ok(heard(201, "late")));
+    let says = |status: u16| (s(1), Ok(response(status, &format!("said {status}"))));
+    let late = (s(70), Ok(response(201, "late")));
     let never = (crate::world::NEVER, Err(Failure::Unknown));
     let fail = |route: &mut Route| route.on_duplicate = Strategy::Fail;
     let again = |route: &mut Route| route.on_duplicate = Strategy::FailOnRunning;
@@ -129,7 +129,7 @@ pub(crate) fn all() -> Vec<(Scenario, u32, u32)> {
         (new("default: an answer after the timeout", 2).origin(std::slice::from_ref(&late)), 1, 2),
         (
             new("default: a refusal after the timeout", 2)
-                .origin(&[(s(70), Ok(heard(404, "late")))]),
+                .origin(&[(s(70), Ok(response(404, "late")))]),
             1,
             2,
         ),

@@ -8,7 +8,7 @@ use oncegate::time::millis;
 use super::SWEEP_EVERY;
 use super::rng::Rng;
 use crate::make::s;
-use crate::world::{Choice, NEVER, Scripted, World, heard};
+use crate::world::{Choice, NEVER, Scripted, World, response};
 
 /// The faults by name.
 pub(super) const FAULTS: [&str; 9] =
@@ -31,7 +31,7 @@ impl Faults {
         }
         if probes == 0 {
             let status = [404, 200, 500][usize::try_from(rng.below(3)).unwrap()];
-            world.probes([(s(rng.below(3)), Ok(heard(status, "found")))]);
+            world.probes([(s(rng.below(3)), Ok(response(status, "found")))]);
         }
     }
 
@@ -88,7 +88,7 @@ fn origin_answer(number: u64, rng: &mut Rng) -> Scripted {
     let body = format!("said {number}");
     let quick = Duration::from_millis(20 + rng.below(400));
     let slow = Duration::from_millis(1000 + rng.below(90_000));
-    let say = |after, status| (after, Ok(heard(status, &body)));
+    let say = |after, status| (after, Ok(response(status, &body)));
     match rng.below(100) {
         0..50 => say(quick, 201),
         50..65 => say(slow, 200),

@@ -226,7 +226,9 @@ fn ledger_words(answer: &LedgerAnswer) -> String {
 
 fn heard_words(said: &Result<OriginResponse, Failure>) -> String {
     match said {
-        Ok(heard) => format!("{} {:?}", heard.facts.status, String::from_utf8_lossy(&heard.body)),
+        Ok(response) => {
+            format!("{} {:?}", response.facts.status, String::from_utf8_lossy(&response.body))
+        }
         Err(failure) => format!("{failure:?}"),
     }
 }
@@ -237,8 +239,8 @@ pub(crate) fn answer_words(answer: &Answer) -> String {
         format!("{status} {} {:?}", what.as_str(), String::from_utf8_lossy(body))
     };
     match answer {
-        Answered::OriginResponse(heard, status, _) => {
-            told(heard.facts.status, *status, &heard.body)
+        Answered::OriginResponse(response, status, _) => {
+            told(response.facts.status, *status, &response.body)
         }
         Answered::Stored(replay, body) => {
             let body = body.as_deref().unwrap_or_default();

@@ -116,9 +116,9 @@ impl World {
             (worker.over, worker.news.digest(), worker.arrival.at.0).hash(&mut hasher);
         }
         // A waiter whose answer is not wanted changes nothing when it is woken.
-        let heard =
+        let response =
             |calling: &&Calling| calling.wanted || !calling.is_waiting() || self.mutant.is_some();
-        let mut calls: Vec<_> = self.calls.iter().filter(heard).collect();
+        let mut calls: Vec<_> = self.calls.iter().filter(response).collect();
         calls.sort_by_key(|calling| (calling.id.story, calling.id.number, calling.wanted));
         calls.hash(&mut hasher);
         hasher.finish()

@@ -12,7 +12,7 @@ use super::history::{Cause, Event, Kind, kind};
 use super::ledger::Hearing;
 use super::messages;
 use super::story::{CallResult, Target};
-use super::{Call, Choice, Executed, Story, World, heard};
+use super::{Call, Choice, Executed, Story, World, response};
 
 impl World {
     pub(super) fn take_of_calls(&mut self, choice: Choice) {
@@ -119,7 +119,7 @@ impl World {
                 let paid = format!("paid {}", self.executed.len() + 1);
                 let next = self.script.pop_front();
                 let (span, said) =
-                    next.unwrap_or_else(|| (Duration::from_millis(0), Ok(heard(201, &paid))));
+                    next.unwrap_or_else(|| (Duration::from_millis(0), Ok(response(201, &paid))));
                 self.executed.push(Executed { key, run, at: now });
                 self.note(Event::Executed { story, run, said: said.clone() });
                 Stage::Until(now.plus(span), CallResult::Origin(said))
@@ -127,7 +127,7 @@ impl World {
             Target::Probe => {
                 let next = self.probes.pop_front();
                 let (span, said) =
-                    next.unwrap_or_else(|| (Duration::from_millis(0), Ok(heard(500, ""))));
+                    next.unwrap_or_else(|| (Duration::from_millis(0), Ok(response(500, ""))));
                 self.note(Event::Probed { story, said: said.clone() });
                 Stage::Until(now.plus(span), CallResult::Origin(said))
             }

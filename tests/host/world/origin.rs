@@ -26,7 +26,7 @@ impl filter::OriginResponse for OriginResponse {
 }
 
 /// An answer of the origin whose body is kept whole.
-pub(crate) fn heard(status: u16, body: &str) -> OriginResponse {
-    let facts = Facts { status, says_when: false, said: None };
+pub(crate) fn response(status: u16, body: &str) -> OriginResponse {
+    let facts = Facts { status, has_retry_after: false, origin_outcome: None };
     OriginResponse { facts, body: body.into(), kept: Kept::Whole { bytes: body.len() as u64 } }
 }

@@ -183,7 +183,8 @@ async fn guarded(world: StoryWorld, request: GuardedRequest) {
 async fn watched(world: StoryWorld, request: GuardedRequest) {
     let passed = async {
         let run = make::run(request.claim.lease, 1);
-        let passed = |heard: &OriginResponse| Passed { facts: heard.facts(), keeps: Keeps::Reply };
+        let passed =
+            |response: &OriginResponse| Passed { facts: response.facts(), keeps: Keeps::Reply };
         world.forward(run).await.as_ref().map(passed).map_err(|failure| *failure)
     };
     watch(&world, &request, passed, |would| world.log(would)).await;
@@ -221,10 +222,10 @@ impl StoryWorld {
     }
 
     async fn hand_over(&self, run: Execution) -> Result<OriginResponse, Failure> {
-        let CallResult::Origin(heard) = self.call(Target::Forward(self.key, run)).await else {
+        let CallResult::Origin(response) = self.call(Target::Forward(self.key, run)).await else {
             panic!("a request is answered by the origin")
         };
-        heard
+        response
     }
 }
 
@@ -256,15 +257,15 @@ impl filter::World for StoryWorld {
             Err(Failure::Unknown) if self.mutant() == Some(Mutant::ForwardRepeated) => {
                 self.hand_over(run).await
             }
-            heard => heard,
+            response => response,
         }
     }
 
     async fn probe(&self) -> Result<OriginResponse, Failure> {
-        let CallResult::Origin(heard) = self.call(Target::Probe).await else {
+        let CallResult::Origin(response) = self.call(Target::Probe).await else {
             panic!("a probe is answered by the origin")
         };
-        heard
+        response
     }
 
     async fn pause(&self, span: Duration) {
