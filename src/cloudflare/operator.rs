@@ -24,7 +24,7 @@ use crate::request::digest::hex;
 
 /// An operator's request.
 pub(super) struct Operator<'a> {
-    pub(super) door: &'a Auth,
+    pub(super) auth: &'a Auth,
     pub(super) env: &'a bindings::Env,
     pub(super) request: &'a web_sys::Request,
     pub(super) head: &'a Head<'a>,
@@ -70,16 +70,16 @@ impl Operator<'_> {
                 "A token does not belong in an address, which is kept in histories and logs. Send it as Authorization: Bearer, and change it.",
             ));
         }
-        let errand = api::read(self.head.method, &target.path, query, now());
-        if matches!(errand, Ok(ApiRequest::LogIn)) {
+        let request = api::read(self.head.method, &target.path, query, now());
+        if matches!(request, Ok(ApiRequest::LogIn)) {
             self.same_site()?;
             return self.log_in(&self.body(TOKEN_MAX).await?);
         }
         let session = self.visitor()?;
-        let errand = match (&session, self.head.method, errand?) {
-            (Some(session), "POST", errand) => {
+        let request = match (&session, self.head.method, request?) {
+            (Some(session), "POST", request) => {
                 self.same_site()?;
-                self.posted(errand, session, &self.body(REQUEST_MAX).await?)?
+                self.posted(request, session, &self.body(REQUEST_MAX).await?)?
             }
             // No form can send anything else, and what could carries no form token.
             (Some(_), "DELETE", _) => {
@@ -88,18 +88,18 @@ impl Operator<'_> {
             (None, _, ApiRequest::Posted) => {
                 ApiRequest::Resolve(api::read_json(&self.body(REQUEST_MAX).await?)?)
             }
-            (_, _, errand) => errand,
+            (_, _, request) => request,
         };
-        if errand == ApiRequest::LogOut {
+        if request == ApiRequest::LogOut {
             return Ok(Said::SeeOther(self.set_cookie("", 0)));
         }
-        let (findings, replies) = self.ask(&errand).await?;
+        let (results, replies) = self.ask(&request).await?;
         let frame = self.wants_page().then(|| self.frame(session.as_deref()));
-        let status = match &errand {
+        let status = match &request {
             ApiRequest::Confirm(_, _, Some((refusal, _))) => refusal.status(),
             _ => 200,
         };
-        answer(&errand, findings, &replies, frame.as_ref()).map(|said| Said::Answer(status, said))
+        answer(&request, results, &replies, frame.as_ref()).map(|said| Said::Answer(status, said))
     }
 
     fn body(&self, limit: u64) -> Later<'_, Vec<u8>> {
@@ -128,7 +128,7 @@ impl Operator<'_> {
     }
 
     fn frame(&self, session: Option<&str>) -> Frame {
-        let form_token = session.map_or_else(String::new, |session| self.door.form_token(session));
+        let form_token = session.map_or_else(String::new, |session| self.auth.csrf_token(session));
         let query = self.head.address.target.query.clone();
         Frame { nonce: hex(&self.nonce), form_token, query, now: now() }
     }
@@ -139,7 +139,7 @@ impl Operator<'_> {
                 page::refused(&self.frame(Some(&session)), refusal)
             }
             _ => {
-                // Whoever has only come to the door has done nothing wrong.
+                // Whoever has only come to the auth has done nothing wrong.
                 let is_told = self.head.method == "POST" || refusal.kind != Kind::Unauthorized;
                 page::log_in(&hex(&self.nonce), is_told.then_some(&*refusal.detail))
             }

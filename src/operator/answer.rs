@@ -1,11 +1,13 @@
-//! From an errand to the questions that it takes, and from what is found to an answer: JSON for programs, a
+//! From a request to the questions that it takes, and from what is found to an answer: JSON for programs, a
 //! page for people.
 
 use crate::operator::api::{self, ApiRequest};
 use crate::operator::page::{self, Frame};
 use crate::operator::refusal::{Kind, Refusal};
-use crate::operator::search::{Found, OperatorQuery, OperatorResult, Place, Search, Stage};
-use crate::operator::view::{self, Stored};
+use crate::operator::search::{
+    FoundRecord, OperatorQuery, OperatorResult, Position, Search, StateKind,
+};
+use crate::operator::view::{self, StoredReply};
 use crate::request::digest::hex;
 use crate::request::json::{self, Writer};
 use crate::request::key::KeyId;
@@ -21,12 +23,15 @@ pub enum Said {
 
 /// The questions, in order, and the key id that the first of them are about; `by` names the token.
 #[must_use]
-pub fn inquiries(errand: &ApiRequest, by: [u8; 4]) -> (KeyId, Vec<OperatorQuery>) {
+pub fn queries(request: &ApiRequest, by: [u8; 4]) -> (KeyId, Vec<OperatorQuery>) {
     let search = |search: &Search| OperatorQuery::Search(search.clone());
-    match errand {
+    match request {
         ApiRequest::Overview => {
-            let doubts =
-                Search { state: Some(Stage::InDoubt), limit: page::LISTED, ..Search::default() };
+            let doubts = Search {
+                state: Some(StateKind::InDoubt),
+                limit: page::LISTED,
+                ..Search::default()
+            };
             let latest = Search { limit: page::LISTED, ..Search::default() };
             (ANY, vec![search(&doubts), search(&latest), OperatorQuery::Stats])
         }
@@ -46,20 +51,20 @@ pub fn inquiries(errand: &ApiRequest, by: [u8; 4]) -> (KeyId, Vec<OperatorQuery>
     }
 }
 
-/// Answers with what was found, one finding for each question; as a page where there is a frame for one.
+/// Answers with what was found, one result for each question; as a page where there is a frame for one.
 /// `replies` are those of the records, where they were asked for.
 ///
 /// # Errors
 /// There is no such record, or a decision was refused.
 pub fn answer(
-    errand: &ApiRequest,
-    findings: Vec<OperatorResult>,
-    replies: &[Option<Stored>],
+    request: &ApiRequest,
+    results: Vec<OperatorResult>,
+    replies: &[Option<StoredReply>],
     frame: Option<&Frame>,
 ) -> Result<Said, Refusal> {
-    let mut findings = findings.into_iter();
-    let mut next = || findings.next().unwrap_or(OperatorResult::Stats(Vec::new()));
-    Ok(match errand {
+    let mut results = results.into_iter();
+    let mut next = || results.next().unwrap_or(OperatorResult::Stats(Vec::new()));
+    Ok(match request {
         ApiRequest::Overview => {
             let (doubts, latest, stats) = (records(next()), records(next()), next());
             let OperatorResult::Stats(stats) = stats else { return Err(strange()) };
@@ -77,7 +82,7 @@ pub fn answer(
         }
         ApiRequest::Records(search, stamp) => {
             let found = records(next());
-            let last = found.last().map(Found::place);
+            let last = found.last().map(FoundRecord::position);
             let cursor =
                 full(last, found.len(), search.limit).map(|last| api::cursor(search, stamp, last));
             let page = |frame: &Frame| page::records(frame, &found, cursor.as_deref());
@@ -111,9 +116,9 @@ pub fn answer(
             Said::Page(page::confirm(frame, &found, *action, refused.as_ref()))
         }
         ApiRequest::Resolve(resolve) => {
-            let OperatorResult::Ruled(ruling) = next() else { return Err(strange()) };
+            let OperatorResult::Decided(result) = next() else { return Err(strange()) };
             let (id, action) = (resolve.key, resolve.decision.as_str());
-            if let Some(refusal) = Refusal::of(ruling, id) {
+            if let Some(refusal) = Refusal::of(result, id) {
                 return Err(refusal);
             }
             let record = one(next(), id).ok();
@@ -133,7 +138,7 @@ pub fn answer(
         }
         ApiRequest::Audit(_, limit) => {
             let OperatorResult::Audit(decisions) = next() else { return Err(strange()) };
-            let last = decisions.last().map(super::search::Audited::place);
+            let last = decisions.last().map(super::search::AuditEntry::position);
             let cursor = full(last, decisions.len(), *limit).map(api::audit_cursor);
             let page = |frame: &Frame| page::audit(frame, &decisions, cursor.as_deref());
             said(frame, page, |to| {
@@ -160,24 +165,24 @@ fn said(
 }
 
 /// Where a page ends, if it is full: there may be more.
-fn full(last: Option<Place>, rows: usize, limit: u16) -> Option<Place> {
+fn full(last: Option<Position>, rows: usize, limit: u16) -> Option<Position> {
     last.filter(|_| rows >= usize::from(limit))
 }
 
-fn records(finding: OperatorResult) -> Vec<Found> {
-    match finding {
+fn records(result: OperatorResult) -> Vec<FoundRecord> {
+    match result {
         OperatorResult::Records(_, rows) => rows,
         _ => Vec::new(),
     }
 }
 
-fn one(finding: OperatorResult, id: KeyId) -> Result<Found, Refusal> {
-    let found = records(finding).into_iter().find(|found| found.key == id);
+fn one(result: OperatorResult, id: KeyId) -> Result<FoundRecord, Refusal> {
+    let found = records(result).into_iter().find(|found| found.key == id);
     found.ok_or_else(Refusal::no_record)
 }
 
 /// Records, with the replies of as many of them as those are.
-fn records_of(to: &mut Writer, name: &str, found: &[Found], replies: &[Option<Stored>]) {
+fn records_of(to: &mut Writer, name: &str, found: &[FoundRecord], replies: &[Option<StoredReply>]) {
     to.list(name, |list| {
         for (at, found) in found.iter().enumerate() {
             list.item(|to| {

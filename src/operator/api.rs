@@ -5,7 +5,7 @@ use crate::lifecycle::reply::{Adjusted, Kept, Reply, has_no_body, is_sendable, k
 use crate::operator::auth::unhex;
 use crate::operator::decide::Decision;
 use crate::operator::refusal::{Kind, Refusal};
-use crate::operator::search::{Place, Search, Stage};
+use crate::operator::search::{Position, Search, StateKind};
 use crate::query;
 use crate::request::digest::{Parts, hex};
 use crate::request::json::{self, Json};
@@ -35,7 +35,7 @@ pub enum ApiRequest {
     /// The numbers of the last hours.
     Stats,
     /// A page of decisions.
-    Audit(Option<Place>, u16),
+    Audit(Option<Position>, u16),
     /// To show the token; the request's body has it.
     LogIn,
     /// To end the session.
@@ -94,7 +94,7 @@ impl ApiRequest {
 impl Action {
     /// The action of that name.
     #[must_use]
-    pub fn named(name: &str) -> Option<Self> {
+    pub fn from_name(name: &str) -> Option<Self> {
         [Self::Complete, Self::Release, Self::Hold, Self::Purge]
             .into_iter()
             .find(|action| action.as_str() == name)
@@ -124,7 +124,7 @@ pub fn read(
 ) -> Result<ApiRequest, Refusal> {
     let asked = Asked::of(query)?;
     let place = path.strip_prefix(ROOT).unwrap_or_default();
-    let (errand, methods) = match place.split('/').collect::<Vec<_>>().as_slice() {
+    let (request, methods) = match place.split('/').collect::<Vec<_>>().as_slice() {
         [""] => (asked.only(&[]).map(|_| ApiRequest::Overview), "GET"),
         ["keys"] => (asked.key(), "GET"),
         ["records"] => {
@@ -144,7 +144,7 @@ pub fn read(
     if !methods.split(", ").any(|allowed| allowed == method) {
         return Err(Refusal::new(Kind::Method(methods), format_args!("Use {methods} here.")));
     }
-    errand
+    request
 }
 
 /// Whether a query carries a token: it would stay in histories and logs.
@@ -233,7 +233,7 @@ fn resolve(
 ) -> Result<Resolve, Refusal> {
     let key = key_id(key)?;
     let lease = read_lease(lease)?;
-    let Some(action) = Action::named(action) else {
+    let Some(action) = Action::from_name(action) else {
         return Err(Refusal::invalid("action must be complete, release or hold."));
     };
     if lease.is_none() && action != Action::Purge {
@@ -387,8 +387,8 @@ impl Asked {
         self.only(&["correlation_id", "state", "route", "since", "limit", "cursor"])?;
         let state = match self.get("state") {
             None => None,
-            Some(name) => Some(Stage::named(name).ok_or_else(|| {
-                let names: Vec<_> = Stage::ALL.iter().map(|stage| stage.as_str()).collect();
+            Some(name) => Some(StateKind::from_name(name).ok_or_else(|| {
+                let names: Vec<_> = StateKind::ALL.iter().map(|stage| stage.as_str()).collect();
                 Refusal::invalid(format_args!("state must be one of {}.", names.join(", ")))
             })?),
         };
@@ -441,7 +441,7 @@ impl Asked {
 
     fn confirm(&self, id: &str, action: &str) -> Result<ApiRequest, Refusal> {
         self.only(&[])?;
-        let action = Action::named(action)
+        let action = Action::from_name(action)
             .ok_or_else(|| Refusal::new(Kind::NotFound, "There is no such decision."))?;
         Ok(ApiRequest::Confirm(key_id(id)?, action, None))
     }
@@ -469,30 +469,30 @@ fn read_since(text: &str, now: Timestamp) -> Option<Timestamp> {
 /// Where a page ended, for the request of the next one. It is good only for the search that it came of,
 /// and holds the instant at which a span back from now began.
 #[must_use]
-pub fn cursor(search: &Search, stamp: &str, last: Place) -> String {
+pub fn cursor(search: &Search, stamp: &str, last: Position) -> String {
     let since = search.since.map_or(u64::MAX, |since| since.0);
     format!("{}{:016x}{since:016x}{stamp}", hex(&last.key.0), last.at.0)
 }
 
-fn read_cursor(cursor: &str, stamp: &str) -> Option<(Place, Option<Timestamp>)> {
+fn read_cursor(cursor: &str, stamp: &str) -> Option<(Position, Option<Timestamp>)> {
     let number = |text: &str| u64::from_str_radix(text, 16).ok();
     let key = unhex(cursor.get(..64)?).map(KeyId)?;
     let at = number(cursor.get(64..80)?).map(Timestamp)?;
     let since = number(cursor.get(80..96)?)?;
     let since = (since != u64::MAX).then_some(Timestamp(since));
-    (cursor.get(96..)? == stamp).then_some((Place { at, key }, since))
+    (cursor.get(96..)? == stamp).then_some((Position { at, key }, since))
 }
 
 /// Where a page of the audit ended.
 #[must_use]
-pub fn audit_cursor(last: Place) -> String {
+pub fn audit_cursor(last: Position) -> String {
     format!("{}{:016x}", hex(&last.key.0), last.at.0)
 }
 
-fn read_audit_cursor(cursor: &str) -> Option<Place> {
+fn read_audit_cursor(cursor: &str) -> Option<Position> {
     let key = unhex(cursor.get(..64)?).map(KeyId)?;
     let at = u64::from_str_radix(cursor.get(64..)?, 16).ok().map(Timestamp)?;
-    Some(Place { at, key })
+    Some(Position { at, key })
 }
 
 /// More than any request here has.

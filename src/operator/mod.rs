@@ -1,13 +1,13 @@
 //! What an operator may ask and decide (contract part 2), without the platform.
 //!
 //! ```text
-//! request ─▶ auth (who asks?) ─▶ api (what is asked?) ─▶ inquiry ─▶ every Ledger it concerns
+//! request ─▶ auth (who asks?) ─▶ api (what is asked?) ─▶ query ─▶ every Ledger it concerns
 //!                                                            │
-//!            page (HTML) or view (JSON) ◀── finding ◀────────┘
+//!            page (HTML) or view (JSON) ◀── result ◀────────┘
 //! ```
 //!
 //! Reads never change a record. What changes one is a [`decide::Decision`], and every decision leaves
-//! an [`search::Audited`] row.
+//! an [`search::AuditEntry`] row.
 
 pub mod answer;
 pub mod api;

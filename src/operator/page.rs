@@ -1,4 +1,4 @@
-//! The operators' page: findings as HTML, for a browser without JavaScript.
+//! The operators' page: results as HTML, for a browser without JavaScript.
 //!
 //! Every function takes data and returns a whole document. Text is escaped where it is put in; the one
 //! thing that is not is the style sheet, which is a constant. No attribute carries a style or a script,
@@ -16,8 +16,8 @@ mod time;
 mod words;
 
 use crate::operator::page::html::html;
-use crate::operator::search::Found;
-use crate::operator::statistics::Tally;
+use crate::operator::search::FoundRecord;
+use crate::operator::statistics::Statistics;
 use crate::request::digest::hex;
 use crate::request::key::KeyId;
 use crate::time::Timestamp;
@@ -78,9 +78,9 @@ pub fn log_in(nonce: &str, wrong: Option<&str>) -> String {
 #[must_use]
 pub fn overview(
     frame: &Frame,
-    in_doubt: &[Found],
-    latest: &[Found],
-    stats: &[(u64, Tally)],
+    in_doubt: &[FoundRecord],
+    latest: &[FoundRecord],
+    stats: &[(u64, Statistics)],
 ) -> String {
     let doubts = in_doubt.len();
     let more = if doubts < usize::from(LISTED) { "" } else { "+" };
@@ -88,7 +88,7 @@ pub fn overview(
         0 => "Overview".to_owned(),
         _ => format!("{doubts}{more} in doubt"),
     };
-    within(frame, Place::Overview, &title, &|to| {
+    session_page(frame, NavItem::Overview, &title, &|to| {
         html! { to;
             h1 class="unseen" { "Overview" }
             (list::search(to))
@@ -128,7 +128,7 @@ type Part<'a> = &'a dyn Fn(&mut String);
 
 /// Where in the navigation a page is.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum NavItem {
     Overview,
     InDoubt,
     Records,
@@ -136,15 +136,15 @@ enum Place {
     Elsewhere,
 }
 
-const NAVIGATION: [(Place, &str, &str); 4] = [
-    (Place::Overview, "/.oncegate/", "Overview"),
-    (Place::InDoubt, "/.oncegate/records?state=in_doubt", "In doubt"),
-    (Place::Records, "/.oncegate/records", "Records"),
-    (Place::Audit, "/.oncegate/audit", "Decisions"),
+const NAVIGATION: [(NavItem, &str, &str); 4] = [
+    (NavItem::Overview, "/.oncegate/", "Overview"),
+    (NavItem::InDoubt, "/.oncegate/records?state=in_doubt", "In doubt"),
+    (NavItem::Records, "/.oncegate/records", "Records"),
+    (NavItem::Audit, "/.oncegate/audit", "Decisions"),
 ];
 
 /// A page of a session.
-fn within(frame: &Frame, here: Place, title: &str, content: Part) -> String {
+fn session_page(frame: &Frame, here: NavItem, title: &str, content: Part) -> String {
     document(&frame.nonce, title, &|to| {
         html! { to;
             a class="skip" href="#main" { "Skip to the content" }

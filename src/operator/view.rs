@@ -3,15 +3,15 @@
 use crate::lifecycle::record::{Completed, Doubt, Record, State};
 use crate::lifecycle::reply::Kept;
 use crate::operator::decide::lease_of;
-use crate::operator::search::{Audited, Found, Stage};
-use crate::operator::statistics::{Count, Counts, Tally, began, of};
+use crate::operator::search::{AuditEntry, FoundRecord, StateKind};
+use crate::operator::statistics::{Counter, Counts, Statistics, hour_start, of};
 use crate::request::digest::hex;
 use crate::request::json::Writer;
 use crate::time::rfc3339;
 
 /// A stored reply with its body.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stored {
+pub struct StoredReply {
     /// Its status.
     pub status: u16,
     /// Its headers.
@@ -23,7 +23,7 @@ pub struct Stored {
 }
 
 /// A record, without its body.
-pub fn record(to: &mut Writer, found: &Found) {
+pub fn record(to: &mut Writer, found: &FoundRecord) {
     to.text("key_id", &hex(&found.key.0));
     summary(to, &found.record);
     to.number("replays", found.replays.into());
@@ -37,7 +37,7 @@ pub fn summary(to: &mut Writer, Record { metadata, state }: &Record) {
         State::Completed(completed) | State::Expired(completed) => (completed.run.attempt, None),
         State::InDoubt(doubt) | State::Closed(doubt) => (doubt.run.attempt, Some(doubt.until)),
     };
-    to.text("state", Stage::of(state).as_str());
+    to.text("state", StateKind::of(state).as_str());
     to.text("route", &metadata.route);
     to.text("method", &metadata.method);
     to.text("path", &metadata.path);
@@ -62,7 +62,7 @@ pub fn summary(to: &mut Writer, Record { metadata, state }: &Record) {
 }
 
 /// The stored reply of a record; null where it has none.
-pub fn reply(to: &mut Writer, stored: Option<&Stored>) {
+pub fn reply(to: &mut Writer, stored: Option<&StoredReply>) {
     let Some(stored) = stored else { return to.null("reply") };
     to.object("reply", |to| {
         to.number("status", stored.status.into());
@@ -97,7 +97,7 @@ pub fn doubt(state: &State) -> Option<&Doubt> {
 }
 
 /// Decisions.
-pub fn decisions(to: &mut Writer, decisions: &[Audited]) {
+pub fn decisions(to: &mut Writer, decisions: &[AuditEntry]) {
     to.list("decisions", |list| {
         for audited in decisions {
             list.item(|to| {
@@ -116,24 +116,24 @@ pub fn decisions(to: &mut Writer, decisions: &[Audited]) {
 }
 
 /// The numbers by route, and by hour: the oldest first.
-pub fn stats(to: &mut Writer, hours: &[(u64, Tally)]) {
-    let mut all = Tally::default();
+pub fn stats(to: &mut Writer, hours: &[(u64, Statistics)]) {
+    let mut all = Statistics::default();
     for (_, tally) in hours {
         all.merge(tally);
     }
-    to.maybe_text("since", hours.first().map(|(hour, _)| rfc3339(began(*hour))).as_deref());
+    to.maybe_text("since", hours.first().map(|(hour, _)| rfc3339(hour_start(*hour))).as_deref());
     routes(to, &all);
     to.list("hours", |list| {
         for (hour, tally) in hours {
             list.item(|to| {
-                to.text("from", &rfc3339(began(*hour)));
+                to.text("from", &rfc3339(hour_start(*hour)));
                 routes(to, tally);
             });
         }
     });
 }
 
-fn routes(to: &mut Writer, tally: &Tally) {
+fn routes(to: &mut Writer, tally: &Statistics) {
     to.object("routes", |to| {
         for (route, numbers) in &tally.routes {
             to.object(route, |to| {
@@ -145,7 +145,7 @@ fn routes(to: &mut Writer, tally: &Tally) {
 }
 
 fn counts(to: &mut Writer, numbers: &Counts, conflicts: bool) {
-    for count in Count::ALL {
+    for count in Counter::ALL {
         if count.code().is_some() == conflicts {
             to.number(count.name(), of(numbers, count));
         }

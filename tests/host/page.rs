@@ -10,12 +10,12 @@ use std::time::Duration;
 use oncegate::lifecycle::record::{Completed, Doubt, Metadata, Record, State};
 use oncegate::lifecycle::reply::{Kept, Reply};
 use oncegate::operator::api::{self, Action, ApiRequest, Draft};
-use oncegate::operator::decide::{Decision, Ruling, decide, lease_of};
+use oncegate::operator::decide::{Decision, DecisionResult, decide, lease_of};
 use oncegate::operator::page::{self, Frame};
 use oncegate::operator::refusal::Refusal;
-use oncegate::operator::search::{Audited, Found, Place, Search};
-use oncegate::operator::statistics::{Count, Tally, hour};
-use oncegate::operator::view::Stored;
+use oncegate::operator::search::{AuditEntry, FoundRecord, Position, Search};
+use oncegate::operator::statistics::{Counter, Statistics, hour_of};
+use oncegate::operator::view::StoredReply;
 use oncegate::request::digest::hex;
 use oncegate::time::Timestamp;
 use proptest::prelude::*;
@@ -34,8 +34,8 @@ fn frame() -> Frame {
     Frame { nonce: "n0nce".to_owned(), form_token: "f0rm".to_owned(), query: None, now: NOW }
 }
 
-fn body(text: &str) -> Stored {
-    Stored { status: 201, headers: Vec::new(), body: text.to_owned(), is_base64: false }
+fn body(text: &str) -> StoredReply {
+    StoredReply { status: 201, headers: Vec::new(), body: text.to_owned(), is_base64: false }
 }
 
 fn asked(query: &str) -> Frame {
@@ -46,26 +46,26 @@ fn ago(span: Duration) -> Timestamp {
     NOW.minus(span)
 }
 
-fn found(state: State) -> Found {
+fn found(state: State) -> FoundRecord {
     since(ago(s(3600)), state)
 }
 
-fn since(created: Timestamp, state: State) -> Found {
+fn since(created: Timestamp, state: State) -> FoundRecord {
     let record = record(state);
     let record = Record { metadata: Metadata { created, ..record.metadata }, ..record };
-    Found { key: key_id("order-1001"), record: record.at(NOW).unwrap(), replays: 3 }
+    FoundRecord { key: key_id("order-1001"), record: record.at(NOW).unwrap(), replays: 3 }
 }
 
-fn in_doubt() -> Found {
+fn in_doubt() -> FoundRecord {
     found(State::InDoubt(doubt(lease(7), ago(s(60)))))
 }
 
-fn stored() -> Found {
+fn stored() -> FoundRecord {
     found(State::Completed(completed(lease(7), ago(s(3599)))))
 }
 
 /// One record in each state, and the doubts that are told apart.
-fn states() -> BTreeMap<&'static str, Found> {
+fn states() -> BTreeMap<&'static str, FoundRecord> {
     let kept = completed(lease(7), ago(s(3599)));
     let unkept = Reply { body: Kept::StatusOnly, ..reply(201, 0) };
     let old = completed(lease(7), ago(days(2)));
@@ -85,7 +85,7 @@ fn states() -> BTreeMap<&'static str, Found> {
 }
 
 /// Every page there is, with these words in every place that holds words from outside.
-fn pages(word: &str, found: &Found) -> Vec<(String, String)> {
+fn pages(word: &str, found: &FoundRecord) -> Vec<(String, String)> {
     let frame = frame();
     let refusal = Refusal { key: Some(found.key), ..Refusal::invalid(word) };
     let query: String = form_urlencoded::Serializer::new(String::new())
@@ -93,10 +93,10 @@ fn pages(word: &str, found: &Found) -> Vec<(String, String)> {
         .finish();
     let asked = asked(&query);
     let draft = Draft { status: word.to_owned(), headers: word.to_owned(), body: word.to_owned() };
-    let mut tally = Tally::default();
-    tally.add(word, Count::Executed, 7);
-    tally.add(word, Count::KeyReused, 1);
-    let decision = Audited {
+    let mut tally = Statistics::default();
+    tally.add(word, Counter::Executed, 7);
+    tally.add(word, Counter::KeyReused, 1);
+    let decision = AuditEntry {
         at: NOW,
         key: found.key,
         action: word.to_owned(),
@@ -108,7 +108,7 @@ fn pages(word: &str, found: &Found) -> Vec<(String, String)> {
     let list = [found.clone()];
     let mut pages = vec![
         ("log in".to_owned(), page::log_in("n0nce", Some(word))),
-        ("overview".to_owned(), page::overview(&frame, &list, &list, &[(hour(NOW), tally)])),
+        ("overview".to_owned(), page::overview(&frame, &list, &list, &[(hour_of(NOW), tally)])),
         ("records".to_owned(), page::records(&asked, &list, Some("c0"))),
         ("no records".to_owned(), page::records(&asked, &[], None)),
         ("key".to_owned(), page::key(&frame, word, &list)),
@@ -135,7 +135,7 @@ fn shape(html: &str) -> Vec<(String, Vec<String>)> {
     read(html).0.into_iter().map(|tag| (tag.name.clone(), names(tag))).collect()
 }
 
-fn with_words(word: &str) -> Found {
+fn with_words(word: &str) -> FoundRecord {
     let metadata = Metadata {
         fingerprint: fingerprint(1),
         operation: operation(1),
@@ -147,7 +147,7 @@ fn with_words(word: &str) -> Found {
     };
     let reply = Reply { headers: vec![(word.to_owned(), word.to_owned())], ..reply(201, 4) };
     let state = State::Completed(Completed { reply, ..completed(lease(1), NOW) });
-    Found { key: key_id("k"), record: Record { metadata, state }, replays: 0 }
+    FoundRecord { key: key_id("k"), record: Record { metadata, state }, replays: 0 }
 }
 
 proptest! {
@@ -259,7 +259,7 @@ fn the_link_to_older_records_goes_on_with_the_same_search() {
     else {
         panic!("the search does not parse")
     };
-    let last = Place { at: ago(s(60)), key: key_id("last") };
+    let last = Position { at: ago(s(60)), key: key_id("last") };
     let cursor = api::cursor(&search, &stamp, last);
     let page = page::records(&asked(query), &[stored()], Some(&cursor));
     let (tags, _) = read(&page);
@@ -351,8 +351,8 @@ fn decisions_are_offered_where_they_would_be_carried_out_and_nowhere_else() {
                 Action::Purge => Decision::Purge,
             };
             let lease = lease_of(&found.record.state);
-            let ruling = decide(Some(found.record.clone()), Some(lease), decided, NOW).ruling;
-            assert_eq!(offered, ruling == Ruling::Done, "{name}: {action:?} is {ruling:?}");
+            let result = decide(Some(found.record.clone()), Some(lease), decided, NOW).result;
+            assert_eq!(offered, result == DecisionResult::Done, "{name}: {action:?} is {result:?}");
         }
     }
 }
@@ -376,7 +376,7 @@ fn while_a_lease_is_live_it_says_until_when() {
 
 #[test]
 fn a_confirmation_says_what_happens_to_the_customer() {
-    let page = |found: &Found, action| page::confirm(&frame(), found, action, None);
+    let page = |found: &FoundRecord, action| page::confirm(&frame(), found, action, None);
     says(
         &page(&in_doubt(), Action::Complete),
         "every retry gets exactly the answer below, until 2026-11-23 02:39:25 UTC, in 24 h.",
@@ -414,7 +414,7 @@ fn a_confirmed_form_is_the_decision_that_it_says() {
             assert_eq!(resolve.decision, Decision::Complete(reply));
         }
         let decided = decide(Some(found.record), resolve.lease, resolve.decision, NOW);
-        assert_eq!(decided.ruling, Ruling::Done);
+        assert_eq!(decided.result, DecisionResult::Done);
     }
 }
 
@@ -440,12 +440,12 @@ fn a_refused_completion_keeps_what_was_typed() {
 
 #[test]
 fn a_stored_body_is_shown_where_it_was_asked_for_and_not_endlessly() {
-    let page = |reply: Option<&Stored>| page::record(&frame(), &stored(), reply, &[]);
+    let page = |reply: Option<&StoredReply>| page::record(&frame(), &stored(), reply, &[]);
     let link = format!("/.oncegate/records/{}?body=1", hex(&stored().key.0));
     assert!(page(None).contains(&link));
     let text = page(Some(&body("\n<b>paid</b>")));
     assert!(text.contains("<pre>\n\n&lt;b&gt;paid&lt;/b&gt;</pre>") && !text.contains(&link));
-    says(&page(Some(&Stored { is_base64: true, ..body("AP8=") })), "this is its base64. AP8=");
+    says(&page(Some(&StoredReply { is_base64: true, ..body("AP8=") })), "this is its base64. AP8=");
     let long = format!("{}ü", "x".repeat(64 * 1024 - 1));
     let long = page(Some(&body(&long)));
     assert!(long.contains(&format!("{}</pre>", "x".repeat(64 * 1024 - 1))));
@@ -454,8 +454,8 @@ fn a_stored_body_is_shown_where_it_was_asked_for_and_not_endlessly() {
 
 #[test]
 fn a_refusal_leads_back_to_its_record() {
-    for ruling in [Ruling::MovedOn, Ruling::LeaseLive(NOW)] {
-        let refusal = Refusal::of(ruling, key_id("order-1001")).unwrap();
+    for result in [DecisionResult::MovedOn, DecisionResult::LeaseLive(NOW)] {
+        let refusal = Refusal::of(result, key_id("order-1001")).unwrap();
         let page = page::refused(&frame(), &refusal);
         assert!(page.contains(&format!("/.oncegate/records/{}\"", hex(&key_id("order-1001").0))));
     }
@@ -489,14 +489,14 @@ proptest! {
         now in crate::arbitrary::instant(),
         counts in any::<[u64; 3]>(),
     ) {
-        let found = Found { key: key_id("k"), record, replays };
+        let found = FoundRecord { key: key_id("k"), record, replays };
         let frame = Frame { now, ..frame() };
-        let mut tally = Tally::default();
-        for (kind, more) in [Count::Executed, Count::Replayed, Count::Joined].into_iter().zip(counts) {
+        let mut tally = Statistics::default();
+        for (kind, more) in [Counter::Executed, Counter::Replayed, Counter::Joined].into_iter().zip(counts) {
             tally.add("charge", kind, more);
         }
         let list = [found.clone()];
-        read(&page::overview(&frame, &list, &list, &[(hour(now), tally.clone()), (hour(now), tally)]));
+        read(&page::overview(&frame, &list, &list, &[(hour_of(now), tally.clone()), (hour_of(now), tally)]));
         read(&page::record(&frame, &found, None, &[]));
         for action in ACTIONS {
             read(&page::confirm(&frame, &found, action, None));

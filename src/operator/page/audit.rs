@@ -2,15 +2,15 @@
 
 use crate::operator::page::html::html;
 use crate::operator::page::time::at_and_ago;
-use crate::operator::page::{Frame, Place, address, within, words};
-use crate::operator::search::{Audited, Stage};
+use crate::operator::page::{Frame, NavItem, address, session_page, words};
+use crate::operator::search::{AuditEntry, StateKind};
 use crate::request::digest::hex;
 use crate::time::Timestamp;
 
 /// A page of decisions, newest first; `next` is the cursor of the page after this one.
 #[must_use]
-pub fn audit(frame: &Frame, decisions: &[Audited], next: Option<&str>) -> String {
-    within(frame, Place::Audit, "Decisions", &|to| {
+pub fn audit(frame: &Frame, decisions: &[AuditEntry], next: Option<&str>) -> String {
+    session_page(frame, NavItem::Audit, "Decisions", &|to| {
         html! { to;
             h1 { "Decisions" }
             @if decisions.is_empty() {
@@ -26,7 +26,7 @@ pub fn audit(frame: &Frame, decisions: &[Audited], next: Option<&str>) -> String
 }
 
 /// Decisions one under the other, each a link to its record.
-pub(super) fn rows(to: &mut String, now: Timestamp, decisions: &[Audited]) {
+pub(super) fn rows(to: &mut String, now: Timestamp, decisions: &[AuditEntry]) {
     html! { to;
         ul class="rows" {
             @for decision in decisions {
@@ -35,9 +35,9 @@ pub(super) fn rows(to: &mut String, now: Timestamp, decisions: &[Audited]) {
                     span class="stage" { (decision.action) }
                     span class="what" { (before.metadata.method) " " (before.metadata.path) }
                     span class="hears" {
-                        (words::name(Stage::of(&before.state))) " → "
+                        (words::name(StateKind::of(&before.state))) " → "
                         @match &decision.after {
-                            Some(after) => (words::name(Stage::of(&after.state))),
+                            Some(after) => (words::name(StateKind::of(&after.state))),
                             None => "gone",
                         }
                     }

@@ -4,9 +4,9 @@ use crate::operator::api::{Action, Draft};
 use crate::operator::decide::lease_of;
 use crate::operator::page::html::html;
 use crate::operator::page::time::at_and_ago;
-use crate::operator::page::{Frame, Place, address, form_token, within, words};
+use crate::operator::page::{Frame, NavItem, address, form_token, session_page, words};
 use crate::operator::refusal::Refusal;
-use crate::operator::search::{Found, Stage};
+use crate::operator::search::{FoundRecord, StateKind};
 use crate::request::digest::hex;
 use crate::request::key::KeyId;
 use crate::time::Timestamp;
@@ -16,16 +16,16 @@ use crate::time::Timestamp;
 #[must_use]
 pub fn confirm(
     frame: &Frame,
-    found: &Found,
+    found: &FoundRecord,
     action: Action,
     refused: Option<&(Refusal, Draft)>,
 ) -> String {
     let (state, metadata) = (&found.record.state, &found.record.metadata);
     let possible = words::actions(state, frame.now).contains(&action);
-    within(frame, Place::Elsewhere, words::question(action), &|to| {
+    session_page(frame, NavItem::Elsewhere, words::question(action), &|to| {
         html! { to;
             h1 { (words::question(action)) }
-            p { (words::stage(to, Stage::of(state))) " " code { (metadata.method) " " (metadata.path) } }
+            p { (words::stage(to, StateKind::of(state))) " " code { (metadata.method) " " (metadata.path) } }
             (words::origin(to, found, frame.now))
             @if let Some((refusal, _)) = refused { p class="warn" role="alert" { (refusal.detail) } }
             @if possible {
@@ -40,7 +40,13 @@ pub fn confirm(
     })
 }
 
-fn form(to: &mut String, frame: &Frame, found: &Found, action: Action, draft: Option<&Draft>) {
+fn form(
+    to: &mut String,
+    frame: &Frame,
+    found: &FoundRecord,
+    action: Action,
+    draft: Option<&Draft>,
+) {
     html! { to;
         form method="post" action="/.oncegate/resolve" {
             (form_token(to, frame))
@@ -76,7 +82,7 @@ fn answer(to: &mut String, draft: Option<&Draft>) {
     }
 }
 
-fn impossible(to: &mut String, found: &Found, now: Timestamp) {
+fn impossible(to: &mut String, found: &FoundRecord, now: Timestamp) {
     html! { to;
         p class="note" {
             @match words::live_until(&found.record.state, now) {
@@ -94,7 +100,7 @@ fn impossible(to: &mut String, found: &Found, now: Timestamp) {
 /// A decision was carried out; `stays`: there is a record still.
 #[must_use]
 pub fn decided(frame: &Frame, key: KeyId, action: &str, stays: bool) -> String {
-    within(frame, Place::Elsewhere, "Done", &|to| {
+    session_page(frame, NavItem::Elsewhere, "Done", &|to| {
         html! { to;
             h1 { "Done" }
             p class="note" role="status" { (words::done(action, stays)) }
@@ -110,7 +116,7 @@ pub fn decided(frame: &Frame, key: KeyId, action: &str, stays: bool) -> String {
 /// Something was refused.
 #[must_use]
 pub fn refused(frame: &Frame, refusal: &Refusal) -> String {
-    within(frame, Place::Elsewhere, refusal.title(), &|to| {
+    session_page(frame, NavItem::Elsewhere, refusal.title(), &|to| {
         html! { to;
             h1 { (refusal.title()) }
             p class="warn" role="alert" { (refusal.detail) }

@@ -4,7 +4,7 @@
 use crate::lifecycle::record::{Completed, Doubt, Running, State};
 use crate::operator::page::html::html;
 use crate::operator::page::time::{ago, at, span, times};
-use crate::operator::search::Found;
+use crate::operator::search::FoundRecord;
 use crate::operator::view::doubt;
 use crate::time::Timestamp;
 
@@ -31,7 +31,7 @@ impl Event {
 }
 
 /// The events of a record's life in their order, what lies ahead of it included.
-fn events(found: &Found, now: Timestamp) -> Vec<Event> {
+fn events(found: &FoundRecord, now: Timestamp) -> Vec<Event> {
     let record = &found.record;
     let created = record.metadata.created;
     let mut events = vec![Event::new("claimed", Some(created), "the first request with the key")];
@@ -84,7 +84,7 @@ fn forwarded(attempt: u32, at: Option<Timestamp>) -> Event {
 }
 
 /// The picture and the list.
-pub(super) fn life(to: &mut String, found: &Found, now: Timestamp) {
+pub(super) fn life(to: &mut String, found: &FoundRecord, now: Timestamp) {
     let events = events(found, now);
     html! { to;
         (picture(to, &events, now, doubt(&found.record.state).is_some()))

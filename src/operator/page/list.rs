@@ -2,8 +2,8 @@
 
 use crate::operator::page::html::html;
 use crate::operator::page::time::{ago, at_and_ago};
-use crate::operator::page::{Frame, Place, address, within, words};
-use crate::operator::search::{Found, Stage};
+use crate::operator::page::{Frame, NavItem, address, session_page, words};
+use crate::operator::search::{FoundRecord, StateKind};
 use crate::query;
 use crate::time::Timestamp;
 
@@ -53,26 +53,26 @@ impl Asked {
         address + "cursor=" + cursor
     }
 
-    fn place(&self) -> Place {
+    fn place(&self) -> NavItem {
         let rest = [&self.correlation_id, &self.route, &self.since];
         match self.state.as_str() {
-            "" => Place::Records,
-            "in_doubt" if rest.iter().all(|text| text.is_empty()) => Place::InDoubt,
-            _ => Place::Elsewhere,
+            "" => NavItem::Records,
+            "in_doubt" if rest.iter().all(|text| text.is_empty()) => NavItem::InDoubt,
+            _ => NavItem::Elsewhere,
         }
     }
 }
 
 /// What a search has found; `next` is the cursor of the page after this one, if there is one.
 #[must_use]
-pub fn records(frame: &Frame, found: &[Found], next: Option<&str>) -> String {
+pub fn records(frame: &Frame, found: &[FoundRecord], next: Option<&str>) -> String {
     let asked = &Asked::of(frame.query.as_deref());
     let place = asked.place();
     let title = match place {
-        Place::InDoubt => "In doubt",
+        NavItem::InDoubt => "In doubt",
         _ => "Records",
     };
-    within(frame, place, title, &|to| {
+    session_page(frame, place, title, &|to| {
         html! { to;
             h1 { (title) }
             (filter(to, asked))
@@ -90,8 +90,8 @@ pub fn records(frame: &Frame, found: &[Found], next: Option<&str>) -> String {
 
 /// The records of a key in every scope.
 #[must_use]
-pub fn key(frame: &Frame, key: &str, found: &[Found]) -> String {
-    within(frame, Place::Elsewhere, "Key", &|to| {
+pub fn key(frame: &Frame, key: &str, found: &[FoundRecord]) -> String {
+    session_page(frame, NavItem::Elsewhere, "Key", &|to| {
         html! { to;
             h1 { "Key " code { (key) } }
             (by_key(to, key))
@@ -143,7 +143,7 @@ fn filter(to: &mut String, asked: &Asked) {
                     label for="state" { "State" }
                     select id="state" name="state" {
                         option value="" { "any" }
-                        @for stage in Stage::ALL {
+                        @for stage in StateKind::ALL {
                             option value=(stage.as_str()) selected[asked.state == stage.as_str()] { (words::name(stage)) }
                         }
                     }
@@ -167,7 +167,7 @@ fn nothing(to: &mut String, asked: &Asked) {
     html! { to;
         @if *asked == Asked::default() {
             p { "No record yet. The first request with a key on a guarded route makes one." }
-        } @else if asked.place() == Place::InDoubt {
+        } @else if asked.place() == NavItem::InDoubt {
             p { "Nothing is in doubt: of every operation here it is known what became of it." }
         } @else {
             p { "No record is like that. " a href="/.oncegate/records" { "Show all records" } "." }
@@ -179,7 +179,7 @@ fn nothing(to: &mut String, asked: &Asked) {
 }
 
 /// Records one under the other, each a link to its page.
-pub(super) fn rows(to: &mut String, now: Timestamp, found: &[Found]) {
+pub(super) fn rows(to: &mut String, now: Timestamp, found: &[FoundRecord]) {
     html! { to;
         ul class="rows" {
             @for one in found { li { a href=(address(to, one.key)) { (row(to, now, one)) } } }
@@ -187,11 +187,11 @@ pub(super) fn rows(to: &mut String, now: Timestamp, found: &[Found]) {
     }
 }
 
-fn row(to: &mut String, now: Timestamp, found: &Found) {
+fn row(to: &mut String, now: Timestamp, found: &FoundRecord) {
     let (metadata, state) = (&found.record.metadata, &found.record.state);
     let (status, code) = words::hears(state);
     html! { to;
-        (words::stage(to, Stage::of(state)))
+        (words::stage(to, StateKind::of(state)))
         span class="what" { (metadata.method) " " (metadata.path) }
         span class="hears" { "retry: " b { (status) } " " (code) }
         span class="quiet" {

@@ -2,24 +2,24 @@
 //! that a single doubt shows beside a thousand executions.
 
 use crate::operator::page::html::html;
-use crate::operator::statistics::{Count, Counts, Tally, began, hour};
+use crate::operator::statistics::{Counter, Counts, Statistics, hour_of, hour_start};
 use crate::time::{Timestamp, rfc3339};
 
 /// What is plotted: a name, the class that colours it, what it adds up.
-type Kind = (&'static str, &'static str, fn(Count) -> bool);
+type Kind = (&'static str, &'static str, fn(Counter) -> bool);
 
-const KINDS: [Kind; 4] = [
-    ("executed", "executed", |count| count == Count::Executed),
-    ("replayed, joined", "replayed", |count| matches!(count, Count::Replayed | Count::Joined)),
+const PLOTS: [Kind; 4] = [
+    ("executed", "executed", |count| count == Counter::Executed),
+    ("replayed, joined", "replayed", |count| matches!(count, Counter::Replayed | Counter::Joined)),
     ("conflicts", "conflicts", |count| count.code().is_some()),
-    ("in doubt", "doubts", |count| count == Count::InDoubt),
+    ("in doubt", "doubts", |count| count == Counter::InDoubt),
 ];
 
 /// The section of the first page.
-pub(super) fn section(to: &mut String, now: Timestamp, stats: &[(u64, Tally)]) {
-    let last = hour(now);
+pub(super) fn section(to: &mut String, now: Timestamp, stats: &[(u64, Statistics)]) {
+    let last = hour_of(now);
     let first = last.saturating_sub(HOURS - 1);
-    let mut all = Tally::default();
+    let mut all = Statistics::default();
     for (_, tally) in stats.iter().filter(|(at, _)| (first..=last).contains(at)) {
         all.merge(tally);
     }
@@ -31,7 +31,7 @@ pub(super) fn section(to: &mut String, now: Timestamp, stats: &[(u64, Tally)]) {
                 @let by_hour = by_hour(stats, route, first, last);
                 h3 { code { (route) } }
                 div class="plots" {
-                    @for kind in &KINDS { (plot(to, *kind, first, &by_hour)) }
+                    @for kind in &PLOTS { (plot(to, *kind, first, &by_hour)) }
                 }
                 (conflicts(to, counts))
             }
@@ -46,7 +46,7 @@ pub(super) fn section(to: &mut String, now: Timestamp, stats: &[(u64, Tally)]) {
 }
 
 /// A route's numbers hour by hour, hours without any included.
-fn by_hour(stats: &[(u64, Tally)], route: &str, first: u64, last: u64) -> Vec<Counts> {
+fn by_hour(stats: &[(u64, Statistics)], route: &str, first: u64, last: u64) -> Vec<Counts> {
     let of_hour = |at: u64| {
         let mut sum = Counts::default();
         let tallies = stats.iter().filter(|(hour, _)| *hour == at);
@@ -65,9 +65,9 @@ fn by_hour(stats: &[(u64, Tally)], route: &str, first: u64, last: u64) -> Vec<Co
     hours
 }
 
-fn total(counts: &Counts, belongs: fn(Count) -> bool) -> u64 {
+fn total(counts: &Counts, belongs: fn(Counter) -> bool) -> u64 {
     let mut sum: u64 = 0;
-    for (count, more) in Count::ALL.into_iter().zip(counts) {
+    for (count, more) in Counter::ALL.into_iter().zip(counts) {
         if belongs(count) {
             sum = sum.saturating_add(*more);
         }
@@ -119,13 +119,13 @@ fn height(bar: u64, most: u64) -> u64 {
 
 /// The hour of a day: 14:00.
 fn clock(hour: u64) -> String {
-    rfc3339(began(hour)).get(11..16).unwrap_or_default().to_owned()
+    rfc3339(hour_start(hour)).get(11..16).unwrap_or_default().to_owned()
 }
 
 /// What was refused, by code.
 fn conflicts(to: &mut String, counts: &Counts) {
     let mut codes = Vec::new();
-    for (count, number) in Count::ALL.into_iter().zip(counts) {
+    for (count, number) in Counter::ALL.into_iter().zip(counts) {
         if let (Some(code), 1..) = (count.code(), number) {
             codes.push((number, code));
         }

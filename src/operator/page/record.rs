@@ -5,9 +5,9 @@ use crate::lifecycle::reply::Kept;
 use crate::operator::decide::lease_of;
 use crate::operator::page::html::html;
 use crate::operator::page::time::{at_and_ago, times};
-use crate::operator::page::{Frame, Place, address, audit, life, within, words};
-use crate::operator::search::{Audited, Found, Stage};
-use crate::operator::view::{Stored, completed, doubt};
+use crate::operator::page::{Frame, NavItem, address, audit, life, session_page, words};
+use crate::operator::search::{AuditEntry, FoundRecord, StateKind};
+use crate::operator::view::{StoredReply, completed, doubt};
 use crate::request::digest::hex;
 use crate::time::Timestamp;
 
@@ -16,16 +16,17 @@ use crate::time::Timestamp;
 #[must_use]
 pub fn record(
     frame: &Frame,
-    found: &Found,
-    reply: Option<&Stored>,
-    decisions: &[Audited],
+    found: &FoundRecord,
+    reply: Option<&StoredReply>,
+    decisions: &[AuditEntry],
 ) -> String {
     let (now, state) = (frame.now, &found.record.state);
     let metadata = &found.record.metadata;
-    let title = format!("{} {}: {}", metadata.method, metadata.path, words::name(Stage::of(state)));
-    within(frame, Place::Elsewhere, &title, &|to| {
+    let title =
+        format!("{} {}: {}", metadata.method, metadata.path, words::name(StateKind::of(state)));
+    session_page(frame, NavItem::Elsewhere, &title, &|to| {
         html! { to;
-            h1 { (words::stage(to, Stage::of(state))) " " code { (metadata.method) " " (metadata.path) } }
+            h1 { (words::stage(to, StateKind::of(state))) " " code { (metadata.method) " " (metadata.path) } }
             (words::origin(to, found, now))
             p { (words::meaning(to, state, now)) }
             section aria-labelledby="retry" {
@@ -64,7 +65,7 @@ pub fn record(
     })
 }
 
-fn decide(to: &mut String, found: &Found, now: Timestamp) {
+fn decide(to: &mut String, found: &FoundRecord, now: Timestamp) {
     let state = &found.record.state;
     let actions = words::actions(state, now);
     html! { to;
@@ -97,7 +98,7 @@ fn decide(to: &mut String, found: &Found, now: Timestamp) {
 }
 
 /// All that is known of it, name by name as in the JSON.
-fn facts(to: &mut String, found: &Found, now: Timestamp) {
+fn facts(to: &mut String, found: &FoundRecord, now: Timestamp) {
     let (metadata, state) = (&found.record.metadata, &found.record.state);
     let (attempts, lease_until) = match state {
         State::Running(running) => (running.run.attempt, Some(running.until)),
@@ -124,10 +125,10 @@ fn facts(to: &mut String, found: &Found, now: Timestamp) {
     }
 }
 
-fn answer(to: &mut String, completed: &Completed, found: &Found, read: Option<&Stored>) {
+fn answer(to: &mut String, completed: &Completed, found: &FoundRecord, read: Option<&StoredReply>) {
     let reply = &completed.reply;
     let shown = read.filter(|read| !read.body.is_empty());
-    let is_there = Stage::of(&found.record.state) == Stage::Completed;
+    let is_there = StateKind::of(&found.record.state) == StateKind::Completed;
     html! { to;
         section aria-labelledby="answer" {
             h2 id="answer" { "Stored answer" }
@@ -142,7 +143,7 @@ fn answer(to: &mut String, completed: &Completed, found: &Found, read: Option<&S
             @if !reply.headers.is_empty() {
                 pre { @for (name, value) in &reply.headers { (name) ": " (value) "\n" } }
             }
-            @if let Some(Stored { body, is_base64, .. }) = shown {
+            @if let Some(StoredReply { body, is_base64, .. }) = shown {
                 @if *is_base64 { p class="quiet" { "The body is no text; this is its base64." } }
                 // A parser drops the first line end.
                 pre { "\n" (beginning(body)) }

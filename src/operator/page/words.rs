@@ -6,18 +6,18 @@ use crate::lifecycle::reply::Kept;
 use crate::operator::api::Action;
 use crate::operator::page::html::html;
 use crate::operator::page::time::at_and_ago;
-use crate::operator::search::{Found, Stage};
+use crate::operator::search::{FoundRecord, StateKind};
 use crate::operator::view::doubt;
 use crate::problem::Code;
 use crate::time::Timestamp;
 
 /// The state as a mark: its name, and a colour that only repeats it.
-pub(super) fn stage(to: &mut String, stage: Stage) {
+pub(super) fn stage(to: &mut String, stage: StateKind) {
     html! { to; span class={ "stage " (stage.as_str()) } { (name(stage)) } }
 }
 
 /// Where a record comes from, in a line.
-pub(super) fn origin(to: &mut String, found: &Found, now: Timestamp) {
+pub(super) fn origin(to: &mut String, found: &FoundRecord, now: Timestamp) {
     let metadata = &found.record.metadata;
     html! { to;
         p class="quiet" {
@@ -27,9 +27,9 @@ pub(super) fn origin(to: &mut String, found: &Found, now: Timestamp) {
 }
 
 /// The state's name in a sentence.
-pub(super) fn name(stage: Stage) -> &'static str {
+pub(super) fn name(stage: StateKind) -> &'static str {
     match stage {
-        Stage::InDoubt => "in doubt",
+        StateKind::InDoubt => "in doubt",
         other => other.as_str(),
     }
 }
@@ -149,7 +149,7 @@ pub(super) fn retries(state: &State) -> Vec<Retry> {
     };
     let problem = |code: Code| (code.status(), code.as_str());
     let mut retries = vec![Retry { who: "The same request", hears: hears(state), why, at }];
-    if Stage::of(state) == Stage::Completed {
+    if StateKind::of(state) == StateKind::Completed {
         retries.push(Retry {
             who: "The same, with X-On-Conflict: FAIL",
             hears: problem(Code::AlreadyExecuted),
@@ -282,12 +282,12 @@ pub(super) fn live_until(state: &State, now: Timestamp) -> Option<Timestamp> {
 
 /// What can be decided about a record now.
 pub(super) fn actions(state: &State, now: Timestamp) -> &'static [Action] {
-    match Stage::of(state) {
+    match StateKind::of(state) {
         _ if live_until(state, now).is_some() => &[],
-        Stage::InDoubt | Stage::Closed => {
+        StateKind::InDoubt | StateKind::Closed => {
             &[Action::Complete, Action::Release, Action::Hold, Action::Purge]
         }
-        Stage::Completed | Stage::Expired => &[Action::Purge],
-        Stage::Running => &[],
+        StateKind::Completed | StateKind::Expired => &[Action::Purge],
+        StateKind::Running => &[],
     }
 }

@@ -6,7 +6,7 @@ use oncegate::operator::api::{
 };
 use oncegate::operator::decide::Decision;
 use oncegate::operator::refusal::Refusal;
-use oncegate::operator::search::{Place, Search, Stage};
+use oncegate::operator::search::{Position, Search, StateKind};
 use oncegate::request::key::KeyId;
 use oncegate::time::Timestamp;
 
@@ -65,7 +65,7 @@ fn a_search_is_what_its_parameters_say() {
     );
     let expected = Search {
         correlation_id: Some("c-1".to_owned()),
-        state: Some(Stage::InDoubt),
+        state: Some(StateKind::InDoubt),
         route: Some("charge".to_owned()),
         since: Some(instant(1_763_733_600)),
         after: None,
@@ -78,7 +78,7 @@ fn a_search_is_what_its_parameters_say() {
 
 #[test]
 fn a_cursor_goes_on_with_its_own_search_only() {
-    let last = Place { at: Timestamp(12), key: KeyId([3; 32]) };
+    let last = Position { at: Timestamp(12), key: KeyId([3; 32]) };
     for target in ["records?", "records?state=in_doubt&", "records?since=2h&route=charge&"] {
         let (search, stamp) = searched(target);
         let cursor = cursor(&search, &stamp, last);

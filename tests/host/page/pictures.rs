@@ -2,8 +2,8 @@
 
 use oncegate::lifecycle::record::{Completed, State};
 use oncegate::operator::page;
-use oncegate::operator::search::Found;
-use oncegate::operator::statistics::{Count, Tally, hour};
+use oncegate::operator::search::FoundRecord;
+use oncegate::operator::statistics::{Counter, Statistics, hour_of};
 
 use super::reading::{Tag, hides, read, says};
 use super::{NOW, ago, found, frame, states};
@@ -64,7 +64,7 @@ fn the_life_of_a_stored_answer_has_every_event() {
     let names: Vec<_> = names.collect();
     assert_eq!(names, ["claimed", "forwarded", "settled", "replayed", "expires", "forgotten"]);
     says(&page, "replayed: 3 times");
-    let once = Found { replays: 1, ..found(State::Completed(kept)) };
+    let once = FoundRecord { replays: 1, ..found(State::Completed(kept)) };
     says(&page::record(&frame(), &once, None, &[]), "replayed: once");
     says(&page, "forwarded: attempt 1");
     says(&page, "(+1000 ms)");
@@ -72,9 +72,9 @@ fn the_life_of_a_stored_answer_has_every_event() {
 
 #[test]
 fn a_plot_has_a_bar_for_each_of_the_last_24_hours() {
-    let last = hour(NOW);
-    let tally = |counts: &[(Count, u64)]| {
-        let mut tally = Tally::default();
+    let last = hour_of(NOW);
+    let tally = |counts: &[(Counter, u64)]| {
+        let mut tally = Statistics::default();
         for (count, more) in counts {
             tally.add("charge", *count, *more);
         }
@@ -82,11 +82,14 @@ fn a_plot_has_a_bar_for_each_of_the_last_24_hours() {
     };
     let stats = [
         // Too old to be plotted, and would be the highest.
-        (last - 24, tally(&[(Count::Executed, 9_000), (Count::KeyExpired, 1)])),
-        (last - 23, tally(&[(Count::Executed, 100), (Count::KeyReused, 2), (Count::InFlight, 3)])),
-        (last, tally(&[(Count::Executed, 1_000), (Count::Replayed, 4), (Count::Joined, 5)])),
+        (last - 24, tally(&[(Counter::Executed, 9_000), (Counter::KeyExpired, 1)])),
+        (
+            last - 23,
+            tally(&[(Counter::Executed, 100), (Counter::KeyReused, 2), (Counter::InFlight, 3)]),
+        ),
+        (last, tally(&[(Counter::Executed, 1_000), (Counter::Replayed, 4), (Counter::Joined, 5)])),
         // Another shard's.
-        (last, tally(&[(Count::Executed, 1_000), (Count::InDoubt, 1), (Count::Released, 8)])),
+        (last, tally(&[(Counter::Executed, 1_000), (Counter::InDoubt, 1), (Counter::Released, 8)])),
     ];
     let page = page::overview(&frame(), &[], &[], &stats);
     let svgs = svgs(&page);
