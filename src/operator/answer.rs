@@ -2,12 +2,12 @@
 //! page for people.
 
 use crate::operator::api::{self, ApiRequest};
+use crate::operator::documents::{self, StoredReply};
 use crate::operator::page::{self, Frame};
 use crate::operator::refusal::{Kind, Refusal};
 use crate::operator::search::{
     FoundRecord, OperatorQuery, OperatorResult, Position, Search, StateKind,
 };
-use crate::operator::view::{self, StoredReply};
 use crate::request::digest::hex;
 use crate::request::json::{self, Writer};
 use crate::request::key::KeyId;
@@ -72,7 +72,7 @@ pub fn answer(
             said(frame, page, |to| {
                 records_of(to, "in_doubt", &doubts, &[]);
                 records_of(to, "latest", &latest, &[]);
-                to.object("stats", |to| view::stats(to, &stats));
+                to.object("stats", |to| documents::stats(to, &stats));
             })
         }
         ApiRequest::Key(key, _) => {
@@ -99,11 +99,11 @@ pub fn answer(
                 page::record(frame, &found, reply.and_then(Option::as_ref), &decisions)
             };
             said(frame, page, |to| {
-                view::record(to, &found);
+                documents::record(to, &found);
                 if let Some(reply) = reply {
-                    view::reply(to, reply.as_ref());
+                    documents::reply(to, reply.as_ref());
                 }
-                view::decisions(to, &decisions);
+                documents::decisions(to, &decisions);
             })
         }
         ApiRequest::Confirm(id, action, refused) => {
@@ -127,14 +127,14 @@ pub fn answer(
                 to.text("key_id", &hex(&id.0));
                 to.text("action", action);
                 match &record {
-                    Some(record) => to.object("record", |to| view::record(to, record)),
+                    Some(record) => to.object("record", |to| documents::record(to, record)),
                     None => to.null("record"),
                 }
             })
         }
         ApiRequest::Stats => {
             let OperatorResult::Stats(stats) = next() else { return Err(strange()) };
-            Said::Json(json::object(|to| view::stats(to, &stats)))
+            Said::Json(json::object(|to| documents::stats(to, &stats)))
         }
         ApiRequest::Audit(_, limit) => {
             let OperatorResult::Audit(decisions) = next() else { return Err(strange()) };
@@ -142,7 +142,7 @@ pub fn answer(
             let cursor = full(last, decisions.len(), *limit).map(api::audit_cursor);
             let page = |frame: &Frame| page::audit(frame, &decisions, cursor.as_deref());
             said(frame, page, |to| {
-                view::decisions(to, &decisions);
+                documents::decisions(to, &decisions);
                 to.maybe_text("cursor", cursor.as_deref());
             })
         }
@@ -186,9 +186,9 @@ fn records_of(to: &mut Writer, name: &str, found: &[FoundRecord], replies: &[Opt
     to.list(name, |list| {
         for (at, found) in found.iter().enumerate() {
             list.item(|to| {
-                view::record(to, found);
+                documents::record(to, found);
                 if let Some(reply) = replies.get(at) {
-                    view::reply(to, reply.as_ref());
+                    documents::reply(to, reply.as_ref());
                 }
             });
         }

@@ -3,7 +3,7 @@
 //! ```text
 //! request ─▶ auth (who asks?) ─▶ api (what is asked?) ─▶ query ─▶ every Ledger it concerns
 //!                                                            │
-//!            page (HTML) or view (JSON) ◀── result ◀────────┘
+//!            page (HTML) or documents (JSON) ◀── result ◀────────┘
 //! ```
 //!
 //! Reads never change a record. What changes one is a [`decide::Decision`], and every decision leaves
@@ -13,8 +13,8 @@ pub mod answer;
 pub mod api;
 pub mod auth;
 pub mod decide;
+pub mod documents;
 pub mod page;
 pub mod refusal;
 pub mod search;
 pub mod statistics;
-pub mod view;

@@ -2,7 +2,7 @@
 
 use crate::operator::page::html::html;
 use crate::operator::page::time::at_and_ago;
-use crate::operator::page::{Frame, NavItem, address, session_page, words};
+use crate::operator::page::{Frame, NavItem, address, explain, session_page};
 use crate::operator::search::{AuditEntry, StateKind};
 use crate::request::digest::hex;
 use crate::time::Timestamp;
@@ -35,9 +35,9 @@ pub(super) fn rows(to: &mut String, now: Timestamp, decisions: &[AuditEntry]) {
                     span class="stage" { (decision.action) }
                     span class="what" { (before.metadata.method) " " (before.metadata.path) }
                     span class="hears" {
-                        (words::name(StateKind::of(&before.state))) " → "
+                        (explain::name(StateKind::of(&before.state))) " → "
                         @match &decision.after {
-                            Some(after) => (words::name(StateKind::of(&after.state))),
+                            Some(after) => (explain::name(StateKind::of(&after.state))),
                             None => "gone",
                         }
                     }

@@ -4,7 +4,7 @@ use crate::operator::api::{Action, Draft};
 use crate::operator::decide::lease_of;
 use crate::operator::page::html::html;
 use crate::operator::page::time::at_and_ago;
-use crate::operator::page::{Frame, NavItem, address, form_token, session_page, words};
+use crate::operator::page::{Frame, NavItem, address, explain, form_token, session_page};
 use crate::operator::refusal::Refusal;
 use crate::operator::search::{FoundRecord, StateKind};
 use crate::request::digest::hex;
@@ -21,17 +21,17 @@ pub fn confirm(
     refused: Option<&(Refusal, Draft)>,
 ) -> String {
     let (state, metadata) = (&found.record.state, &found.record.metadata);
-    let possible = words::actions(state, frame.now).contains(&action);
-    session_page(frame, NavItem::Elsewhere, words::question(action), &|to| {
+    let possible = explain::actions(state, frame.now).contains(&action);
+    session_page(frame, NavItem::Elsewhere, explain::question(action), &|to| {
         html! { to;
-            h1 { (words::question(action)) }
-            p { (words::stage(to, StateKind::of(state))) " " code { (metadata.method) " " (metadata.path) } }
-            (words::origin(to, found, frame.now))
+            h1 { (explain::question(action)) }
+            p { (explain::stage(to, StateKind::of(state))) " " code { (metadata.method) " " (metadata.path) } }
+            (explain::origin(to, found, frame.now))
             @if let Some((refusal, _)) = refused { p class="warn" role="alert" { (refusal.detail) } }
             @if possible {
                 h2 { "What will happen" }
-                (words::consequences(to, action, state, frame.now))
-                p { (words::condition(action)) }
+                (explain::consequences(to, action, state, frame.now))
+                p { (explain::condition(action)) }
                 (form(to, frame, found, action, refused.map(|(_, draft)| draft)))
             } @else {
                 (impossible(to, found, frame.now))
@@ -55,7 +55,7 @@ fn form(
             input type="hidden" name="action" value=(action.as_str());
             @if action == Action::Complete { (answer(to, draft)) }
             p class="deed" {
-                button class={ "main" @if matches!(action, Action::Release | Action::Purge) { " risky" } } { (words::deed(action)) }
+                button class={ "main" @if matches!(action, Action::Release | Action::Purge) { " risky" } } { (explain::deed(action)) }
                 a class="button" href=(address(to, found.key)) { "Cancel" }
             }
             p class="quiet" { "The decision is kept, with the time and the token that made it, under Decisions." }
@@ -85,7 +85,7 @@ fn answer(to: &mut String, draft: Option<&Draft>) {
 fn impossible(to: &mut String, found: &FoundRecord, now: Timestamp) {
     html! { to;
         p class="note" {
-            @match words::live_until(&found.record.state, now) {
+            @match explain::live_until(&found.record.state, now) {
                 Some(until) => {
                     "That cannot be decided before " (at_and_ago(to, until, now))
                     ": a request may be under way until then."
@@ -103,7 +103,7 @@ pub fn decided(frame: &Frame, key: KeyId, action: &str, stays: bool) -> String {
     session_page(frame, NavItem::Elsewhere, "Done", &|to| {
         html! { to;
             h1 { "Done" }
-            p class="note" role="status" { (words::done(action, stays)) }
+            p class="note" role="status" { (explain::done(action, stays)) }
             p {
                 @if stays { a class="button" href=(address(to, key)) { "See the record" } }
                 a class="button" href="/.oncegate/records?state=in_doubt" { "What else is in doubt" }

@@ -2,7 +2,7 @@
 
 use crate::operator::page::html::html;
 use crate::operator::page::time::{ago, at_and_ago};
-use crate::operator::page::{Frame, NavItem, address, session_page, words};
+use crate::operator::page::{Frame, NavItem, address, explain, session_page};
 use crate::operator::search::{FoundRecord, StateKind};
 use crate::query;
 use crate::time::Timestamp;
@@ -144,7 +144,7 @@ fn filter(to: &mut String, asked: &Asked) {
                     select id="state" name="state" {
                         option value="" { "any" }
                         @for stage in StateKind::ALL {
-                            option value=(stage.as_str()) selected[asked.state == stage.as_str()] { (words::name(stage)) }
+                            option value=(stage.as_str()) selected[asked.state == stage.as_str()] { (explain::name(stage)) }
                         }
                     }
                 }
@@ -189,14 +189,14 @@ pub(super) fn rows(to: &mut String, now: Timestamp, found: &[FoundRecord]) {
 
 fn row(to: &mut String, now: Timestamp, found: &FoundRecord) {
     let (metadata, state) = (&found.record.metadata, &found.record.state);
-    let (status, code) = words::hears(state);
+    let (status, code) = explain::hears(state);
     html! { to;
-        (words::stage(to, StateKind::of(state)))
+        (explain::stage(to, StateKind::of(state)))
         span class="what" { (metadata.method) " " (metadata.path) }
         span class="hears" { "retry: " b { (status) } " " (code) }
         span class="quiet" {
             (metadata.route) " · " code { (metadata.correlation_id) } " · " (at_and_ago(to, metadata.created, now))
-            @if let Some(until) = words::live_until(state, now) { " · lease over " (ago(to, until, now)) }
+            @if let Some(until) = explain::live_until(state, now) { " · lease over " (ago(to, until, now)) }
         }
     }
 }

@@ -3,11 +3,11 @@
 use crate::lifecycle::record::{Completed, State};
 use crate::lifecycle::reply::Kept;
 use crate::operator::decide::lease_of;
+use crate::operator::documents::{StoredReply, completed, doubt};
 use crate::operator::page::html::html;
 use crate::operator::page::time::{at_and_ago, times};
-use crate::operator::page::{Frame, NavItem, address, audit, life, session_page, words};
+use crate::operator::page::{Frame, NavItem, address, audit, explain, session_page, timeline};
 use crate::operator::search::{AuditEntry, FoundRecord, StateKind};
-use crate::operator::view::{StoredReply, completed, doubt};
 use crate::request::digest::hex;
 use crate::time::Timestamp;
 
@@ -23,21 +23,21 @@ pub fn record(
     let (now, state) = (frame.now, &found.record.state);
     let metadata = &found.record.metadata;
     let title =
-        format!("{} {}: {}", metadata.method, metadata.path, words::name(StateKind::of(state)));
+        format!("{} {}: {}", metadata.method, metadata.path, explain::name(StateKind::of(state)));
     session_page(frame, NavItem::Elsewhere, &title, &|to| {
         html! { to;
-            h1 { (words::stage(to, StateKind::of(state))) " " code { (metadata.method) " " (metadata.path) } }
-            (words::origin(to, found, now))
-            p { (words::meaning(to, state, now)) }
+            h1 { (explain::stage(to, StateKind::of(state))) " " code { (metadata.method) " " (metadata.path) } }
+            (explain::origin(to, found, now))
+            p { (explain::meaning(to, state, now)) }
             section aria-labelledby="retry" {
                 h2 id="retry" { "What a retry gets now" }
                 dl class="retry" {
-                    @for retry in words::retries(state) {
+                    @for retry in explain::retries(state) {
                         div {
                             dt { (retry.who) }
                             dd {
                                 b { (retry.hears.0) " " code { (retry.hears.1) } } " "
-                                (words::prose(to, retry.why, retry.at, now))
+                                (explain::prose(to, retry.why, retry.at, now))
                             }
                         }
                     }
@@ -46,7 +46,7 @@ pub fn record(
             (decide(to, found, now))
             section aria-labelledby="life" {
                 h2 id="life" { "Its life" }
-                (life::life(to, found, now))
+                (timeline::timeline(to, found, now))
             }
             section aria-labelledby="facts" {
                 h2 id="facts" { "Record" }
@@ -67,9 +67,9 @@ pub fn record(
 
 fn decide(to: &mut String, found: &FoundRecord, now: Timestamp) {
     let state = &found.record.state;
-    let actions = words::actions(state, now);
+    let actions = explain::actions(state, now);
     html! { to;
-        @if let Some(until) = words::live_until(state, now) {
+        @if let Some(until) = explain::live_until(state, now) {
             p class="note" {
                 "Nothing can be decided before " (at_and_ago(to, until, now))
                 ": a request may be under way until then. Reload this page after that."
@@ -81,8 +81,8 @@ fn decide(to: &mut String, found: &FoundRecord, now: Timestamp) {
                 ul {
                     @for action in actions.iter() {
                         li {
-                            a class="button" href={ (address(to, found.key)) "/" (action.as_str()) } { (words::button(*action)) }
-                            " " span { (words::condition(*action)) }
+                            a class="button" href={ (address(to, found.key)) "/" (action.as_str()) } { (explain::button(*action)) }
+                            " " span { (explain::condition(*action)) }
                         }
                     }
                 }
@@ -90,7 +90,7 @@ fn decide(to: &mut String, found: &FoundRecord, now: Timestamp) {
         } @else {
             p {
                 @for action in actions.iter() {
-                    a class="button" href={ (address(to, found.key)) "/" (action.as_str()) } { (words::button(*action)) }
+                    a class="button" href={ (address(to, found.key)) "/" (action.as_str()) } { (explain::button(*action)) }
                 }
             }
         }

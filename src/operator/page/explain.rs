@@ -4,10 +4,10 @@
 use crate::lifecycle::record::{Completed, Doubt, Previous, Running, State};
 use crate::lifecycle::reply::Kept;
 use crate::operator::api::Action;
+use crate::operator::documents::doubt;
 use crate::operator::page::html::html;
 use crate::operator::page::time::at_and_ago;
 use crate::operator::search::{FoundRecord, StateKind};
-use crate::operator::view::doubt;
 use crate::problem::Code;
 use crate::time::Timestamp;
 

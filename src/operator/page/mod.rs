@@ -7,13 +7,13 @@
 
 mod audit;
 mod confirm;
+mod explain;
 mod html;
-mod life;
 mod list;
 mod plots;
 mod record;
 mod time;
-mod words;
+mod timeline;
 
 use crate::operator::page::html::html;
 use crate::operator::search::FoundRecord;
@@ -200,4 +200,4 @@ fn address(to: &mut String, key: KeyId) {
 
 /// Records in each list of the overview.
 pub const LISTED: u16 = 10;
-const STYLE: &str = include_str!("page/style.css");
+const STYLE: &str = include_str!("style.css");

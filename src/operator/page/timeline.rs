@@ -2,10 +2,10 @@
 //! and a doubt lasts months. The list beside it says the same in words.
 
 use crate::lifecycle::record::{Completed, Doubt, Running, State};
+use crate::operator::documents::doubt;
 use crate::operator::page::html::html;
 use crate::operator::page::time::{ago, at, span, times};
 use crate::operator::search::FoundRecord;
-use crate::operator::view::doubt;
 use crate::time::Timestamp;
 
 /// Something in the life of a record.
@@ -84,7 +84,7 @@ fn forwarded(attempt: u32, at: Option<Timestamp>) -> Event {
 }
 
 /// The picture and the list.
-pub(super) fn life(to: &mut String, found: &FoundRecord, now: Timestamp) {
+pub(super) fn timeline(to: &mut String, found: &FoundRecord, now: Timestamp) {
     let events = events(found, now);
     html! { to;
         (picture(to, &events, now, doubt(&found.record.state).is_some()))
