@@ -18,7 +18,7 @@ use crate::config::{Misconfigured, Policy};
 use crate::operator::answer::{self, answer};
 use crate::operator::api::{self, ApiRequest};
 use crate::operator::auth::Auth;
-use crate::operator::page::{self, Frame};
+use crate::operator::page::{self, PageContext};
 use crate::operator::refusal::{Kind, Refusal};
 use crate::request::digest::hex;
 
@@ -94,12 +94,12 @@ impl Operator<'_> {
             return Ok(Said::SeeOther(self.set_cookie("", 0)));
         }
         let (results, replies) = self.ask(&request).await?;
-        let frame = self.wants_page().then(|| self.frame(session.as_deref()));
+        let context = self.wants_page().then(|| self.context(session.as_deref()));
         let status = match &request {
             ApiRequest::Confirm(_, _, Some((refusal, _))) => refusal.status(),
             _ => 200,
         };
-        answer(&request, results, &replies, frame.as_ref()).map(|said| Said::Answer(status, said))
+        answer(&request, results, &replies, context.as_ref()).map(|said| Said::Answer(status, said))
     }
 
     fn body(&self, limit: u64) -> Later<'_, Vec<u8>> {
@@ -127,16 +127,16 @@ impl Operator<'_> {
         (self.head.header)("accept").is_some_and(|accept| accept.contains("text/html"))
     }
 
-    fn frame(&self, session: Option<&str>) -> Frame {
-        let form_token = session.map_or_else(String::new, |session| self.auth.csrf_token(session));
+    fn context(&self, session: Option<&str>) -> PageContext {
+        let csrf_token = session.map_or_else(String::new, |session| self.auth.csrf_token(session));
         let query = self.head.address.target.query.clone();
-        Frame { nonce: hex(&self.nonce), form_token, query, now: now() }
+        PageContext { nonce: hex(&self.nonce), csrf_token, query, now: now() }
     }
 
     fn refused(&self, refusal: &Refusal) -> String {
         match self.session() {
             Some(session) if refusal.kind != Kind::Unauthorized => {
-                page::refused(&self.frame(Some(&session)), refusal)
+                page::refused(&self.context(Some(&session)), refusal)
             }
             _ => {
                 // Whoever has only come to the auth has done nothing wrong.
@@ -163,8 +163,11 @@ impl Operator<'_> {
             }
             Said::Answer(status, answer::Said::Page(html)) => {
                 marks.push(("content-type", "text/html; charset=utf-8".to_owned()));
-                marks.push(("content-security-policy", page::policy(&hex(&self.nonce))));
-                marks.push(("x-frame-options", "DENY".to_owned()));
+                marks.push((
+                    "content-security-policy",
+                    page::content_security_policy(&hex(&self.nonce)),
+                ));
+                marks.push(("x-context-options", "DENY".to_owned()));
                 (status, html)
             }
             Said::SeeOther(cookie) => {

@@ -3,7 +3,7 @@
 
 use crate::operator::api::{self, ApiRequest};
 use crate::operator::documents::{self, StoredReply};
-use crate::operator::page::{self, Frame};
+use crate::operator::page::{self, PageContext};
 use crate::operator::refusal::{Kind, Refusal};
 use crate::operator::search::{
     FoundRecord, OperatorQuery, OperatorResult, Position, Search, StateKind,
@@ -51,7 +51,7 @@ pub fn queries(request: &ApiRequest, by: [u8; 4]) -> (KeyId, Vec<OperatorQuery>)
     }
 }
 
-/// Answers with what was found, one result for each question; as a page where there is a frame for one.
+/// Answers with what was found, one result for each question; as a page where there is a context for one.
 /// `replies` are those of the records, where they were asked for.
 ///
 /// # Errors
@@ -60,7 +60,7 @@ pub fn answer(
     request: &ApiRequest,
     results: Vec<OperatorResult>,
     replies: &[Option<StoredReply>],
-    frame: Option<&Frame>,
+    context: Option<&PageContext>,
 ) -> Result<Said, Refusal> {
     let mut results = results.into_iter();
     let mut next = || results.next().unwrap_or(OperatorResult::Stats(Vec::new()));
@@ -68,8 +68,8 @@ pub fn answer(
         ApiRequest::Overview => {
             let (doubts, latest, stats) = (records(next()), records(next()), next());
             let OperatorResult::Stats(stats) = stats else { return Err(strange()) };
-            let page = |frame: &Frame| page::overview(frame, &doubts, &latest, &stats);
-            said(frame, page, |to| {
+            let page = |context: &PageContext| page::overview(context, &doubts, &latest, &stats);
+            said(context, page, |to| {
                 records_of(to, "in_doubt", &doubts, &[]);
                 records_of(to, "latest", &latest, &[]);
                 to.object("stats", |to| documents::stats(to, &stats));
@@ -77,16 +77,16 @@ pub fn answer(
         }
         ApiRequest::Key(key, _) => {
             let found = records(next());
-            let page = |frame: &Frame| page::key(frame, key.as_str(), &found);
-            said(frame, page, |to| records_of(to, "records", &found, replies))
+            let page = |context: &PageContext| page::key(context, key.as_str(), &found);
+            said(context, page, |to| records_of(to, "records", &found, replies))
         }
         ApiRequest::Records(search, stamp) => {
             let found = records(next());
             let last = found.last().map(FoundRecord::position);
             let cursor =
                 full(last, found.len(), search.limit).map(|last| api::cursor(search, stamp, last));
-            let page = |frame: &Frame| page::records(frame, &found, cursor.as_deref());
-            said(frame, page, |to| {
+            let page = |context: &PageContext| page::records(context, &found, cursor.as_deref());
+            said(context, page, |to| {
                 records_of(to, "records", &found, &[]);
                 to.maybe_text("cursor", cursor.as_deref());
             })
@@ -95,10 +95,10 @@ pub fn answer(
             let (found, decisions) = (one(next(), *id)?, next());
             let OperatorResult::Audit(decisions) = decisions else { return Err(strange()) };
             let reply = replies.first();
-            let page = |frame: &Frame| {
-                page::record(frame, &found, reply.and_then(Option::as_ref), &decisions)
+            let page = |context: &PageContext| {
+                page::record(context, &found, reply.and_then(Option::as_ref), &decisions)
             };
-            said(frame, page, |to| {
+            said(context, page, |to| {
                 documents::record(to, &found);
                 if let Some(reply) = reply {
                     documents::reply(to, reply.as_ref());
@@ -108,12 +108,12 @@ pub fn answer(
         }
         ApiRequest::Confirm(id, action, refused) => {
             let found = one(next(), *id)?;
-            let Some(frame) = frame else {
+            let Some(context) = context else {
                 let other = "This is a page for people: send POST /.oncegate/resolve.";
                 let why = refused.as_ref().map(|(refusal, _)| refusal.clone());
                 return Err(why.unwrap_or_else(|| Refusal::new(Kind::NotFound, other)));
             };
-            Said::Page(page::confirm(frame, &found, *action, refused.as_ref()))
+            Said::Page(page::confirm(context, &found, *action, refused.as_ref()))
         }
         ApiRequest::Resolve(resolve) => {
             let OperatorResult::Decided(result) = next() else { return Err(strange()) };
@@ -122,8 +122,8 @@ pub fn answer(
                 return Err(refusal);
             }
             let record = one(next(), id).ok();
-            let page = |frame: &Frame| page::decided(frame, id, action, record.is_some());
-            said(frame, page, |to| {
+            let page = |context: &PageContext| page::decided(context, id, action, record.is_some());
+            said(context, page, |to| {
                 to.text("key_id", &hex(&id.0));
                 to.text("action", action);
                 match &record {
@@ -140,8 +140,8 @@ pub fn answer(
             let OperatorResult::Audit(decisions) = next() else { return Err(strange()) };
             let last = decisions.last().map(super::search::AuditEntry::position);
             let cursor = full(last, decisions.len(), *limit).map(api::audit_cursor);
-            let page = |frame: &Frame| page::audit(frame, &decisions, cursor.as_deref());
-            said(frame, page, |to| {
+            let page = |context: &PageContext| page::audit(context, &decisions, cursor.as_deref());
+            said(context, page, |to| {
                 documents::decisions(to, &decisions);
                 to.maybe_text("cursor", cursor.as_deref());
             })
@@ -152,14 +152,14 @@ pub fn answer(
     })
 }
 
-/// A page where there is a frame for one, else a document.
+/// A page where there is a context for one, else a document.
 fn said(
-    frame: Option<&Frame>,
-    page: impl FnOnce(&Frame) -> String,
+    context: Option<&PageContext>,
+    page: impl FnOnce(&PageContext) -> String,
     members: impl FnOnce(&mut Writer),
 ) -> Said {
-    match frame {
-        Some(frame) => Said::Page(page(frame)),
+    match context {
+        Some(context) => Said::Page(page(context)),
         None => Said::Json(json::object(members)),
     }
 }

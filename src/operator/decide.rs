@@ -100,13 +100,11 @@ pub fn lease_of(state: &State) -> Lease {
     }
 }
 
-/// Until when a Worker may still be at it.
-fn live_until(state: &State, now: Timestamp) -> Option<Timestamp> {
-    match state {
-        State::Running(running) => Some(running.until),
-        State::InDoubt(doubt) | State::Closed(doubt) => Some(doubt.until).filter(|at| now < *at),
-        State::Completed(_) | State::Expired(_) => None,
-    }
+/// When the live lease ends, if there is one: until then a request may be under way, and nothing can be
+/// decided.
+#[must_use]
+pub fn live_until(state: &State, now: Timestamp) -> Option<Timestamp> {
+    state.lease_until().filter(|until| now < *until)
 }
 
 /// Under a lease of its own: a settle that comes late is told that the record has moved on, and what it

@@ -1,6 +1,6 @@
 //! Findings as members of JSON documents.
 
-use crate::lifecycle::record::{Completed, Doubt, Record, State};
+use crate::lifecycle::record::Record;
 use crate::lifecycle::reply::Kept;
 use crate::operator::decide::lease_of;
 use crate::operator::search::{AuditEntry, FoundRecord, StateKind};
@@ -31,12 +31,8 @@ pub fn record(to: &mut Writer, found: &FoundRecord) {
 
 /// What a record says of itself. Instants are RFC 3339, sizes bytes; what does not apply is null.
 pub fn summary(to: &mut Writer, Record { metadata, state }: &Record) {
-    let (completed, doubt) = (completed(state), doubt(state));
-    let (attempts, lease_until) = match state {
-        State::Running(running) => (running.run.attempt, Some(running.until)),
-        State::Completed(completed) | State::Expired(completed) => (completed.run.attempt, None),
-        State::InDoubt(doubt) | State::Closed(doubt) => (doubt.run.attempt, Some(doubt.until)),
-    };
+    let (completed, doubt) = (state.completed(), state.doubt());
+    let (attempts, lease_until) = (state.attempts(), state.lease_until());
     to.text("state", StateKind::of(state).as_str());
     to.text("route", &metadata.route);
     to.text("method", &metadata.method);
@@ -76,24 +72,6 @@ pub fn reply(to: &mut Writer, stored: Option<&StoredReply>) {
         });
         to.text(if stored.is_base64 { "body_base64" } else { "body" }, &stored.body);
     });
-}
-
-/// The stored reply of a state, if it has one.
-#[must_use]
-pub fn completed(state: &State) -> Option<&Completed> {
-    match state {
-        State::Completed(completed) | State::Expired(completed) => Some(completed),
-        State::Running(_) | State::InDoubt(_) | State::Closed(_) => None,
-    }
-}
-
-/// The doubt of a state, if it is one.
-#[must_use]
-pub fn doubt(state: &State) -> Option<&Doubt> {
-    match state {
-        State::InDoubt(doubt) | State::Closed(doubt) => Some(doubt),
-        State::Running(_) | State::Completed(_) | State::Expired(_) => None,
-    }
 }
 
 /// Decisions.

@@ -117,8 +117,8 @@ impl Operator<'_> {
             wait(all.unchecked_into()).await.map_err(failed_call)?.unchecked_into();
         let mut told = Vec::new();
         for answer in answers.iter() {
-            let (frame, body) = message(answer);
-            let read = wire::open(&frame).and_then(|(_, head)| wire::read_told(head));
+            let (head, body) = message(answer);
+            let read = wire::open(&head).and_then(|(_, head)| wire::read_told(head));
             let read = read.map_err(|wire::Unreadable(at)| {
                 failed(format_args!("an answer is unreadable: {at}"))
             })?;

@@ -1,36 +1,36 @@
-//! A record's life as a picture: its events in a row, equally far apart, since a claim takes a second
-//! and a doubt lasts months. The list beside it says the same in words.
+//! A record's life as a picture: its events in a row, equally far apart, since a claim takes a second and
+//! a doubt lasts for months. The list under it says the same in words.
+
+use maud::{Markup, html};
 
 use crate::lifecycle::record::{Completed, Doubt, Running, State};
-use crate::operator::documents::doubt;
-use crate::operator::page::html::html;
 use crate::operator::page::time::{ago, at, span, times};
 use crate::operator::search::FoundRecord;
 use crate::time::Timestamp;
 
-/// Something in the life of a record.
+/// An event in the life of a record.
 struct Event {
-    /// In a word or two; under its mark.
+    /// One or two words; they stand under the event's mark.
     name: &'static str,
-    /// When, if the record says it. What has no instant has happened.
+    /// When, if the record says it. An event without an instant has happened.
     at: Option<Timestamp>,
-    /// In a sentence; what is [said](Self::said) stands in place of `@`.
+    /// A sentence; [`Self::value`] replaces its `@`.
     note: &'static str,
-    /// Under the name where there is no instant.
-    said: String,
+    /// A number or a count; it stands under the name of an event without an instant.
+    value: String,
 }
 
 impl Event {
     fn new(name: &'static str, at: Option<Timestamp>, note: &'static str) -> Self {
-        Self { name, at, note, said: String::new() }
+        Self { name, at, note, value: String::new() }
     }
 
-    fn lies_ahead(&self, now: Timestamp) -> bool {
+    fn is_ahead(&self, now: Timestamp) -> bool {
         self.at.is_some_and(|at| now < at)
     }
 }
 
-/// The events of a record's life in their order, what lies ahead of it included.
+/// The events of a record's life in their order, including those that are still ahead.
 fn events(found: &FoundRecord, now: Timestamp) -> Vec<Event> {
     let record = &found.record;
     let created = record.metadata.created;
@@ -45,97 +45,98 @@ fn events(found: &FoundRecord, now: Timestamp) -> Vec<Event> {
             let Completed { run, reply, settled, expires, gone, .. } = completed;
             events.push(forwarded(run.attempt, None));
             events.push(Event {
-                said: reply.status.to_string(),
+                value: reply.status.to_string(),
                 ..Event::new("settled", Some(*settled), "the answer @ is stored")
             });
             events.push(Event {
-                said: times(found.replays),
+                value: times(found.replays),
                 ..Event::new("replayed", None, "@, as far as counted")
             });
-            let then = if gone > expires { "the answer goes; retries get 410" } else { FREE };
+            let then = if gone > expires { "the answer goes; retries get 410" } else { KEY_FREE };
             events.push(Event::new("expires", Some(*expires), then));
             if gone > expires {
-                events.push(Event::new("forgotten", Some(*gone), FREE));
+                events.push(Event::new("forgotten", Some(*gone), KEY_FREE));
             }
         }
         State::InDoubt(doubt) | State::Closed(doubt) => {
             let Doubt { run, until, closes, gone, .. } = doubt;
             let since = doubt.lease.map(|_| until.minus(doubt.durations.lease));
             events.push(forwarded(run.attempt, since.filter(|at| *at > created)));
-            let (in_doubt, over) = if now < *until {
+            let (in_doubt, note) = if now < *until {
                 (None, "the outcome is not known")
             } else {
                 (Some(*until), "the lease was over; from then on it can be resolved")
             };
-            events.push(Event::new("in doubt", in_doubt, over));
+            events.push(Event::new("in doubt", in_doubt, note));
             if now < *until {
                 let note = "from then on it can be resolved";
                 events.push(Event::new("lease over", Some(*until), note));
             }
             events.push(Event::new("closes", Some(*closes), "retries get 410 instead of 409"));
-            events.push(Event::new("forgotten", Some(*gone), FREE));
+            events.push(Event::new("forgotten", Some(*gone), KEY_FREE));
         }
     }
     events
 }
 
 fn forwarded(attempt: u32, at: Option<Timestamp>) -> Event {
-    Event { said: format!("attempt {attempt}"), ..Event::new("forwarded", at, "@, to the origin") }
+    Event { value: format!("attempt {attempt}"), ..Event::new("forwarded", at, "@, to the origin") }
 }
 
 /// The picture and the list.
-pub(super) fn timeline(to: &mut String, found: &FoundRecord, now: Timestamp) {
+pub(super) fn timeline(found: &FoundRecord, now: Timestamp) -> Markup {
     let events = events(found, now);
-    html! { to;
-        (picture(to, &events, now, doubt(&found.record.state).is_some()))
-        (words(to, &events, now))
+    html! {
+        (picture(&events, now, found.record.state.doubt().is_some()))
+        (list(&events, now))
     }
 }
 
-fn picture(to: &mut String, events: &[Event], now: Timestamp, in_doubt: bool) {
+fn picture(events: &[Event], now: Timestamp, in_doubt: bool) -> Markup {
     let steps = events.len().saturating_sub(1).max(1);
-    let x = |place: usize| MARGIN + place * (WIDTH - 2 * MARGIN) / steps;
-    let past = events.iter().take_while(|event| !event.lies_ahead(now)).count();
-    let last = past.saturating_sub(1);
-    // Between what has happened and what has not; at the end, where all has.
-    let here = if past < events.len() { x(last).midpoint(x(past)) } else { x(last) + MARGIN / 2 };
-    html! { to;
-        svg class={ "life" @if in_doubt { " unsure" } } viewBox={ "0 0 " (WIDTH) " 56" } role="img" aria-label={
-            "Its life: "
-            @for (place, event) in events.iter().enumerate() { @if place > 0 { ", " } (event.name) }
-            ". Now is after &quot;" (events.get(last).map_or("", |event| event.name)) "&quot;."
-        } {
-            line x1=(x(0)) x2=(here) y1="20" y2="20" {}
-            line class="ahead" x1=(here) x2=(x(events.len().saturating_sub(1)).max(here)) y1="20" y2="20" {}
-            @for (place, event) in events.iter().enumerate() {
-                circle class=[event.lies_ahead(now).then_some("ahead")] cx=(x(place)) cy="20" r="5" {}
-                text x=(x(place)) y="40" { (event.name) }
-                text class="quiet" x=(x(place)) y="52" {
-                    @match event.at {
-                        Some(at) => (ago(to, at, now)),
-                        None => (event.said),
-                    }
+    let x = |index: usize| MARGIN + index * (WIDTH - 2 * MARGIN) / steps;
+    let past = events.iter().take_while(|event| !event.is_ahead(now)).count();
+    let latest = past.saturating_sub(1);
+    // "Now" stands between the latest event and the next one; at the end, where no event is ahead.
+    let now_x =
+        if past < events.len() { x(latest).midpoint(x(past)) } else { x(latest) + MARGIN / 2 };
+    let end_x = x(events.len().saturating_sub(1)).max(now_x);
+    let names: Vec<_> = events.iter().map(|event| event.name).collect();
+    let label = format!(
+        "Its life: {}. Now is after \"{}\".",
+        names.join(", "),
+        names.get(latest).copied().unwrap_or_default()
+    );
+    html! {
+        svg.life.unsure[in_doubt] viewBox={ "0 0 " (WIDTH) " 56" } role="img" aria-label=(label) {
+            line x1=(x(0)) x2=(now_x) y1="20" y2="20" {}
+            line.ahead x1=(now_x) x2=(end_x) y1="20" y2="20" {}
+            @for (index, event) in events.iter().enumerate() {
+                circle class=[event.is_ahead(now).then_some("ahead")] cx=(x(index)) cy="20" r="5" {}
+                text x=(x(index)) y="40" { (event.name) }
+                text.quiet x=(x(index)) y="52" {
+                    @if let Some(at) = event.at { (ago(at, now)) } @else { (event.value) }
                 }
             }
-            path class="now" d={ "M" (here) " 12v16" } {}
-            text class="now" x=(here) y="9" { "now" }
+            path.now d={ "M" (now_x) " 12v16" } {}
+            text.now x=(now_x) y="9" { "now" }
         }
     }
 }
 
-fn words(to: &mut String, events: &[Event], now: Timestamp) {
-    let mut before: Option<Timestamp> = None;
-    html! { to;
-        ol class="life" {
+fn list(events: &[Event], now: Timestamp) -> Markup {
+    let mut previous: Option<Timestamp> = None;
+    html! {
+        ol.life {
             @for event in events {
-                li class=[event.lies_ahead(now).then_some("ahead")] {
-                    b { (event.name) } ": "
-                    @let note = event.note.split_once('@').unwrap_or((event.note, ""));
-                    (note.0) (event.said) (note.1) " "
+                li class=[event.is_ahead(now).then_some("ahead")] {
+                    b { (event.name) } ": " (event.note.replacen('@', &event.value, 1)) " "
                     @if let Some(then) = event.at {
-                        span class="quiet" {
-                            (at(to, then)) ", " (ago(to, then, now))
-                            @if let Some(before) = before.replace(then) { " (+" (span(to, then.since(before))) ")" }
+                        span.quiet {
+                            (at(then)) ", " (ago(then, now))
+                            @if let Some(previous) = previous.replace(then) {
+                                " (+" (span(then.since(previous))) ")"
+                            }
                         }
                     }
                 }
@@ -144,6 +145,6 @@ fn words(to: &mut String, events: &[Event], now: Timestamp) {
     }
 }
 
-const FREE: &str = "the key is free: a request with it is new";
+const KEY_FREE: &str = "the key is free: a request with it is new";
 const WIDTH: usize = 360;
 const MARGIN: usize = 30;
