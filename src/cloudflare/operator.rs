@@ -15,7 +15,7 @@ use super::response::{Response, response};
 use super::world::now;
 use crate::admission::Head;
 use crate::config::{Misconfigured, Policy};
-use crate::operator::answer::{self, answer};
+use crate::operator::answer::{ApiResponse, answer};
 use crate::operator::api::{self, ApiRequest};
 use crate::operator::auth::Auth;
 use crate::operator::page::{self, PageContext};
@@ -35,7 +35,7 @@ pub(super) struct Operator<'a> {
 
 /// What is answered.
 enum Said {
-    Answer(u16, answer::Said),
+    Answer(u16, ApiResponse),
     /// See the first page, with another session.
     SeeOther(String),
 }
@@ -53,9 +53,9 @@ impl Operator<'_> {
             Err(refusal) => {
                 let headers = refusal.headers();
                 let said = if self.wants_page() {
-                    answer::Said::Page(self.refused(&refusal))
+                    ApiResponse::Page(self.refused(&refusal))
                 } else {
-                    answer::Said::Json(refusal.document())
+                    ApiResponse::Json(refusal.document())
                 };
                 self.respond(Said::Answer(refusal.status(), said), headers)
             }
@@ -85,8 +85,8 @@ impl Operator<'_> {
             (Some(_), "DELETE", _) => {
                 return Err(Refusal::new(Kind::Forbidden, "A session decides by forms only."));
             }
-            (None, _, ApiRequest::Posted) => {
-                ApiRequest::Resolve(api::read_json(&self.body(REQUEST_MAX).await?)?)
+            (None, _, ApiRequest::DecideByBody) => {
+                ApiRequest::Decide(api::read_json(&self.body(REQUEST_MAX).await?)?)
             }
             (_, _, request) => request,
         };
@@ -96,7 +96,7 @@ impl Operator<'_> {
         let (results, replies) = self.ask(&request).await?;
         let context = self.wants_page().then(|| self.context(session.as_deref()));
         let status = match &request {
-            ApiRequest::Confirm(_, _, Some((refusal, _))) => refusal.status(),
+            ApiRequest::Confirm { refused: Some((refusal, _)), .. } => refusal.status(),
             _ => 200,
         };
         answer(&request, results, &replies, context.as_ref()).map(|said| Said::Answer(status, said))
@@ -155,13 +155,13 @@ impl Operator<'_> {
         ];
         marks.extend(more);
         let (status, body) = match said {
-            Said::Answer(status, answer::Said::Json(document)) => {
+            Said::Answer(status, ApiResponse::Json(document)) => {
                 let kind =
                     if status < 400 { "application/json" } else { "application/problem+json" };
                 marks.push(("content-type", kind.to_owned()));
                 (status, document)
             }
-            Said::Answer(status, answer::Said::Page(html)) => {
+            Said::Answer(status, ApiResponse::Page(html)) => {
                 marks.push(("content-type", "text/html; charset=utf-8".to_owned()));
                 marks.push((
                     "content-security-policy",

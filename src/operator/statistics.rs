@@ -190,8 +190,8 @@ impl Statistics {
 
 /// One number.
 #[must_use]
-pub fn of(counts: &Counts, count: Counter) -> u64 {
-    counts.get(count as usize).copied().unwrap_or_default()
+pub fn count_of(counts: &Counts, counter: Counter) -> u64 {
+    counts.get(counter as usize).copied().unwrap_or_default()
 }
 
 /// The hour of an instant, counted from 1970.

@@ -254,13 +254,13 @@ fn every_link_and_form_is_one_that_the_desk_reads() {
 #[test]
 fn the_link_to_older_records_goes_on_with_the_same_search() {
     let query = "correlation_id=a%26b+c%2F..&state=completed&route=&since=2h&limit=7";
-    let Ok(ApiRequest::Records(search, stamp)) =
+    let Ok(ApiRequest::Records { search, digest }) =
         api::read("GET", "/.oncegate/records", Some(query), NOW)
     else {
         panic!("the search does not parse")
     };
     let last = Position { at: ago(s(60)), key: key_id("last") };
-    let cursor = api::cursor(&search, &stamp, last);
+    let cursor = api::cursor::write(&search, &digest, last);
     let page = page::records(&asked(query), &[stored()], Some(&cursor));
     let (tags, _) = read(&page);
     let next = tags.iter().find(|tag| tag.get("rel") == Some("next")).unwrap();
@@ -270,7 +270,7 @@ fn the_link_to_older_records_goes_on_with_the_same_search() {
     let expected = Search { after: Some(last), ..search };
     assert_eq!(
         api::read("GET", path, Some(query), later),
-        Ok(ApiRequest::Records(expected, stamp))
+        Ok(ApiRequest::Records { search: expected, digest })
     );
 }
 
@@ -406,7 +406,7 @@ fn a_confirmed_form_is_the_decision_that_it_says() {
             fields.insert("body".to_owned(), "{\r\n  \"id\": 1\r\n}".to_owned());
         }
         let field = |name: &str| fields.get(name).cloned().unwrap_or_default();
-        let Ok(ApiRequest::Resolve(resolve)) = api::read_form(&field) else {
+        let Ok(ApiRequest::Decide(resolve)) = api::read_form(&field) else {
             panic!("{action:?} is no decision")
         };
         assert_eq!(resolve.decision.as_str(), action.as_str());
@@ -429,7 +429,8 @@ fn a_refused_completion_keeps_what_was_typed() {
     typed.insert("headers".to_owned(), "no colon".to_owned());
     typed.insert("body".to_owned(), "\r\n{\"a\":\r\n</textarea>1}".to_owned());
     let field = |name: &str| typed.get(name).cloned().unwrap_or_default();
-    let Ok(ApiRequest::Confirm(id, Action::Complete, Some(refused))) = api::read_form(&field)
+    let Ok(ApiRequest::Confirm { key: id, action: Action::Complete, refused: Some(refused) }) =
+        api::read_form(&field)
     else {
         panic!("it is not asked for again")
     };

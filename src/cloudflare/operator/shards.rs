@@ -10,14 +10,12 @@ use crate::cloudflare::world::message;
 use crate::config::Policy;
 use crate::filter::other_shards;
 use crate::operator::answer::queries;
-use crate::operator::api::{ApiRequest, Resolve};
+use crate::operator::api::{ApiRequest, DecisionRequest};
 use crate::operator::decide::DecisionResult;
-use crate::operator::documents::StoredReply;
+use crate::operator::documents::{DecisionLogLine, StoredReply};
 use crate::operator::refusal::Refusal;
 use crate::operator::search::OperatorResult;
 use crate::protocol::{Ask, Told};
-use crate::request::digest::hex;
-use crate::request::json;
 use crate::request::key::KeyId;
 use crate::wire::{self, VERSION};
 
@@ -40,7 +38,7 @@ impl Operator<'_> {
         })?;
         let (key, queries) = queries(request, self.auth.token_id());
         let body = match request {
-            ApiRequest::Resolve(resolve) => Some(Uint8Array::from(resolve.body.as_slice())),
+            ApiRequest::Decide(resolve) => Some(Uint8Array::from(resolve.body.as_slice())),
             _ => None,
         };
         let mut results = Vec::new();
@@ -69,8 +67,8 @@ impl Operator<'_> {
             results.push(found);
             match (result, request) {
                 // At once: what is asked after it may fail, and the decision has been made.
-                (Some(DecisionResult::Done), ApiRequest::Resolve(resolve)) => {
-                    self.log(key, resolve);
+                (Some(DecisionResult::Done), ApiRequest::Decide(request)) => {
+                    log_decision(self.auth.token_id(), request);
                 }
                 (Some(_), _) => break,
                 (None, _) => {}
@@ -86,16 +84,6 @@ impl Operator<'_> {
             }
         }
         Ok((results, replies))
-    }
-
-    fn log(&self, key: KeyId, resolve: &Resolve) {
-        let (by, action) = (hex(&self.auth.token_id()), resolve.decision.as_str());
-        let line = json::object(|line| {
-            line.text("operator", &by);
-            line.text("action", action);
-            line.text("key_id", &hex(&key.0));
-        });
-        bindings::log(&line);
     }
 
     /// Asks some shards side by side.
@@ -125,6 +113,14 @@ impl Operator<'_> {
             told.push((read, bytes(body).await.map_err(failed_call)?));
         }
         Ok(told)
+    }
+}
+
+/// Logs a decision that was carried out.
+fn log_decision(token_id: [u8; 4], request: &DecisionRequest) {
+    match serde_json::to_string(&DecisionLogLine::new(token_id, request)) {
+        Ok(line) => bindings::log(&line),
+        Err(error) => bindings::error(&format!("a decision has no log line: {error}")),
     }
 }
 

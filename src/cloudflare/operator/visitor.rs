@@ -8,7 +8,6 @@ use crate::cloudflare::world::now;
 use crate::operator::api::{self, ApiRequest};
 use crate::operator::auth::{FailedLogins, SESSION};
 use crate::operator::refusal::{Kind, Refusal};
-use crate::query;
 use crate::request::key_source::cookies;
 
 thread_local! {
@@ -72,7 +71,7 @@ impl Operator<'_> {
             return Err(Refusal::new(Kind::Forbidden, detail));
         }
         match request {
-            ApiRequest::Posted => api::read_form(&|name| field(form, name)),
+            ApiRequest::DecideByBody => api::read_form(&|name| field(form, name)),
             request => Ok(request),
         }
     }
@@ -122,8 +121,8 @@ impl Operator<'_> {
 
 /// A field of a form. The form is read anew for each: a list of its fields could be far larger than itself.
 fn field(form: &[u8], name: &str) -> String {
-    let mut fields = query::pairs(form);
-    fields.find(|(known, _)| known == name).map(|(_, value)| value).unwrap_or_default()
+    let mut fields = form_urlencoded::parse(form);
+    fields.find(|(known, _)| known == name).map(|(_, value)| value.into_owned()).unwrap_or_default()
 }
 
 /// Whether an Authorization header is of the scheme that bears a token (RFC 6750 section 2.1).

@@ -4,7 +4,7 @@ use oncegate::lifecycle::record::State;
 use oncegate::lifecycle::reply::{Kept, Reply};
 use oncegate::lifecycle::step::{Claim, Event, OtherCredential, Strategy, step};
 use oncegate::operator::statistics::{
-    COUNTERS, Counter, REPLAY_KEYS_MAX, ROUTES_MAX, Statistics, hour_of, hour_start, of,
+    COUNTERS, Counter, REPLAY_KEYS_MAX, ROUTES_MAX, Statistics, count_of, hour_of, hour_start,
 };
 use oncegate::time::Timestamp;
 use oncegate::wire::{read_tally, write_tally};
@@ -58,7 +58,7 @@ fn numbers_are_kept_as_they_are() {
     assert_eq!(read.replays_of(key_id("a")), 2);
     assert_eq!(read.replays_of(key_id("b")), 0);
     for (more, count) in (1..).zip(Counter::ALL) {
-        assert_eq!(of(&read.routes[0].1, count), more, "{}", count.name());
+        assert_eq!(count_of(&read.routes[0].1, count), more, "{}", count.name());
     }
 }
 
@@ -70,7 +70,7 @@ fn numbers_add_up() {
     one.replayed(key_id("a"));
     sum.merge(&one);
     sum.merge(&one);
-    assert_eq!(of(&sum.routes[0].1, Counter::Executed), 4);
+    assert_eq!(count_of(&sum.routes[0].1, Counter::Executed), 4);
     assert_eq!(sum.replays_of(key_id("a")), 2);
 }
 
