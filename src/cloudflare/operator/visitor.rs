@@ -8,7 +8,7 @@ use crate::cloudflare::world::now;
 use crate::operator::api::{self, ApiRequest};
 use crate::operator::auth::{FailedLogins, SESSION};
 use crate::operator::refusal::{Kind, Refusal};
-use crate::request::key_source::cookies;
+use crate::request::credential::cookies;
 
 thread_local! {
     static FAILED_LOGINS: RefCell<FailedLogins> = RefCell::default();
