@@ -4,11 +4,12 @@
 //! in 8 bytes, the part; `00` for a part that is absent. They are stored data.
 
 use oncegate::config::route::{Mode, Route};
+use oncegate::request::credential::{CredentialPart, credential};
 use oncegate::request::digest::{Parts, hex, sha256};
 use oncegate::request::fingerprint::{BodyRule, Fingerprint, media_type};
 use oncegate::request::json::Pointer;
 use oncegate::request::path::Target;
-use oncegate::request::scope::{Caller, CredentialPart, ScopePart, credential};
+use oncegate::request::scope::{Caller, ScopePart};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
