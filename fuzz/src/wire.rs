@@ -4,8 +4,8 @@ use std::fmt::Debug;
 
 use oncegate::encoding::{Unreadable, read_row, write_row};
 use oncegate::lifecycle::record::Record;
-use oncegate::operator::search::Audited;
-use oncegate::operator::statistics::Tally;
+use oncegate::operator::search::AuditEntry;
+use oncegate::operator::statistics::Statistics;
 use oncegate::protocol::{
     LedgerAnswer, VERSION, agreed, read_answer, read_request, write_answer, write_request,
 };
@@ -23,8 +23,8 @@ pub fn check(data: &[u8]) {
         read_answer(&write_answer(answer, VERSION))
     });
     comes_back(read_row::<Record>(data), |value| read_row(&write_row(value)));
-    comes_back(read_row::<Audited>(data), |value| read_row(&write_row(value)));
-    comes_back(read_row::<Tally>(data), |value| read_row(&write_row(value)));
+    comes_back(read_row::<AuditEntry>(data), |value| read_row(&write_row(value)));
+    comes_back(read_row::<Statistics>(data), |value| read_row(&write_row(value)));
 }
 
 fn comes_back<T: PartialEq + Debug>(

@@ -8,7 +8,7 @@ use crate::lifecycle::ended_leases::EndedLeases;
 use crate::lifecycle::event::{CredentialChange, Event, Verdict};
 use crate::lifecycle::record::{Completed, Record, State};
 use crate::lifecycle::step::{Change, OtherCredential, Step, step};
-use crate::operator::statistics::Count;
+use crate::operator::statistics::Counter;
 use crate::request::fingerprint::OperationId;
 use crate::request::key::KeyId;
 use crate::time::Timestamp;
@@ -83,7 +83,7 @@ pub struct Decision<B> {
     /// The row as it was found; a replayed body is found by it.
     pub found: Option<Row<B>>,
     /// What to count, and for which route.
-    pub count: Option<(String, Count)>,
+    pub count: Option<(String, Counter)>,
 }
 
 /// Decides about an event and writes what follows.
@@ -122,7 +122,7 @@ pub fn decide<R: Rows>(
     let stored = found.as_ref().map(|row| row.record.clone());
     let step = step(stored, other_credential, event, now);
     rows.apply(key_id, found.as_ref(), &step.change)?;
-    let count = Count::of(&step).filter(|_| !is_look).map(|count| {
+    let count = Counter::of(&step).filter(|_| !is_look).map(|count| {
         let stored = || found.as_ref().map(|row| row.record.metadata.route.clone());
         (route.or_else(stored).unwrap_or_default(), count)
     });

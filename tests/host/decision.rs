@@ -6,7 +6,7 @@ use oncegate::lifecycle::event::{Claim, CredentialChange, Event, Verdict};
 use oncegate::lifecycle::ledger::{self, Decision, Found, Row, Rows};
 use oncegate::lifecycle::record::{Record, State};
 use oncegate::lifecycle::step::Change;
-use oncegate::operator::statistics::Count;
+use oncegate::operator::statistics::Counter;
 use oncegate::request::fingerprint::OperationId;
 use oncegate::request::key::KeyId;
 use oncegate::time::Timestamp;
@@ -74,7 +74,7 @@ fn an_unreadable_record_of_the_operation_stands_in_the_way_of_a_first_execution_
     assert_eq!(decide(&mut unreadable(), claim()).map(|it| it.verdict), Err(Broken));
     let replayed = decide(&mut OneKey { own: Some(settled()), ..unreadable() }, claim()).unwrap();
     assert!(matches!(replayed.verdict, Verdict::Replay(_)));
-    assert_eq!(replayed.count, Some(("charge".to_owned(), Count::Replayed)));
+    assert_eq!(replayed.count, Some(("charge".to_owned(), Counter::Replayed)));
     let forwards = Claim { credential_change: CredentialChange::Forward, ..make::claim(lease(9)) };
     let granted = decide(&mut unreadable(), Event::Claim(forwards)).unwrap();
     assert!(matches!(granted.verdict, Verdict::Granted(_)));

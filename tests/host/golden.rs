@@ -19,11 +19,11 @@ use oncegate::lifecycle::record::{
     Completed, Doubt, Durations, Execution, KeySpelling, Metadata, Previous, Record, Running, State,
 };
 use oncegate::lifecycle::reply::{Kept, Reply};
-use oncegate::operator::decide::{Decision, Ruling};
+use oncegate::operator::decide::{Decision, DecisionResult};
 use oncegate::operator::search::{
-    Audited, Found, OperatorQuery, OperatorResult, Place, Search, Stage,
+    AuditEntry, FoundRecord, OperatorQuery, OperatorResult, Position, Search, StateKind,
 };
-use oncegate::operator::statistics::{Count, Tally};
+use oncegate::operator::statistics::{Counter, Statistics};
 use oncegate::protocol::{
     LedgerAnswer, LedgerRequest, Question, VERSION, write_answer, write_request,
 };
@@ -84,7 +84,7 @@ pub(crate) fn requests() -> Golden<LedgerRequest> {
     };
     let search = Search {
         correlation_id: Some("c".to_owned()),
-        state: Some(Stage::InDoubt),
+        state: Some(StateKind::InDoubt),
         route: None,
         since: Some(Timestamp(9)),
         after: Some(place()),
@@ -149,8 +149,8 @@ pub(crate) fn answers() -> Golden<LedgerAnswer> {
     let verdicts =
         verdicts.map(|(verdict, bytes)| (LedgerAnswer::Verdict(verdict), format!("01{bytes}")));
     let (record, row) = records().remove(3);
-    let found = Found { key: KeyId([0x1d; 32]), record, replays: 2 };
-    let ruled = |ruling| LedgerAnswer::Operator(OperatorResult::Ruled(ruling));
+    let found = FoundRecord { key: KeyId([0x1d; 32]), record, replays: 2 };
+    let ruled = |ruling| LedgerAnswer::Operator(OperatorResult::Decided(ruling));
     let others = [
         (LedgerAnswer::UnknownVersion(1), "0001".to_owned()),
         (LedgerAnswer::ClaimAgain, "02".to_owned()),
@@ -163,10 +163,10 @@ pub(crate) fn answers() -> Golden<LedgerAnswer> {
             // The record is that of its row, without the row's version.
             format!("07000901{}{}02", "1d".repeat(32), &row[2..]),
         ),
-        (ruled(Ruling::Done), "070100".to_owned()),
-        (ruled(Ruling::Absent), "070101".to_owned()),
-        (ruled(Ruling::LeaseLive(Timestamp(9))), "07010209".to_owned()),
-        (ruled(Ruling::MovedOn), "070103".to_owned()),
+        (ruled(DecisionResult::Done), "070100".to_owned()),
+        (ruled(DecisionResult::Absent), "070101".to_owned()),
+        (ruled(DecisionResult::LeaseLive(Timestamp(9))), "07010209".to_owned()),
+        (ruled(DecisionResult::MovedOn), "070103".to_owned()),
         (
             LedgerAnswer::Operator(OperatorResult::Stats(vec![(300, tally())])),
             format!("070201ac02{}", &GOLDEN_TALLY[2..]),
@@ -224,26 +224,26 @@ pub(crate) fn records() -> Golden<Record> {
     .into()
 }
 
-fn tally() -> Tally {
-    let mut tally = Tally::default();
-    tally.add("charge", Count::ReplyNotStored, 300);
+fn tally() -> Statistics {
+    let mut tally = Statistics::default();
+    tally.add("charge", Counter::ReplyNotStored, 300);
     tally.replayed(KeyId([0x1d; 32]));
     tally
 }
 
-fn audited() -> Audited {
-    let Place { at, key } = place();
+fn audited() -> AuditEntry {
+    let Position { at, key } = place();
     let record = |metadata: Metadata| Record {
         metadata,
         state: State::Completed(make::completed(lease(0xaa), Timestamp(0))),
     };
     let before = record(make::metadata());
     let action = "purge".to_owned();
-    Audited { at, key, action, by: [0xb0, 0xb1, 0xb2, 0xb3], before, after: None }
+    AuditEntry { at, key, action, by: [0xb0, 0xb1, 0xb2, 0xb3], before, after: None }
 }
 
-fn place() -> Place {
-    Place { at: Timestamp(300), key: KeyId([0x1d; 32]) }
+fn place() -> Position {
+    Position { at: Timestamp(300), key: KeyId([0x1d; 32]) }
 }
 
 fn run(attempt: u32) -> Execution {

@@ -27,7 +27,7 @@ use wasm_bindgen::{JsCast as _, JsValue};
 use wasm_bindgen_futures::future_to_promise;
 use worker::{DurableObject, Env, Request, Response, State, Storage};
 
-use self::operator::Statistics;
+use self::operator::StatisticsBuffer;
 use self::reply_stream::LargeBody;
 use self::store::Store;
 use self::sweep::Alarm;
@@ -138,7 +138,7 @@ struct Shard {
     env: Env,
     /// The next sweep comes no sooner: a pass costs as much as the shard has rows.
     sweep_from: Cell<Timestamp>,
-    statistics: Statistics,
+    statistics: StatisticsBuffer,
 }
 
 /// An answer, with the body beside it.
@@ -165,7 +165,7 @@ impl Shard {
             shards: Cell::new(None),
             env,
             sweep_from: Cell::new(Timestamp(0)),
-            statistics: Statistics::default(),
+            statistics: StatisticsBuffer::default(),
         }
     }
 

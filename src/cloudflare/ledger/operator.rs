@@ -13,9 +13,11 @@ use crate::cloudflare::tasks::pause;
 use crate::cloudflare::world::now;
 use crate::lifecycle::record::{Lease, Record};
 use crate::lifecycle::step::Change;
-use crate::operator::decide::{Decided, Decision, Ruling, decide};
-use crate::operator::search::{Audited, Found, OperatorQuery, OperatorResult, Page, Search};
-use crate::operator::statistics::{Count, FLUSH_EVERY, Tally, hour};
+use crate::operator::decide::{Decided, Decision, DecisionResult, decide};
+use crate::operator::search::{
+    AuditEntry, FoundRecord, OperatorQuery, OperatorResult, Page, Search,
+};
+use crate::operator::statistics::{Counter, FLUSH_EVERY, Statistics, hour_of};
 use crate::request::key::KeyId;
 use crate::time::Timestamp;
 
@@ -30,7 +32,7 @@ impl Shard {
             OperatorQuery::Key => self.records_of_key(key_id),
             OperatorQuery::Search(search) => self.search(&search).await,
             OperatorQuery::Decide { lease, decision, by } => {
-                self.resolve(key_id, lease, decision, by, body).map(OperatorResult::Ruled)
+                self.resolve(key_id, lease, decision, by, body).map(OperatorResult::Decided)
             }
             OperatorQuery::Stats => {
                 Ok(OperatorResult::Stats(self.statistics.hours(self.store()?)?))
@@ -61,7 +63,7 @@ impl Shard {
                     Ok((key_id, record)) => {
                         let found = found(key_id, record, now);
                         if let Some(found) = found.filter(|found| search.matches(found)) {
-                            page.offer(found.place(), found);
+                            page.offer(found.position(), found);
                         }
                     }
                     Err(error) => {
@@ -78,7 +80,7 @@ impl Shard {
 
     /// What is shown of records: how often each was replayed, as far as this is known, and no headers, which
     /// nobody has asked for and which could be 60 KB each.
-    fn shown(&self, store: &Store, mut rows: Vec<Found>) -> Vec<Found> {
+    fn shown(&self, store: &Store, mut rows: Vec<FoundRecord>) -> Vec<FoundRecord> {
         let hours = self.statistics.hours(store).unwrap_or_else(|error| {
             bindings::error(&format!("the statistics cannot be read: {}", bindings::text(&error)));
             Vec::new()
@@ -100,15 +102,15 @@ impl Shard {
         decision: Decision,
         by: [u8; 4],
         body: &Uint8Array,
-    ) -> Result<Ruling, JsValue> {
+    ) -> Result<DecisionResult, JsValue> {
         let (store, now) = (self.store()?, now());
         let Some(before) = store.find(key_id)?.and_then(|row| row.record.at(now)) else {
-            return Ok(Ruling::Absent);
+            return Ok(DecisionResult::Absent);
         };
         let action = decision.as_str().to_owned();
-        let Decided { change, ruling } = decide(Some(before.clone()), lease, decision, now);
-        if ruling != Ruling::Done {
-            return Ok(ruling);
+        let Decided { change, result } = decide(Some(before.clone()), lease, decision, now);
+        if result != DecisionResult::Done {
+            return Ok(result);
         }
         let after = match &change {
             Change::Keep => Some(before.clone()),
@@ -121,20 +123,20 @@ impl Shard {
         let latest = store.decisions(key_id)?;
         let latest = latest.first().map(|latest| latest.at.plus(Duration::from_millis(1)));
         let at = latest.map_or(now, |next| next.max(now));
-        let audited = Audited { at, key: key_id, action, by, before, after };
+        let audited = AuditEntry { at, key: key_id, action, by, before, after };
         store.resolve(key_id, &change, body, &audited)?;
         self.written(key_id, &change, body);
-        Ok(Ruling::Done)
+        Ok(DecisionResult::Done)
     }
 }
 
-fn found(key: KeyId, record: Record, now: Timestamp) -> Option<Found> {
-    Some(Found { key, replays: 0, record: record.at(now)? })
+fn found(key: KeyId, record: Record, now: Timestamp) -> Option<FoundRecord> {
+    Some(FoundRecord { key, replays: 0, record: record.at(now)? })
 }
 
 /// The numbers of the hour, in memory, and those that are stored.
 #[derive(Default)]
-pub(super) struct Statistics {
+pub(super) struct StatisticsBuffer {
     current: RefCell<Current>,
     /// When the hour's row was written last.
     stored: Cell<Option<Timestamp>>,
@@ -144,24 +146,24 @@ pub(super) struct Statistics {
 #[derive(Default)]
 struct Current {
     hour: u64,
-    tally: Tally,
+    tally: Statistics,
 }
 
-impl Statistics {
+impl StatisticsBuffer {
     /// Counts one, and writes the hour's row if that was not done for a while. `bytes` is the length of the body
     /// that came with the event.
-    pub(super) fn count(&self, store: &Store, route: &str, count: Count, key: KeyId, bytes: u64) {
+    pub(super) fn count(&self, store: &Store, route: &str, count: Counter, key: KeyId, bytes: u64) {
         let now = now();
-        if self.current.borrow().hour != hour(now) {
+        if self.current.borrow().hour != hour_of(now) {
             self.keep(store);
-            self.current.borrow_mut().hour = hour(now);
+            self.current.borrow_mut().hour = hour_of(now);
         }
         {
             let tally = &mut self.current.borrow_mut().tally;
             tally.add(route, count, 1);
             match count {
-                Count::Executed => tally.add(route, Count::Bytes, bytes),
-                Count::Replayed | Count::Joined => tally.replayed(key),
+                Counter::Executed => tally.add(route, Counter::Bytes, bytes),
+                Counter::Replayed | Counter::Joined => tally.replayed(key),
                 _ => {}
             }
         }
@@ -183,7 +185,7 @@ impl Statistics {
             whole.merge(tally);
             store.keep_hour(*hour, &whole)
         });
-        *tally = Tally::default();
+        *tally = Statistics::default();
         self.stored.set(Some(now()));
         if let Err(error) = kept {
             let why = bindings::text(&error);
@@ -192,7 +194,7 @@ impl Statistics {
     }
 
     /// Every hour that is stored, with what has been counted since.
-    fn hours(&self, store: &Store) -> Result<Vec<(u64, Tally)>, JsValue> {
+    fn hours(&self, store: &Store) -> Result<Vec<(u64, Statistics)>, JsValue> {
         let mut hours = store.hours()?;
         let current = self.current.borrow();
         match hours.last_mut() {

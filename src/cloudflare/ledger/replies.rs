@@ -18,7 +18,7 @@ use crate::lifecycle::event::{How, Replay, Verdict};
 use crate::lifecycle::ledger::Wake;
 use crate::lifecycle::record::{Completed, Lease, Record, State};
 use crate::lifecycle::step::Change;
-use crate::operator::statistics::Count;
+use crate::operator::statistics::Counter;
 use crate::protocol::LedgerAnswer;
 use crate::request::key::KeyId;
 use crate::time::Timestamp;
@@ -30,7 +30,7 @@ pub(super) struct QueuedReply {
     lease: Option<Lease>,
     bytes: u64,
     /// What is counted when it is sent, and for which route.
-    pub(super) count: Option<(String, Count)>,
+    pub(super) count: Option<(String, Counter)>,
 }
 
 impl Shard {
@@ -127,7 +127,7 @@ impl Shard {
         };
         faults::here("woken");
         let Some(settled) = wake else { return Ok((LedgerAnswer::ClaimAgain, None)) };
-        self.statistics.count(self.store()?, route, Count::Joined, key_id, 0);
+        self.statistics.count(self.store()?, route, Counter::Joined, key_id, 0);
         let answer = LedgerAnswer::Verdict(Verdict::Replay(settled.replay.clone()));
         let body = if settled.reservation.is_some() {
             Body::Large(LargeBody::Held(settled))

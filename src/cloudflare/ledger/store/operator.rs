@@ -11,8 +11,8 @@ use super::{Row, Store, blob, bytes_of, float, instant, range, read, value, whol
 use crate::encoding::write_row;
 use crate::lifecycle::record::Record;
 use crate::lifecycle::step::Change;
-use crate::operator::search::{Audited, Place};
-use crate::operator::statistics::{HOURS_KEPT, Tally};
+use crate::operator::search::{AuditEntry, Position};
+use crate::operator::statistics::{HOURS_KEPT, Statistics};
 use crate::request::key::KeyId;
 
 /// Some of a shard's records.
@@ -60,7 +60,7 @@ impl Store {
         key_id: KeyId,
         change: &Change,
         body: &Uint8Array,
-        audited: &Audited,
+        audited: &AuditEntry,
     ) -> Result<(), JsValue> {
         let stored = self.find(key_id)?;
         let decision = blob(&write_row(audited));
@@ -74,12 +74,12 @@ impl Store {
     /// Decisions, newest first.
     pub(in crate::cloudflare) fn audit(
         &self,
-        after: Option<Place>,
+        after: Option<Position>,
         limit: u16,
-    ) -> Result<Vec<Audited>, JsValue> {
+    ) -> Result<Vec<AuditEntry>, JsValue> {
         let rows = match after {
             None => self.rows(READ_AUDIT, &[JsValue::from(limit)])?,
-            Some(Place { at, key }) => {
+            Some(Position { at, key }) => {
                 self.rows(READ_OLDER_AUDIT, &[instant(at), blob(&key.0), JsValue::from(limit)])?
             }
         };
@@ -87,23 +87,30 @@ impl Store {
     }
 
     /// The latest decisions about a record, newest first.
-    pub(in crate::cloudflare) fn decisions(&self, key_id: KeyId) -> Result<Vec<Audited>, JsValue> {
+    pub(in crate::cloudflare) fn decisions(
+        &self,
+        key_id: KeyId,
+    ) -> Result<Vec<AuditEntry>, JsValue> {
         self.rows(READ_DECISIONS, &[blob(&key_id.0)])?.iter().map(kept).collect()
     }
 
     /// The numbers of the hours that are kept, the oldest first.
-    pub(in crate::cloudflare) fn hours(&self) -> Result<Vec<(u64, Tally)>, JsValue> {
+    pub(in crate::cloudflare) fn hours(&self) -> Result<Vec<(u64, Statistics)>, JsValue> {
         let rows = self.rows(READ_HOURS, &[])?;
         rows.iter().map(|row| Ok((whole(row.number()), kept(row)?))).collect()
     }
 
     /// The numbers of one hour.
-    pub(in crate::cloudflare) fn hour(&self, hour: u64) -> Result<Option<Tally>, JsValue> {
+    pub(in crate::cloudflare) fn hour(&self, hour: u64) -> Result<Option<Statistics>, JsValue> {
         self.rows(READ_HOUR, &[float(hour).into()])?.first().map(kept).transpose()
     }
 
     /// Keeps the numbers of an hour in place of those that were kept of it, and drops those of long ago.
-    pub(in crate::cloudflare) fn keep_hour(&self, hour: u64, tally: &Tally) -> Result<(), JsValue> {
+    pub(in crate::cloudflare) fn keep_hour(
+        &self,
+        hour: u64,
+        tally: &Statistics,
+    ) -> Result<(), JsValue> {
         self.exec(KEEP_HOUR, &[float(hour).into(), blob(&write_row(tally))])?;
         self.exec(DROP_HOURS, &[float(hour.saturating_sub(HOURS_KEPT)).into()])
     }
