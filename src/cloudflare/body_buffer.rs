@@ -13,8 +13,8 @@ use js_sys::Uint8Array;
 use wasm_bindgen::{JsCast as _, JsValue};
 
 use super::bindings;
+use super::clock::now;
 use super::tasks::wait;
-use super::world::now;
 use crate::config::BODY_MAX;
 use crate::request::digest::sha256;
 use crate::request::fingerprint::BodyRule;

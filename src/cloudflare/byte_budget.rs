@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_channel::oneshot::{self, Sender};
 use futures_util::future::{Either, select};
 
-use super::tasks::pause;
+use super::clock::pause;
 
 /// Room for so many bytes.
 pub(super) struct ByteBudget {

@@ -9,7 +9,7 @@ use wasm_bindgen::{JsCast as _, JsValue};
 use worker::Env;
 
 use super::bindings;
-use super::world::now;
+use super::clock::now;
 use crate::filter::Reached;
 use crate::lifecycle::record::Execution;
 use crate::log::{Entry, LogKeys, Times};

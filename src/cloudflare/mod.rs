@@ -13,9 +13,11 @@
 mod bindings;
 mod body_buffer;
 mod byte_budget;
+mod clock;
 mod env;
 mod faults;
 mod ledger;
+mod ledger_stub;
 mod log;
 mod operator;
 mod origin;

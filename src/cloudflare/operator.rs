@@ -10,8 +10,8 @@ use std::rc::Rc;
 use wasm_bindgen::JsValue;
 
 use super::body_buffer::{self, Of, Read};
+use super::clock::now;
 use super::response::{Response, response};
-use super::world::now;
 use crate::admission::Head;
 use crate::config::{Misconfigured, Policy};
 use crate::operator::answer::{self, answer};

@@ -15,8 +15,6 @@
 //! Tasks that wake one another belong to one event, or to one Ledger: the platform allows I/O only in the
 //! context that it was begun in (developers.cloudflare.com, workers/runtime-apis/context).
 
-mod pause;
-
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::future::poll_fn;
@@ -34,8 +32,6 @@ use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen_futures::spawn_local;
 
-use self::pause::Timer;
-pub(super) use self::pause::pause;
 use super::bindings;
 
 /// What one event of the platform has under way.
@@ -43,10 +39,9 @@ struct Scope {
     /// Its name in JavaScript.
     id: u32,
     tasks: RefCell<Vec<AbortHandle>>,
-    timers: RefCell<Vec<Timer>>,
 }
 
-type Settled = Result<JsValue, JsValue>;
+pub(super) type Settled = Result<JsValue, JsValue>;
 
 thread_local! {
     static SCOPES: RefCell<BTreeMap<u32, Weak<Scope>>> = const { RefCell::new(BTreeMap::new()) };
@@ -90,11 +85,16 @@ pub(super) fn wait_until<T: 'static>(
     context.wait_until(Scope::current().run(work).map(drop));
 }
 
+/// The id of the scope of the task that calls this; 0 outside of a task, which is no scope's.
+pub(super) fn current_scope() -> u32 {
+    CURRENT.with_borrow(|scope| scope.as_ref().map_or(0, |scope| scope.id))
+}
+
 impl Scope {
     fn new() -> Rc<Self> {
         log_panics();
         let id = next_id();
-        let scope = Rc::new(Self { id, tasks: RefCell::default(), timers: RefCell::default() });
+        let scope = Rc::new(Self { id, tasks: RefCell::default() });
         SCOPES.with_borrow_mut(|scopes| scopes.insert(id, Rc::downgrade(&scope)));
         scope
     }
@@ -149,7 +149,7 @@ impl Drop for Polled {
 /// a task that kept its own promise would never be forgotten.
 pub(super) fn wait(promise: Promise) -> Wait {
     let wait = Wait::new();
-    bindings::wait(promise, wait.id, Scope::current().id);
+    bindings::wait(promise, wait.id, current_scope());
     wait
 }
 
@@ -160,11 +160,16 @@ pub(super) struct Wait {
 }
 
 impl Wait {
-    fn new() -> Self {
+    /// Waits until [`settle`] is called with its id.
+    pub(super) fn new() -> Self {
         let (sender, settled) = oneshot::channel();
         let id = next_id();
         AWAITED.with_borrow_mut(|awaited| awaited.insert(id, sender));
         Self { id, settled }
+    }
+
+    pub(super) const fn id(&self) -> u32 {
+        self.id
     }
 }
 
@@ -185,7 +190,8 @@ impl Drop for Wait {
     }
 }
 
-fn settle(id: u32, settled: Settled) {
+/// Ends a [`Wait`], if it is still waited.
+pub(super) fn settle(id: u32, settled: Settled) {
     if let Some(sender) = AWAITED.with_borrow_mut(|awaited| awaited.remove(&id)) {
         let _ = sender.send(settled);
     }

@@ -4,15 +4,16 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use js_sys::{Array, Date, Uint8Array};
-use wasm_bindgen::{JsCast as _, JsValue};
+use js_sys::Uint8Array;
+use wasm_bindgen::JsValue;
 use web_sys::Headers;
 
 use super::body_buffer::Room;
+use super::clock::{now, pause};
+use super::ledger_stub::{Payload, call, unreachable};
 use super::log::Timing;
 use super::origin::{self, Answer, Body, Sending};
 use super::response::Changes;
-use super::tasks::{pause, wait};
 use super::{bindings, faults};
 use crate::admission::{Guarded, KEY_HEADER};
 use crate::config::Policy;
@@ -197,73 +198,9 @@ impl RequestWorld {
     }
 }
 
-/// A stored body as it comes from the Ledger.
-pub(super) enum Payload {
-    /// In memory.
-    Whole(Uint8Array),
-    /// Large: it passes through, as fast as the client reads.
-    Streaming(web_sys::ReadableStream),
-}
-
-/// One call of a Ledger.
-pub(super) async fn call(
-    ledger: &bindings::Namespace,
-    shard: u16,
-    location_hint: Option<&str>,
-    head: &[u8],
-    body: Option<&Uint8Array>,
-) -> Result<(Told<()>, Payload), JsValue> {
-    let (frame, body) =
-        message(wait(bindings::ask(ledger, shard, location_hint, head, body)).await?);
-    let (_, head) = wire::open(&frame).map_err(unreadable)?;
-    let told = wire::read_told(head).map_err(unreadable)?;
-    let body = match body.dyn_into::<Uint8Array>() {
-        Ok(bytes) => Payload::Whole(bytes),
-        Err(none) if none.is_undefined() => Payload::Whole(Uint8Array::new_with_length(0)),
-        Err(stream) => Payload::Streaming(stream.unchecked_into()),
-    };
-    Ok((told, body))
-}
-
-/// Head with prefix, and body, of what [`bindings::opened`] or [`bindings::ask`] came to.
-pub(super) fn message(opened: JsValue) -> (Vec<u8>, JsValue) {
-    let opened: Array = opened.unchecked_into();
-    (opened.get(0).unchecked_into::<Uint8Array>().to_vec(), opened.get(1))
-}
-
 /// A request that has waited so long that its body was given up is not forwarded without it.
 pub(super) fn lapsed() -> JsValue {
     JsValue::from_str("the request's body is no longer buffered")
-}
-
-/// The Worker's clock. It stands still between I/O, which is when nothing needs it.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "whole milliseconds since 1970"
-)]
-pub(super) fn now() -> Timestamp {
-    Timestamp(Date::now() as u64)
-}
-
-/// An instant as JavaScript has it.
-#[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 stay below 2^53")]
-pub(super) fn to_js(at: Timestamp) -> f64 {
-    at.0 as f64
-}
-
-fn unreadable(wire::Unreadable(at): wire::Unreadable) -> JsValue {
-    JsValue::from_str(&format!("the Ledger's answer is unreadable: {at}"))
-}
-
-/// `overloaded` is the one thing that the runtime says reliably of a failed call.
-fn unreachable(error: &JsValue) -> Unreachable {
-    let why = bindings::text(error);
-    if bindings::get(error, "overloaded").is_truthy() {
-        Unreachable::Overloaded(why)
-    } else {
-        Unreachable::Lost(why)
-    }
 }
 
 /// Headers of the guarded request that a probe leaves out.

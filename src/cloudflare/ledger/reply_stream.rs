@@ -13,8 +13,8 @@ use wasm_bindgen::JsValue;
 use super::store::{Pieces, Store};
 use crate::cloudflare::bindings;
 use crate::cloudflare::byte_budget::{ByteBudget, Place};
-use crate::cloudflare::tasks::{Wait, pause, spawn, wait};
-use crate::cloudflare::world::now;
+use crate::cloudflare::clock::{now, pause};
+use crate::cloudflare::tasks::{Wait, spawn, wait};
 use crate::lifecycle::record::Completed;
 use crate::time::Timestamp;
 

@@ -5,8 +5,8 @@ use wasm_bindgen::{JsCast as _, JsValue};
 
 use super::{Later, Operator, failed};
 use crate::cloudflare::bindings;
+use crate::cloudflare::ledger_stub::message;
 use crate::cloudflare::tasks::wait;
-use crate::cloudflare::world::message;
 use crate::config::Policy;
 use crate::filter::other_shards;
 use crate::operator::answer::inquiries;
