@@ -12,10 +12,11 @@ use crate::lifecycle::record::Durations;
 use crate::lifecycle::reply::Adjusted;
 use crate::lifecycle::step::Strategy;
 use crate::protocol::CredentialChange;
+use crate::request::credential::CredentialPart;
 use crate::request::fingerprint;
 use crate::request::json::Json;
 use crate::request::key_source::Source;
-use crate::request::scope::{CredentialPart, ScopePart};
+use crate::request::scope::ScopePart;
 
 /// The rules of one route.
 #[derive(Clone, Debug, PartialEq, Eq)]

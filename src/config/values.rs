@@ -8,11 +8,12 @@ use crate::lifecycle::outcome::Preset;
 use crate::lifecycle::reply::may_keep;
 use crate::lifecycle::step::Strategy;
 use crate::protocol::CredentialChange;
+use crate::request::credential::CredentialPart;
 use crate::request::fingerprint::BodyRule;
 use crate::request::json::{Json, Pointer};
 use crate::request::key_source::{Source, header_name};
 use crate::request::path::normal_path;
-use crate::request::scope::{CredentialPart, ScopePart};
+use crate::request::scope::ScopePart;
 use crate::time::{self, millis};
 
 /// What is allowed instead; completes "is X, but …".

@@ -232,7 +232,7 @@ describe("rows of a request", { timeout: 60_000 }, () => {
         cost.requests += requests;
         cost.written += records.written;
         return cost.requests >= expected.requests && cost.written >= expected.written;
-      }, { every: 50, what: "the Ledger has heard of it" });
+      }, { every: 50, what: "the Ledger knows of it" });
       assert.deepEqual(cost, expected);
     }
   });

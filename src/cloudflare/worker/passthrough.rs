@@ -18,6 +18,7 @@ use crate::config::route::Route;
 use crate::config::routing::is_safe;
 use crate::config::{Misconfigured, Origin, Policy};
 use crate::lifecycle::outcome::Failure;
+use crate::log::shadow_line;
 use crate::problem::{Code, Problem};
 use crate::shadow::{Passed, watch};
 
@@ -141,11 +142,5 @@ fn raw_target(url: &str) -> &str {
 
 /// What enforcing would have answered.
 pub(super) fn log_shadow(route: &Route, would: &str, correlation_id: &str) {
-    let line = crate::request::json::object(|line| {
-        line.text("mode", "shadow");
-        line.text("route", &route.name);
-        line.text("would", would);
-        line.text("correlation_id", correlation_id);
-    });
-    bindings::log(&line);
+    bindings::log(&shadow_line(&route.name, would, correlation_id));
 }
