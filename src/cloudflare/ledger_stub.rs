@@ -4,6 +4,7 @@ use js_sys::{Array, Uint8Array};
 use wasm_bindgen::{JsCast as _, JsValue};
 
 use super::bindings;
+use super::error::Error;
 use super::tasks::wait;
 use crate::filter::Unreachable;
 use crate::protocol::Told;
@@ -24,7 +25,7 @@ pub(super) async fn call(
     location_hint: Option<&str>,
     head: &[u8],
     body: Option<&Uint8Array>,
-) -> Result<(Told<()>, Payload), JsValue> {
+) -> Result<(Told<()>, Payload), Error> {
     let (frame, body) =
         message(wait(bindings::ask(ledger, shard, location_hint, head, body)).await?);
     let (_, head) = wire::open(&frame).map_err(unreadable)?;
@@ -43,16 +44,11 @@ pub(super) fn message(opened: JsValue) -> (Vec<u8>, JsValue) {
     (opened.get(0).unchecked_into::<Uint8Array>().to_vec(), opened.get(1))
 }
 
-fn unreadable(wire::Unreadable(at): wire::Unreadable) -> JsValue {
-    JsValue::from_str(&format!("the Ledger's answer is unreadable: {at}"))
+fn unreadable(wire::Unreadable(at): wire::Unreadable) -> Error {
+    Error::Unreadable(at)
 }
 
-/// `overloaded` is the one thing that the runtime says reliably of a failed call.
-pub(super) fn unreachable(error: &JsValue) -> Unreachable {
-    let why = bindings::text(error);
-    if bindings::get(error, "overloaded").is_truthy() {
-        Unreachable::Overloaded(why)
-    } else {
-        Unreachable::Lost(why)
-    }
+pub(super) fn unreachable(error: &Error) -> Unreachable {
+    let why = error.to_string();
+    if error.is_overload() { Unreachable::Overloaded(why) } else { Unreachable::Lost(why) }
 }

@@ -33,6 +33,7 @@ use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen_futures::spawn_local;
 
 use super::bindings;
+use super::error::Error;
 
 /// What one event of the platform has under way.
 struct Scope {
@@ -41,7 +42,7 @@ struct Scope {
     tasks: RefCell<Vec<AbortHandle>>,
 }
 
-pub(super) type Settled = Result<JsValue, JsValue>;
+pub(super) type Settled = Result<JsValue, Error>;
 
 thread_local! {
     static SCOPES: RefCell<BTreeMap<u32, Weak<Scope>>> = const { RefCell::new(BTreeMap::new()) };
@@ -177,10 +178,8 @@ impl Future for Wait {
     type Output = Settled;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Settled> {
-        // The sender is dropped by `settle` only, which sends.
-        self.settled
-            .poll_unpin(context)
-            .map(|settled| settled.unwrap_or_else(|_| Err(JsValue::UNDEFINED)))
+        // Nothing but `settle` takes the sender while this is there, and that sends.
+        self.settled.poll_unpin(context).map(|settled| settled.unwrap_or(Err(Error::ContextEnded)))
     }
 }
 
@@ -201,7 +200,7 @@ pub(super) fn settle(id: u32, settled: Settled) {
 #[wasm_bindgen]
 #[expect(unreachable_pub, reason = "JavaScript calls it")]
 pub fn settled(id: u32, is_fulfilled: bool, value: JsValue) {
-    settle(id, if is_fulfilled { Ok(value) } else { Err(value) });
+    settle(id, if is_fulfilled { Ok(value) } else { Err(Error::Thrown(value)) });
 }
 
 /// `host.js` says that a scope's context has ended: nothing will ever wake its tasks.

@@ -8,8 +8,9 @@ use js_sys::Uint8Array;
 use wasm_bindgen::JsValue;
 use web_sys::Headers;
 
-use super::body_buffer::Room;
+use super::body_buffer::BufferedBody;
 use super::clock::{now, pause};
+use super::error::Error;
 use super::ledger_stub::{Payload, call, unreachable};
 use super::log::Timing;
 use super::origin::{self, Answer, Body, Sending};
@@ -45,7 +46,7 @@ pub(super) struct RequestWorld {
     /// Headers of the request as they came.
     pub(super) headers: Headers,
     /// Its body, until the origin has it; none where it had none.
-    pub(super) body: RefCell<Option<Room>>,
+    pub(super) body: RefCell<Option<BufferedBody>>,
     /// Where requests go.
     pub(super) policy: Rc<Policy>,
     /// Its course, for whoever answers and writes it down.
@@ -88,7 +89,7 @@ impl World for RequestWorld {
         faults::here("granted");
         let headers = self.headers_of(run).map_err(|_| Failure::NeverSent)?;
         let body = match self.body.borrow().as_ref() {
-            Some(room) => room.bytes().ok_or(Failure::NeverSent)?.into(),
+            Some(body) => body.bytes().ok_or(Failure::NeverSent)?.into(),
             None => JsValue::NULL,
         };
         let _until_answered = self.course.forwarding(run);
@@ -149,7 +150,7 @@ impl RequestWorld {
     }
 
     /// Copied as a whole: repeated lines, case and bytes beyond ASCII stay as they came.
-    fn headers_of(&self, run: Execution) -> Result<Headers, JsValue> {
+    fn headers_of(&self, run: Execution) -> Result<Headers, Error> {
         let mut changes = Changes::default();
         changes.replace("x-correlation-id", &self.guarded.correlation_id);
         changes.replace("idempotency-attempt", &run.attempt.to_string());
@@ -188,7 +189,7 @@ impl RequestWorld {
 
     /// The headers of the request, credentials included, without those that speak of its body, make it
     /// conditional or partial, or turn it into something else than a GET.
-    fn probe_headers(&self) -> Result<Headers, JsValue> {
+    fn probe_headers(&self) -> Result<Headers, Error> {
         let mut changes = Changes::default();
         for name in NOT_OF_A_QUESTION {
             changes.delete(name);
@@ -196,11 +197,6 @@ impl RequestWorld {
         changes.replace("x-correlation-id", &self.guarded.correlation_id);
         changes.of(&self.headers)
     }
-}
-
-/// A request that has waited so long that its body was given up is not forwarded without it.
-pub(super) fn lapsed() -> JsValue {
-    JsValue::from_str("the request's body is no longer buffered")
 }
 
 /// Headers of the guarded request that a probe leaves out.
