@@ -9,7 +9,10 @@ const JSON_TYPE = ["Content-Type", "application/json"];
 const body = '{"amount":10}';
 
 describe("the fingerprint", { concurrency: 8, timeout: 60_000 }, () => {
-  const on = stage();
+  const on = stage({ routes: [
+    { methods: ["POST"], path: "/tenants/{*rest}", fingerprint: { headers: ["X-Tenant"] } },
+    { methods: ["POST", "PATCH"] },
+  ] });
 
   async function pair(one, other) {
     const path = freshPath();
@@ -75,6 +78,32 @@ describe("the fingerprint", { concurrency: 8, timeout: 60_000 }, () => {
       isReplay(second, first);
     });
   }
+  // The runtime replaces such bytes, so that these two would read the same.
+  const unreadable = {
+    "an If-Match": ["If-Match", '"caf\xe9"', '"caf\xe8"'],
+    "a Content-Encoding": ["Content-Encoding", "\xff", "\xfe"],
+    "a Content-Type": ["Content-Type", "text/caf\xe9", "text/caf\xe8"],
+    "a header that the route compares": ["X-Tenant", "caf\xe9", "caf\xe8"],
+  };
+  for (const [what, [name, one, other]] of Object.entries(unreadable)) {
+    test(`${what} whose bytes are not UTF-8 is refused, and the problem names it`, async () => {
+      const [path, key] = [freshPath("/tenants"), freshKey()];
+      for (const value of [one, other]) {
+        const refused = await on.worker.send({ key, path, headers: [[name, value]], body });
+        isProblem(refused, "key-invalid");
+        assert.match(refused.json.detail, new RegExp(`header ${name.toLowerCase()} holds bytes that are not UTF-8`));
+      }
+      assert.equal(on.origin.count(path), 0);
+      isExecuted(await on.worker.send({ key, path, headers: [[name, Buffer.from("café").toString("latin1")]], body }));
+    });
+  }
+  test("a parameter of the Content-Type does not count, whatever its bytes are", async () => {
+    const [path, key] = [freshPath(), freshKey()];
+    const send = (boundary) => on.worker.send({ key, path, headers: [["Content-Type", `multipart/mixed; boundary=${boundary}`]], body });
+    const first = await send("\xe9");
+    isExecuted(first);
+    isReplay(await send("\xe8"), first);
+  });
   test("a chunked body is the same body", async () => {
     const path = freshPath();
     const key = freshKey();

@@ -86,6 +86,15 @@ describe("scope", { concurrency: 8, timeout: 60_000 }, () => {
     await apart(of("a, b", "c"), of("a", "b, c"));
     await apart(of("a:b", "c"), of("a", "b:c"));
   });
+  test("a header of the scope whose bytes are not UTF-8 is refused, and the problem names it", async () => {
+    const [path, key] = [freshPath("/tenant"), freshKey()];
+    for (const tenant of ["caf\xe9", "caf\xe8"]) {
+      const refused = await on.worker.send({ key, path, headers: { "X-Tenant": tenant } });
+      isProblem(refused, "key-invalid");
+      assert.match(refused.json.detail, /header x-tenant holds bytes that are not UTF-8/);
+    }
+    assert.equal(on.origin.count(path), 0);
+  });
   test("the scope's own header counts even where the credential is the same, and refuses nobody", async () => {
     const path = freshPath("/region");
     await apart({ path, headers: { ...ALICE, "X-Tenant": "one" } }, { path, headers: { ...ALICE, "X-Tenant": "two" } });
