@@ -56,7 +56,7 @@ pub struct Guarded {
     pub id: KeyId,
     /// The spelling in which the key came.
     pub spelling: KeySpelling,
-    /// The client's correlation id, or one derived from the key id.
+    /// The client's correlation id, or one derived from the key.
     pub correlation_id: String,
     /// Digest of what the caller proves itself with.
     credential: [u8; 16],
@@ -207,7 +207,8 @@ fn guard(
         key,
         id,
         spelling,
-        correlation_id: client_correlation_id(head).unwrap_or_else(|| id.correlation_id()),
+        correlation_id: client_correlation_id(head)
+            .unwrap_or_else(|| id.correlation_id(&route.name)),
         credential,
         strategy,
         wait: preferred.map_or(route.wait, |wait| wait.min(route.wait)),

@@ -174,8 +174,16 @@ fn the_life_of_a_key_and_the_outcome_import_nothing_of_the_conversation() {
 }
 
 /// What is configured beside the knobs of a route: vars, a secret, a binding.
-const VARS: [&str; 7] =
-    ["ORIGIN", "SHARDS", "LOCATION_HINT", "ROUTES", "LOG_KEYS", "ADMIN_TOKEN", "METRICS"];
+const VARS: [&str; 8] = [
+    "ORIGIN",
+    "SHARDS",
+    "LOCATION_HINT",
+    "ROUTES",
+    "LOG_KEYS",
+    "LOG_KEY",
+    "ADMIN_TOKEN",
+    "METRICS",
+];
 
 /// The fuzz crate has a lock file of its own, which the nightly run takes as it is.
 #[test]

@@ -243,7 +243,7 @@ impl Asked {
         let entry = Entry {
             route: &route.name,
             method: head.method,
-            key: guarded.map(|guarded| (&guarded.key, guarded.id)),
+            key: guarded.map(|guarded| &guarded.key),
             correlation_id,
             // 55 characters (W3C Trace Context section 3.2); what is longer is something else.
             traceparent: (head.header)("traceparent").filter(|trace| trace.len() <= 128),

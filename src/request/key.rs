@@ -147,11 +147,11 @@ impl KeyId {
         u16::try_from(wide % u64::from(shards.max(1))).unwrap_or(0)
     }
 
-    /// The id that every try of this operation carries, when the client sent none: it must not show
-    /// the key, so it is a digest of the key id.
+    /// The correlation id of every try of this operation, where the client sent none. The log and the origin see
+    /// it, so nothing of the scope is in it: whoever knows the key could try passwords against it.
     #[must_use]
-    pub fn correlation_id(&self) -> String {
-        hex(&Parts::of("correlation").part(self.0).half())
+    pub fn correlation_id(&self, route: &str) -> String {
+        hex(&Parts::of("correlation").part(self.key_half()).part(route).half())
     }
 }
 

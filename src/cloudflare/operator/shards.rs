@@ -69,7 +69,7 @@ impl Operator<'_> {
             findings.push(found);
             match (ruling, errand) {
                 // At once: what is asked after it may fail, and the decision has been made.
-                (Some(Ruling::Done), ApiRequest::Resolve(resolve)) => self.log(key, resolve),
+                (Some(Ruling::Done), ApiRequest::Resolve(resolve)) => self.log(resolve),
                 (Some(_), _) => break,
                 (None, _) => {}
             }
@@ -86,12 +86,11 @@ impl Operator<'_> {
         Ok((findings, replies))
     }
 
-    fn log(&self, key: KeyId, resolve: &Resolve) {
+    fn log(&self, resolve: &Resolve) {
         let (by, action) = (hex(&self.door.by()), resolve.decision.as_str());
         let line = json::object(|line| {
             line.text("operator", &by);
             line.text("action", action);
-            line.text("key_id", &hex(&key.0));
         });
         bindings::log(&line);
     }
