@@ -5,6 +5,7 @@ use std::cell::OnceCell;
 use std::rc::Rc;
 
 use js_sys::JSON;
+use worker::Env;
 
 use super::bindings;
 use crate::config::{Misconfigured, OriginVar, Policy, VARS, Vars};
@@ -19,14 +20,14 @@ thread_local! {
 }
 
 /// The policy of this deployment.
-pub(super) fn policy(env: &bindings::Env) -> Result<Rc<Policy>, Rc<Vec<Misconfigured>>> {
+pub(super) fn policy(env: &Env) -> Result<Rc<Policy>, Rc<Vec<Misconfigured>>> {
     POLICY.with(|cell| {
         cell.get_or_init(|| Policy::parse(&read(env)).map(Rc::new).map_err(Rc::new)).clone()
     })
 }
 
 /// The secret under which the log holds digests of keys; none where `LOG_KEY` is not set or not usable.
-pub(super) fn log_key(env: &bindings::Env) -> Option<Rc<LogKey>> {
+pub(super) fn log_key(env: &Env) -> Option<Rc<LogKey>> {
     LOG_KEY.with(|cell| {
         let text = |name| bindings::get(env, name).as_string();
         let read = || match LogKey::new(&text("LOG_KEY")?, text("ADMIN_TOKEN").as_deref()) {
@@ -41,7 +42,7 @@ pub(super) fn log_key(env: &bindings::Env) -> Option<Rc<LogKey>> {
 }
 
 /// What lets operators in; none where there is no `ADMIN_TOKEN`.
-pub(super) fn door(env: &bindings::Env) -> Option<Rc<Auth>> {
+pub(super) fn door(env: &Env) -> Option<Rc<Auth>> {
     DOOR.with(|cell| {
         let open = || bindings::get(env, "ADMIN_TOKEN").as_string().as_deref().and_then(Auth::new);
         cell.get_or_init(|| open().map(Rc::new)).clone()
@@ -49,8 +50,8 @@ pub(super) fn door(env: &bindings::Env) -> Option<Rc<Auth>> {
 }
 
 /// What is bound as ORIGIN.
-pub(super) fn origin(env: &bindings::Env) -> OriginVar {
-    let bound = bindings::get(env, "ORIGIN");
+pub(super) fn origin(env: &Env) -> OriginVar {
+    let bound = bindings::origin(env);
     if let Some(text) = bound.as_string() {
         return OriginVar::Text(text);
     }
@@ -63,7 +64,7 @@ pub(super) fn origin(env: &bindings::Env) -> OriginVar {
     OriginVar::Text(String::new())
 }
 
-fn read(env: &bindings::Env) -> Vars {
+fn read(env: &Env) -> Vars {
     let (mut routes, mut others) = (Vec::new(), Vec::new());
     for name in bindings::keys(env) {
         if !name.starts_with("ROUTES") {
@@ -85,7 +86,7 @@ fn read(env: &bindings::Env) -> Vars {
 }
 
 /// A var as JSON; what JSON cannot say becomes a text that no knob takes.
-fn value(env: &bindings::Env, name: &str) -> Option<Json> {
+fn value(env: &Env, name: &str) -> Option<Json> {
     let value = bindings::get(env, name);
     if value.is_undefined() || value.is_null() {
         return None;

@@ -70,6 +70,8 @@ fn a_body_that_says_nothing_certain_yields_no_key() {
         r#"{"id":1.0}"#,
         r#"{"id":1e3}"#,
         r#"{"id":["a"]}"#,
+        r#"{"id":{"id":"a"}}"#,
+        r#"{"ID":"a"}"#,
         r#"{"id":"\ud800"}"#,
         r#"["id"]"#,
         "\u{feff}{\"id\":\"a\"}",
@@ -79,6 +81,10 @@ fn a_body_that_says_nothing_certain_yields_no_key() {
     // Which one is meant? Passing it by unguarded would be an answer too.
     let twice = r#"{"id":"a","id":"a"}"#;
     assert_eq!(found("body:/id", &[], None, Some(twice)), Value::Duplicate);
+    let on_the_way = r#"{"o":{"id":"a"},"o":{"id":"a"}}"#;
+    assert_eq!(found("body:/o/id", &[], None, Some(on_the_way)), Value::Duplicate);
+    let spelled = r#"{"id":"a","\u0069d":"b"}"#;
+    assert_eq!(found("body:/id", &[], None, Some(spelled)), Value::Duplicate);
     // Elsewhere it may say what it likes.
     let body = r#"{"x":1e999,"id":"a","y":{"b":1,"b":2}}"#;
     assert_eq!(found("body:/id", &[], None, Some(body)), is("a"));
@@ -146,6 +152,14 @@ fn a_json_body_has_one_form_or_none() {
             "{\"\u{fb33}\":1,\"\u{1d11e}\":2,\"\u{20ac}\":3}",
             "{\"\u{20ac}\":3,\"\u{1d11e}\":2,\"\u{fb33}\":1}",
         ),
+        ("[100,1.5,0.001,1e6,12.0,-0]", "[100,1.5,0.001,1000000,12,0]"),
+        ("[1e2,1.50,1E-3,1.0e+6,12,0]", "[100,1.5,0.001,1000000,12,0]"),
+        (r#"["12345678901234567890123"]"#, r#"["12345678901234567890123"]"#),
+        (
+            r#"{"s":"Zo\u00eb \/ \u0022\u20AC\u0022 \uD83D\uDE00\u000A"}"#,
+            r#"{"s":"Zoë / \"€\" 😀\n"}"#,
+        ),
+        (r#""Zoe\u0308""#, "\"Zoe\u{308}\""),
         (r#"{"é":"\u00e9","a\/b":"\/"}"#, r#"{"a/b":"/","é":"é"}"#),
         ("null", "null"),
         (r#""""#, r#""""#),
@@ -159,13 +173,23 @@ fn a_json_body_has_one_form_or_none() {
         "{} {}",
         r#"{"a":1,"a":1}"#,
         r#"{"o":{"a":1,"\u0061":2}}"#,
+        r#"{"x":[{"a":1,"a":1}]}"#,
+        r#"{"a":1,}"#,
+        "[1] x",
+        "\u{feff}{}",
         "9007199254740993",
         "-9007199254740993",
         "18446744073709551616",
         "1e400",
         "1e300",
         "9e-301",
+        "18446744073709551617",
+        "9007199254740993e0",
+        "9007199254740993.0",
+        "1e400",
+        "1e-400",
         "0.1234567890123456",
+        "0.30000000000000001",
         r#""\ud800""#,
         r#"{"\udfff":1}"#,
         "'a'",

@@ -11,7 +11,7 @@ use super::request_body::{Body, digest};
 use super::{Asked, lease};
 use crate::admission::{self, Guarded, Head};
 use crate::cloudflare::response::{self, Client, Response, plain_problem};
-use crate::cloudflare::tasks::wait;
+use crate::cloudflare::tasks::{spawn, wait, wait_until};
 use crate::cloudflare::world::lapsed;
 use crate::cloudflare::{bindings, env, origin};
 use crate::config::route::Route;
@@ -125,7 +125,7 @@ impl Asked {
             let id = &order.claim.metadata.correlation_id;
             watch(&exchange, &order, passed, |would| log_shadow(&order.route, would, id)).await;
         };
-        self.context.afterwards(watching, |_| ())?;
+        wait_until(&self.context, spawn(watching));
         let passed = self.pass(&policy.origin, head, url, Body::Whole(body))?;
         let response: Response = wait(passed).await?.unchecked_into();
         // Whoever watches may have given up; the answer passes all the same.
