@@ -6,7 +6,8 @@
 //                                                "replay 1 MB", joins, memory, start-up, disk
 //   npm run bench -- --rounds 9 --seconds 2      more rounds of so many seconds
 //   npm run bench -- --connections 1,16          at these
-//   npm run bench -- --against ../other/build    another build of Oncegate beside this one
+//   npm run bench -- --against ../other/build    only this build beside another one, in pairs (bench/pairs.mjs): five minutes;
+//                                                with --build DIR, that build in place of this one
 //   npm run bench -- --peers                     other filters too (bench/peers.mjs)
 //   npm run bench -- --quick --disk              with objects on the disk too, which the default has
 //   npm run bench -- --save                      into bench/results.json and docs/
@@ -27,6 +28,7 @@ import { cell, cells, measure, named, prepare } from './cells.mjs';
 import { joinStorm } from './join-storm.mjs';
 import { needsWrk } from './load.mjs';
 import { memory } from './memory.mjs';
+import { ROWS, pairs, pairsReport } from './pairs.mjs';
 import { peers } from './peers.mjs';
 import { plot } from './plot.mjs';
 import { growthPage, page, report, rows, targets } from './report.mjs';
@@ -35,6 +37,7 @@ import { SUBJECTS, oncegate, pins, start, startOrigin, where } from './subjects.
 
 const DEFAULT = { rounds: 6, seconds: 2, connections: [16, 1, 64], parts: ['joins', 'memory', 'start-up', 'disk'], storms: 20, more: true };
 const QUICK = { rounds: 4, seconds: 2, connections: [16, 1], parts: ['joins'], storms: 5, more: false };
+const PAIRS = { rounds: 9, seconds: 2, only: ROWS };
 const WARM_UP_SECONDS = 1;
 const KEYS = 100_000;
 const STARTS = 10;
@@ -44,6 +47,7 @@ async function bench(args) {
   if (args[0] === 'growth') return growing(args.slice(1));
   const options = parse(args);
   await needsWrk();
+  if (options.against) return inPairs(options);
   say(await build());
   const others = await otherFilters(options);
   const origin = await startOrigin();
@@ -51,6 +55,23 @@ async function bench(args) {
     const results = await story({ ...SUBJECTS, ...others }, Object.keys(others), origin, options);
     say(report(results));
     keep(results, options);
+  } finally {
+    origin.stop();
+  }
+  say(since(began));
+}
+
+async function inPairs({ against, build: built, ...options }) {
+  const began = performance.now();
+  if (!built) say(await build());
+  const subjects = { this: () => oncegate(resolve(built ?? 'build')), other: () => oncegate(resolve(against)) };
+  const origin = await startOrigin();
+  const progress = showProgress();
+  try {
+    const results = await pairs(subjects, origin, { ...PAIRS, ...options }, progress);
+    progress();
+    say(`\nthis: ${resolve(built ?? 'build')}\nother: ${resolve(against)}\n\n${pairsReport(results)}`);
+    write('pairs.json', 'pairs.json', results, false);
   } finally {
     origin.stop();
   }
@@ -108,11 +129,7 @@ async function rounds(subjects, list, origin, { rounds, seconds, disk }) {
 /** One cell of each kind: what is warm for one number of connections is for another. */
 const firsts = (list) => [...new Map([...list].reverse().map((cell) => [`${cell.subject} ${cell.what}`, cell])).values()];
 
-async function otherFilters({ against, peers: wanted }) {
-  const others = wanted ? await peers(say) : {};
-  if (against) others.against = () => oncegate(resolve(against));
-  return others;
-}
+const otherFilters = ({ peers: wanted }) => (wanted ? peers(say) : {});
 
 /** What is kept of it: with --save beside this file and in the docs. */
 function keep(results, { save }) {
@@ -168,8 +185,12 @@ function showProgress(total = 0) {
   };
 }
 
+const IN_PAIRS = ['--against', '--build'];
+const ALWAYS = ['--only', '--rounds', '--seconds'];
+
 function parse(args) {
-  const options = { ...(args.includes('--quick') ? QUICK : DEFAULT) };
+  const isInPairs = args.includes('--against');
+  const options = isInPairs ? {} : { ...(args.includes('--quick') ? QUICK : DEFAULT) };
   const fail = (message) => {
     throw new Stop(`${message}: see the top of bench/bench.mjs`);
   };
@@ -183,14 +204,16 @@ function parse(args) {
       '--seconds': () => (options.seconds = number()),
       '--connections': () => (options.connections = value().split(',').map(Number)),
       '--against': () => (options.against = value()),
+      '--build': () => (options.build = value()),
       '--peers': () => (options.peers = true),
       '--disk': () => (options.parts = [...options.parts, 'disk']),
       '--save': () => (options.save = true),
     }[args[at]];
     if (!take) fail(`no option "${args[at]}"`);
+    if (isInPairs !== IN_PAIRS.includes(args[at]) && !ALWAYS.includes(args[at])) fail(`"${args[at]}" ${isInPairs ? 'does not go with' : 'goes with'} --against`);
     take();
   }
-  if (options.only) {
+  if (options.only && !isInPairs) {
     options.more = true;
     options.parts = options.only.filter((name) => DEFAULT.parts.includes(name));
   }

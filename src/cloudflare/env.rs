@@ -14,8 +14,8 @@ use crate::operator::auth::Auth;
 use crate::request::json::Json;
 
 thread_local! {
+    static AUTH: OnceCell<Option<Rc<Auth>>> = const { OnceCell::new() };
     static LOG_KEY: OnceCell<Option<Rc<LogKey>>> = const { OnceCell::new() };
-    static DOOR: OnceCell<Option<Rc<Auth>>> = const { OnceCell::new() };
     static POLICY: OnceCell<Result<Rc<Policy>, Rc<Vec<Misconfigured>>>> = const { OnceCell::new() };
 }
 
@@ -42,8 +42,8 @@ pub(super) fn log_key(env: &Env) -> Option<Rc<LogKey>> {
 }
 
 /// What lets operators in; none where there is no `ADMIN_TOKEN`.
-pub(super) fn door(env: &Env) -> Option<Rc<Auth>> {
-    DOOR.with(|cell| {
+pub(super) fn auth(env: &Env) -> Option<Rc<Auth>> {
+    AUTH.with(|cell| {
         let open = || bindings::get(env, "ADMIN_TOKEN").as_string().as_deref().and_then(Auth::new);
         cell.get_or_init(|| open().map(Rc::new)).clone()
     })
