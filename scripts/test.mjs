@@ -9,8 +9,7 @@ import { build } from './build.mjs';
 import { CARGO_PROGRESS, ROOT, Stop, TTY, childEnv, main, run, say, seconds, withoutChatter } from './run.mjs';
 import { TO_BUILD, node, setUp, toolEnv } from './setup.mjs';
 
-// No file of tests should need this long (it counts as one test too); one that hangs must not hold up
-// the others.
+// No file of tests needs this long (a file counts as a test too). A file that hangs is ended, and the others go on.
 const TEST_MS = '300000';
 
 // These files wait for leases to end most of the time (15 s and more each), so three of them run at once. The others
@@ -56,7 +55,7 @@ function workerdTests(what, atOnce, files) {
   return step(what, node(), args, toolEnv(), 'mend the failing test', countNodeTests);
 }
 
-// Named one by one: what `node --test` makes of a folder differs between versions.
+// Named one by one, since versions of `node --test` differ in what they run of a folder.
 function testFiles() {
   const folder = join('tests', 'workerd');
   const files = existsSync(join(ROOT, folder)) ? readdirSync(join(ROOT, folder), { recursive: true }) : [];
@@ -95,7 +94,7 @@ function countNodeTests(output) {
   return `${count('pass')} passed, ${failed} failed, ${count('skipped')} skipped`;
 }
 
-/** The output without the hundreds of tests that passed. */
+/** The output without the tests that passed. */
 function whatFailed(output) {
   const summary = output.indexOf('✖ failing tests:');
   return summary >= 0 ? output.slice(summary) : output.replace(/^test .* \S*ok\S*\n/gm, '');
