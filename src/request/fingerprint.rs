@@ -121,6 +121,13 @@ impl Mismatch {
     }
 }
 
+impl Rule {
+    /// The names of the headers whose whole value counts.
+    pub fn headers(&self) -> impl Iterator<Item = &str> {
+        FINGERPRINT_HEADERS.into_iter().chain(self.headers.iter().map(String::as_str))
+    }
+}
+
 impl BodyRule {
     /// Whether the rule reads the body as JSON.
     #[must_use]
