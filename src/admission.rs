@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::config::Policy;
 use crate::config::route::{Doubtful, Mode, Route};
+use crate::lifecycle::event::{Claim, OnInDoubt, Strategy};
 use crate::lifecycle::record::{KeySpelling, Lease, Metadata};
-use crate::lifecycle::step::{Claim, OnInDoubt, Strategy};
 use crate::problem::{Code, Problem};
 use crate::request::credential::{Undecodable, credential};
 use crate::request::digest::hex;
@@ -148,6 +148,7 @@ impl Guarded {
                 Doubtful::Retry => OnInDoubt::Retry,
                 Doubtful::Hold | Doubtful::Probe => OnInDoubt::Hold,
             },
+            credential_change: route.credential_change,
             durations: route.durations(),
             wait: self.wait,
             spelling: self.spelling,

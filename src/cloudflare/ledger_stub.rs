@@ -7,8 +7,7 @@ use super::bindings;
 use super::error::Error;
 use super::tasks::wait;
 use crate::filter::Unreachable;
-use crate::protocol::Told;
-use crate::wire;
+use crate::protocol::{LedgerAnswer, read_answer};
 
 /// A stored body as it comes from the Ledger.
 pub(super) enum Payload {
@@ -18,6 +17,9 @@ pub(super) enum Payload {
     Streaming(web_sys::ReadableStream),
 }
 
+/// A Ledger's answer, with the stored body beside it.
+pub(super) type FromLedger = (LedgerAnswer, Option<Payload>);
+
 /// One call of a Ledger.
 pub(super) async fn call(
     ledger: &bindings::Namespace,
@@ -25,27 +27,22 @@ pub(super) async fn call(
     location_hint: Option<&str>,
     head: &[u8],
     body: Option<&Uint8Array>,
-) -> Result<(Told<()>, Payload), Error> {
-    let (frame, body) =
+) -> Result<FromLedger, Error> {
+    let (head, body) =
         message(wait(bindings::ask(ledger, shard, location_hint, head, body)).await?);
-    let (_, head) = wire::open(&frame).map_err(unreadable)?;
-    let told = wire::read_told(head).map_err(unreadable)?;
+    let answer = read_answer(&head)?;
     let body = match body.dyn_into::<Uint8Array>() {
-        Ok(bytes) => Payload::Whole(bytes),
-        Err(none) if none.is_undefined() => Payload::Whole(Uint8Array::new_with_length(0)),
-        Err(stream) => Payload::Streaming(stream.unchecked_into()),
+        Ok(bytes) => Some(Payload::Whole(bytes)),
+        Err(none) if none.is_undefined() => None,
+        Err(stream) => Some(Payload::Streaming(stream.unchecked_into())),
     };
-    Ok((told, body))
+    Ok((answer, body))
 }
 
 /// Head with prefix, and body, of what [`bindings::opened`] or [`bindings::ask`] came to.
 pub(super) fn message(opened: JsValue) -> (Vec<u8>, JsValue) {
     let opened: Array = opened.unchecked_into();
     (opened.get(0).unchecked_into::<Uint8Array>().to_vec(), opened.get(1))
-}
-
-fn unreadable(wire::Unreadable(at): wire::Unreadable) -> Error {
-    Error::Unreadable(at)
 }
 
 pub(super) fn unreachable(error: &Error) -> Unreachable {

@@ -129,8 +129,8 @@ impl Lines {
 fn facts(status: u16, headers: &Lines) -> Facts {
     Facts {
         status,
-        says_when: headers.get("retry-after").is_some(),
-        said: headers.get("idempotency-outcome").map(str::to_owned),
+        has_retry_after: headers.get("retry-after").is_some(),
+        origin_outcome: headers.get("idempotency-outcome").map(str::to_owned),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Builds responses: the origin's own, stored ones, problems.
 
+use js_sys::Uint8Array;
 use wasm_bindgen::JsValue;
 use web_sys::Headers;
 use worker::Context;
@@ -12,9 +13,9 @@ use super::{bindings, body_stream};
 use crate::admission::Head;
 use crate::answer::{self, Marks, Status, cors_marks};
 use crate::config::route::Route;
+use crate::lifecycle::event::Replay;
 use crate::lifecycle::reply::{allows_origin, has_no_body, is_ours};
 use crate::problem::Problem;
-use crate::protocol::Replay;
 use crate::time::Timestamp;
 
 pub(super) type Response = web_sys::Response;
@@ -66,8 +67,8 @@ impl Client {
         changes.respond(heard.status, Some(&from.headers()), &body)
     }
 
-    /// The stored reply.
-    pub(super) fn stored(&self, replay: &Replay<Payload>) -> Result<Response, Error> {
+    /// The stored reply; without a body where that is empty.
+    pub(super) fn stored(&self, replay: &Replay, body: Option<Payload>) -> Result<Response, Error> {
         let mut changes = Changes::default();
         for (name, value) in &replay.reply.headers {
             // A grant to one browser origin is not one to another.
@@ -83,11 +84,12 @@ impl Client {
             // Payment clients would go on retrying a 500 that never changes.
             changes.set(&vec![("stripe-should-retry", "false".to_owned())]);
         }
-        let body = match &replay.body {
+        let body = match body {
             _ if has_no_body(status) => JsValue::NULL,
-            Payload::Whole(bytes) => bytes.into(),
+            None => Uint8Array::new_with_length(0).into(),
+            Some(Payload::Whole(bytes)) => bytes.into(),
             // Its length is known, and it passes without being read.
-            Payload::Streaming(rest) => rest.into(),
+            Some(Payload::Streaming(rest)) => rest.into(),
         };
         changes.respond(status, None, &body)
     }

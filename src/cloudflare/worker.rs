@@ -133,11 +133,7 @@ impl Asked {
         self.headers.get_or_init(|| Lines::of(&self.request.headers()))
     }
 
-<<<<<<< HEAD
-    async fn operate(&self, door: &Auth, head: &Head<'_>) -> Result<Response, Error> {
-=======
-    async fn operate(&self, auth: &Auth, head: &Head<'_>) -> Result<Response, JsValue> {
->>>>>>> main
+    async fn operate(&self, auth: &Auth, head: &Head<'_>) -> Result<Response, Error> {
         let Lease(nonce) = lease()?;
         let (env, request, policy) = (&self.env, &self.request, env::policy(&self.env));
         Operator { auth, env, request, head, policy, nonce }.serve().await
@@ -194,12 +190,12 @@ impl Asked {
         let digest = digest(body.as_ref(), &guarded.route).await?;
         faults::here("read");
         let guarded = Rc::new(guarded);
-        let (exchange, order) = self.exchange(policy, guarded.clone(), head, &digest, body)?;
+        let (exchange, request) = self.exchange(policy, guarded.clone(), head, &digest, body)?;
         let (sender, answer) = oneshot::channel();
-        let (exchange, key) = (Rc::new(exchange), order.key);
+        let (exchange, key) = (Rc::new(exchange), request.key_id);
         let telling = exchange.clone();
         let story = spawn(async move {
-            filter(&*telling, order, |said| {
+            filter(&*telling, request, |said| {
                 // Nobody to answer is no reason to stop.
                 let _ = sender.send(said);
             })
@@ -216,7 +212,7 @@ impl Asked {
         let said = match &answer {
             Ok(Answer::Problem(problem, _)) => Said::of(problem),
             Ok(Answer::OriginResponse(heard, status, _)) => Said::heard(heard.status, *status),
-            Ok(Answer::Stored(replay)) => {
+            Ok(Answer::Stored(replay, _)) => {
                 let outcome = Status::from(replay.how).as_str();
                 Said { outcome, status: replay.reply.status, why: None }
             }
@@ -230,7 +226,7 @@ impl Asked {
                 faults::here("heard");
                 client.heard(heard, status, expires, &self.context)
             }
-            Ok(Answer::Stored(replay)) => client.stored(&replay),
+            Ok(Answer::Stored(replay, body)) => client.stored(&replay, body),
             Err(Canceled) => self.aborted(),
         }
     }
@@ -281,7 +277,7 @@ impl Asked {
         body: Option<BufferedBody>,
     ) -> Result<(RequestWorld, GuardedRequest), Error> {
         let claim = guarded.claim(head, digest, lease()?);
-        let order = GuardedRequest { key: guarded.id, claim, route: guarded.route.clone() };
+        let request = GuardedRequest { key_id: guarded.id, claim, route: guarded.route.clone() };
         let exchange = RequestWorld {
             ledger: bindings::ledger(&self.env),
             binding: matches!(policy.origin, Origin::Binding).then(|| self.binding()),
@@ -294,7 +290,7 @@ impl Asked {
             policy: policy.clone(),
             course: self.course.clone(),
         };
-        Ok((exchange, order))
+        Ok((exchange, request))
     }
 
     fn binding(&self) -> bindings::Fetcher {

@@ -11,7 +11,7 @@ use web_sys::Headers;
 use super::body_buffer::BufferedBody;
 use super::clock::{now, pause};
 use super::error::Error;
-use super::ledger_stub::{Payload, call, unreachable};
+use super::ledger_stub::{FromLedger, Payload, call, unreachable};
 use super::log::Timing;
 use super::origin::{self, Answer, Body, Sending};
 use super::response::Changes;
@@ -20,14 +20,14 @@ use crate::admission::{Guarded, KEY_HEADER};
 use crate::config::Policy;
 use crate::config::route::ForwardKey;
 use crate::filter::{Reached, Unreachable, World};
+use crate::lifecycle::event::Event;
 use crate::lifecycle::outcome::Failure;
 use crate::lifecycle::record::Execution;
-use crate::protocol::{Ask, Told};
+use crate::protocol::{LedgerAnswer, LedgerRequest, Question, VERSION, agreed, write_request};
 use crate::request::key::{self, KeyId};
 use crate::request::key_source::Source;
 use crate::request::path::Address;
 use crate::time::Timestamp;
-use crate::wire::{self, VERSION};
 
 /// One guarded request on its way.
 pub(super) struct RequestWorld {
@@ -59,29 +59,29 @@ impl World for RequestWorld {
 
     async fn ask(
         &self,
-        key: &KeyId,
-        ask: &Ask,
-        heard: Option<&Answer>,
-    ) -> Result<Told<Payload>, Unreachable> {
+        key_id: &KeyId,
+        event: &Event,
+        response: Option<&Answer>,
+    ) -> Result<FromLedger, Unreachable> {
         faults::here("ask");
-        if let Ask::Claim(claim, _) = ask {
+        if let Event::Claim(claim) = event {
             self.course.reached.set(Reached::Claim(claim.lease));
         }
         let _until_answered = self.course.asking();
-        let body = heard.and_then(|heard| match &heard.body {
+        let body = response.and_then(|response| match &response.body {
             Body::Whole(bytes, _) => Some(bytes),
             Body::None | Body::Streaming(_) => None,
         });
-        let told = self.ask_in(key, ask, VERSION, body).await?;
+        let (answer, stored) = self.ask_in(key_id, event, VERSION, body).await?;
         // A busy object runs the code of before for minutes after a deploy.
-        match told {
-            Told::UnknownVersion(offered) => match wire::agreed(offered)
+        match answer {
+            LedgerAnswer::UnknownVersion(offered) => match agreed(offered)
                 .filter(|version| *version != VERSION)
             {
-                Some(version) => self.ask_in(key, ask, version, body).await,
+                Some(version) => self.ask_in(key_id, event, version, body).await,
                 None => Err(Unreachable::Lost(format!("the Ledger speaks version {offered} only"))),
             },
-            told => Ok(told),
+            answer => Ok((answer, stored)),
         }
     }
 
@@ -135,18 +135,19 @@ impl World for RequestWorld {
 impl RequestWorld {
     async fn ask_in(
         &self,
-        key: &KeyId,
-        ask: &Ask,
+        key_id: &KeyId,
+        event: &Event,
         version: u8,
         body: Option<&Uint8Array>,
-    ) -> Result<Told<Payload>, Unreachable> {
+    ) -> Result<FromLedger, Unreachable> {
         let shards = self.policy.shards;
-        let head = wire::write_question(key, shards, ask, version);
-        let shard = key.shard(shards);
+        let question = Question::Event(event);
+        let request = LedgerRequest { key_id: *key_id, shards, question };
+        let head = write_request(&request, version);
+        let shard = key_id.shard(shards);
         let hint = self.policy.location_hint.as_deref();
         let answer = call(&self.ledger, shard, hint, &head, body).await;
-        let (told, body) = answer.map_err(|error| unreachable(&error))?;
-        Ok(told.with_body(|()| body))
+        answer.map_err(|error| unreachable(&error))
     }
 
     /// Copied as a whole: repeated lines, case and bytes beyond ASCII stay as they came.

@@ -8,8 +8,8 @@ use std::time::Duration;
 use crate::admission::strategy_name;
 use crate::config::Policy;
 use crate::config::route::{Mode, Route};
+use crate::lifecycle::event::Strategy;
 use crate::lifecycle::outcome::{self, Outcome, Preset};
-use crate::lifecycle::step::Strategy;
 use crate::problem::Code;
 use crate::request::fingerprint::BodyRule;
 use crate::request::json::{self, Writer};
@@ -127,7 +127,7 @@ fn outcome_rule(document: &mut Writer, rule: &outcome::Rule) {
 fn ranges(list: &mut Writer, rule: &outcome::Rule, wanted: Outcome) {
     let mut first = None;
     for status in 200..=600 {
-        let facts = outcome::Facts { status, says_when: false, said: None };
+        let facts = outcome::Facts { status, has_retry_after: false, origin_outcome: None };
         let is_in = status < 600 && rule.judge(&facts) == wanted;
         match first {
             None if is_in => first = Some(status),

@@ -7,11 +7,10 @@
 use std::time::Duration;
 
 use crate::config::values::{self, Wrong};
+use crate::lifecycle::event::{CredentialChange, Strategy};
 use crate::lifecycle::outcome;
 use crate::lifecycle::record::Durations;
 use crate::lifecycle::reply::Adjusted;
-use crate::lifecycle::step::Strategy;
-use crate::protocol::CredentialChange;
 use crate::request::credential::CredentialPart;
 use crate::request::fingerprint;
 use crate::request::json::Json;

@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use crate::config::BODY_MAX;
 use crate::config::route::{Doubtful, ForwardKey, Mode, Sender};
+use crate::lifecycle::event::{CredentialChange, Strategy};
 use crate::lifecycle::outcome::Preset;
 use crate::lifecycle::reply::may_keep;
-use crate::lifecycle::step::Strategy;
-use crate::protocol::CredentialChange;
 use crate::request::credential::CredentialPart;
 use crate::request::fingerprint::BodyRule;
 use crate::request::json::{Json, Pointer};

@@ -3,17 +3,19 @@
 //! Host and credential are not part of it. They belong to the scope, which keeps equal keys of different callers
 //! apart; the fingerprint tells a retry from another request under the same key.
 
+use serde::{Deserialize, Serialize};
+
 use crate::request::digest::Parts;
 use crate::request::json::{self, Pointer};
 use crate::request::path::Target;
 
 /// The fingerprint of a request: 20 bytes of SHA-256 over all parts, then two bytes of each of [`PARTS`], which tell
 /// in which parts two requests differ.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fingerprint(pub [u8; 32]);
 
 /// In which of [`PARTS`] two requests differ: one bit for each, the lowest bit for the first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mismatch(pub u8);
 
 /// The parts that a fingerprint is made of, as the operator's log names them.
@@ -21,7 +23,7 @@ pub const PARTS: [&str; 6] = ["method", "path", "query", "body", "Content-Type",
 
 /// Names an operation, whoever asks for it: a digest of route, fingerprint, and the scope without the credential. A
 /// record of the same operation under another key id means that the credential changed between two tries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OperationId(pub [u8; 16]);
 
 /// What a route compares.

@@ -2,8 +2,8 @@
 
 use oncegate::admission::{Admission, Guarded, Head, admit, consider};
 use oncegate::config::{Policy, Vars};
+use oncegate::lifecycle::event::{OnInDoubt, Strategy};
 use oncegate::lifecycle::record::KeySpelling;
-use oncegate::lifecycle::step::{OnInDoubt, Strategy};
 use serde_json::{Value, json};
 
 use crate::make::{self, address, headers, lease, s, vars};

@@ -233,8 +233,8 @@ describe("statistics", { timeout: 60_000 }, () => {
     assert.deepEqual([charge.executed, charge.replayed, charge.released], [1, 20, 1]);
     assert.deepEqual([charge.conflicts["key-reused"], charge.conflicts["already-executed"]], [1, 1]);
     assert.ok(charge.bytes > 0 && hours.length >= 1);
-    const hoursKept = () => rowsOf(on.worker).filter(({ table }) => table === "h").length;
-    const records = () => rowsOf(on.worker).filter(({ table }) => table !== "h").length;
+    const hoursKept = () => rowsOf(on.worker).filter(({ table }) => table === "hours").length;
+    const records = () => rowsOf(on.worker).filter(({ table }) => table !== "hours").length;
     assert.ok(hoursKept() > 0, "written along with what was counted first");
     const before = records();
     for (let n = 0; n < 20; n++) await on.worker.send(operation);
@@ -243,6 +243,16 @@ describe("statistics", { timeout: 60_000 }, () => {
     assert.equal((await stats()).routes.charge.replayed, 40);
     await on.worker.restart();
     assert.ok((await stats()).routes.charge.executed >= 1, "what was written is there after a power cut");
+  });
+  test("large replies that wait for their turn are counted when they are sent", async () => {
+    const it = { path: freshPath("/large"), key: freshKey() };
+    const readers = 24; // each takes 1 MiB of the 16 that a shard sends at once
+    on.origin.on(it.path, { status: 201, body: Buffer.alloc(2 * 1024 * 1024, "r") });
+    const counted = async () => (await stats()).routes.charge.replayed;
+    const before = await counted();
+    const first = await on.worker.send(it);
+    for (const replay of await Promise.all(Array.from({ length: readers }, () => on.worker.send(it)))) isReplay(replay, first);
+    assert.equal(await counted(), before + readers);
   });
   test("a Ledger that has never been used stays so when it is asked", async () => {
     const origin = await startOrigin();

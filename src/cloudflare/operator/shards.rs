@@ -10,15 +10,15 @@ use crate::cloudflare::ledger_stub::message;
 use crate::cloudflare::tasks::wait;
 use crate::config::Policy;
 use crate::filter::other_shards;
+use crate::lifecycle::event::{Event, Verdict};
 use crate::operator::answer::queries;
 use crate::operator::api::{ApiRequest, DecisionRequest};
 use crate::operator::decide::DecisionResult;
 use crate::operator::documents::{DecisionLogLine, StoredReply};
 use crate::operator::refusal::Refusal;
 use crate::operator::search::OperatorResult;
-use crate::protocol::{Ask, Told};
+use crate::protocol::{LedgerAnswer, LedgerRequest, Question, VERSION, read_answer, write_request};
 use crate::request::key::KeyId;
-use crate::wire::{self, VERSION};
 
 impl Operator<'_> {
     /// One result for each question, and the replies where the request wants them.
@@ -50,12 +50,14 @@ impl Operator<'_> {
                 vec![key.shard(policy.shards)]
             };
             let mut found = query.empty_result();
-            let ask = Ask::Operator(query.clone());
+            let question = Question::Operator(query.clone());
             // A few at a time: six connections may wait at once for one request
             // (developers.cloudflare.com, workers/platform/limits).
             for some in shards.chunks(AT_ONCE) {
-                for (told, _) in self.ask_shards(policy, some, key, &ask, body.as_ref()).await? {
-                    let Told::Operator(more) = told else { return Err(strange(told)) };
+                for (answer, _) in
+                    self.ask_shards(policy, some, key, &question, body.as_ref()).await?
+                {
+                    let LedgerAnswer::Operator(more) = answer else { return Err(strange(answer)) };
                     found = query
                         .merge(found, more)
                         .ok_or_else(|| failed("a shard answers another question"))?;
@@ -78,10 +80,10 @@ impl Operator<'_> {
         let mut replies = Vec::new();
         if let Some(OperatorResult::Records(_, rows)) = results.first() {
             for found in rows.iter().filter(|found| request.wants_body_of(found.key)) {
-                let look = Ask::Look(found.record.metadata.fingerprint);
+                let look = Question::Event(Event::Look(found.record.metadata.fingerprint));
                 let shard = key.shard(policy.shards);
-                let told = self.ask_shards(policy, &[shard], found.key, &look, None).await?.pop();
-                replies.push(told.map_or(Ok(None), reply)?);
+                let answer = self.ask_shards(policy, &[shard], found.key, &look, None).await?.pop();
+                replies.push(answer.map_or(Ok(None), reply)?);
             }
         }
         Ok((results, replies))
@@ -93,10 +95,12 @@ impl Operator<'_> {
         policy: &Policy,
         shards: &[u16],
         key: KeyId,
-        ask: &Ask,
+        question: &Question,
         body: Option<&Uint8Array>,
-    ) -> Result<Vec<(Told<()>, Uint8Array)>, Refusal> {
-        let head = wire::write_question(&key, policy.shards, ask, VERSION);
+    ) -> Result<Vec<(LedgerAnswer, Uint8Array)>, Refusal> {
+        let question = question.clone();
+        let request = LedgerRequest { key_id: key, shards: policy.shards, question };
+        let head = write_request(&request, VERSION);
         let ledger = bindings::ledger(self.env);
         let hint = policy.location_hint.as_deref();
         let failed_call = |error: Error| failed(error);
@@ -104,16 +108,14 @@ impl Operator<'_> {
         let all = Promise::all_iterable(&shards.iter().map(ask).collect::<Array>());
         let answers: Array =
             wait(all.unchecked_into()).await.map_err(failed_call)?.unchecked_into();
-        let mut told = Vec::new();
+        let mut read = Vec::new();
         for answer in answers.iter() {
             let (head, body) = message(answer);
-            let read = wire::open(&head).and_then(|(_, head)| wire::read_told(head));
-            let read = read.map_err(|wire::Unreadable(at)| {
-                failed(format_args!("an answer is unreadable: {at}"))
-            })?;
-            told.push((read, bytes(body).await.map_err(failed_call)?));
+            let answer = read_answer(&head)
+                .map_err(|error| failed(format_args!("an answer is unreadable: {error}")))?;
+            read.push((answer, bytes(body).await.map_err(failed_call)?));
         }
-        Ok(told)
+        Ok(read)
     }
 }
 
@@ -126,11 +128,11 @@ fn log_decision(token_id: [u8; 4], request: &DecisionRequest) {
 }
 
 /// A stored reply; none where none is stored.
-fn reply((told, body): (Told<()>, Uint8Array)) -> Result<Option<StoredReply>, Refusal> {
-    let replay = match told {
-        Told::Replay(replay) => replay,
-        told @ (Told::Crowded | Told::Again | Told::Failed(_)) => return Err(strange(told)),
-        _ => return Ok(None),
+fn reply((answer, body): (LedgerAnswer, Uint8Array)) -> Result<Option<StoredReply>, Refusal> {
+    let replay = match answer {
+        LedgerAnswer::Verdict(Verdict::Replay(replay)) => replay,
+        LedgerAnswer::Verdict(_) => return Ok(None),
+        answer => return Err(strange(answer)),
     };
     let body = body.to_vec();
     let (body, is_base64) = match String::from_utf8(body) {
@@ -147,11 +149,13 @@ fn reply((told, body): (Told<()>, Uint8Array)) -> Result<Option<StoredReply>, Re
     Ok(Some(StoredReply { status: reply.status, headers: reply.headers, body, is_base64 }))
 }
 
-fn strange(told: Told<()>) -> Refusal {
-    match told {
-        Told::Failed(why) => failed(&why),
-        Told::Crowded | Told::Again => failed("too much is under way in a shard; ask again"),
-        Told::OtherShards(first) => failed(other_shards(first)),
+fn strange(answer: LedgerAnswer) -> Refusal {
+    match answer {
+        LedgerAnswer::Failed(why) => failed(&why),
+        LedgerAnswer::Crowded | LedgerAnswer::ClaimAgain => {
+            failed("too much is under way in a shard; ask again")
+        }
+        LedgerAnswer::OtherShards(first) => failed(other_shards(first)),
         // A busy object runs the code of before for minutes after a deploy.
         _ => failed("a shard runs an older version; ask again in a few minutes"),
     }

@@ -108,13 +108,13 @@ impl Asked {
             }
         };
         let digest = digest(body.as_ref(), &guarded.route).await?;
-        let (exchange, order) = self.exchange(policy, Rc::new(guarded), head, &digest, None)?;
-        let reply_max = order.route.reply_max;
+        let (exchange, request) = self.exchange(policy, Rc::new(guarded), head, &digest, None)?;
+        let reply_max = request.route.reply_max;
         let (tell, told) = oneshot::channel::<Passed>();
         let watching = async move {
             let passed = async { told.await.map_err(|oneshot::Canceled| Failure::Unknown) };
-            let id = &order.claim.metadata.correlation_id;
-            watch(&exchange, &order, passed, |would| log_shadow(&order.route, would, id)).await;
+            let id = &request.claim.metadata.correlation_id;
+            watch(&exchange, &request, passed, |would| log_shadow(&request.route, would, id)).await;
         };
         wait_until(&self.context, spawn(watching));
         let passed = self.pass(&policy.origin, head, Body::Whole(body))?;
