@@ -133,11 +133,7 @@ impl Asked {
         self.headers.get_or_init(|| Lines::of(&self.request.headers()))
     }
 
-<<<<<<< HEAD
-    async fn operate(&self, door: &Auth, head: &Head<'_>) -> Result<Response, Error> {
-=======
-    async fn operate(&self, auth: &Auth, head: &Head<'_>) -> Result<Response, JsValue> {
->>>>>>> main
+    async fn operate(&self, auth: &Auth, head: &Head<'_>) -> Result<Response, Error> {
         let Lease(nonce) = lease()?;
         let (env, request, policy) = (&self.env, &self.request, env::policy(&self.env));
         Operator { auth, env, request, head, policy, nonce }.serve().await
