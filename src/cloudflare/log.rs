@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use js_sys::Array;
 use wasm_bindgen::{JsCast as _, JsValue};
-
 use worker::Env;
 
 use super::clock::now;
