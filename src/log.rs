@@ -5,13 +5,16 @@
 
 use std::time::Duration;
 
+use serde::Deserialize;
+
 use crate::request::digest::hex;
 use crate::request::json;
 use crate::request::key::{Key, KeyId};
 use crate::time::millis;
 
 /// How a key appears in the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum LogKeys {
     /// As the first half of its key id: equal keys look equal, and no key can be read.
     Hashed,

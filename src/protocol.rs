@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::Deserialize;
+
 use crate::lifecycle::record::{Execution, Lease};
 use crate::lifecycle::reply::Reply;
 use crate::lifecycle::step::{Claim, Verdict};
@@ -30,7 +32,8 @@ pub enum Ask {
 }
 
 /// What a route says of the same operation under another credential.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum CredentialChange {
     /// It is neither replayed nor forwarded.
     Refuse,

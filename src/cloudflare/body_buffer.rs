@@ -15,7 +15,7 @@ use wasm_bindgen::{JsCast as _, JsValue};
 use super::bindings;
 use super::tasks::wait;
 use super::world::now;
-use crate::config::BODY_MAX;
+use crate::config::values::BODY_MAX;
 use crate::request::digest::sha256;
 use crate::request::fingerprint::BodyRule;
 use crate::time::Timestamp;

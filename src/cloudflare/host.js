@@ -13,6 +13,13 @@ let last = 0;
 const requests = new Map();
 const RECORD = { open: 0, resolve: undefined, reject: undefined, held: undefined, token: undefined, timer: undefined, due: 0 };
 
+/** The text and JSON vars of a deployment, as JSON. A binding is an object of a class of its own, or has methods; bindings are left out. */
+export function vars(env) {
+  const isPlain = (value) => Object.getPrototypeOf(value) === Object.prototype && !Object.values(value).some((member) => typeof member === "function");
+  const isVar = (value) => Object(value) !== value || Array.isArray(value) || isPlain(value);
+  return JSON.stringify(Object.fromEntries(Object.entries(env).filter(([, value]) => isVar(value))));
+}
+
 /** The answer to a request: a promise that Rust settles by `answer` or `refuse` under the id that `begin` gets. */
 export function promised(begin) {
   const request = ++last;

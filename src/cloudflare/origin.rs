@@ -197,7 +197,7 @@ pub(super) async fn forward(
     free: impl FnOnce(),
 ) -> Result<Answer, Failure> {
     let Sending { address, method, headers, body } = sending;
-    let easy = SMALL.min(u32::try_from(route.reply_max).unwrap_or(SMALL));
+    let easy = SMALL.min(u32::try_from(route.reply.max).unwrap_or(SMALL));
     let sent = bindings::forward(binding, address, method, &headers, &body, easy);
     let has_body = !body.is_null();
     drop(body);
@@ -234,7 +234,7 @@ async fn read(
         return Ok(Body::Streaming(Vec::new()));
     }
     let read = match headers.content_length() {
-        Some(length) if length <= route.reply_max => {
+        Some(length) if length <= route.reply.max => {
             match body_buffer::read_known(response, length, of).await {
                 Some(read) => read,
                 None => return Ok(Body::Streaming(Vec::new())),
@@ -242,7 +242,7 @@ async fn read(
         }
         length => {
             let Some(stream) = response.body() else { return Ok(Body::None) };
-            body_buffer::read(stream.into(), length, route.reply_max, of).await
+            body_buffer::read(stream.into(), length, route.reply.max, of).await
         }
     };
     match read {

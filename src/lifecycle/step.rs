@@ -19,6 +19,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::lifecycle::record::{
     Completed, Doubt, Durations, Execution, KeySpelling, Lease, Metadata, Previous, Record,
     Running, State,
@@ -28,7 +30,8 @@ use crate::request::fingerprint::{Fingerprint, Mismatch};
 use crate::time::{Timestamp, millis};
 
 /// What a duplicate wants (Conductor's three strategies).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Strategy {
     /// Wait for the running one, replay the stored reply.
     ReturnExisting,

@@ -1,7 +1,7 @@
 //! What an operator's request asks for: path, query and body are read here, and nowhere else.
 
 use crate::lifecycle::record::Lease;
-use crate::lifecycle::reply::{Adjusted, Kept, Reply, has_no_body, is_sendable, kept_headers};
+use crate::lifecycle::reply::{Kept, Reply, Rule, has_no_body, is_sendable, kept_headers};
 use crate::operator::auth::unhex;
 use crate::operator::decide::Decision;
 use crate::operator::refusal::{Kind, Refusal};
@@ -282,7 +282,7 @@ fn reply(status: Option<u64>, headers: &[(String, String)], body: &[u8]) -> Resu
     for (name, value) in &lower {
         lines.push((name.as_str(), value.as_str()));
     }
-    let kept = kept_headers(&lines, &Adjusted::default());
+    let kept = kept_headers(&lines, &Rule::default());
     if let Some((name, _)) = lower.iter().find(|header| !kept.contains(header)) {
         return Err(Refusal::invalid(format_args!(
             "The header \"{name}\" is never kept: leave it out."

@@ -11,6 +11,8 @@ mod write;
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize, Serializer};
+
 pub use read::NotJson;
 use read::Reader;
 pub use write::{Writer, object};
@@ -139,7 +141,8 @@ pub fn members(text: &str) -> Result<Vec<(String, &str)>, NotJson> {
 }
 
 /// A JSON pointer (RFC 6901), taken apart and unescaped.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
 pub struct Pointer(Vec<String>);
 
 impl Pointer {
@@ -186,6 +189,20 @@ impl Pointer {
             Json::List(items) => items.get(index(token)?),
             _ => None,
         })
+    }
+}
+
+impl TryFrom<String> for Pointer {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::parse(&text).ok_or("must be a JSON pointer such as /order/id (RFC 6901)")
+    }
+}
+
+impl Serialize for Pointer {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
     }
 }
 

@@ -1,13 +1,17 @@
 //! Where a key, or a part of the scope, is taken from: `header:NAME`, `query:NAME`,
 //! `body:/json/pointer`, `cookie:NAME`, `template:pay-{header:X-Shop}-{body:/order/id}`.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
+
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::query;
 use crate::request::json::{Pointer, Twice};
 
 /// One place of a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
 pub enum Source {
     /// A header, by lower-case name.
     Header(String),
@@ -98,6 +102,45 @@ impl Source {
             Self::Query(_) | Self::Body(_) | Self::Template(_) => None,
         }
     }
+}
+
+impl TryFrom<String> for Source {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::parse(&text).map_err(|why| format!("must {why}"))
+    }
+}
+
+/// As [`Source::parse`] reads it.
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Header(name) => write!(f, "header:{name}"),
+            Self::Query(name) => write!(f, "query:{name}"),
+            Self::Body(pointer) => write!(f, "body:{pointer}"),
+            Self::Template(pieces) => {
+                f.write_str("template:")?;
+                pieces.iter().try_for_each(|piece| match piece {
+                    Piece::Literal(literal) => f.write_str(literal),
+                    Piece::Place(place, _) => write!(f, "{{{place}}}"),
+                })
+            }
+        }
+    }
+}
+
+impl Serialize for Source {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
+/// Header names, for a list among the knobs.
+pub(crate) fn header_names<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    let names = Vec::<String>::deserialize(from)?;
+    let names: Option<_> = names.iter().map(|name| header_name(name)).collect();
+    names.ok_or_else(|| D::Error::custom("must be a list of header names"))
 }
 
 /// A header name as a token (RFC 9110 section 5.1), in lower case.

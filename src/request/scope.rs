@@ -2,13 +2,16 @@
 //!
 //! Values are hashed with their lengths and never stored or logged raw.
 
-use crate::config::route::Mode;
+use serde::Deserialize;
+
+use crate::config::values::Mode;
 use crate::request::digest::Parts;
 use crate::request::fingerprint::{Fingerprint, OperationId};
-use crate::request::key_source::cookies;
+use crate::request::key_source::{cookies, header_name};
 
 /// A part of the scope.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
 pub enum ScopePart {
     /// Host and port that the client asked for.
     Host,
@@ -25,12 +28,43 @@ pub enum ScopePart {
 }
 
 /// Where callers carry who they are.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
 pub enum CredentialPart {
     /// A header, by lower-case name.
     Header(String),
     /// A cookie.
     Cookie(String),
+}
+
+impl TryFrom<String> for ScopePart {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let named = || header_name(text.strip_prefix("header:")?).map(Self::Header);
+        Ok(match text.as_str() {
+            "host" => Self::Host,
+            "method" => Self::Method,
+            "path" => Self::Path,
+            "credential" => Self::Credential,
+            "route" => Self::Route,
+            _ => named().ok_or("must be host, method, path, credential, route or header:NAME")?,
+        })
+    }
+}
+
+impl TryFrom<String> for CredentialPart {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let part = match text.split_once(':') {
+            Some(("header", name)) => header_name(name).map(Self::Header),
+            // A cookie's name is a token too (RFC 6265 section 4.1.1), but its case counts.
+            Some(("cookie", name)) => header_name(name).map(|_| Self::Cookie(name.to_owned())),
+            _ => None,
+        };
+        part.ok_or("must be header:NAME or cookie:NAME")
+    }
 }
 
 /// The request's side of the scope.

@@ -43,6 +43,11 @@ describe("configuration that does not parse", { concurrency: 4, timeout: 60_000 
     ["half a shard", { shards: 1.5 }, /SHARDS/],
     ["shards in words", { shards: "sixteen" }, /SHARDS/],
     ["an unknown place", { vars: { LOCATION_HINT: "moon" } }, /LOCATION_HINT/],
+    ["a parameter inside a segment", { routes: [route({ path: "/v1/img-{n}.png" })] }, /path.*whole segment/],
+    ["a text that is nearly named as a var", { vars: { SHARD: "8" } }, /SHARD: .*SHARDS/],
+    ["tables that are nearly named as a var", { vars: { ROUTE: [route({})] } }, /ROUTE: .*ROUTES/],
+    ["a table that is nearly named as a var", { vars: { ROUTE: route({}) } }, /ROUTE: .*ROUTES/],
+    ["a binding in the place of ROUTES", { bound: ["ROUTES"] }, /ROUTES: .*list of tables/],
   ];
   for (const [what, options, named] of wrong) {
     test(`${what}: POST is refused as misconfigured, GET passes, the log names the knob`, () =>
@@ -63,6 +68,12 @@ describe("configuration that does not parse", { concurrency: 4, timeout: 60_000 
         assert.doesNotMatch(worker.logs, /hunter2/);
       }));
   }
+  test("bindings may have any name, and vars any that is not nearly one of ours", () =>
+    through({ bound: ["SHARED", "ROUTER", "ROUTES_KV", "ORIGINS"], vars: { GREETING: "hi", DATABASE_URL: "x" } }, async (worker, origin) => {
+      isExecuted(await worker.send({ path: "/v1/payments", key: freshKey() }));
+      assert.equal(origin.all().length, 1);
+      assert.doesNotMatch(worker.logs, /misconfigured/);
+    }));
   test("what is wrong in one route refuses every route", () =>
     through({ routes: [route({}), route({ name: "other", path: "/other", ttl: "x" })] }, async (worker, origin) => {
       isProblem(await worker.send({ path: "/v1/payments", key: freshKey() }), "misconfigured");

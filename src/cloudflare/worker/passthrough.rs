@@ -14,9 +14,10 @@ use crate::cloudflare::response::{self, Client, Response, plain_problem};
 use crate::cloudflare::tasks::wait;
 use crate::cloudflare::world::lapsed;
 use crate::cloudflare::{bindings, env, origin};
+use crate::config::read::Misconfigured;
 use crate::config::route::Route;
 use crate::config::routing::is_safe;
-use crate::config::{Misconfigured, Origin, Policy};
+use crate::config::{Origin, Policy};
 use crate::lifecycle::outcome::Failure;
 use crate::problem::{Code, Problem};
 use crate::shadow::{Passed, watch};
@@ -87,7 +88,7 @@ impl Asked {
         if admission::is_own(&head.address.target.path) {
             return plain_problem(404, "Not Found").map(Into::into);
         }
-        match Origin::parse(&env::origin(&self.env)) {
+        match env::vars(&self.env).and_then(|vars| Origin::parse(&vars)) {
             Ok(origin) if is_safe(head.method) => self.hand_on(&origin, head, url, Body::Untouched),
             Ok(_) | Err(_) => {
                 let detail = "The filter's configuration does not parse, so nothing was forwarded. Its operator finds the reason in the log.";
@@ -117,7 +118,7 @@ impl Asked {
         };
         let digest = digest(body.as_ref(), &guarded.route).await?;
         let (exchange, order) = self.exchange(policy, Rc::new(guarded), head, &digest, None)?;
-        let reply_max = order.route.reply_max;
+        let reply_max = order.route.reply.max;
         let (tell, told) = oneshot::channel::<Passed>();
         let watching = async move {
             let passed = async { told.await.map_err(|oneshot::Canceled| Failure::Unknown) };

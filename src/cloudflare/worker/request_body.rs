@@ -10,7 +10,8 @@ use crate::admission::{Admission, Head, consider};
 use crate::cloudflare::SMALL;
 use crate::cloudflare::body_buffer::{self, Of, Read, Room};
 use crate::cloudflare::world::lapsed;
-use crate::config::route::{Mode, Route};
+use crate::config::route::Route;
+use crate::config::values::Mode;
 use crate::problem::{Code, Problem};
 
 /// What has been read of a request's body.
@@ -53,14 +54,14 @@ impl Asked {
         let of = if route.mode == Mode::Shadow { Of::Shadow } else { Of::Request };
         // A small one takes no more room than it says, however slowly it comes.
         let easy = length.filter(|bytes| (1..=SMALL.into()).contains(bytes));
-        let read = match easy.filter(|bytes| *bytes <= route.request_max) {
+        let read = match easy.filter(|bytes| *bytes <= route.request.max) {
             Some(length) => match body_buffer::read_known(&self.request, length, of).await {
                 Some(read) => read,
                 None => Read::NoRoom(Vec::new()),
             },
             None => {
                 let Some(stream) = self.request.body() else { return Ok(None) };
-                body_buffer::read(stream.into(), length, route.request_max, of).await
+                body_buffer::read(stream.into(), length, route.request.max, of).await
             }
         };
         match read {
@@ -68,7 +69,7 @@ impl Asked {
             Read::TooLarge(chunks) => {
                 let detail = format!(
                     "The body is larger than the {} bytes that this operation accepts. Nothing was forwarded.",
-                    route.request_max
+                    route.request.max
                 );
                 Err((Problem::new(Code::RequestTooLarge, detail), chunks))
             }
