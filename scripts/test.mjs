@@ -3,7 +3,7 @@
 //   npm test -- host workerd    only these: lint, host (the core, natively), workerd (the real runtime)
 
 import { existsSync, readdirSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, sep } from 'node:path';
 import { build } from './build.mjs';
 import { CARGO_PROGRESS, ROOT, Stop, TTY, childEnv, main, run, say, seconds, withoutChatter } from './run.mjs';
 import { TO_BUILD, node, setUp, toolEnv } from './setup.mjs';
@@ -11,6 +11,10 @@ import { TO_BUILD, node, setUp, toolEnv } from './setup.mjs';
 // No file of tests should need this long (it counts as one test too); one that hangs must not hold up
 // the others.
 const TEST_MS = '300000';
+
+// These files wait for leases to end most of the time (15 s and more each), so three of them run at once. The others
+// measure times, memory or calls, and run alone.
+const WAITING = ['deadlines', 'doubt', 'ledger', 'operator-api', 'operator-docs', 'operator-page'];
 
 const PARTS = { lint, host, workerd };
 
@@ -37,8 +41,15 @@ async function workerd() {
   await setUp(...TO_BUILD, 'node', 'chromium');
   const since = performance.now();
   done('build', since, await build());
-  const args = ['--test', '--test-reporter=spec', '--test-concurrency=1', '--test-force-exit', `--test-timeout=${TEST_MS}`, ...testFiles()];
-  await step('workerd tests', node(), args, toolEnv(), 'mend the failing test', countNodeTests);
+  const files = testFiles();
+  const isWaiting = (file) => WAITING.some((name) => file.endsWith(`${sep}${name}.test.mjs`));
+  await workerdTests('workerd tests that wait', 3, files.filter(isWaiting));
+  await workerdTests('workerd tests', 1, files.filter((file) => !isWaiting(file)));
+}
+
+function workerdTests(what, atOnce, files) {
+  const args = ['--test', '--test-reporter=spec', `--test-concurrency=${atOnce}`, '--test-force-exit', `--test-timeout=${TEST_MS}`, ...files];
+  return step(what, node(), args, toolEnv(), 'mend the failing test', countNodeTests);
 }
 
 // Named one by one: what `node --test` makes of a folder differs between versions.
@@ -55,7 +66,7 @@ const cargo = (what, args, advice, count) =>
 
 async function step(what, command, args, env, advice, count = () => '') {
   const since = performance.now();
-  const { code, output, log } = await run(what, command, args, { env, name: `test-${what.replace(' ', '-')}` });
+  const { code, output, log } = await run(what, command, args, { env, name: `test-${what.replaceAll(' ', '-')}` });
   if (code !== 0) {
     console.error(whatFailed(withoutChatter(output)));
     say(`FAILED ${what}, ${seconds(since)}${count(output) && `: ${count(output)}`}`);

@@ -10,12 +10,13 @@ use crate::config::values::Mode;
 use crate::lifecycle::record::{KeySpelling, Lease, Metadata};
 use crate::lifecycle::step::{Claim, OnInDoubt, Strategy};
 use crate::problem::{Code, Problem};
+use crate::request::credential::{Undecodable, credential};
 use crate::request::digest::hex;
 use crate::request::fingerprint::Fingerprint;
 use crate::request::key::{Key, KeyId, KeyInvalid};
 use crate::request::key_source::{Parts, Source, Value};
 use crate::request::path::Address;
-use crate::request::scope::{Caller, Undecodable, credential};
+use crate::request::scope::Caller;
 use crate::time::Timestamp;
 
 /// A request without its body.
@@ -168,7 +169,7 @@ fn find_key(route: &Route, head: &Head<'_>, body: Option<&[u8]>) -> Sought {
         match source.value(parts) {
             Value::Missing => {}
             Value::NeedsBody => return Sought::NeedsBody,
-            Value::Twice => return Sought::Invalid(KeyInvalid("it is there more than once")),
+            Value::Duplicate => return Sought::Invalid(KeyInvalid("it is there more than once")),
             Value::Found(value) => return parsed(source, value),
         }
     }

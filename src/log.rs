@@ -1,11 +1,10 @@
-//! What is told of each guarded request: one JSON line for the log, one data point for the metrics.
+//! What operators are told of each guarded request: one JSON line for the log, one data point for the metrics.
 //!
-//! No credential and no body is ever in it, and the key only as a digest unless the operator has asked
-//! for more (`LOG_KEYS`).
+//! They never hold a credential or a body, and the key only as a digest, unless `LOG_KEYS` asks for the key itself.
 
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::request::digest::hex;
 use crate::request::json;
@@ -25,38 +24,41 @@ pub enum LogKeys {
 /// One guarded request, answered.
 #[derive(Clone, Debug)]
 pub struct Entry<'a> {
-    /// The route that guarded it.
+    /// Name of the route.
     pub route: &'a str,
     /// Request method.
     pub method: &'a str,
-    /// The key and its record; none where a request was refused for its key.
+    /// The key and the id of its record. `None` where the request was refused because of its key.
     pub key: Option<(&'a Key, KeyId)>,
-    /// The client's correlation id, or the one that it was told.
+    /// The correlation id that the client sent or was told.
     pub correlation_id: &'a str,
-    /// The request's trace context (W3C Trace Context), which goes on to the origin as it came.
+    /// The client's trace context (W3C Trace Context), which is forwarded unchanged.
     pub traceparent: Option<String>,
-    /// Which Ledger the key belongs to.
+    /// The shard that the key belongs to.
     pub shard: Option<u16>,
-    /// The attempt that this request was, where it was granted one.
+    /// The number of the attempt, where the request was forwarded.
     pub attempt: Option<u32>,
     /// `executed`, `replayed`, `joined`, `released`, `unknown`, or a problem's code.
     pub outcome: &'static str,
-    /// Status of the answer.
+    /// The status of the answer.
     pub status: u16,
-    /// Why it was refused, released or left in doubt.
+    /// The reason, where it was refused, released or left in doubt.
     pub why: Option<String>,
-    /// Where the time went.
+    /// The spans that it took.
     pub times: Times,
 }
 
-/// Spans of one request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Spans of one request. They are written in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Times {
-    /// From its arrival to its answer.
+    /// From arrival to answer.
+    #[serde(serialize_with = "millis_of")]
     pub total: Duration,
     /// Waiting for the Ledger, joins included.
+    #[serde(serialize_with = "millis_of")]
     pub ledger: Duration,
     /// Waiting for the origin.
+    #[serde(serialize_with = "millis_of")]
     pub origin: Duration,
 }
 
@@ -68,35 +70,30 @@ impl Entry<'_> {
             LogKeys::Hashed => hex(&id.key_half()),
             LogKeys::Plain => key.as_str().to_owned(),
         });
-        let Times { total, ledger, origin } = self.times;
-        json::object(|line| {
-            line.text("outcome", self.outcome);
-            line.number("status", self.status.into());
-            line.maybe_text("why", self.why.as_deref());
-            line.text("route", self.route);
-            line.text("method", self.method);
-            line.maybe_text("key", key.as_deref());
-            line.maybe_text("key_id", self.key.map(|(_, id)| hex(&id.0)).as_deref());
-            line.text("correlation_id", self.correlation_id);
-            line.maybe_text("traceparent", self.traceparent.as_deref());
-            line.maybe_number("shard", self.shard.map(u64::from));
-            line.maybe_number("attempt", self.attempt.map(u64::from));
-            line.object("ms", |ms| {
-                ms.number("total", millis(total));
-                ms.number("ledger", millis(ledger));
-                ms.number("origin", millis(origin));
-            });
+        json::to_text(&Line {
+            outcome: self.outcome,
+            status: self.status,
+            why: self.why.as_deref(),
+            route: self.route,
+            method: self.method,
+            key: key.as_deref(),
+            key_id: self.key.map(|(_, id)| hex(&id.0)),
+            correlation_id: self.correlation_id,
+            traceparent: self.traceparent.as_deref(),
+            shard: self.shard,
+            attempt: self.attempt,
+            ms: self.times,
         })
     }
 
-    /// The texts of the data point: blob1 to blob4 are route, outcome, method and why.
+    /// The texts of the data point. blob1 to blob4 are route, outcome, method and reason.
     #[must_use]
     pub fn blobs(&self) -> [&str; 4] {
         [self.route, self.outcome, self.method, self.why.as_deref().unwrap_or_default()]
     }
 
-    /// The numbers of the data point: double1 to double6 are 1, status, attempt (0 where none), and total,
-    /// Ledger and origin in ms.
+    /// The numbers of the data point. double1 to double6 are 1, status, attempt (0 where there is none), and the
+    /// milliseconds in all, for the Ledger and for the origin.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "spans of one request stay far below 2^53 ms")]
     pub fn doubles(&self) -> [f64; 6] {
@@ -110,4 +107,39 @@ impl Entry<'_> {
             millis(origin) as f64,
         ]
     }
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    outcome: &'static str,
+    status: u16,
+    why: Option<&'a str>,
+    route: &'a str,
+    method: &'a str,
+    key: Option<&'a str>,
+    key_id: Option<String>,
+    correlation_id: &'a str,
+    traceparent: Option<&'a str>,
+    shard: Option<u16>,
+    attempt: Option<u32>,
+    ms: Times,
+}
+
+/// The log line of a request that a route in shadow mode let pass. `would` is what enforcing would have answered:
+/// an outcome, or a problem's code.
+#[must_use]
+pub fn shadow_line(route: &str, would: &str, correlation_id: &str) -> String {
+    json::to_text(&ShadowLine { mode: "shadow", route, would, correlation_id })
+}
+
+#[derive(Serialize)]
+struct ShadowLine<'a> {
+    mode: &'static str,
+    route: &'a str,
+    would: &'a str,
+    correlation_id: &'a str,
+}
+
+fn millis_of<S: Serializer>(span: &Duration, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_u64(millis(*span))
 }

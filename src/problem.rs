@@ -1,42 +1,45 @@
-//! Every refusal, once: code → status, title, whether to try again, and the RFC 9457 document.
+//! Every refusal of the filter, in one place: its code, status, title, whether a retry helps, and its document (RFC
+//! 9457).
+
+use serde::Serialize;
 
 use crate::request::json;
 
-/// The code of a refusal; part of the contract, never renamed.
+/// The code of a refusal. Clients rely on it, so a code is never renamed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Code {
     /// The route requires a key and none was sent.
     KeyMissing,
     /// The key does not follow the grammar.
     KeyInvalid,
-    /// `X-On-Conflict` names no strategy that the route allows.
+    /// `X-On-Conflict` names a strategy that is unknown or that the route does not allow.
     StrategyInvalid,
     /// The key was used for another request.
     KeyReused,
     /// The first request under this key is still running.
     InFlight,
-    /// The request was never handed over to the origin.
+    /// The request never reached the origin.
     OriginUnreachable,
     /// The filter's configuration does not parse.
     Misconfigured,
-    /// The operation has been executed and the strategy says to fail.
+    /// The operation has been executed, and the strategy is to fail then.
     AlreadyExecuted,
     /// The same request under the same key came with another credential.
     CredentialChanged,
-    /// The operation was executed; its reply was too large to keep.
+    /// The operation has been executed, but its reply was not stored.
     ReplyNotStored,
     /// Nobody knows whether the origin executed the operation.
     OutcomeUnknown,
-    /// The key's reply is gone; the operation is not executed again.
+    /// The reply has expired. The operation is not executed again.
     KeyExpired,
-    /// The request body is over the route's limit.
+    /// The request body exceeds the route's limit.
     RequestTooLarge,
-    /// The Ledger could not be asked; nothing was forwarded.
+    /// The Ledger cannot be reached. Nothing was forwarded.
     StoreUnavailable,
 }
 
 impl Code {
-    /// All of them.
+    /// Every code.
     pub const ALL: [Self; 14] = [
         Self::KeyMissing,
         Self::KeyInvalid,
@@ -54,7 +57,7 @@ impl Code {
         Self::StoreUnavailable,
     ];
 
-    /// What it asks of the client, in a few words.
+    /// What the client should do, in a few words.
     #[must_use]
     pub fn ask(self) -> &'static str {
         match self {
@@ -84,7 +87,7 @@ impl Code {
         self.row().0
     }
 
-    /// The status that goes with the code; `outcome-unknown` has others for the first caller.
+    /// The usual status. `outcome-unknown` has others for the first caller.
     #[must_use]
     pub fn status(self) -> u16 {
         self.row().1
@@ -128,25 +131,25 @@ impl Code {
     }
 }
 
-/// A refusal on its way to a client.
+/// A refusal, ready to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// What kind.
+    /// The kind of problem.
     pub code: Code,
-    /// Status of the answer.
+    /// The status of the answer.
     pub status: u16,
-    /// What to do next, for a person.
+    /// What to do next, as a text for people.
     pub detail: String,
-    /// Seconds after which to come again, where coming again helps.
+    /// Retry-After in seconds, where a retry helps.
     pub retry_after_s: Option<u64>,
-    /// Status of the first answer, where only that was kept.
+    /// The status of the first answer, where nothing else of it was stored.
     pub original_status: Option<u16>,
-    /// Why, for the operator's log: what a client is not told.
+    /// The reason for the operator's log. The client does not see it.
     pub why: Option<String>,
 }
 
 impl Problem {
-    /// A refusal with the code's own status.
+    /// A refusal with the code's usual status.
     #[must_use]
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
         let retry_after_s = code.should_retry().then_some(1);
@@ -160,19 +163,19 @@ impl Problem {
         }
     }
 
-    /// The same with another Retry-After, in seconds.
+    /// Sets Retry-After, in seconds.
     #[must_use]
     pub fn retry_after(self, seconds: u64) -> Self {
         Self { retry_after_s: Some(seconds), ..self }
     }
 
-    /// The same with what the operator's log says of it.
+    /// Sets the reason for the operator's log.
     #[must_use]
     pub fn because(self, why: impl Into<String>) -> Self {
         Self { why: Some(why.into()), ..self }
     }
 
-    /// The same with another status (`outcome-unknown` is 502 or 504 to the first caller).
+    /// Sets another status: `outcome-unknown` is 502 or 504 for the first caller.
     #[must_use]
     pub fn with_status(self, status: u16) -> Self {
         Self { status, ..self }
@@ -182,24 +185,40 @@ impl Problem {
     #[must_use]
     pub fn body(&self, correlation_id: &str) -> String {
         let code = self.code.as_str();
-        json::object(|document| {
-            document.text("type", &format!("/.well-known/idempotency#{code}"));
-            document.text("title", self.code.title());
-            document.number("status", self.status.into());
-            document.text("detail", &self.detail);
-            document.text("code", code);
-            document.text("correlation_id", correlation_id);
-            if let Some(status) = self.original_status {
-                document.number("original_status", status.into());
-            }
-            // Stripe's clients take any document without this member for a success, whatever its status
-            // (stripe-node 23, RequestSender); RFC 9457 section 3.2 allows further members.
-            document.object("error", |error| {
-                let kind = if self.status < 500 { "idempotency_error" } else { "api_error" };
-                error.text("type", kind);
-                error.text("code", code);
-                error.text("message", &self.detail);
-            });
+        let kind = if self.status < 500 { "idempotency_error" } else { "api_error" };
+        json::to_text(&Document {
+            kind: format!("/.well-known/idempotency#{code}"),
+            title: self.code.title(),
+            status: self.status,
+            detail: &self.detail,
+            code,
+            correlation_id,
+            original_status: self.original_status,
+            error: StripeError { kind, code, message: &self.detail },
         })
     }
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    #[serde(rename = "type")]
+    kind: String,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    code: &'a str,
+    correlation_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    original_status: Option<u16>,
+    error: StripeError<'a>,
+}
+
+/// Stripe's clients take a document without this member for a success, whatever its status is (stripe-node 23,
+/// `RequestSender`). RFC 9457 section 3.2 allows further members.
+#[derive(Serialize)]
+struct StripeError<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    code: &'a str,
+    message: &'a str,
 }

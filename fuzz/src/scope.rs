@@ -3,8 +3,9 @@
 //! even length), the Cookie header, the host and the path.
 
 use oncegate::config::values::Mode;
+use oncegate::request::credential::{CredentialPart, Undecodable, credential};
 use oncegate::request::fingerprint::Fingerprint;
-use oncegate::request::scope::{Caller, CredentialPart, ScopePart, Undecodable, credential};
+use oncegate::request::scope::{Caller, ScopePart};
 
 /// Any text.
 pub fn check(data: &[u8]) {

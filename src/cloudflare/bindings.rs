@@ -1,23 +1,22 @@
 //! JavaScript calls of the platform. Each is bound with `catch`: a throw that crosses Wasm unannounced
 //! ends its task without an answer. What can be done in one crossing is (`host.js`).
 
-use js_sys::{Array, JsString, Object, Promise, Reflect, Uint8Array};
+use js_sys::{Object, Promise, Reflect, Uint8Array};
+use wasm_bindgen::JsCast as _;
 use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
 use web_sys::{Headers, Request, Response};
+use worker::Env;
 
 #[wasm_bindgen(raw_module = "./host.js")]
 extern "C" {
-    /// Settles the promise of a request's answer.
-    pub(crate) fn answer(request: u32, value: &JsValue);
-    pub(crate) fn refuse(request: u32, error: &JsValue);
-    /// Keeps the request's context until `release`.
-    #[wasm_bindgen(catch)]
-    pub(crate) fn hold(request: u32, context: &Context) -> Result<(), JsValue>;
-    pub(crate) fn release(request: u32);
-    /// Calls `settled(index, serial, ..)` once the promise is settled.
-    pub(crate) fn wait(promise: Promise, index: u32, serial: u32, request: u32);
-    /// Calls `elapsed(request)` after so many ms, which is at `due`, or before.
-    pub(crate) fn arm(request: u32, ms: f64, due: f64);
+    /// The program has started: what belongs to an earlier start is answered, and forgotten.
+    pub(crate) fn started();
+    /// Calls `settled(id, ..)` once the promise is settled.
+    pub(crate) fn wait(promise: Promise, id: u32, scope: u32);
+    /// Calls `elapsed(scope)` after so many ms, which is at `due`, or before.
+    pub(crate) fn arm(scope: u32, ms: f64, due: f64);
+    /// Forgets the scope and its timer.
+    pub(crate) fn ended(scope: u32);
 
     /// All headers: a name, a line end, its value, a line end, and so on.
     pub(crate) fn lines(headers: &Headers) -> String;
@@ -33,7 +32,7 @@ extern "C" {
     /// Head and body of a message.
     pub(crate) fn opened(request: &Request) -> Promise;
     /// A Ledger's answer.
-    pub(crate) fn answered(head: &[u8], body: Option<&Uint8Array>) -> JsValue;
+    pub(crate) fn told(head: &[u8], body: Option<&Uint8Array>) -> JsValue;
     /// The same where its body is a stream.
     pub(crate) fn streamed(head: &[u8], body: &JsValue) -> JsValue;
     /// The text and JSON vars of a deployment, as JSON. Bindings are left out.
@@ -89,24 +88,15 @@ extern "C" {
     pub(crate) fn warn(line: &str);
     #[wasm_bindgen(js_namespace = console)]
     pub(crate) fn error(line: &str);
-    /// The bindings and vars of a deployment.
-    #[derive(Clone)]
-    pub(crate) type Env;
+    /// What a deployment has bound, by names that are known. `worker::Env` finds bindings by name and compares the
+    /// names of their classes, which a request need not pay for.
+    type Bound;
     #[wasm_bindgen(method, getter, js_name = LEDGER)]
-    pub(crate) fn ledger(this: &Env) -> Namespace;
+    fn ledger(this: &Bound) -> Namespace;
     #[wasm_bindgen(method, getter, js_name = ORIGIN)]
-    pub(crate) fn origin(this: &Env) -> JsValue;
+    fn origin(this: &Bound) -> JsValue;
     #[wasm_bindgen(method, getter, js_name = METRICS)]
-    pub(crate) fn metrics(this: &Env) -> JsValue;
-
-    /// A request's context.
-    #[derive(Clone)]
-    pub(crate) type Context;
-
-    /// The surroundings of a Ledger.
-    pub(crate) type State;
-    #[wasm_bindgen(method, getter)]
-    pub(crate) fn storage(this: &State) -> Storage;
+    fn metrics(this: &Bound) -> JsValue;
 
     /// Base64 of a text whose characters stand for bytes.
     #[wasm_bindgen(catch)]
@@ -178,33 +168,28 @@ extern "C" {
     #[wasm_bindgen(method, catch)]
     pub(crate) fn abort(this: &Writer, why: &JsValue) -> Result<Promise, JsValue>;
 
-    /// An object's storage.
-    #[derive(Clone)]
-    pub(crate) type Storage;
-    #[wasm_bindgen(method, getter)]
-    pub(crate) fn sql(this: &Storage) -> Sql;
+    /// What `worker::Storage` does not offer.
+    pub(crate) type SyncStorage;
     #[wasm_bindgen(method, catch, js_name = transactionSync)]
     pub(crate) fn transaction_sync(
-        this: &Storage,
+        this: &SyncStorage,
         work: &mut dyn FnMut() -> Result<(), JsValue>,
     ) -> Result<JsValue, JsValue>;
-    #[wasm_bindgen(method, catch, js_name = getAlarm)]
-    pub(crate) fn get_alarm(this: &Storage) -> Result<Promise, JsValue>;
-    #[wasm_bindgen(method, catch, js_name = setAlarm)]
-    pub(crate) fn set_alarm(this: &Storage, at_ms: f64) -> Result<Promise, JsValue>;
+}
 
-    #[derive(Clone)]
-    pub(crate) type Sql;
-    #[wasm_bindgen(method, catch, variadic)]
-    pub(crate) fn exec(
-        this: &Sql,
-        query: &JsString,
-        bindings: &[JsValue],
-    ) -> Result<Cursor, JsValue>;
+/// The Ledgers.
+pub(crate) fn ledger(env: &Env) -> Namespace {
+    env.unchecked_ref::<Bound>().ledger()
+}
 
-    pub(crate) type Cursor;
-    #[wasm_bindgen(method, catch, js_name = toArray)]
-    pub(crate) fn to_array(this: &Cursor) -> Result<Array, JsValue>;
+/// What is bound as ORIGIN: a text, a service, or nothing.
+pub(crate) fn origin(env: &Env) -> JsValue {
+    env.unchecked_ref::<Bound>().origin()
+}
+
+/// What is bound as METRICS.
+pub(crate) fn metrics(env: &Env) -> JsValue {
+    env.unchecked_ref::<Bound>().metrics()
 }
 
 /// A property, or `undefined` where there is none or reading it throws.

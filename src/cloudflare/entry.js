@@ -1,21 +1,23 @@
 // What the platform calls.
 
 import { DurableObject } from "cloudflare:workers";
-import { instance, parted, promised } from "./host.js";
+import { answered, instance, parted } from "./host.js";
 import wasm from "./index_bg.wasm";
 import * as rust from "./rust.js";
 
 rust.initSync({ module: wasm });
 
 export default {
-  fetch: (request, env, context) => promised((id) => rust.serve(id, request, env, context)).catch(rust.lost),
+  fetch: (request, env, context) => answered(() => rust.fetch(request, env, context)).catch(rust.lost),
 };
 
+// The runtime takes methods for RPC from classes that extend DurableObject only, and Rust's class does not
+// (developers.cloudflare.com, durable-objects/best-practices/create-durable-object-stubs-and-send-requests).
 export class Ledger extends DurableObject {
   #born = -1;
   #shard;
 
-  // Made when it is first asked, and again in a program that has started anew.
+  // Made when it is first called, and again in a program that has started anew.
   #ledger() {
     if (this.#born !== instance) {
       this.#shard = new rust.Ledger(this.ctx, this.env);
@@ -28,19 +30,15 @@ export class Ledger extends DurableObject {
 
   /** A question; resolves to a message, or to head and body of one whose body is a stream. */
   hear(message) {
-    const [head, body] = parted(message);
-    return promised((id) => this.#ledger().hear(id, head, body));
+    return answered(() => this.#ledger().hear(...parted(message)));
   }
 
   /** A question with a large body, which is read when there is room for it. */
-  async fetch(request) {
-    const answer = await promised((id) => this.#ledger().listen(id, request));
-    // Of anything else a response would be made too, and read as an empty one.
-    if (!(answer instanceof Uint8Array)) throw new TypeError("a large question was answered by a stream");
-    return new Response(answer);
+  fetch(request) {
+    return answered(() => this.#ledger().fetch(request));
   }
 
   alarm() {
-    return promised((id) => this.#ledger().alarm(id));
+    return answered(() => this.#ledger().alarm());
   }
 }

@@ -5,6 +5,7 @@ use std::cell::OnceCell;
 use std::rc::Rc;
 
 use serde_json::{Map, Value};
+use worker::Env;
 
 use super::bindings;
 use crate::config::read::Misconfigured;
@@ -17,7 +18,7 @@ thread_local! {
 }
 
 /// The policy of this deployment.
-pub(super) fn policy(env: &bindings::Env) -> Result<Rc<Policy>, Rc<Vec<Misconfigured>>> {
+pub(super) fn policy(env: &Env) -> Result<Rc<Policy>, Rc<Vec<Misconfigured>>> {
     POLICY.with(|cell| {
         let parse = || Policy::parse(&vars(env).map_err(|mistake| vec![mistake])?);
         cell.get_or_init(|| parse().map(Rc::new).map_err(Rc::new)).clone()
@@ -25,7 +26,7 @@ pub(super) fn policy(env: &bindings::Env) -> Result<Rc<Policy>, Rc<Vec<Misconfig
 }
 
 /// What lets operators in; none where there is no `ADMIN_TOKEN`.
-pub(super) fn door(env: &bindings::Env) -> Option<Rc<Auth>> {
+pub(super) fn door(env: &Env) -> Option<Rc<Auth>> {
     DOOR.with(|cell| {
         let open = || bindings::get(env, "ADMIN_TOKEN").as_string().as_deref().and_then(Auth::new);
         cell.get_or_init(|| open().map(Rc::new)).clone()
@@ -34,7 +35,7 @@ pub(super) fn door(env: &bindings::Env) -> Option<Rc<Auth>> {
 
 /// What is configured. A binding is nobody's misspelt var, so bindings are left out; one that has the
 /// name of a var of ours becomes a null, which no var takes.
-pub(super) fn vars(env: &bindings::Env) -> Result<Vars, Misconfigured> {
+pub(super) fn vars(env: &Env) -> Result<Vars, Misconfigured> {
     let unreadable = |why: String| Misconfigured { knob: "vars".to_owned(), why };
     let json = bindings::vars(env).map_err(|error| unreadable(bindings::text(&error)))?;
     let mut values: Map<String, Value> =

@@ -1,17 +1,10 @@
-// What Rust calls of the platform in one go, where its own calls would cross over many times, and how its tasks
-// are woken. Decides nothing.
-//
-// Whatever goes into Rust is caught, and told to `broke`: a panic or an exception that nobody announced ends the task
-// that was being polled, and nothing else.
+// What Rust calls of the platform in one go, where its own calls would cross over many times, and how its tasks are
+// polled. Decides nothing.
 
 import * as rust from "./rust.js";
 
-/** Counts up when the program has to start anew; what belongs to an earlier one is not called back. */
+/** Counts the starts of the program. What belongs to an earlier one is not called back. */
 export let instance = 0;
-let last = 0;
-/** The requests that are under way: id → how many promises were given away for it, what settles them, its token, its timer. */
-const requests = new Map();
-const RECORD = { open: 0, resolve: undefined, reject: undefined, held: undefined, token: undefined, timer: undefined, due: 0 };
 
 /** The text and JSON vars of a deployment, as JSON. A binding is an object of a class of its own, or has methods; bindings are left out. */
 export function vars(env) {
@@ -20,138 +13,143 @@ export function vars(env) {
   return JSON.stringify(Object.fromEntries(Object.entries(env).filter(([, value]) => isVar(value))));
 }
 
-/** The answer to a request: a promise that Rust settles by `answer` or `refuse` under the id that `begin` gets. */
-export function promised(begin) {
-  const request = ++last;
-  const promise = new Promise((resolve, reject) => requests.set(request, { ...RECORD, open: 1, resolve, reject }));
-  try {
-    begin(request);
-  } catch (error) {
-    broke(error);
-  }
-  return promise;
-}
+/** What rejects the answers that are still to come. */
+const unanswered = new Set();
 
-export function answer(request, value) {
-  requests.get(request)?.resolve(value);
-  close(request);
-}
+/** The scopes of `tasks.rs` that wait: id → token and timer. */
+const scopes = new Map();
 
-export function refuse(request, error) {
-  requests.get(request)?.reject(error);
-  close(request);
-}
-
-/** Keeps a request's context alive until it is released as often. */
-export function hold(request, context) {
-  const record = recorded(request);
-  context.waitUntil(new Promise((resolve) => (record.held ??= []).push(resolve)));
-  record.open++;
-}
-
-export function release(request) {
-  requests.get(request)?.held?.pop()?.();
-  close(request);
-}
-
-function close(request) {
-  const record = requests.get(request);
-  if (record === undefined || --record.open > 0) return;
-  requests.delete(request);
-  // It would keep the context.
-  if (record.timer !== undefined) clearTimeout(record.timer);
-}
-
-function settle(born, index, serial, kept, value) {
-  if (born !== instance) return;
-  try {
-    rust.settled(index, serial, kept, value);
-  } catch (error) {
-    broke(error);
-  }
-}
-
-function enter(into, request) {
-  try {
-    into(request);
-  } catch (error) {
-    broke(error);
-  }
-}
-
-/** More tasks than are ever woken at once (a Ledger's 1,000 waiters) and may break off one after the other. */
-const AT_ONCE = 2_000;
-
-/** Rust has thrown. What is its own goes on; after a trap its memory cannot be trusted, and it starts anew. */
-function broke(error) {
-  for (let tries = 0; tries < AT_ONCE && !(error instanceof WebAssembly.RuntimeError); tries++) {
-    try {
-      return rust.broke(error);
-    } catch (another) {
-      error = another;
-    }
-  }
-  console.error("the program starts anew:", error);
+/** The program has started, or has started anew because of a trap, which leaves memory that cannot be trusted. */
+export function started() {
   instance++;
-  rust.__wbg_reset_state();
-  const lost = [...requests.values()];
-  requests.clear();
-  for (const { reject, held } of lost) {
-    reject?.(new Error("the program has started anew"));
-    // Or the runtime would keep their contexts for 30 s more.
-    for (const free of held ?? []) free();
+  scopes.clear();
+  for (const reject of unanswered) reject(new Error("the program has started anew"));
+  unanswered.clear();
+}
+
+// The microtask line. `spawn_local` of wasm-bindgen-futures calls `queueMicrotask` for each turn of its queue, and
+// workerd's own wraps its argument anew each time, which took a fifth of the CPU of a request (measured). A promise
+// that is settled does the same for nothing. All polls of Rust's tasks pass here, so a fault is caught here: the task
+// that it happened in has been dropped when it arrives, and the rest of the queue is run in another turn.
+const settledPromise = Promise.resolve();
+let queue, turn;
+globalThis.queueMicrotask = (task) => {
+  // Rust passes the same function for as long as it does not start anew.
+  if (task !== queue) {
+    const born = instance;
+    queue = task;
+    turn = () => {
+      if (born !== instance) return;
+      try {
+        task();
+      } catch (error) {
+        failed(error);
+        // The tasks behind it in the queue are still to be polled.
+        settledPromise.then(turn);
+      }
+    };
+  }
+  settledPromise.then(turn);
+};
+
+function enter(into, ...values) {
+  try {
+    into(...values);
+  } catch (error) {
+    failed(error);
   }
 }
 
-// A request's context may end before what it waits for has come: nothing is called back then, and its tasks would
-// stay for ever. So each callback holds a token of its request (`held`, which nobody reads); when the last one is
-// collected, so are the tasks.
+/** Logs what has come out of Rust. After a trap Rust starts anew; after all else it goes on. */
+function failed(error) {
+  const born = instance;
+  try {
+    rust.revive();
+  } catch {
+    rust.__wbg_reset_state();
+  }
+  if (born !== instance) console.error("the program has started anew:", error);
+  // A panic has been logged, and its text may quote what must not be.
+  else if (error?.name !== "PanicError") console.error(`uncaught: ${error?.message ?? error}`);
+}
 
-const gone = new FinalizationRegistry(({ born, request, token }) => {
-  if (born !== instance || requests.get(request)?.token !== token) return;
-  requests.delete(request);
-  enter(rust.forget, request);
+/** The promise that Rust answers an event by. It is rejected where Rust starts anew, and would never settle it. */
+export function answered(begin) {
+  return new Promise((resolve, reject) => {
+    unanswered.add(reject);
+    const settle = (by) => (value) => {
+      unanswered.delete(reject);
+      by(value);
+    };
+    try {
+      begin().then(settle(resolve), settle(reject));
+    } catch (error) {
+      settle(reject)(error);
+      failed(error);
+    }
+  });
+}
+
+// The context of an event may end before what its tasks wait for has come: nothing is called back then, and they would
+// stay for ever. So each callback holds a token of its scope (`held`, which nobody reads); when the last callback is
+// collected, so is the token, and the tasks are dropped.
+
+const gone = new FinalizationRegistry(({ born, scope, token }) => {
+  if (born !== instance || scopes.get(scope)?.token !== token) return;
+  scopes.delete(scope);
+  enter(rust.forget, scope);
 });
 
-function tokenOf(request) {
-  const record = recorded(request);
+function recorded(scope) {
+  let record = scopes.get(scope);
+  if (record === undefined) scopes.set(scope, (record = { token: undefined, timer: undefined, due: 0 }));
+  return record;
+}
+
+function tokenOf(scope) {
+  const record = recorded(scope);
   const known = record.token?.deref();
   if (known !== undefined) return known;
   const fresh = {};
   record.token = new WeakRef(fresh);
-  gone.register(fresh, { born: instance, request, token: record.token });
+  gone.register(fresh, { born: instance, scope, token: record.token });
   return fresh;
 }
 
-function recorded(request) {
-  let record = requests.get(request);
-  if (record === undefined) requests.set(request, (record = { ...RECORD }));
-  return record;
+/** A scope has ended. */
+export function ended(scope) {
+  // Its timer would keep the context.
+  clearTimeout(scopes.get(scope)?.timer);
+  scopes.delete(scope);
 }
 
-/** Wakes the place `index` when a promise is settled. */
-export function wait(promise, index, serial, request) {
+function settle(born, id, isFulfilled, value) {
+  if (born === instance) enter(rust.settled, id, isFulfilled, value);
+}
+
+/** Calls `settled` with this id when a promise is settled. */
+export function wait(promise, id, scope) {
   const born = instance;
-  const held = tokenOf(request);
+  const held = tokenOf(scope);
   promise.then(
-    (value) => settle(born, index, serial, true, value, held),
-    (error) => settle(born, index, serial, false, error, held),
+    (value) => settle(born, id, true, value, held),
+    (error) => settle(born, id, false, error, held),
   );
 }
 
-/** Calls `elapsed` when so many milliseconds are over, at `due`, or before: a request has one timer at a time. */
-export function arm(request, ms, due) {
-  const record = recorded(request);
+/** Calls `elapsed` when so many milliseconds are over, at `due`, or before: a scope has one timer at a time. */
+export function arm(scope, ms, due) {
+  const record = recorded(scope);
   if (record.timer !== undefined) {
     if (record.due <= due) return;
     clearTimeout(record.timer);
   }
   const born = instance;
-  const held = tokenOf(request);
+  const held = tokenOf(scope);
   record.due = due;
   record.timer = setTimeout(() => {
     record.timer = undefined;
-    if (born === instance) enter(rust.elapsed, request, held);
+    if (born === instance) enter(rust.elapsed, scope, held);
   }, ms);
 }
 
@@ -206,7 +204,7 @@ export async function ask(ledger, shard, hint, head, body) {
 }
 
 /** A Ledger's answer. */
-export const answered = joined;
+export const told = joined;
 
 /** The same where its body is a stream. */
 export const streamed = (head, body) => [head.slice(), body];

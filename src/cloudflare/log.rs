@@ -6,6 +6,8 @@ use std::time::Duration;
 use js_sys::Array;
 use wasm_bindgen::{JsCast as _, JsValue};
 
+use worker::Env;
+
 use super::bindings;
 use super::world::now;
 use crate::filter::Reached;
@@ -94,9 +96,9 @@ impl Drop for Span<'_> {
 }
 
 /// Writes a line, and a data point where there is an Analytics Engine dataset bound as METRICS.
-pub(super) fn write(env: &bindings::Env, keys: LogKeys, entry: &Entry<'_>) {
+pub(super) fn write(env: &Env, keys: LogKeys, entry: &Entry<'_>) {
     bindings::log(&entry.line(keys));
-    let metrics = env.metrics();
+    let metrics = bindings::metrics(env);
     if !metrics.is_object() {
         return;
     }

@@ -9,7 +9,6 @@ use std::rc::Rc;
 
 use wasm_bindgen::JsValue;
 
-use super::bindings;
 use super::body_buffer::{self, Of, Read};
 use super::response::{Response, response};
 use super::world::now;
@@ -26,7 +25,7 @@ use crate::request::digest::hex;
 /// An operator's request.
 pub(super) struct Operator<'a> {
     pub(super) door: &'a Auth,
-    pub(super) env: &'a bindings::Env,
+    pub(super) env: &'a worker::Env,
     pub(super) request: &'a web_sys::Request,
     pub(super) head: &'a Head<'a>,
     pub(super) policy: Result<Rc<Policy>, Rc<Vec<Misconfigured>>>,

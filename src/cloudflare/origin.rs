@@ -55,7 +55,8 @@ impl OriginResponse for Answer {
             Body::Whole(bytes, _) => Kept::Whole { bytes: bytes.byte_length().into() },
             Body::Streaming(_) => Kept::StatusOnly,
         };
-        let headers = kept_headers(&self.headers.all(), &self.route.reply);
+        let headers =
+            kept_headers(&self.headers.all(), &self.route.reply.drop, &self.route.reply.keep);
         Reply { status: self.status, headers, body }
     }
 }

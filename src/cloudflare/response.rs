@@ -3,12 +3,13 @@
 use js_sys::Uint8Array;
 use wasm_bindgen::{JsCast as _, JsValue};
 use web_sys::Headers;
+use worker::Context;
 
 use super::SMALL;
 use super::bindings;
 use super::body_buffer::Room;
 use super::origin::{self, Body};
-use super::tasks::{RequestContext, wait};
+use super::tasks::{spawn, wait, wait_until};
 use super::world::Payload;
 use crate::admission::Head;
 use crate::answer::{self, Marks, Status, cors_marks};
@@ -44,7 +45,7 @@ impl Client {
         heard: origin::Answer,
         status: Status,
         expires: Option<Timestamp>,
-        context: &RequestContext,
+        context: &Context,
     ) -> Result<Response, JsValue> {
         let mut changes = Changes::default();
         let mut n = 0;
@@ -61,7 +62,7 @@ impl Client {
             Body::Whole(bytes, room) if bytes.byte_length() > SMALL => {
                 room.keep_until_read();
                 let pipe = bindings::FixedLengthStream::new(bytes.byte_length().into())?.into();
-                through(pipe, vec![bytes], None, Some(room), context)?
+                through(pipe, vec![bytes], None, Some(room), context)
             }
             Body::Whole(bytes, _) => bytes.into(),
             Body::Streaming(chunks) => stream(from.body(), chunks, context)?,
@@ -142,14 +143,12 @@ pub(super) fn json(document: &str) -> Result<Response, JsValue> {
 pub(super) fn stream(
     rest: Option<web_sys::ReadableStream>,
     chunks: Vec<Uint8Array>,
-    context: &RequestContext,
+    context: &Context,
 ) -> Result<JsValue, JsValue> {
     match rest {
         None => Ok(JsValue::NULL),
         Some(rest) if chunks.is_empty() => Ok(rest.into()),
-        rest => {
-            Ok(through(bindings::IdentityTransformStream::new()?, chunks, rest, None, context)?)
-        }
+        rest => Ok(through(bindings::IdentityTransformStream::new()?, chunks, rest, None, context)),
     }
 }
 
@@ -160,8 +159,8 @@ fn through(
     first: Vec<Uint8Array>,
     rest: Option<web_sys::ReadableStream>,
     room: Option<Room>,
-    context: &RequestContext,
-) -> Result<JsValue, JsValue> {
+    context: &Context,
+) -> JsValue {
     let readable = pipe.readable();
     let pumped = async move {
         // A break on either side reaches the other one as an aborted stream.
@@ -170,8 +169,8 @@ fn through(
         }
         drop(room);
     };
-    context.afterwards(pumped, |_| ())?;
-    Ok(readable)
+    wait_until(context, spawn(pumped));
+    readable
 }
 
 /// Writes these bytes and then the rest of a stream, to its end.

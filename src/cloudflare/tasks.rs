@@ -1,353 +1,231 @@
-//! Runs the futures of requests, and keeps what goes wrong in one from the others.
+//! Runs the work of the platform's events on `spawn_local`, so that a fault ends the task that it happened
+//! in and nothing else.
 //!
-//! A task is polled in the very callback that wakes it, not in a microtask of its own (a third of the
-//! runtime's time for a request, measured). Every poll is called from JavaScript that catches whatever
-//! comes out (`host.js`): there a panic and an exception are the same, while Rust by itself catches
-//! panics only, and a task that an exception went through would never end.
+//! A *scope* is all that one event (a fetch, a call of the Ledger, an alarm) has under way: its tasks, the
+//! promises that they wait for, its timer. The runtime may end an event's context at any time, mostly when
+//! the client hangs up. It then calls nothing back, and the tasks of that event would stay in memory for
+//! ever (`JsFuture` leaks them). So `host.js` notices when all callbacks of a scope have been collected
+//! as garbage, and calls [`forget`], which aborts the tasks.
 //!
-//! Tasks that are woken by one another belong to one request, or live in one Ledger: the platform allows
-//! I/O in the context of its own request only.
+//! A panic and an exception of JavaScript unwind the task's stack alike, and drop what the task owned: also
+//! the sender of its result, by which whoever waits for the result learns that there is none. `host.js`
+//! catches what leaves the poll. A trap and an exhausted stack cannot be caught in Wasm and drop nothing:
+//! after those the program starts anew.
+//!
+//! Tasks that wake one another belong to one event, or to one Ledger: the platform allows I/O only in the
+//! context that it was begun in (developers.cloudflare.com, workers/runtime-apis/context).
 
 mod pause;
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::future::poll_fn;
 use std::panic::{PanicHookInfo, set_hook};
-use std::pin::Pin;
-use std::rc::Rc;
-use std::sync::Arc;
-use std::task::{Context, Poll, Wake, Waker};
+use std::pin::{Pin, pin};
+use std::rc::{Rc, Weak};
+use std::sync::Once;
+use std::task::{Context, Poll};
 
+use futures_channel::oneshot::{self, Receiver, Sender};
+use futures_util::FutureExt as _;
+use futures_util::future::{AbortHandle, Abortable};
 use js_sys::Promise;
-use slab::Slab;
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
+use wasm_bindgen_futures::spawn_local;
 
 use self::pause::Timer;
 pub(super) use self::pause::pause;
 use super::bindings;
 
-/// The work broke off in the middle. What it held has been dropped.
-pub(super) struct BrokeOff;
-
-/// The request that a task belongs to, as `host.js` counts them.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Request(pub(super) u32);
-
-/// A place among others, and who has it: a place is taken again.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Place {
-    index: usize,
-    serial: u32,
-}
-
-struct Task {
-    serial: u32,
-    request: Request,
-    waker: Waker,
-    /// None while it is polled.
-    future: Option<Pin<Box<dyn Future<Output = ()>>>>,
-    /// What is left to do where it breaks off.
-    broken: Box<dyn FnOnce()>,
-}
-
-/// A promise or a span of time that is waited for.
-struct Awaited {
-    serial: u32,
-    waker: Waker,
-    settled: Option<Result<JsValue, JsValue>>,
-}
-
-/// All that there is of it in this instance of the program.
-#[derive(Default)]
-struct Tasks {
-    all: RefCell<Slab<Task>>,
-    /// Those that are to be polled.
-    ready: RefCell<Vec<Place>>,
-    awaited: RefCell<Slab<Awaited>>,
+/// What one event of the platform has under way.
+struct Scope {
+    /// Its name in JavaScript.
+    id: u32,
+    tasks: RefCell<Vec<AbortHandle>>,
     timers: RefCell<Vec<Timer>>,
-    polled: Cell<Option<(Place, Request)>>,
-    serial: Cell<u32>,
 }
 
-fn tasks() -> Rc<Tasks> {
-    thread_local! {
-        static TASKS: Rc<Tasks> = Rc::default();
-    }
-    TASKS.with(Rc::clone)
+type Settled = Result<JsValue, JsValue>;
+
+thread_local! {
+    static SCOPES: RefCell<BTreeMap<u32, Weak<Scope>>> = const { RefCell::new(BTreeMap::new()) };
+    /// The scope of the task that is being polled.
+    static CURRENT: RefCell<Option<Rc<Scope>>> = const { RefCell::new(None) };
+    /// The promises and spans of time that tasks wait for.
+    static AWAITED: RefCell<BTreeMap<u32, Sender<Settled>>> = const { RefCell::new(BTreeMap::new()) };
+    static LAST_ID: Cell<u32> = const { Cell::new(0) };
 }
 
-/// Does `work` in a task of its own, at once as far as it goes, and then `end`. What breaks off in it ends
-/// nothing else.
-pub(super) fn spawn<T: 'static>(
-    request: Request,
-    work: impl Future<Output = T> + 'static,
-    end: impl FnOnce(Result<T, BrokeOff>) + 'static,
-) {
-    let end = Rc::new(Cell::new(Some(end)));
-    let broken = end.clone();
-    let future = Box::pin(async move {
-        let done = work.await;
-        if let Some(end) = end.take() {
-            end(Ok(done));
-        }
-    });
-    let broken = Box::new(move || {
-        if let Some(end) = broken.take() {
-            end(Err(BrokeOff));
-        }
-    });
-    start(request, future, broken);
+/// An id that is not in use: after 2^32 of them the first ones have long been given back.
+fn next_id() -> u32 {
+    LAST_ID.set(LAST_ID.get().wrapping_add(1));
+    LAST_ID.get()
 }
 
-/// What is the same for every kind of work, once.
-fn start(request: Request, future: Pin<Box<dyn Future<Output = ()>>>, broken: Box<dyn FnOnce()>) {
-    log_panics();
-    let tasks = tasks();
-    let serial = tasks.serial();
-    let place = {
-        let mut all = tasks.all.borrow_mut();
-        let entry = all.vacant_entry();
-        let place = Place { index: entry.key(), serial };
-        let waker = Waker::from(Arc::new(Woken(place)));
-        entry.insert(Task { serial, request, waker, future: Some(future), broken });
-        place
+/// Does an event's work in a scope of its own. None comes of it where the event's context has ended; nobody is
+/// there to be answered then.
+pub(super) async fn scoped<T>(work: impl Future<Output = T>) -> Option<T> {
+    Scope::new().run(work).await
+}
+
+/// Does `work` in a task of its own, in the scope of the task that calls this. The result is cancelled where a
+/// fault ended the task. The work goes on where nobody waits for its result.
+pub(super) fn spawn<T: 'static>(work: impl Future<Output = T> + 'static) -> Receiver<T> {
+    let (sender, result) = oneshot::channel();
+    let task = async move {
+        let _ = sender.send(work.await);
     };
-    wake(place);
+    spawn_local(Scope::current().run(task).map(drop));
+    result
 }
 
-/// Does `work` beside whatever else there is to do for this request, alone.
-pub(super) fn aside(request: Request, work: impl Future<Output = ()> + 'static) {
-    // There is nobody to tell but the log.
-    spawn(request, work, |_| ());
+/// Keeps the event's context until `work` is done, after the answer too and where the client hangs up: for at
+/// most 30 s (developers.cloudflare.com, workers/runtime-apis/context). A fault in `work` itself would keep it
+/// for as long: what can fail is spawned.
+pub(super) fn wait_until<T: 'static>(
+    context: &worker::Context,
+    work: impl Future<Output = T> + 'static,
+) {
+    context.wait_until(Scope::current().run(work).map(drop));
 }
 
-/// A request's context, as the platform has it.
-#[derive(Clone)]
-pub(super) struct RequestContext {
-    pub(super) request: Request,
-    pub(super) context: bindings::Context,
-}
+impl Scope {
+    fn new() -> Rc<Self> {
+        log_panics();
+        let id = next_id();
+        let scope = Rc::new(Self { id, tasks: RefCell::default(), timers: RefCell::default() });
+        SCOPES.with_borrow_mut(|scopes| scopes.insert(id, Rc::downgrade(&scope)));
+        scope
+    }
 
-impl RequestContext {
-    /// Does `work` in a task of its own that goes on after the answer and where the client hangs up: the
-    /// runtime is told to keep the context, which it does for at most 30 s
-    /// (developers.cloudflare.com, workers/runtime-apis/context).
-    pub(super) fn afterwards<T: 'static>(
-        &self,
-        work: impl Future<Output = T> + 'static,
-        end: impl FnOnce(Result<T, BrokeOff>) + 'static,
-    ) -> Result<(), JsValue> {
-        let request = self.request;
-        bindings::hold(request.0, &self.context)?;
-        spawn(request, work, move |done| {
-            end(done);
-            bindings::release(request.0);
-        });
-        Ok(())
+    fn current() -> Rc<Self> {
+        CURRENT.with_borrow(Option::clone).unwrap_or_else(Self::new)
+    }
+
+    fn find(id: u32) -> Option<Rc<Self>> {
+        SCOPES.with_borrow(|scopes| scopes.get(&id).and_then(Weak::upgrade))
+    }
+
+    /// Does `work` as a part of this scope; gives it up when the context has ended.
+    fn run<T>(self: Rc<Self>, work: impl Future<Output = T>) -> impl Future<Output = Option<T>> {
+        let (handle, registration) = AbortHandle::new_pair();
+        self.tasks.borrow_mut().push(handle);
+        let polled = async move {
+            let mut work = pin!(work);
+            poll_fn(|context| {
+                let _until_polled = Polled::new(self.clone());
+                work.as_mut().poll(context)
+            })
+            .await
+        };
+        Abortable::new(polled, registration).map(Result::ok)
     }
 }
 
-/// Waits for a promise, which must be kept by nobody meanwhile: it holds its request's token, and a task that
-/// keeps its own promise is never forgotten.
+impl Drop for Scope {
+    fn drop(&mut self) {
+        SCOPES.with_borrow_mut(|scopes| scopes.remove(&self.id));
+        bindings::ended(self.id);
+    }
+}
+
+/// Makes a scope the current one, until this is dropped.
+struct Polled(Option<Rc<Scope>>);
+
+impl Polled {
+    fn new(scope: Rc<Scope>) -> Self {
+        Self(CURRENT.replace(Some(scope)))
+    }
+}
+
+impl Drop for Polled {
+    fn drop(&mut self) {
+        CURRENT.set(self.0.take());
+    }
+}
+
+/// Waits for a promise. The promise must not be kept meanwhile: its callbacks hold the token of the scope, and
+/// a task that kept its own promise would never be forgotten.
 pub(super) fn wait(promise: Promise) -> Wait {
-    let (place, request) = awaited();
-    bindings::wait(promise, index(place), place.serial, request.0);
-    Wait(place)
+    let wait = Wait::new();
+    bindings::wait(promise, wait.id, Scope::current().id);
+    wait
 }
 
 /// What a promise comes to. Dropped before, it is not waited for any more.
-pub(super) struct Wait(Place);
+pub(super) struct Wait {
+    id: u32,
+    settled: Receiver<Settled>,
+}
+
+impl Wait {
+    fn new() -> Self {
+        let (sender, settled) = oneshot::channel();
+        let id = next_id();
+        AWAITED.with_borrow_mut(|awaited| awaited.insert(id, sender));
+        Self { id, settled }
+    }
+}
 
 impl Future for Wait {
-    type Output = Result<JsValue, JsValue>;
+    type Output = Settled;
 
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let tasks = tasks();
-        let mut all = tasks.awaited.borrow_mut();
-        match all.get_mut(self.0.index) {
-            Some(awaited) if awaited.serial == self.0.serial => match awaited.settled.take() {
-                Some(settled) => {
-                    all.remove(self.0.index);
-                    Poll::Ready(settled)
-                }
-                None => {
-                    awaited.waker.clone_from(context.waker());
-                    Poll::Pending
-                }
-            },
-            // Polled once more after its end.
-            _ => Poll::Pending,
-        }
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Settled> {
+        // The sender is dropped by `settle` only, which sends.
+        self.settled
+            .poll_unpin(context)
+            .map(|settled| settled.unwrap_or_else(|_| Err(JsValue::UNDEFINED)))
     }
 }
 
 impl Drop for Wait {
     fn drop(&mut self) {
-        let tasks = tasks();
-        let mut all = tasks.awaited.borrow_mut();
-        if all.get(self.0.index).is_some_and(|awaited| awaited.serial == self.0.serial) {
-            all.remove(self.0.index);
+        AWAITED.with_borrow_mut(|awaited| awaited.remove(&self.id));
+    }
+}
+
+fn settle(id: u32, settled: Settled) {
+    if let Some(sender) = AWAITED.with_borrow_mut(|awaited| awaited.remove(&id)) {
+        let _ = sender.send(settled);
+    }
+}
+
+/// `host.js` says that a promise was settled.
+#[wasm_bindgen]
+#[expect(unreachable_pub, reason = "JavaScript calls it")]
+pub fn settled(id: u32, is_fulfilled: bool, value: JsValue) {
+    settle(id, if is_fulfilled { Ok(value) } else { Err(value) });
+}
+
+/// `host.js` says that a scope's context has ended: nothing will ever wake its tasks.
+#[wasm_bindgen]
+#[expect(unreachable_pub, reason = "JavaScript calls it")]
+pub fn forget(scope: u32) {
+    if let Some(scope) = Scope::find(scope) {
+        for task in scope.tasks.take() {
+            task.abort();
         }
     }
 }
 
-fn awaited() -> (Place, Request) {
-    let tasks = tasks();
-    let request = tasks.polled.get().map_or(Request(0), |(_, request)| request);
-    let serial = tasks.serial();
-    let waker = Waker::noop().clone();
-    let index = tasks.awaited.borrow_mut().insert(Awaited { serial, waker, settled: None });
-    (Place { index, serial }, request)
-}
-
-/// Places are far fewer than 2^32.
-fn index(place: Place) -> u32 {
-    u32::try_from(place.index).unwrap_or(u32::MAX)
-}
-
-impl Tasks {
-    fn serial(&self) -> u32 {
-        self.serial.set(self.serial.get().wrapping_add(1));
-        self.serial.get()
-    }
-
-    /// The next one that is to be polled.
-    fn next(&self) -> Option<Place> {
-        let mut ready = self.ready.borrow_mut();
-        (!ready.is_empty()).then(|| ready.remove(0))
-    }
-}
-
-struct Woken(Place);
-
-impl Wake for Woken {
-    fn wake(self: Arc<Self>) {
-        wake(self.0);
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        wake(self.0);
-    }
-}
-
-fn wake(place: Place) {
-    let tasks = tasks();
-    tasks.ready.borrow_mut().push(place);
-    // Within a poll: the outermost goes on with it afterwards, when nothing is borrowed.
-    if tasks.polled.get().is_none() {
-        run(&tasks);
-    }
-}
-
-fn run(tasks: &Tasks) {
-    while let Some(place) = tasks.next() {
-        poll(tasks, place);
-    }
-}
-
-fn poll(tasks: &Tasks, place: Place) {
-    let taken = {
-        let mut all = tasks.all.borrow_mut();
-        let task = all.get_mut(place.index).filter(|task| task.serial == place.serial);
-        task.and_then(|task| Some((task.future.take()?, task.waker.clone(), task.request)))
-    };
-    let Some((mut future, waker, request)) = taken else { return };
-    tasks.polled.set(Some((place, request)));
-    let polled = future.as_mut().poll(&mut Context::from_waker(&waker));
-    let mut future = Some(future);
-    let done = {
-        let mut all = tasks.all.borrow_mut();
-        if polled.is_ready() {
-            remove(&mut all, place)
-        } else {
-            let task = all.get_mut(place.index).filter(|task| task.serial == place.serial);
-            if let Some(task) = task {
-                task.future = future.take();
-            }
-            None
-        }
-    };
-    // What it held goes while it still counts as being polled: that may wake others.
-    drop((future, done));
-    tasks.polled.set(None);
-}
-
-fn remove(tasks: &mut Slab<Task>, place: Place) -> Option<Task> {
-    let is_it = tasks.get(place.index).is_some_and(|task| task.serial == place.serial);
-    is_it.then(|| tasks.remove(place.index))
-}
-
-/// A promise was settled.
+/// Does nothing, but any call starts the program anew where the last one ended in a trap: the glue of wasm-bindgen
+/// does, as the `worker` crate asks it to (`set_on_abort` in its `init.rs`).
 #[wasm_bindgen]
 #[expect(unreachable_pub, reason = "JavaScript calls it")]
-pub fn settled(index: usize, serial: u32, kept: bool, value: JsValue) {
-    settle(Place { index, serial }, if kept { Ok(value) } else { Err(value) });
-}
+pub fn revive() {}
 
-fn settle(place: Place, settled: Result<JsValue, JsValue>) {
-    let waker = {
-        let tasks = tasks();
-        let mut all = tasks.awaited.borrow_mut();
-        let awaited = all.get_mut(place.index).filter(|awaited| awaited.serial == place.serial);
-        awaited.map(|awaited| {
-            awaited.settled = Some(settled);
-            std::mem::replace(&mut awaited.waker, Waker::noop().clone())
-        })
-    };
-    if let Some(waker) = waker {
-        waker.wake();
-    }
-}
-
-/// An exception or a panic has come out of the task that was being polled.
-#[wasm_bindgen]
-#[expect(unreachable_pub, reason = "JavaScript calls it")]
-pub fn broke(error: &JsValue) {
-    // A panic has been logged, and its text may quote what must not be.
-    if bindings::get(error, "name").as_string().as_deref() != Some("PanicError") {
-        bindings::error(&format!("uncaught: {}", bindings::text(error)));
-    }
-    let tasks = tasks();
-    let broken =
-        tasks.polled.get().and_then(|(place, _)| remove(&mut tasks.all.borrow_mut(), place));
-    if let Some(task) = broken {
-        // It still counts as being polled: what is woken or started by this comes after it, so that a fault in
-        // there does not cut it short.
-        (task.broken)();
-    }
-    tasks.polled.set(None);
-    run(&tasks);
-}
-
-/// A request's context has ended: nothing will ever wake its tasks.
-#[wasm_bindgen]
-#[expect(unreachable_pub, reason = "JavaScript calls it")]
-pub fn forget(request: u32) {
-    let tasks = tasks();
-    let gone: Vec<Task> = {
-        let mut all = tasks.all.borrow_mut();
-        let of_it = all.iter().filter(|(_, task)| task.request == Request(request));
-        let indices: Vec<usize> = of_it.map(|(index, _)| index).collect();
-        indices.into_iter().map(|index| all.remove(index)).collect()
-    };
-    drop(gone);
-}
-
-/// Logs every panic by its place, in this instance of the program.
+/// Logs every panic by its place. The hook of the `worker` crate prints the message, which may quote a key or a
+/// body if it was put together while running; a constant one cannot. That hook is set when the program starts,
+/// after `#[event(start)]`, so ours is set with the first event: nothing panics before.
 fn log_panics() {
-    thread_local! {
-        static HOOKED: Cell<bool> = const { Cell::new(false) };
+    fn log(panic: &PanicHookInfo) {
+        let message = panic.payload().downcast_ref::<&str>().copied().unwrap_or("panic");
+        match panic.location() {
+            Some(at) => bindings::error(&format!("{message}, at {}:{}", at.file(), at.line())),
+            None => bindings::error(message),
+        }
     }
-    if !HOOKED.replace(true) {
-        set_hook(Box::new(log));
-    }
-}
-
-/// A message that was put together while running may quote a key or a body; a constant one cannot.
-fn log(panic: &PanicHookInfo) {
-    let message = panic.payload().downcast_ref::<&str>().copied().unwrap_or("panic");
-    match panic.location() {
-        Some(at) => bindings::error(&format!("{message}, at {}:{}", at.file(), at.line())),
-        None => bindings::error(message),
-    }
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| set_hook(Box::new(log)));
 }

@@ -7,9 +7,11 @@ mod request_body;
 use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 
-use futures_channel::oneshot;
+use futures_channel::oneshot::{self, Canceled};
+use js_sys::Promise;
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast as _, JsValue};
+use worker::{Context, Env, event};
 
 use self::passthrough::log_shadow;
 use self::request_body::{Body, digest};
@@ -18,7 +20,7 @@ use super::log::{self, Timing};
 use super::operator::Operator;
 use super::origin::Lines;
 use super::response::{self, Client, Response, plain_problem};
-use super::tasks::{BrokeOff, Request, RequestContext, spawn};
+use super::tasks::{scoped, spawn, wait_until};
 use super::world::RequestWorld;
 use super::{bindings, env, faults, origin};
 use crate::admission::{self, Admission, Guarded, Head, admit};
@@ -34,30 +36,35 @@ use crate::operator::auth::Auth;
 use crate::problem::Problem;
 use crate::request::path::Address;
 
-/// The fetch event: the answer goes to [`bindings::answer`] under the id.
-#[wasm_bindgen]
-#[expect(unreachable_pub, reason = "JavaScript calls it")]
-pub fn serve(id: u32, request: web_sys::Request, env: bindings::Env, context: bindings::Context) {
-    let context = RequestContext { request: Request(id), context };
-    let asked = Rc::new(Asked::new(request, env, context));
-    let serving = asked.clone();
-    spawn(Request(id), async move { serving.serve().await }, move |served| {
-        let answer = match served {
-            Ok(Ok(response)) => Ok(response),
-            Ok(Err(error)) => {
-                bindings::error(&format!("{}: {}", asked.method, bindings::text(&error)));
-                plain_problem(502, "Bad Gateway").map(Into::into)
-            }
-            Err(BrokeOff) => asked.broke_off().map(Into::into),
-        };
-        match answer {
-            Ok(response) => bindings::answer(id, &response),
-            Err(error) => bindings::refuse(id, &error),
-        }
-    });
+/// The program has started, for the first time or anew.
+#[event(start)]
+fn start() {
+    bindings::started();
 }
 
-/// Says of a request that the program has started anew under it: nobody knows how far it had come.
+/// The fetch event. The request is served in a task of its own, and so is what answers where a fault ended that
+/// task: nothing in this one can fail. A promise of a response is a response to whoever awaits it.
+#[event(fetch)]
+async fn fetch(
+    request: web_sys::Request,
+    env: Env,
+    context: Context,
+) -> worker::Result<web_sys::Response> {
+    let asked = Rc::new(Asked::new(request, env, context));
+    let answer = scoped(async move {
+        let serving = asked.clone();
+        if let Ok(answer) = spawn(async move { serving.answer().await }).await {
+            return answer;
+        }
+        let aborted = spawn(async move { asked.aborted().map(JsValue::from) }).await;
+        aborted.unwrap_or_else(|Canceled| Err(JsValue::from_str("two faults in one request")))
+    });
+    let answer = answer.await.unwrap_or(Ok(JsValue::UNDEFINED));
+    // `entry.js` answers where this rejects. An error of this function would be a text of the crate's own.
+    Ok(answer.unwrap_or_else(|error| Promise::reject(&error).into()).unchecked_into())
+}
+
+/// What `entry.js` answers where all else has failed: nobody knows how far the request had come.
 #[wasm_bindgen]
 #[expect(unreachable_pub, reason = "JavaScript calls it")]
 pub fn lost(error: &JsValue) -> Result<Response, JsValue> {
@@ -71,8 +78,8 @@ struct Asked {
     method: String,
     /// Its headers, once one of them is looked for.
     headers: OnceCell<Lines>,
-    env: bindings::Env,
-    context: RequestContext,
+    env: Env,
+    context: Rc<Context>,
     /// Whom to answer, once it is known to be guarded.
     client: OnceCell<Client>,
     /// How far a guarded one has come, and how long that took.
@@ -80,15 +87,25 @@ struct Asked {
 }
 
 impl Asked {
-    fn new(request: web_sys::Request, env: bindings::Env, context: RequestContext) -> Self {
+    fn new(request: web_sys::Request, env: Env, context: Context) -> Self {
         Self {
             method: request.method(),
             request,
             headers: OnceCell::new(),
             env,
-            context,
+            context: Rc::new(context),
             client: OnceCell::new(),
             course: Rc::new(Timing::new()),
+        }
+    }
+
+    async fn answer(&self) -> Result<JsValue, JsValue> {
+        match self.serve().await {
+            Ok(response) => Ok(response),
+            Err(error) => {
+                bindings::error(&format!("{}: {}", self.method, bindings::text(&error)));
+                plain_problem(502, "Bad Gateway").map(Into::into)
+            }
         }
     }
 
@@ -182,23 +199,21 @@ impl Asked {
         let (exchange, order) = self.exchange(policy, guarded.clone(), head, &digest, body)?;
         let (sender, answer) = oneshot::channel();
         let (exchange, key) = (Rc::new(exchange), order.key);
-        let (telling, context) = (exchange.clone(), self.context.clone());
-        let story = async move {
+        let telling = exchange.clone();
+        let story = spawn(async move {
             filter(&*telling, order, |said| {
                 // Nobody to answer is no reason to stop.
                 let _ = sender.send(said);
             })
             .await;
-        };
+        });
         // Registered before anything is claimed: after a disconnect it would be too late.
-        self.context.afterwards(story, move |told| {
-            if let Err(BrokeOff) = told {
+        wait_until(&self.context, async move {
+            if let Err(Canceled) = story.await {
                 let reached = exchange.course.reached.get();
-                let clearing = async move { clear_up(&*exchange, &key, reached).await };
-                // Nothing more can be done where the platform does not hold the context.
-                let _ = context.afterwards(clearing, |_| ());
+                let _ = spawn(async move { clear_up(&*exchange, &key, reached).await }).await;
             }
-        })?;
+        });
         let answer = answer.await;
         let said = match &answer {
             Ok(Answer::Problem(problem, _)) => Said::of(problem),
@@ -207,7 +222,7 @@ impl Asked {
                 let outcome = Status::from(replay.how).as_str();
                 Said { outcome, status: replay.reply.status, why: None }
             }
-            Err(oneshot::Canceled) => Said::of(&self.course.reached.get().broke_off().0),
+            Err(Canceled) => Said::of(&self.course.reached.get().broke_off().0),
         };
         let id = &guarded.correlation_id;
         self.write(policy, &guarded.route, Some(&guarded), id, head, said);
@@ -218,12 +233,12 @@ impl Asked {
                 client.heard(heard, status, expires, &self.context)
             }
             Ok(Answer::Stored(replay)) => client.stored(&replay),
-            Err(oneshot::Canceled) => self.broke_off(),
+            Err(Canceled) => self.aborted(),
         }
     }
 
     /// The answer where a fault of the filter itself ended the work in the middle.
-    fn broke_off(&self) -> Result<Response, JsValue> {
+    fn aborted(&self) -> Result<Response, JsValue> {
         let Some(client) = self.client.get() else {
             return plain_problem(500, "Internal Server Error");
         };
@@ -269,7 +284,7 @@ impl Asked {
         let claim = guarded.claim(head, digest, lease()?);
         let order = GuardedRequest { key: guarded.id, claim, route: guarded.route.clone() };
         let exchange = RequestWorld {
-            ledger: self.env.ledger(),
+            ledger: bindings::ledger(&self.env),
             binding: matches!(policy.origin, Origin::Binding).then(|| self.binding()),
             address: origin::address(&policy.origin, head.address),
             guarded,
@@ -284,7 +299,7 @@ impl Asked {
     }
 
     fn binding(&self) -> bindings::Fetcher {
-        self.env.origin().unchecked_into()
+        bindings::origin(&self.env).unchecked_into()
     }
 }
 

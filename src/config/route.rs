@@ -1,8 +1,8 @@
 //! Every knob of a route: a field with its meaning, its default (in `impl Default`) and its type.
 //!
 //! `serde` reads a route from a table of `ROUTES`. A dotted knob of the documentation is a field of a
-//! group: `key.required` is `key = { required = true }`. The groups `fingerprint`, `outcome` and `reply`
-//! stand beside the code that follows them. Tests hold the table of knobs in README.md to these fields,
+//! group: `key.required` is `key = { required = true }`. The groups `fingerprint` and `outcome` stand
+//! beside the code that follows them. Tests hold the table of knobs in README.md to these fields,
 //! their defaults and their comments.
 
 use std::time::Duration;
@@ -13,13 +13,14 @@ use serde_json::{Map, Value};
 use crate::config::preset::WebhookSender;
 use crate::config::read::{Misconfigured, read};
 use crate::config::values::{self, DAY, MINUTE, Mode};
+use crate::lifecycle::outcome;
 use crate::lifecycle::record::Durations;
 use crate::lifecycle::step::Strategy;
-use crate::lifecycle::{outcome, reply};
 use crate::protocol::CredentialChange;
+use crate::request::credential::CredentialPart;
 use crate::request::fingerprint;
-use crate::request::key_source::Source;
-use crate::request::scope::{CredentialPart, ScopePart};
+use crate::request::key_source::{Source, header_names};
+use crate::request::scope::ScopePart;
 
 /// The rules of one route.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -81,7 +82,7 @@ pub struct Route {
     #[serde(deserialize_with = "values::span::<1, { 3660 * DAY }, _>")]
     pub doubt_ttl: Duration,
     /// What is kept of a reply.
-    pub reply: reply::Rule,
+    pub reply: ReplyRule,
     /// What is accepted of a request.
     pub request: RequestRule,
     /// The key that the origin gets: `same` as received, `derived` (one per run), `none`.
@@ -101,6 +102,21 @@ pub struct KeyRule {
     pub from: Vec<Source>,
     /// Refuse a request without a key (400); else it passes through unguarded.
     pub required: bool,
+}
+
+/// What is kept of a reply.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub struct ReplyRule {
+    /// Reply bodies above it reach the first caller but are not kept.
+    #[serde(deserialize_with = "values::size")]
+    pub max: u64,
+    /// Reply headers that are not kept although they would be.
+    #[serde(deserialize_with = "header_names")]
+    pub drop: Vec<String>,
+    /// Reply headers that are kept although they would not be.
+    #[serde(deserialize_with = "values::kept_names")]
+    pub keep: Vec<String>,
 }
 
 /// What is accepted of a request.
@@ -163,7 +179,7 @@ impl Default for Route {
             ttl: Duration::from_hours(24),
             tombstone: Duration::ZERO,
             doubt_ttl: Duration::from_hours(90 * 24),
-            reply: reply::Rule::default(),
+            reply: ReplyRule::default(),
             request: RequestRule::default(),
             forward_key: ForwardKey::Same,
             cors: Vec::new(),
@@ -175,6 +191,12 @@ impl Default for Route {
 impl Default for KeyRule {
     fn default() -> Self {
         Self { from: vec![Source::Header("idempotency-key".to_owned())], required: false }
+    }
+}
+
+impl Default for ReplyRule {
+    fn default() -> Self {
+        Self { max: 8 * 1024 * 1024, drop: Vec::new(), keep: Vec::new() }
     }
 }
 

@@ -6,6 +6,8 @@ use std::time::Duration;
 use serde::de::{Deserialize, Deserializer, Error as _};
 use serde_json::Value;
 
+use crate::lifecycle::reply::may_keep;
+use crate::request::key_source::header_names;
 use crate::request::path::normal_path;
 
 /// Whether a route enforces its rules. It stands here, and not beside the route, since
@@ -86,6 +88,17 @@ fn in_one_unit(ms: u64) -> String {
     let units = [(DAY, "d"), (HOUR, "h"), (MINUTE, "m"), (1, "ms")];
     let unit = units.iter().find(|(unit, _)| ms > 0 && ms.is_multiple_of(*unit));
     unit.map_or_else(|| "0s".to_owned(), |(unit, name)| format!("{}{name}", ms / unit))
+}
+
+/// Names of headers that a reply may keep.
+pub(crate) fn kept_names<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    let names = header_names(from)?;
+    match names.iter().find(|name| !may_keep(name)) {
+        Some(name) => Err(D::Error::custom(format!(
+            "must leave out {name}: it belongs to one hop, or is set anew on every answer"
+        ))),
+        None => Ok(names),
+    }
 }
 
 /// A size such as `512KiB`, `8MiB`, or a number of bytes.

@@ -2,12 +2,6 @@
 //!
 //! Bodies never enter this crate's pure half; they are carried beside a [`Reply`] as bytes.
 
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer};
-
-use crate::config::values::size;
-use crate::request::key_source::header_names;
-
 /// The kept part of a response, without its body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
@@ -42,41 +36,14 @@ impl Kept {
     }
 }
 
-/// What a route says of what is kept; header names in lower case.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields, expecting = "a table")]
-pub struct Rule {
-    /// Reply bodies above it reach the first caller but are not kept.
-    #[serde(deserialize_with = "size")]
-    pub max: u64,
-    /// Reply headers that are not kept although they would be.
-    #[serde(deserialize_with = "header_names")]
-    pub drop: Vec<String>,
-    /// Reply headers that are kept although they would not be.
-    #[serde(deserialize_with = "kept_names")]
-    pub keep: Vec<String>,
-}
-
-impl Default for Rule {
-    fn default() -> Self {
-        Self { max: 8 * 1024 * 1024, drop: Vec::new(), keep: Vec::new() }
-    }
-}
-
-/// Names of headers that may be kept.
-fn kept_names<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
-    let names = header_names(from)?;
-    match names.iter().find(|name| !may_keep(name)) {
-        Some(name) => Err(D::Error::custom(format!(
-            "must leave out {name}: it belongs to one hop, or is set anew on every answer"
-        ))),
-        None => Ok(names),
-    }
-}
-
-/// The headers of a response that a replay carries; names in lower case.
+/// The headers of a response that a replay carries; names in lower case. Those in `drop` are not kept although
+/// they would be, those in `keep` are kept although they would not be.
 #[must_use]
-pub fn kept_headers(heard: &[(&str, &str)], rule: &Rule) -> Vec<(String, String)> {
+pub fn kept_headers(
+    heard: &[(&str, &str)],
+    drop: &[String],
+    keep: &[String],
+) -> Vec<(String, String)> {
     let mut named = Vec::new();
     for (_, value) in heard.iter().filter(|(name, _)| *name == "connection") {
         for name in value.split(',') {
@@ -85,8 +52,8 @@ pub fn kept_headers(heard: &[(&str, &str)], rule: &Rule) -> Vec<(String, String)
     }
     let mut all = Vec::new();
     for (name, value) in heard {
-        let kept = is_in(&rule.keep, name) || (is_kept(name) && !is_in(&named, name));
-        if kept && !is_in(&rule.drop, name) {
+        let kept = is_in(keep, name) || (is_kept(name) && !is_in(&named, name));
+        if kept && !is_in(drop, name) {
             all.push(((*name).to_owned(), (*value).to_owned()));
         }
     }

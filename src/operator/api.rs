@@ -1,12 +1,11 @@
 //! What an operator's request asks for: path, query and body are read here, and nowhere else.
 
 use crate::lifecycle::record::Lease;
-use crate::lifecycle::reply::{Kept, Reply, Rule, has_no_body, is_sendable, kept_headers};
+use crate::lifecycle::reply::{Kept, Reply, has_no_body, is_sendable, kept_headers};
 use crate::operator::auth::unhex;
 use crate::operator::decide::Decision;
 use crate::operator::refusal::{Kind, Refusal};
 use crate::operator::search::{Place, Search, Stage};
-use crate::query;
 use crate::request::digest::{Parts, hex};
 use crate::request::json::{self, Json};
 use crate::request::key::{Key, KeyId};
@@ -151,7 +150,7 @@ pub fn read(
 #[must_use]
 pub fn carries_token(query: Option<&str>) -> bool {
     let names = ["token", "access_token", "admin_token", "authorization"];
-    query::pairs(query.unwrap_or_default().as_bytes())
+    form_urlencoded::parse(query.unwrap_or_default().as_bytes())
         .any(|(name, _)| names.contains(&name.to_ascii_lowercase().as_str()))
 }
 
@@ -282,7 +281,7 @@ fn reply(status: Option<u64>, headers: &[(String, String)], body: &[u8]) -> Resu
     for (name, value) in &lower {
         lines.push((name.as_str(), value.as_str()));
     }
-    let kept = kept_headers(&lines, &Rule::default());
+    let kept = kept_headers(&lines, &[], &[]);
     if let Some((name, _)) = lower.iter().find(|header| !kept.contains(header)) {
         return Err(Refusal::invalid(format_args!(
             "The header \"{name}\" is never kept: leave it out."
@@ -328,11 +327,11 @@ impl Asked {
         if query.is_some_and(|query| query.matches('&').count() >= PARAMETERS_MAX) {
             return Err(Refusal::invalid("There are too many parameters."));
         }
-        for (name, value) in query::pairs(query.unwrap_or_default().as_bytes()) {
+        for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
             if pairs.iter().any(|(known, _)| *known == name) {
                 return Err(Refusal::invalid(format_args!("\"{name}\" is there twice.")));
             }
-            pairs.push((name, value));
+            pairs.push((name.into_owned(), value.into_owned()));
         }
         Ok(Self(pairs))
     }

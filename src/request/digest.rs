@@ -1,34 +1,30 @@
-//! SHA-256 over a list of parts, each preceded by its length: there is no delimiter to inject, so no
-//! two lists of parts give the same input (`["a:b", "c"]` and `["a", "b:c"]` stay apart).
+//! SHA-256 over a list of parts. Each part is preceded by its length, so there is no delimiter that a value
+//! could contain, and two different lists never give the same input: `["a:b", "c"]` and `["a", "b:c"]` differ.
 
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
 
-/// Parts to be hashed together. They are short, and hashed in one go.
+/// The parts of one digest. They are short: only the last one may be long ([`Self::whole_with`]).
 #[derive(Clone)]
 pub struct Parts(Vec<u8>);
 
 impl Parts {
-    /// Starts a digest for one purpose; the label keeps digests of different purposes apart.
+    /// Starts the digest with its purpose: digests for different purposes never agree.
     #[must_use]
     pub fn of(purpose: &str) -> Self {
         Self(Vec::with_capacity(128)).part(purpose)
     }
 
-    /// Adds a part that is there.
+    /// Adds a part.
     #[must_use]
     pub fn part(mut self, bytes: impl AsRef<[u8]>) -> Self {
         let bytes = bytes.as_ref();
-        self.announce(bytes);
+        self.push_length(bytes);
         self.0.extend_from_slice(bytes);
         self
     }
 
-    fn announce(&mut self, bytes: &[u8]) {
-        self.0.push(1);
-        self.0.extend_from_slice(&(bytes.len() as u64).to_be_bytes());
-    }
-
-    /// Adds a part that may be absent; absent differs from empty.
+    /// Adds a part that may be absent. An absent part differs from an empty one.
     #[must_use]
     pub fn maybe(mut self, bytes: Option<impl AsRef<[u8]>>) -> Self {
         if let Some(bytes) = bytes {
@@ -38,23 +34,28 @@ impl Parts {
         self
     }
 
-    /// All 32 bytes.
+    /// The digest.
     #[must_use]
     pub fn whole(self) -> [u8; 32] {
         sha256(&self.0)
     }
 
-    /// All 32 bytes with one more part, which may be long.
+    /// The digest with one more part, which is hashed without being copied.
     #[must_use]
     pub fn whole_with(mut self, bytes: &[u8]) -> [u8; 32] {
-        self.announce(bytes);
+        self.push_length(bytes);
         Sha256::new().chain_update(&self.0).chain_update(bytes).finalize().into()
     }
 
-    /// The first 16 bytes: 128 bits are beyond any chance collision.
+    /// The first 16 bytes of the digest: with 128 bits no two inputs agree by chance.
     #[must_use]
     pub fn half(self) -> [u8; 16] {
         first_half(self.whole())
+    }
+
+    fn push_length(&mut self, bytes: &[u8]) {
+        self.0.push(1);
+        self.0.extend_from_slice(&(bytes.len() as u64).to_be_bytes());
     }
 }
 
@@ -71,23 +72,13 @@ pub fn first_half(whole: [u8; 32]) -> [u8; 16] {
 /// Lower-case hexadecimal.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
-    let digit = |half: u8| char::from(if half < 10 { b'0' + half } else { b'a' - 10 + half });
-    let mut text = String::with_capacity(2 * bytes.len());
-    for byte in bytes {
-        text.push(digit(byte >> 4));
-        text.push(digit(byte & 15));
-    }
-    text
+    hex::encode(bytes)
 }
 
-/// HMAC-SHA-256 (RFC 2104) under a key as long as a block, so that any key is one: it pads with zeros.
+/// HMAC-SHA-256 (RFC 2104) under a key as long as a block.
 #[must_use]
 pub fn hmac(key: &[u8; 64], text: &[u8]) -> [u8; 32] {
-    let round = |pad: u8, text: &[u8]| {
-        let block = key.map(|byte| byte ^ pad);
-        <[u8; 32]>::from(Sha256::new().chain_update(block).chain_update(text).finalize())
-    };
-    round(0x5c, &round(0x36, text))
+    Hmac::<Sha256>::new(key.into()).chain_update(text).finalize().into_bytes().into()
 }
 
 /// SHA-256 of one byte string.

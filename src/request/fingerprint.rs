@@ -157,7 +157,7 @@ impl BodyRule {
         match self {
             Self::Raw => None,
             Self::None => Some(Parts::of("no body").whole()),
-            Self::Json => Some(Parts::of("json").whole_with(&json::canonical(body)?)),
+            Self::Json => Some(Parts::of("json").whole_with(json::canonical(body)?.as_bytes())),
             Self::Pointers(pointers) => {
                 let values = json::selected(body, pointers)?;
                 Some(

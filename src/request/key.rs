@@ -4,7 +4,11 @@
 //! (`"8e03978e"`) and the bare form that Stripe's clients send (`8e03978e`). Anything that could be
 //! read in two ways is refused.
 
-use crate::item;
+use std::convert::Infallible;
+
+use sfv::BareItemFromInput;
+use sfv::visitor::{Ignored, ItemVisitor, ParameterVisitor};
+
 use crate::lifecycle::record::{Execution, KeySpelling};
 use crate::request::digest::{Parts, first_half, hex, sha256};
 
@@ -76,9 +80,27 @@ impl Key {
 }
 
 fn quoted(field: &str) -> Result<String, KeyInvalid> {
-    item::string(field).ok_or(KeyInvalid(
+    let mut text = None;
+    let read = sfv::Parser::new(field).parse_item_with_visitor(StringItem(&mut text));
+    read.ok().and(text).ok_or(KeyInvalid(
         "the key starts with a quote but is not one structured-field string (RFC 8941)",
     ))
+}
+
+/// Keeps the string of an Item. The parser reads the parameters, which are then ignored.
+struct StringItem<'t>(&'t mut Option<String>);
+
+impl<'de> ItemVisitor<'de> for StringItem<'_> {
+    type Out = ();
+    type Error = Infallible;
+
+    fn bare_item(
+        self,
+        item: BareItemFromInput<'de>,
+    ) -> Result<impl ParameterVisitor<'de, Out = ()>, Infallible> {
+        *self.0 = item.as_string().map(|string| string.as_str().to_owned());
+        Ok(Ignored)
+    }
 }
 
 // The structured-field parser is not asked: to it, a bare UUID that starts with a digit is a number.

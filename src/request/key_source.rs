@@ -6,8 +6,7 @@ use std::fmt::{self, Write as _};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::query;
-use crate::request::json::{Pointer, Twice};
+use crate::request::json::{DuplicateMember, Pointer};
 
 /// One place of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -41,7 +40,7 @@ pub enum Value {
     /// Nothing.
     Missing,
     /// It is there more than once, and nothing says which one is meant.
-    Twice,
+    Duplicate,
     /// The body has to be read first.
     NeedsBody,
 }
@@ -87,7 +86,7 @@ impl Source {
                 None => Value::NeedsBody,
                 Some(body) => match pointer.text(body) {
                     Ok(text) => text.map_or(Value::Missing, Value::Found),
-                    Err(Twice) => Value::Twice,
+                    Err(DuplicateMember) => Value::Duplicate,
                 },
             },
             Self::Template(pieces) => filled(pieces, parts),
@@ -150,34 +149,13 @@ pub fn header_name(text: &str) -> Option<String> {
     (!text.is_empty() && text.bytes().all(token)).then(|| text.to_ascii_lowercase())
 }
 
-/// The pairs of a Cookie header. Cookies may arrive joined by `;` or, from several header lines, by `,`;
-/// a piece without `=` belongs to the value before it, which held the separator: a wrong split may cost a
-/// refusal, but must not make two credentials one.
-#[must_use]
-pub fn cookies(header: &str) -> Vec<(String, String)> {
-    let mut pairs: Vec<(String, String)> = Vec::new();
-    for piece in header.split([';', ',']).map(str::trim).filter(|piece| !piece.is_empty()) {
-        match (piece.split_once('='), pairs.last_mut()) {
-            (Some((name, value)), _) => {
-                pairs.push((name.trim().to_owned(), value.trim().to_owned()));
-            }
-            (None, Some((_, value))) => {
-                value.push(',');
-                value.push_str(piece);
-            }
-            (None, None) => {}
-        }
-    }
-    pairs
-}
-
 fn query_value(query: &str, name: &str) -> Value {
     let mut found = Value::Missing;
-    for (known, value) in query::pairs(query.as_bytes()) {
+    for (known, value) in form_urlencoded::parse(query.as_bytes()) {
         if known == name {
             found = match found {
-                Value::Missing => Value::Found(value),
-                _ => return Value::Twice,
+                Value::Missing => Value::Found(value.into_owned()),
+                _ => return Value::Duplicate,
             };
         }
     }

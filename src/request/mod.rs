@@ -1,5 +1,6 @@
-//! What a request is: its key, whose it is, and what makes another one the same.
+//! What a request is: its key, its caller, and what makes another request its retry.
 
+pub mod credential;
 pub mod digest;
 pub mod fingerprint;
 pub mod json;

@@ -5,11 +5,12 @@
 
 use oncegate::config::route::Route;
 use oncegate::config::values::Mode;
+use oncegate::request::credential::{CredentialPart, credential};
 use oncegate::request::digest::{Parts, hex, sha256};
 use oncegate::request::fingerprint::{BodyRule, Fingerprint, media_type};
 use oncegate::request::json::Pointer;
 use oncegate::request::path::Target;
-use oncegate::request::scope::{Caller, CredentialPart, ScopePart, credential};
+use oncegate::request::scope::{Caller, ScopePart};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -166,6 +167,30 @@ fn a_scope_holds_what_the_route_says_and_nothing_else() {
 }
 
 #[test]
+fn each_part_of_a_scope_counts_where_the_route_names_it_and_nowhere_else() {
+    let (acme, bolt) = (headers(&[("x-tenant", "acme")]), headers(&[("x-tenant", "bolt")]));
+    let one = caller(&acme);
+    let parts = [
+        (ScopePart::Host, Caller { host: "h", ..one }),
+        (ScopePart::Method, Caller { method: "PATCH", ..one }),
+        (ScopePart::Path, Caller { path: "/", ..one }),
+        (ScopePart::Route, Caller { route: "refund", ..one }),
+        (ScopePart::Credential, Caller { credential: [0; 16], ..one }),
+        (ScopePart::Header("x-tenant".to_owned()), Caller { header: &bolt, ..one }),
+    ];
+    for (named, (part, _)) in parts.iter().enumerate() {
+        for (changed, (_, other)) in parts.iter().enumerate() {
+            let of = |caller: Caller<'_>| caller.scope(std::slice::from_ref(part), Mode::Enforce);
+            assert_eq!(
+                of(one) != of(*other),
+                named == changed,
+                "{part:?} and the {changed}. change"
+            );
+        }
+    }
+}
+
+#[test]
 fn kin_is_everything_but_who_asks() {
     let none = headers(&[]);
     let one = caller(&none);
@@ -227,6 +252,16 @@ fn a_credential_is_every_header_that_carries_one_or_else_the_cookies() {
         &[&[("cookie", "s=1=t")]],
         &[&[("cookie", "nameless")]],
         &[&[("cookie", "Bearer secret")]],
+        // Cut short, sent twice, sent elsewhere; one header's end as the next one's beginning.
+        &[&[("authorization", "Bearer secre")]],
+        &[&[("authorization", "Bearer secret, Bearer other")]],
+        &[&[("cookie", "authorization=Bearer secret")]],
+        &[&[("authorization", "ab"), ("x-api-key", "c")]],
+        &[&[("authorization", "a"), ("x-api-key", "bc")]],
+        &[&[("authorization", "ab, c")]],
+        &[&[("cookie", r#"s="1; t=2""#)]],
+        &[&[("cookie", "ab=c")]],
+        &[&[("cookie", "a=bc")]],
     ];
     for (at, same) in callers.iter().enumerate() {
         for lines in *same {
@@ -250,16 +285,69 @@ fn nothing_of_a_cookie_header_is_left_out_of_the_credential() {
     }
 }
 
+/// Same row, same caller; other row, other caller.
 #[test]
-fn nothing_of_a_named_cookie_is_left_out_of_the_credential() {
-    let session = [CredentialPart::Cookie("session".to_owned())];
-    let of = |cookies| credential(&session, &headers(&[("cookie", cookies)])).unwrap();
-    assert_ne!(of("session=abc,def"), of("session=abc,xyz"));
-    assert_eq!(
-        of("session=abc; lang=en"),
-        of("lang=de, session=abc"),
-        "other cookies do not count"
-    );
+fn where_a_route_names_its_credentials_nothing_else_of_a_request_says_who_calls() {
+    let cookie = |name: &str| CredentialPart::Cookie(name.to_owned());
+    let header = |name: &str| CredentialPart::Header(name.to_owned());
+    let session = [cookie("session")];
+    let either = [header("authorization"), cookie("session")];
+    let two = [cookie("a"), cookie("b")];
+    let custom = [header("x-client")];
+    let of = |cookies: &'static str| vec![("cookie", cookies)];
+    let routes: &[(&[CredentialPart], &[&[Vec<(&str, &str)>]])] = &[
+        (
+            &session,
+            &[
+                &[
+                    of("session=s1"),
+                    of("visit=9;session=s1"),
+                    of("lang=de, session=s1"),
+                    vec![AUTHORIZED, ("cookie", "session=s1")],
+                ],
+                &[of("session=s2")],
+                &[of("session=s1,xyz")],
+                &[of("xsession=s1")],
+                &[of("Session=s1")],
+                &[of("session=s1; session=s2")],
+                &[of("session=")],
+                // No session: all cookies are the credential.
+                &[of("visit=s1")],
+                &[of("visit=s2")],
+            ],
+        ),
+        (
+            &either,
+            &[
+                &[
+                    vec![AUTHORIZED, ("cookie", "session=s1; visit=1")],
+                    vec![("cookie", "visit=2; session=s1"), AUTHORIZED],
+                ],
+                &[vec![AUTHORIZED, ("cookie", "session=s2")]],
+                &[of("session=Bearer secret")],
+                &[vec![AUTHORIZED]],
+            ],
+        ),
+        (&two, &[&[of("a=1; b=2"), of("b=2, a=1")], &[of("a=2; b=1")], &[of("a=1")], &[of("b=1")]]),
+        (
+            &custom,
+            &[
+                &[vec![("x-client", "c1")], vec![("x-client", "c1"), AUTHORIZED]],
+                &[vec![("x-client", "c2")]],
+            ],
+        ),
+    ];
+    for (parts, callers) in routes {
+        for (at, same) in callers.iter().enumerate() {
+            for lines in *same {
+                for (other_at, others) in callers.iter().enumerate() {
+                    let [one, other] = [lines, &others[0]]
+                        .map(|lines| credential(parts, &headers(lines)).unwrap());
+                    assert_eq!(one == other, at == other_at, "{lines:?} and {:?}", others[0]);
+                }
+            }
+        }
+    }
 }
 
 #[test]

@@ -20,9 +20,9 @@ mod admission; // what is guarded, by which key
 mod corpus; // whatever the fuzzer found
 mod digest; // digests, scope, fingerprint: what is the same request, and whose
 mod filter; // the story of one request
-mod json; // read, canonical, written
 mod key; // header, key, key id, shard
 mod life; // the life of one key
+mod log; // what the log says of a request
 mod operator; // the operators' part
 mod outcome; // what the origin said
 mod page; // what an operator sees

@@ -38,24 +38,18 @@ fn every_code_has_its_status_and_says_whether_to_come_again() {
 }
 
 #[test]
-fn a_problem_document_has_these_members_and_no_others() {
+fn a_problem_document_has_these_members_in_this_order() {
     for (code, name, status, _) in CODES {
-        let problem = Problem::new(code, "Do this, \"now\".\n");
-        let document: Value = serde_json::from_str(&problem.body("c-1")).unwrap();
-        let expected = json!({
-            "type": format!("/.well-known/idempotency#{name}"),
-            "title": code.title(),
-            "status": status,
-            "detail": "Do this, \"now\".\n",
-            "code": name,
-            "correlation_id": "c-1",
-            "error": {
-                "type": if status < 500 { "idempotency_error" } else { "api_error" },
-                "code": name,
-                "message": "Do this, \"now\".\n",
-            },
-        });
-        assert_eq!(document, expected);
+        let text = Problem::new(code, "Do this, \"now\".\n").body("c-1");
+        let kind = if status < 500 { "idempotency_error" } else { "api_error" };
+        let (title, detail) = (code.title(), r#"Do this, \"now\".\n"#);
+        assert_eq!(
+            text,
+            format!(
+                r#"{{"type":"/.well-known/idempotency#{name}","title":"{title}","status":{status},"detail":"{detail}","#
+            ) + &format!(r#""code":"{name}","correlation_id":"c-1","#)
+                + &format!(r#""error":{{"type":"{kind}","code":"{name}","message":"{detail}"}}}}"#)
+        );
     }
 }
 
@@ -63,9 +57,9 @@ fn a_problem_document_has_these_members_and_no_others() {
 fn a_reply_that_was_not_stored_is_reported_with_its_status() {
     let problem =
         Problem { original_status: Some(201), ..Problem::new(Code::ReplyNotStored, "Ask it.") };
-    let document: Value = serde_json::from_str(&problem.body("c-1")).unwrap();
-    assert_eq!(document["original_status"], 201);
-    assert_eq!(document["status"], 409);
+    let text = problem.body("c-1");
+    assert!(text.contains(r#""status":409,"#), "{text}");
+    assert!(text.contains(r#""correlation_id":"c-1","original_status":201,"error":{"#), "{text}");
 }
 
 #[test]

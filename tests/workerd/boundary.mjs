@@ -4,7 +4,7 @@
 //
 // The bindings reach its memory in few ways: a view of it is decoded, sliced, or handed to `new Uint8Array`; it is the
 // source or the target of a `set`, or the target of `encodeInto` and `getRandomValues`. A text goes in character by
-// character, into room that the bindings ask for (`__wbindgen_malloc`), so that is what is counted of it.
+// character, into memory that the bindings allocate (`__wbindgen_malloc`), so that is what is counted of it.
 
 /** Bytes into Wasm, bytes out of it, calls that it makes. */
 export const crossed = { into: 0, out: 0, calls: 0 };
@@ -74,9 +74,9 @@ function counted(imports) {
   return each(imports, (group) => each(group, (value) => (typeof value === "function" ? counting(value) : value)));
 }
 
-/** The exports by which the bindings ask for room. */
+/** The exports by which the bindings allocate memory. */
 function asking({ __wbindgen_malloc: malloc, __wbindgen_realloc: realloc }) {
-  if (!malloc || !realloc) throw new Error("the bindings ask for room in another way: count what they copy anew");
+  if (!malloc || !realloc) throw new Error("the bindings allocate in another way: count what they copy anew");
   const give = (from, length, before) => {
     crossed.into += Math.max(0, length - before);
     asked = { from, to: from + length };

@@ -60,7 +60,7 @@ class Browser {
     });
     const tab = await until(async () => (await (await fetch(`http://127.0.0.1:${port}/json`)).json()).find(({ type }) => type === "page"));
     this.#socket = new WebSocket(tab.webSocketDebuggerUrl);
-    this.#socket.onmessage = ({ data }) => this.#heard(JSON.parse(data));
+    this.#socket.onmessage = ({ data }) => this.#received(JSON.parse(data));
     await new Promise((resolve, reject) => Object.assign(this.#socket, { onopen: resolve, onerror: reject }));
     // The end of loading the empty page must not pass for that of another.
     await until(() => this.see(() => document.readyState === "complete"));
@@ -85,7 +85,7 @@ class Browser {
       this.#socket.send(JSON.stringify({ id, method, params }));
     });
   }
-  #heard({ id, method, params, ...answer }) {
+  #received({ id, method, params, ...answer }) {
     if (id) return this.#calls.get(id)(answer);
     if (method === "Network.requestWillBeSent") this.requests.push({ type: params.type, url: params.request.url });
     if (method === "Network.responseReceived" && params.type === "Document") this.status = params.response.status;

@@ -8,7 +8,7 @@ import path from "node:path";
 import { after, before, describe, test } from "node:test";
 import { isExecuted, isJoined, isProblem, isReleased, isReplay, isUnknown } from "./expect.mjs";
 import { alarmOf, onDisk } from "./disk.mjs";
-import { freshKey, gate, stage, until } from "./harness.mjs";
+import { freshKey, gate, stage, start, startOrigin, until } from "./harness.mjs";
 
 const KiB = 1024;
 const MiB = 1024 * KiB;
@@ -128,6 +128,29 @@ describe("calls of a Ledger object", { timeout: 60_000 }, () => {
   });
 });
 
+// ---- turns of the tasks' queue --------------------------------------------------------------------------------------
+
+test("Rust's tasks are polled by the microtask line of host.js and by nothing else", { timeout: 60_000 }, async () => {
+  const origin = await startOrigin();
+  const worker = await start({ origin, counting: true, shards: 1 });
+  try {
+    const it = { path: "/v1/turns", key: freshKey() };
+    isExecuted(await worker.send({ ...it, key: freshKey() }));
+    await worker.counts();
+    const executed = await worker.send(it);
+    isExecuted(executed);
+    const first = await worker.counts();
+    isReplay(await worker.send(it), executed);
+    const replay = await worker.counts();
+    // Each wakes a task once at least: the event itself, its Ledger's answer; a first one has two, and the origin's.
+    assert.ok(first.turns >= 5 && first.turns <= 30, `${first.turns} turns`);
+    assert.ok(replay.turns >= 3 && replay.turns <= 15, `${replay.turns} turns`);
+  } finally {
+    await worker.stop();
+    origin.close();
+  }
+});
+
 // ---- rows -----------------------------------------------------------------------------------------------------------
 
 describe("rows over a key's whole life", { concurrency: true, timeout: 120_000 }, () => {
@@ -209,7 +232,7 @@ describe("rows of a request", { timeout: 60_000 }, () => {
         cost.requests += requests;
         cost.written += records.written;
         return cost.requests >= expected.requests && cost.written >= expected.written;
-      }, { every: 50, what: "the Ledger has heard of it" });
+      }, { every: 50, what: "the Ledger knows of it" });
       assert.deepEqual(cost, expected);
     }
   });

@@ -6,7 +6,7 @@ import { randomBytes } from "node:crypto";
 import { describe, test } from "node:test";
 import { bytesOf, rowsOf } from "./disk.mjs";
 import { isExecuted, isProblem, isReplay, isUnknown } from "./expect.mjs";
-import { freshKey, gate, start, startOrigin, until } from "./harness.mjs";
+import { freshKey, gate, through, until } from "./harness.mjs";
 
 const MiB = 1024 * 1024;
 const path = "/v1/payments";
@@ -16,20 +16,11 @@ const routes = [
 ];
 const FAIL = { headers: { "Content-Type": "application/json", "X-On-Conflict": "FAIL" }, body: '{"amount":10}' };
 
-async function through(check, options = {}) {
-  const origin = await startOrigin();
-  const worker = await start({ origin, routes, shards: 2, ...options });
-  try {
-    await check(worker, origin);
-  } finally {
-    await worker.stop();
-    origin.close();
-  }
-}
+const with2Shards = (check, options) => through({ routes, shards: 2, ...options }, check);
 
 describe("a power cut", { concurrency: 4, timeout: 90_000 }, () => {
   test("after the answer: every reply that a client has seen is replayed", () =>
-    through(async (worker, origin) => {
+    with2Shards(async (worker, origin) => {
       const body = randomBytes(3 * MiB);
       origin.on("/large", { status: 201, body });
       const operations = [{ path, key: freshKey() }, { path: "/large", key: freshKey() }, { path, key: freshKey() }];
@@ -40,7 +31,7 @@ describe("a power cut", { concurrency: 4, timeout: 90_000 }, () => {
       assert.deepEqual([origin.count(path), origin.count("/large")], [2, 1]);
     }));
   test("at any moment: no key runs twice, and what was answered is replayed", () =>
-    through(async (worker, origin) => {
+    with2Shards(async (worker, origin) => {
       const operations = [];
       const seen = new Map();
       for (let round = 0; round < 4; round++) {
@@ -81,7 +72,7 @@ describe("a power cut", { concurrency: 4, timeout: 90_000 }, () => {
 describe("the loss of the objects' memory", { concurrency: 4, timeout: 90_000 }, () => {
   for (const how of ["evict", "abort"]) {
     test(`between two requests (${how}): the retry is replayed`, () =>
-      through(async (worker, origin) => {
+      with2Shards(async (worker, origin) => {
         const operation = { path, key: freshKey() };
         const first = await worker.send(operation);
         isExecuted(first);
@@ -95,7 +86,7 @@ describe("the loss of the objects' memory", { concurrency: 4, timeout: 90_000 },
         assert.deepEqual([origin.count(path), origin.count("/doubt")], [1, 1]);
       }, { objects: true }));
     test(`between claim and settle (${how}): the reply is stored all the same`, () =>
-      through(async (worker, origin) => {
+      with2Shards(async (worker, origin) => {
         const operation = { path, key: freshKey() };
         const { opened, open } = gate();
         origin.on(path, async () => (await opened, { status: 201, body: "paid" }));
@@ -110,7 +101,7 @@ describe("the loss of the objects' memory", { concurrency: 4, timeout: 90_000 },
       }, { objects: true }));
   }
   test("while duplicates wait: they wait on and get the one reply", () =>
-    through(async (worker, origin) => {
+    with2Shards(async (worker, origin) => {
       const operation = { path, key: freshKey() };
       const { opened, open } = gate();
       origin.on(path, async () => (await opened, { status: 201, body: "paid" }));
@@ -131,7 +122,7 @@ describe("the loss of the objects' memory", { concurrency: 4, timeout: 90_000 },
 describe("a client that hangs up", { concurrency: 4, timeout: 90_000 }, () => {
   for (const how of ["close", "reset"]) {
     test(`while the origin works (${how}): the retry gets the reply, one execution`, () =>
-      through(async (worker, origin) => {
+      with2Shards(async (worker, origin) => {
         const operation = { path, key: freshKey() };
         const { opened, open } = gate();
         origin.on(path, async (_, n) => (await opened, { status: 201, body: `run ${n}` }));
@@ -149,7 +140,7 @@ describe("a client that hangs up", { concurrency: 4, timeout: 90_000 }, () => {
       }));
   }
   test("in the middle of its own upload: nothing is forwarded and the key stays free", () =>
-    through(async (worker, origin) => {
+    with2Shards(async (worker, origin) => {
       const operation = { path, key: freshKey() };
       const leaving = worker.open({ ...operation, length: 1_000 });
       leaving.send(Buffer.alloc(500));
@@ -159,7 +150,7 @@ describe("a client that hangs up", { concurrency: 4, timeout: 90_000 }, () => {
       assert.equal(origin.count(path), 2);
     }));
   test("in the middle of a large reply: the reply is kept for the retry", () =>
-    through(async (worker, origin) => {
+    with2Shards(async (worker, origin) => {
       const body = randomBytes(7 * MiB);
       origin.on(path, { status: 201, body });
       const operation = { path, key: freshKey() };
@@ -175,7 +166,7 @@ describe("a client that hangs up", { concurrency: 4, timeout: 90_000 }, () => {
 
 describe("the disk", { concurrency: 4, timeout: 90_000 }, () => {
   test("no row is larger than the 2 MB that are documented to work, whatever the reply's size", () =>
-    through(async (worker, origin) => {
+    with2Shards(async (worker, origin) => {
       const sizes = [0, MiB, MiB + 1, 2_000_000, 2 * MiB + 1, 7 * MiB];
       for (const size of sizes) {
         const headers = [["X-Long", "h".repeat(8_000)]];
@@ -191,7 +182,7 @@ describe("the disk", { concurrency: 4, timeout: 90_000 }, () => {
       assert.ok(Math.max(...rows) <= 2_000_000, `${Math.max(...rows)} bytes`);
     }));
   test("a reply that replaces another leaves nothing of it behind", () =>
-    through(async (worker, origin) => {
+    with2Shards(async (worker, origin) => {
       const strategy = { on_duplicate: "fail_on_running" };
       await worker.restart({ routes: [{ name: "again", methods: ["POST"], path: "/{*rest}", ...strategy }] });
       const operation = { path, key: freshKey() };
@@ -202,7 +193,7 @@ describe("the disk", { concurrency: 4, timeout: 90_000 }, () => {
       assert.ok(rowsOf(worker).reduce((sum, row) => sum + bytesOf(row), 0) < 10_000);
     }));
   test("after its ttl a reply is swept from the disk by itself, after a power cut too", () =>
-    through(async (worker, origin) => {
+    with2Shards(async (worker, origin) => {
       const rest = rowsOf(worker).length;
       origin.on("/brief", { status: 201, body: randomBytes(3 * MiB) });
       for (let n = 0; n < 5; n++) isExecuted(await worker.send({ path: "/brief", key: freshKey() }));

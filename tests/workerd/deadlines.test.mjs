@@ -4,27 +4,18 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { isExecuted, isProblem, isUnknown } from "./expect.mjs";
-import { freshKey, gate, start, startOrigin, until } from "./harness.mjs";
+import { freshKey, gate, through, until } from "./harness.mjs";
 
 const path = "/v1/payments";
 const routes = [{ name: "hasty", methods: ["POST"], path: "/{*rest}", timeout: "1s", wait: "2s", doubt_ttl: "1s", reply: { max: "1KiB" } }];
 const LEASE = 16_000;
 const FAIL = { headers: { "Content-Type": "application/json", "X-On-Conflict": "FAIL" }, body: '{"amount":10}' };
 
-async function through(check, options = {}) {
-  const origin = await startOrigin();
-  const worker = await start({ origin, routes, ...options });
-  try {
-    await check(worker, origin);
-  } finally {
-    await worker.stop();
-    origin.close();
-  }
-}
+const hurried = (check, options) => through({ routes, ...options }, check);
 
 describe("the end of a lease", { concurrency: true, timeout: 90_000 }, () => {
   test("a power cut while the origin works: in flight until the lease ends, then the outcome is unknown; one execution for ever", () =>
-    through(async (worker, origin) => {
+    hurried(async (worker, origin) => {
       const operation = { path, key: freshKey() };
       const { opened, open } = gate();
       origin.on(path, async () => (await opened, { status: 201, body: "paid" }));
@@ -56,7 +47,7 @@ describe("the end of a lease", { concurrency: true, timeout: 90_000 }, () => {
       assert.equal(origin.count(path), 1);
     }, { routes: [{ ...routes[0], doubt_ttl: "1d" }] }));
   test("a reply that cannot be stored: the caller gets it all the same, the log says so, the key goes in doubt and never runs again", () =>
-    through(async (worker, origin) => {
+    hurried(async (worker, origin) => {
       const operation = { path, key: freshKey() };
       // The first touch of an object may take calls of its own.
       isExecuted(await worker.send({ path: "/first", key: freshKey() }));
@@ -81,7 +72,7 @@ describe("the end of a lease", { concurrency: true, timeout: 90_000 }, () => {
       assert.equal(origin.count(path), 1);
     }, { ledger: "faulty", shards: 1, routes: [{ ...routes[0], doubt_ttl: "1d" }] }));
   test("a key in doubt is closed once its doubt_ttl is over: it answers key-expired and is not run again", () =>
-    through(async (worker, origin) => {
+    hurried(async (worker, origin) => {
       const operation = { path, key: freshKey() };
       origin.on(path, { status: 504, body: "?" });
       isUnknown(await worker.send(operation), 504);
@@ -98,7 +89,7 @@ describe("the end of a lease", { concurrency: true, timeout: 90_000 }, () => {
       assert.equal(origin.count(path), 1);
     }));
   test("a streamed reply may outlast the lease: the first caller gets the whole of it", () =>
-    through(async (worker, origin) => {
+    hurried(async (worker, origin) => {
       const operation = { path, key: freshKey() };
       const late = new Promise((resolve) => setTimeout(resolve, LEASE + 2_000));
       origin.on(path, { status: 201, headers: [["Content-Type", "text/event-stream"]], parts: ["data: 1\n\n", late, "data: 2\n\n"] });

@@ -65,6 +65,34 @@ export function stage(options = {}) {
   return on;
 }
 
+/** An Oncegate and an origin for one test, which gets both. Options may be made of the origin. */
+export async function through(options, check) {
+  const origin = await startOrigin();
+  const worker = await start(typeof options === "function" ? options(origin) : { origin, ...options });
+  try {
+    await check(worker, origin);
+  } finally {
+    await worker.stop();
+    origin.close();
+  }
+}
+
+/** One operation with a key and a path of its own: the same request each time, unless `more` says otherwise. */
+export function operation(on, prefix, more = {}) {
+  const it = { path: freshPath(prefix), key: freshKey(), ...more };
+  return {
+    ...it,
+    /** What the origin answers to it; see startOrigin. */
+    answers: (answer) => on.origin.on(it.path, answer),
+    send: (spec = {}) => on.worker.send({ ...it, ...spec }),
+    /** How often it was executed. */
+    count: () => on.origin.count(it.path),
+    /** The n-th execution, as the origin received it. */
+    seen: (n = 1) => on.origin.executions(it.path)[n - 1],
+    reached: (n = 1) => on.origin.reached(it.path, n),
+  };
+}
+
 class Worker {
   #output = "";
   #watchers = new Set();
@@ -271,7 +299,7 @@ const config :Workerd.Config = (
 `;
 }
 
-/** A key that nobody has used. */
+/** A key that no other test uses. */
 export const freshKey = () => randomUUID();
 
 let paths = 0;

@@ -33,21 +33,17 @@ describe("the headers", { concurrency: 16, timeout: 60_000 }, () => {
     ["Keep-Alive", "timeout=5"], ["Proxy-Authenticate", "Basic"], ["Proxy-Connection", "close"], ["Trailer", "X-Sum"],
     ["Connection", "X-Hop, X-Other-Hop"], ["X-Hop", "1"], ["X-Other-Hop", "2"],
   ];
-  for (const name of new Set(neverKept.map(([name]) => name))) {
-    test(`${name} is not kept`, async () => {
-      const it = operation(answers(neverKept));
-      isExecuted(await it.send());
-      const replay = await it.send();
-      assert.equal(replay.get("Idempotent-Replayed"), "true");
-      assert.equal(replay.all(name).filter((value) => neverKept.some(([n, v]) => n === name && v === value)).length, 0);
-    });
-  }
-  test("the first caller gets what is not kept, each Set-Cookie apart", async () => {
-    const first = await operation(answers(neverKept)).send();
+  test("what belongs to one exchange reaches the first caller, each Set-Cookie apart, and is not kept", async () => {
+    const it = operation(answers(neverKept));
+    const first = await it.send();
+    isExecuted(first);
     assert.deepEqual(first.all("Set-Cookie"), ["session=1; HttpOnly", "theme=dark"]);
     for (const name of ["Date", "Age", "Server-Timing", "X-RateLimit-Remaining", "CF-Ray", "Alt-Svc"]) {
       assert.deepEqual(first.all(name), [neverKept.find(([n]) => n === name)[1]]);
     }
+    const replay = await it.send();
+    assert.equal(replay.get("Idempotent-Replayed"), "true");
+    for (const [name, value] of neverKept) assert.ok(!replay.all(name).includes(value), name);
   });
   test("end-to-end headers are kept", async () => {
     const headers = [
@@ -108,14 +104,6 @@ describe("the headers", { concurrency: 16, timeout: 60_000 }, () => {
     const it = operation();
     isExecuted(await it.send([["Idempotent-Replayed", "true"], ["Idempotency-Status", "replayed"], ["Idempotency-Attempt", "7"]]));
   });
-  test("a replayed 5xx says that trying again is of no use", async () => {
-    const it = operation(answers([], 500));
-    await it.send();
-    const replay = await it.send();
-    assert.equal(replay.status, 500);
-    assert.equal(replay.get("Stripe-Should-Retry"), "false");
-  });
-
   test("the request reaches the origin as it came", async () => {
     const sent = [
       ["Accept", "application/json"], ["Accept-Encoding", "gzip;q=0.5"], ["Authorization", "Bearer a b"], ["Cookie", "a=1; b=2"],

@@ -9,7 +9,7 @@ import { freshKey, freshPath, gate, start, startOrigin, until } from "./harness.
 
 const MiB = 1024 * 1024;
 const NIGHTLY = process.env.ONCEGATE_NIGHTLY === "1";
-const ROOM = 32; // MiB of request bodies in one Worker
+const BUDGET_MB = 32; // the byte budget for request bodies in one Worker
 const LARGE = 8 * MiB;
 const BOUND_MB = 250; // what all of it may add to the process: well below one copy for each of those who ask
 
@@ -67,7 +67,7 @@ describe("large replies", { timeout: 200_000 }, () => {
       const answers = await Promise.all(Array.from({ length: many }, () => worker.send({ path, key })));
       for (const answer of answers) answer.status === 503 ? isProblem(answer, "store-unavailable") : isReplay(answer, first);
       figures.replayed_large = many - refused(answers).length;
-      assert.ok(figures.replayed_large >= 16, "at least as many as there is room for at once");
+      assert.ok(figures.replayed_large >= 16, "at least as many as the byte budget holds at once");
       isReplay(await worker.send({ path, key }), first);
       assert.equal(origin.count(path), 1);
     });
@@ -85,7 +85,7 @@ describe("large replies", { timeout: 200_000 }, () => {
       const small = freshPath();
       isExecuted(await worker.send({ path: small, key }));
       isReplay(await worker.send({ path: small, key }), (await worker.send({ path: small, key })));
-      // Whoever reads gets in as soon as those who do not have lost their places.
+      // Whoever reads gets in as soon as those who do not have lost their reservations.
       const reader = await until(async () => {
         const answer = await worker.send({ path, key });
         if (answer.status === 201) return answer;
@@ -115,19 +115,19 @@ describe("large replies", { timeout: 200_000 }, () => {
         assert.equal(first[n].status, 201, first[n].text.slice(0, 300));
         assert.ok(first[n].body.equals(bodies.get(key)), "the first caller's own bytes, all of them");
         const again = await worker.send({ path, key });
-        // Where there was no room to buffer it, only its status was kept.
+        // Where the byte budget could not hold it, only its status was kept.
         if (again.status === 409) isProblem(again, /reply-not-stored|outcome-unknown/.exec(again.json.code)[0]);
         else isReplay(again, first[n]);
         figures.settled_large += again.status === 201;
       }
-      assert.ok(figures.settled_large >= 4, "those that there was room for are stored");
+      assert.ok(figures.settled_large >= 4, "those that the byte budget holds are stored");
       assert.equal(origin.count(path), many);
     });
   });
 });
 
 describe("large requests", { timeout: 120_000 }, () => {
-  test("more than there is room for: the excess is refused before any claim, the others are executed", () =>
+  test("more than the byte budget holds: the excess is refused before any claim, the others are executed", () =>
     through({}, async (worker, origin) => {
       const path = freshPath();
       const { opened, open } = gate();
@@ -166,28 +166,28 @@ describe("large requests", { timeout: 120_000 }, () => {
       for (const upload of stalled) upload.reset();
     }));
 
-  test("uploads that fill the room and then stall lose it to others", () =>
+  test("uploads that use up the byte budget and then stall lose their reservations to others", () =>
     through({}, async (worker, origin) => {
       const path = freshPath();
       const parts = randomBytes(7 * MiB);
-      // Together they come just below what there is room for.
-      const stalled = Array.from({ length: Math.floor(ROOM / 7) }, () => worker.open({ path, key: freshKey(), length: LARGE }));
+      // Together they come just below the byte budget.
+      const stalled = Array.from({ length: Math.floor(BUDGET_MB / 7) }, () => worker.open({ path, key: freshKey(), length: LARGE }));
       for (const upload of stalled) upload.send(parts);
       const body = randomBytes(6 * MiB);
       const key = freshKey();
-      // One that says how long it is and sends nothing takes no room, and is refused where there is none.
+      // One that says how long it is and sends nothing reserves nothing, and is refused where nothing is left.
       const full = await until(async () => {
         const asking = worker.open({ path, key: freshKey(), length: body.length });
         const answer = await Promise.race([asking.whole().catch(() => {}), new Promise((resolve) => setTimeout(resolve, 200))]);
         asking.close();
         return answer;
-      }, { what: "the room is full" });
+      }, { what: "the byte budget is used up" });
       isProblem(full, "store-unavailable");
       isExecuted(await worker.send({ path, key: freshKey() }));
       isExecuted(await until(async () => {
         const answer = await worker.send({ path, key, body }).catch(broken);
         return answer?.status === 201 && answer;
-      }, { ms: 35_000, every: 500, what: "the stalled have lost their room" }));
+      }, { ms: 35_000, every: 500, what: "the stalled uploads have lost their reservations" }));
       const count = origin.count(path);
       // One byte: whoever goes on writing to a connection that the other side closes may lose its answer.
       stalled[0].send(parts.subarray(0, 1));

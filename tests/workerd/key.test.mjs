@@ -1,160 +1,184 @@
-// Contract 1.2: what a key is, for the default source, the header Idempotency-Key.
+// Contract 1.2: what a key is and where it is taken from. tests/host/key.rs has the grammar row by row,
+// tests/host/source.rs the sources. Here is each source once, and what only bytes on a connection can show.
 
 import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
 import { readdirSync } from "node:fs";
 import { describe, test } from "node:test";
+import zlib from "node:zlib";
 import { isExecuted, isProblem, isReplay } from "./expect.mjs";
-import { freshKey, freshPath, stage, start, startOrigin } from "./harness.mjs";
+import { freshKey, freshPath, stage, through } from "./harness.mjs";
+
+const OURS = ["Idempotency-Status", "Idempotent-Replayed", "Idempotency-Expires", "X-Correlation-Id"];
 
 describe("the key", { concurrency: 8, timeout: 60_000 }, () => {
-  const routes = [
-    { name: "strict", methods: ["POST"], path: "/strict/{*rest}", key: { required: true } },
-    { name: "usual", methods: ["POST"], path: "/{*rest}" },
-  ];
-  const on = stage({ routes });
+  // Nothing but the key is compared, so two requests to one path are one operation exactly if they have one key.
+  const from = (name, sources, more) => ({
+    name, methods: ["POST"], path: `/${name}/{*rest}`, key: { from: sources, ...more }, fingerprint: { body: "none", query: false },
+  });
+  const on = stage({
+    routes: [
+      from("usual", ["header:Idempotency-Key"]),
+      from("header", ["header:X-Operation"]),
+      from("query", ["query:operation"]),
+      from("body", ["body:/order/id"]),
+      from("template", ["header:X-Raw", "template:pay-{header:X-Shop}-{body:/order/id}"]),
+      from("order", ["header:Idempotency-Key", "query:key", "body:/id"]),
+      from("child", ["header:Idempotency-Key", "header:X-Correlation-Id"]),
+      from("required", ["body:/id"], { required: true }),
+      { ...from("small", ["body:/id"]), request: { max: "1KiB" } },
+    ],
+  });
+  const at = (path, { query = "", ...spec }) => on.worker.send({ body: "{}", ...spec, path: path + query });
 
-  /** Sends both; they are one key if the second is answered from the record of the first. */
-  async function sameKey(one, other) {
-    const path = freshPath();
-    const first = await on.worker.send({ path, key: one });
+  /** Both have one key: the second is answered from the record of the first. */
+  async function same(prefix, one, other) {
+    const path = freshPath(prefix);
+    const first = await at(path, one);
     isExecuted(first);
-    isReplay(await on.worker.send({ path, key: other }), first);
+    isReplay(await at(path, other), first);
     assert.equal(on.origin.count(path), 1);
   }
-  async function otherKey(one, other) {
-    const path = freshPath();
-    const first = await on.worker.send({ path, key: one });
-    const second = await on.worker.send({ path, key: other });
-    isExecuted(first);
-    isExecuted(second);
+  /** They have two keys. */
+  async function apart(prefix, one, other) {
+    const path = freshPath(prefix);
+    isExecuted(await at(path, one));
+    isExecuted(await at(path, other));
     assert.equal(on.origin.count(path), 2);
-    assert.notEqual(first.text, second.text);
   }
-
-  test("the quoted and the bare form of a key are one key", async () => {
-    const key = freshKey();
-    await sameKey(key, `"${key}"`);
-    await sameKey(`"${key}"`, key);
-  });
-  test("parameters after a quoted key are ignored", async () => {
-    const key = freshKey();
-    await sameKey(`"${key}"`, `"${key}";v=1`);
-    await sameKey(`"${key}";expires=60;by="me, myself"`, key);
-    await sameKey(`"${key}"; v=1;  w`, key);
-  });
-  test("an escaped quote and an escaped backslash are part of a quoted key", async () => {
-    await sameKey(String.raw`"a\"b\\c"`, String.raw`"a\"b\\c";v=1`);
-    await otherKey(String.raw`"a\"b"`, String.raw`"a\\b"`);
-    await otherKey(String.raw`"a\\b"`, `"ab"`);
-  });
-  test("blanks around a key are not part of it", async () => {
-    const key = freshKey();
-    await sameKey(key, `  ${key}\t `);
-  });
-  test("a key may be a single character, or 255 of them", async () => {
-    await sameKey("7", '"7"');
-    const longest = "k".repeat(255);
-    await sameKey(longest, `"${longest}"`);
-  });
-  test("the length of a quoted key counts after unescaping", async () => {
-    const quotes = `"${String.raw`\"`.repeat(255)}"`;
-    await sameKey(quotes, `${quotes};v=1`);
-  });
-  test("a bare key may hold every visible character but quote, comma, semicolon and backslash", async () => {
-    let all = "";
-    for (let code = 0x21; code < 0x7f; code++) if (!'",;\\'.includes(String.fromCharCode(code))) all += String.fromCharCode(code);
-    assert.equal(all.length, 90);
-    await sameKey(all, `"${all}"`);
-  });
-  test("a quoted key may hold comma and semicolon", async () => {
-    await otherKey('"a,b;c"', '"a,b"');
-  });
-  test("keys differ by case", async () => {
-    await otherKey("order-a", "order-A");
-  });
-  test("two keys with the same payload are two operations", async () => {
-    await otherKey(freshKey(), freshKey());
-  });
-
-  const invalid = {
-    "an empty value": "",
-    "an empty quoted string": '""',
-    "an empty quoted string with parameters": '"";v=1',
-    "256 bare characters": "k".repeat(256),
-    "256 quoted characters": `"${"k".repeat(256)}"`,
-    "256 characters after unescaping": `"${String.raw`\\`.repeat(256)}"`,
-    "a string that is not terminated": '"abc',
-    "a string whose closing quote is escaped": String.raw`"abc\"`,
-    "a lone quote": '"',
-    "a string that ends in a backslash": '"abc\\',
-    "an escape of something else than quote or backslash": String.raw`"a\bc"`,
-    "text after the string": '"abc"def',
-    "two strings": '"abc" "def"',
-    "a list of two strings": '"abc", "def"',
-    "a bare key with a quote inside": 'ab"c',
-    "a bare key with a quote at its end": 'abc"',
-    "a bare key with a comma": "abc,def",
-    "a bare key with a semicolon": "abc;v=1",
-    "a bare key with a backslash": "abc\\def",
-    "a bare key with a blank inside": "abc def",
-    "a bare key with a tab inside": "abc\tdef",
-    "a quoted key with a tab inside": '"abc\tdef"',
-    "a control character": "abc\x01def",
-    "a control character in a string": '"abc\x1fdef"',
-    "the delete character": "abc\x7f",
-    "the delete character in a string": '"abc\x7f"',
-    "a Latin-1 character": "caf\xe9",
-    "a Latin-1 character in a string": '"caf\xe9"',
-    "a UTF-8 character": Buffer.from("café").toString("latin1"),
-    "a UTF-8 character in a string": `"${Buffer.from("€").toString("latin1")}"`,
-    "a stray parameter sign": ";",
-  };
-  for (const [what, key] of Object.entries(invalid)) {
-    test(`${what} is no key: refused and not forwarded`, async () => {
-      for (const path of [freshPath(), freshPath("/strict")]) {
-        isProblem(await on.worker.send({ path, key }), "key-invalid");
-        assert.equal(on.origin.count(path), 0);
-      }
-    });
+  async function refused(prefix, spec, code = "key-invalid") {
+    const path = freshPath(prefix);
+    isProblem(await at(path, spec), code);
+    assert.equal(on.origin.count(path), 0);
   }
-  for (const [what, lines] of Object.entries({ different: ["one", "two"], equal: ["one", "one"], quoted: ['"one"', '"two"'] })) {
-    test(`two header lines with ${what} keys are no key: refused and not forwarded`, async () => {
-      const path = freshPath();
-      const headers = lines.map((line) => ["Idempotency-Key", line]);
-      isProblem(await on.worker.send({ path, headers }), "key-invalid");
-      assert.equal(on.origin.count(path), 0);
-    });
-  }
-
-  test("without a key a request passes, where the route does not require one", async () => {
-    const path = freshPath();
+  /** It has no key and passes as often as it is sent, byte for byte, with no header added on either side. */
+  async function passes(prefix, spec) {
+    const path = freshPath(prefix);
     for (let n = 1; n <= 2; n++) {
-      const response = await on.worker.send({ path });
-      assert.equal(response.status, 201);
-      assert.equal(response.get("Idempotency-Status"), null);
+      const response = await at(path, spec);
+      assert.equal(response.status, 201, response.text);
+      for (const name of OURS) assert.equal(response.get(name), null);
       assert.equal(on.origin.count(path), n);
+      const seen = on.origin.executions(path)[n - 1];
+      const sent = spec.chunks ? Buffer.concat(spec.chunks.map((part) => Buffer.from(part))) : Buffer.from(spec.body ?? "{}");
+      assert.ok(seen.body.equals(sent), `${seen.body.length} bytes for ${sent.length}, or others`);
+      const given = Object.entries(spec.headers ?? {});
+      for (const [name, value] of given) assert.deepEqual(seen.all(name), [value]);
+      const names = new Set([...given.map(([name]) => name.toLowerCase()), "host", "content-length", "connection", "transfer-encoding"]);
+      assert.deepEqual(seen.headers.map(([name]) => name.toLowerCase()).filter((name) => !names.has(name)), []);
+    }
+  }
+  const operation = (value) => ({ headers: { "X-Operation": value } });
+  const order = (id) => ({ body: `{"order":{"id":${id}}}` });
+
+  test("the quoted and the bare form of a key, with parameters or blanks, are one key", async () => {
+    const key = freshKey();
+    await same("/usual", { key }, { key: `"${key}"` });
+    await same("/usual", { key: `"${key}"; v=1;  w` }, { key: `  ${key}\t ` });
+    const quotes = `"${String.raw`\"`.repeat(255)}"`;
+    await same("/usual", { key: quotes }, { key: `${quotes};v=1` });
+    await apart("/usual", { key: "order-a" }, { key: "order-A" });
+  });
+  for (const [what, key] of Object.entries({
+    "an empty value": "",
+    "256 characters": "k".repeat(256),
+    "a string that does not end": '"abc',
+    "a list": '"abc", "def"',
+    "a blank inside": "abc def",
+    "a control character": "abc\x01def",
+    "a Latin-1 character": "caf\xe9",
+    "a UTF-8 character in quotes": `"${Buffer.from("€").toString("latin1")}"`,
+  })) {
+    test(`a key with ${what} is refused and not forwarded`, () => refused("/usual", { key }));
+  }
+  test("two header lines with keys are refused, whether they are equal or not", async () => {
+    for (const lines of [["one", "two"], ["one", "one"], ['"one"', '"two"']]) {
+      await refused("/usual", { headers: lines.map((line) => ["Idempotency-Key", line]) });
     }
   });
-  test("without a key a request is refused, where the route requires one", async () => {
-    const path = freshPath("/strict");
-    isProblem(await on.worker.send({ path }), "key-missing");
-    assert.equal(on.origin.count(path), 0);
-    isExecuted(await on.worker.send({ path, key: freshKey() }));
+  test("without a key a request passes, unless the route requires one", async () => {
+    await passes("/usual", {});
+    for (const body of ["{}", "not JSON", '{"id":null}', ""]) await refused("/required", { body }, "key-missing");
+    await refused("/required", { body: '{"id":""}' });
+    await same("/required", { body: '{"id":"a"}' }, { body: '{"id":"a","more":1}' });
+  });
+
+  test("another header may be the key, with any visible character", async () => {
+    const all = Array.from({ length: 94 }, (_, n) => String.fromCharCode(0x21 + n)).join("");
+    await same("/header", operation(all), { headers: { "x-operation": all, "Idempotency-Key": "not looked at" } });
+    await apart("/header", operation("op-1"), operation("op-2"));
+    await refused("/header", operation("two words"));
+    await passes("/header", { headers: { "Idempotency-Key": "not looked at" } });
+  });
+  test("a query parameter may be the key, by its decoded name and value", async () => {
+    await same("/query", { query: "?operation=op-1" }, { query: "?x=1&%6Fperation=%6Fp-1&y" });
+    await refused("/query", { query: "?operation=a&operation=b" });
+    await refused("/query", { query: "?operation=%C3%A9" });
+    await passes("/query", { query: "?Operation=op-1" });
+  });
+  test("a string or an integer in the body may be the key", async () => {
+    await same("/body", order('"ord-1"'), { body: '{ "note": {"id": 7}, "order" : { "id": "\\u006frd\\u002d1" } }' });
+    await same("/body", order("820982911946154508"), { chunks: ['{"order":{"id":"8209', '82911946154508"}}'] });
+    await apart("/body", order("9007199254740992"), order("9007199254740993"));
+    await refused("/body", { body: '{"order":{"id":"a","\\u0069d":"b"}}' });
+    await refused("/body", order('"é"'));
+  });
+  test("a body without a key passes byte for byte, whatever its size, framing and coding, and so does the answer", async () => {
+    const bytes = randomBytes(3 * 1024 * 1024);
+    for (const body of ["order=7", "", '{"order":{"id":"a"}', Buffer.from('{"order":{"id":"a"},"x":"\xff"}', "latin1"), '{"order":{"id":1.0}}']) {
+      await passes("/body", { body });
+    }
+    await passes("/body", { body: bytes, headers: { "Content-Type": "application/octet-stream", "X-Name": "caf\xe9" } });
+    await passes("/body", { chunks: [bytes.subarray(0, 10), bytes.subarray(10, 200_000)] });
+    await passes("/body", { body: zlib.gzipSync('{"order":{"id":"a"}}'), headers: { "Content-Encoding": "gzip" } });
+    const path = freshPath("/body");
+    const coded = zlib.gzipSync(randomBytes(50_000));
+    const headers = [["Content-Encoding", "gzip"], ["Set-Cookie", "a=1"], ["Set-Cookie", "b=2"], ["Idempotency-Status", "mine"], ["Location", "/elsewhere"]];
+    on.origin.on(path, { status: 307, headers, body: coded });
+    const response = await at(path, { body: "no key", headers: { "Accept-Encoding": "gzip" } });
+    assert.equal(response.status, 307);
+    assert.ok(response.body.equals(coded));
+    for (const [name] of headers) assert.deepEqual(response.all(name), headers.filter(([n]) => n === name).map(([, v]) => v));
+  });
+  test("a body that is too large to look for its key is refused, not passed unguarded", async () => {
+    const big = JSON.stringify({ note: "x".repeat(1024), id: "a" });
+    for (const spec of [{ body: big }, { chunks: [big.slice(0, 500), big.slice(500)] }]) await refused("/small", spec, "request-too-large");
+  });
+  test("a template makes one key of its literals and values, and no key where a part is missing", async () => {
+    const shop = (name, id) => ({ headers: { "X-Shop": name }, ...order(JSON.stringify(id)) });
+    await same("/template", shop("a-b%", "c"), { headers: { "X-Raw": "pay-a%2Db%25-c" } });
+    for (const other of [shop("acme", "8"), shop("acme2", "7"), shop("7", "acme")]) await apart("/template", shop("acme", "7"), other);
+    await refused("/template", shop("two words", "7"));
+    await passes("/template", order('"7"'));
+    await passes("/template", { headers: { "X-Shop": "acme" }, body: "not JSON" });
+  });
+  test("the first source that yields a key counts, and an invalid key there is refused", async () => {
+    const all = (header, inQuery, inBody) => ({
+      headers: header ? { "Idempotency-Key": header } : {}, query: inQuery ? `?key=${inQuery}` : "", body: inBody ? `{"id":"${inBody}"}` : "{}",
+    });
+    await same("/order", all("h", "q", "b"), all('"h"', "other", "another"));
+    await same("/order", all("", "q", "b"), all("", "q", "another"));
+    await same("/order", all("", "q", ""), all("", "", "q"));
+    await apart("/order", all("h", "q", "b"), all("", "q", "b"));
+    await passes("/order", all("", "", ""));
+    await refused("/order", { headers: { "Idempotency-Key": "" }, query: "?key=q" });
+    await refused("/order", { query: "?key=", body: '{"id":"b"}' });
+  });
+  test("a child call inherits its parent's key with the correlation id", async () => {
+    const parent = freshPath("/child");
+    isExecuted(await at(parent, { key: freshKey() }));
+    const id = on.origin.executions(parent)[0].get("X-Correlation-Id");
+    await same("/child", { headers: { "X-Correlation-Id": id } }, { headers: { "X-Correlation-Id": id } });
+    await apart("/child", { headers: { "X-Correlation-Id": id } }, { headers: { "X-Correlation-Id": `${id}-2` } });
   });
 });
 
-test("a request with an invalid or missing key leaves nothing on the disk", { timeout: 60_000 }, async () => {
-  const origin = await startOrigin();
-  const worker = await start({ origin, routes: [{ name: "all", methods: ["POST"], path: "/{*rest}", key: { required: true } }] });
-  try {
+test("a request with an invalid or missing key leaves nothing on the disk", { timeout: 60_000 }, () =>
+  through({ routes: [{ name: "all", methods: ["POST"], path: "/{*rest}", key: { required: true } }] }, async (worker) => {
     const objects = () => readdirSync(worker.disk, { recursive: true }).filter((file) => /^ledger\/[0-9a-f]{64}\.sqlite$/.test(file));
     for (const key of ["", '"', "a,b", "k".repeat(256)]) isProblem(await worker.send({ path: "/x", key }), "key-invalid");
     isProblem(await worker.send({ path: "/x" }), "key-missing");
     assert.deepEqual(objects(), []);
     isExecuted(await worker.send({ path: "/x", key: freshKey() }));
     assert.notDeepEqual(objects(), [], "a key that is executed is on the disk");
-  } finally {
-    await worker.stop();
-    origin.close();
-  }
-});
+  }));

@@ -4,8 +4,8 @@
 
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { Lane, each } from "./kills.mjs";
-import { LATE, STEPS } from "./kill-steps.mjs";
+import { Lane, each } from "./kill/lane.mjs";
+import { LATE, STEPS } from "./kill/steps.mjs";
 
 const NIGHTLY = process.env.ONCEGATE_NIGHTLY === "1";
 const TIMES = NIGHTLY ? 10 : 1;

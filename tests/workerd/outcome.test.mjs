@@ -1,85 +1,104 @@
-// Contract 1.6, standard: what the origin's answer, or its lack, means; what the first caller sees and what a
-// duplicate gets.
+// Contract 1.6: what the origin's answer, or its lack, means; what the first caller sees and what a duplicate gets.
+// tests/host/outcome.rs judges every status under every preset. Here is one status of each kind, the answers that only
+// a real connection can give, and what the runtime could do on its own, such as follow a redirect.
 
 import assert from "node:assert/strict";
-import net from "node:net";
 import { once } from "node:events";
+import net from "node:net";
 import { describe, test } from "node:test";
 import { isExecuted, isProblem, isReleased, isReplay, isUnknown } from "./expect.mjs";
-import { freshKey, freshPath, gate, stage, start } from "./harness.mjs";
+import { freshKey, freshPath, gate, operation, stage, through } from "./harness.mjs";
 
-const STORE = [
-  200, 201, 202, 203, 204, 205, 206, 207, 208, 226, 299, 300, 301, 302, 303, 304, 305, 307, 308, 399, 402,
-  500, 501, 505, 506, 507, 508, 510, 511, 527, 529, 599,
-];
-const RELEASE = [401, 403, 407, 408, 409, 425, 429, 400, 404, 405, 406, 410, 411, 412, 413, 415, 418, 421, 422, 423, 424, 426, 428, 431, 451, 499, 521, 523, 525, 526, 530];
-const IN_DOUBT = [502, 503, 504, 520, 522, 524];
+const STORE = "store", RELEASE = "release", IN_DOUBT = "in doubt";
+const BODILESS = [204, 205, 304];
 
 describe("the origin's answer", { concurrency: 16, timeout: 60_000 }, () => {
-  const routes = [
-    { name: "hasty", methods: ["POST"], path: "/hasty/{*rest}", timeout: "1s" },
-    { name: "usual", methods: ["POST"], path: "/{*rest}" },
-  ];
-  const on = stage({ routes });
-
-  function operation(answer, prefix) {
-    const path = freshPath(prefix);
-    const key = freshKey();
-    on.origin.on(path, answer);
-    return { path, count: () => on.origin.count(path), send: (spec) => on.worker.send({ path, key, ...spec }) };
-  }
-  const says = (status, more = {}) => (_, n) => ({
-    status,
-    ...more,
-    headers: [["Content-Type", "text/plain"], ["X-Run", String(n)], ...(more.headers ?? [])],
-    body: [204, 205, 304].includes(status) ? "" : `run ${n} said ${status}`,
+  const route = (name, more) => ({ name, methods: ["POST"], path: `/${name}/{*rest}`, ...more });
+  const on = stage({
+    routes: [
+      route("standard"),
+      route("strict", { outcome: { preset: "strict" } }),
+      route("success-only", { outcome: { preset: "success-only" } }),
+      route("lists", { outcome: { store: [429], release: [500], in_doubt: [201] } }),
+      route("hasty", { timeout: "1s" }),
+    ],
   });
-  function fromTheOrigin(response, status) {
-    assert.equal(response.get("X-Run"), "1");
-    assert.equal(response.text, [204, 205, 304].includes(status) ? "" : `run 1 said ${status}`);
+  const answered = (prefix, answer) => {
+    const it = operation(on, `/${prefix}`);
+    it.answers(answer);
+    return it;
+  };
+  const says = (status, headers = []) => (_, n) => ({
+    status,
+    headers: [["Content-Type", "text/plain"], ["X-Run", String(n)], ...headers],
+    body: BODILESS.includes(status) ? "" : `run ${n}`,
+  });
+
+  /** The first caller hears the origin; the second request shows what the answer meant. */
+  async function means(outcome, prefix, status, headers) {
+    const it = answered(prefix, says(status, headers));
+    const first = await it.send();
+    ({ [STORE]: isExecuted, [RELEASE]: isReleased, [IN_DOUBT]: isUnknown })[outcome](first, status);
+    assert.deepEqual([first.get("X-Run"), first.text], ["1", BODILESS.includes(status) ? "" : "run 1"]);
+    assert.equal(first.get("Idempotency-Outcome"), null);
+    const second = await it.send();
+    if (outcome === STORE) isReplay(second, first);
+    if (outcome === RELEASE) isReleased(second, status);
+    if (outcome === IN_DOUBT) isProblem(second, "outcome-unknown");
+    else assert.equal(second.get("X-Run"), outcome === STORE ? "1" : "2");
+    assert.equal(second.get("Idempotency-Outcome"), null);
+    assert.equal(it.count(), outcome === RELEASE ? 2 : 1);
   }
 
-  for (const status of STORE) {
-    test(`${status} is stored and replayed`, async () => {
-      const it = operation(says(status));
-      const first = await it.send();
-      isExecuted(first, status);
-      fromTheOrigin(first, status);
-      const replay = await it.send();
-      isReplay(replay, first);
-      assert.equal(replay.get("X-Run"), "1");
-      if (status >= 500) assert.equal(replay.get("Stripe-Should-Retry"), "false");
-      assert.equal(it.count(), 1);
+  // A column of the table each: a status that is stored, one that frees the key, one that leaves a doubt.
+  for (const [preset, stored, released, doubtful] of [
+    ["standard", [200, 204, 205, 226, 299, 304, 399, 402, 500, 599], [404, 429, 499, 521], [502, 504, 524]],
+    ["strict", [200, 404, 500], [429], [502]],
+    ["success-only", [200], [302, 402, 404, 500], [502]],
+  ]) {
+    test(`${preset}: a retry of a stored answer gets it again`, async () => {
+      for (const status of stored) await means(STORE, preset, status);
+    });
+    test(`${preset}: a retry after an answer that frees the key is executed`, async () => {
+      for (const status of released) await means(RELEASE, preset, status);
+      await means(RELEASE, preset, 503, [["Retry-After", "7"]]);
+    });
+    test(`${preset}: a retry after an answer that proves nothing is refused`, async () => {
+      for (const status of doubtful) await means(IN_DOUBT, preset, status);
+      await means(IN_DOUBT, preset, 503);
     });
   }
-  for (const [status, headers] of [...RELEASE.map((status) => [status, []]), [503, [["Retry-After", "7"]]]]) {
-    test(`${status}${headers.length ? " with Retry-After" : ""} frees the key: a retry is executed afresh`, async () => {
-      const it = operation(says(status, { headers }));
-      const first = await it.send();
-      isReleased(first, status);
-      fromTheOrigin(first, status);
-      if (headers.length) assert.equal(first.get("Retry-After"), "7");
-      const second = await it.send();
-      isReleased(second, status);
-      assert.equal(second.get("X-Run"), "2");
-      on.origin.on(it.path, { status: 201, body: "paid" });
-      isExecuted(await it.send());
-      assert.equal(it.count(), 3);
-    });
-  }
-  for (const status of IN_DOUBT) {
-    test(`${status} leaves the outcome unknown: passed on once, never run again`, async () => {
-      const it = operation(says(status));
-      const first = await it.send();
-      isUnknown(first, status);
-      fromTheOrigin(first, status);
-      isProblem(await it.send(), "outcome-unknown");
-      isProblem(await it.send(), "outcome-unknown");
-      assert.equal(it.count(), 1);
-    });
-  }
+  test("a status that the route lists means what the list says", async () => {
+    await means(STORE, "lists", 429);
+    await means(RELEASE, "lists", 500);
+    await means(IN_DOUBT, "lists", 201);
+    await means(RELEASE, "lists", 404);
+  });
+  test("Idempotency-Outcome of one answer decides for that answer, and nobody sees the header", async () => {
+    for (const prefix of ["standard", "strict", "success-only", "lists"]) {
+      await means(STORE, prefix, 429, [["Idempotency-Outcome", "store"]]);
+      await means(RELEASE, prefix, 200, [["Idempotency-Outcome", "release"]]);
+      await means(IN_DOUBT, prefix, 404, [["Idempotency-Outcome", "in-doubt"]]);
+    }
+    await means(RELEASE, "standard", 429, [["Idempotency-Outcome", "maybe"]]);
+    await means(RELEASE, "standard", 429, [["Idempotency-Outcome", "store"], ["Idempotency-Outcome", "release"]]);
+    const later = answered("standard", (_, n) => ({ status: 500, headers: [["Idempotency-Outcome", n < 2 ? "release" : "store"]] }));
+    isReleased(await later.send(), 500);
+    const stored = await later.send();
+    isReplay(await later.send(), stored);
+    const streamed = answered("standard", { headers: [["Content-Type", "text/event-stream"], ["Idempotency-Outcome", "store"]], body: "data: 1\n\n" });
+    assert.equal((await streamed.send()).get("Idempotency-Outcome"), null);
+    isProblem(await streamed.send(), "reply-not-stored");
+  });
+  test("Idempotency-Outcome of a client decides nothing", async () => {
+    const it = answered("standard", says(500));
+    const first = await it.send({ headers: { "Idempotency-Outcome": "release" } });
+    isExecuted(first, 500);
+    isReplay(await it.send({ headers: { "Idempotency-Outcome": "release" } }), first);
+  });
 
   const whole = "Connection: close\r\nContent-Type: text/plain\r\nContent-Length: 4\r\n\r\npaid";
+  const chunked = "HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n";
   const broken = {
     "a connection that is reset when the request has arrived": { reset: true },
     "a connection that is closed without an answer": { raw: "" },
@@ -88,20 +107,21 @@ describe("the origin's answer", { concurrency: 16, timeout: 60_000 }, () => {
     "a head without a body": { status: 201, length: 100, body: "" },
     "a truncated body": { status: 201, length: 100, body: "only this" },
     "a truncated error page that would have freed the key": { status: 429, length: 100, body: "only this" },
-    "a truncated chunked body": { raw: "HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n4\r\npaid\r\n" },
-    "a chunk size that is no number": { raw: "HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\npaid\r\n0\r\n\r\n" },
+    "a truncated chunked body": { raw: `${chunked}4\r\npaid\r\n` },
+    "a chunk size that is not a number": { raw: `${chunked}zz\r\npaid\r\n0\r\n\r\n` },
     "status 999": { raw: `HTTP/1.1 999 Nonsense\r\n${whole}` },
-    "status 600": { raw: `HTTP/1.1 600 Nonsense\r\n${whole}` },
+    "status 600 that says release": { raw: `HTTP/1.1 600 Nonsense\r\nIdempotency-Outcome: release\r\n${whole}` },
     "status 101 to a request that asked for no upgrade": { raw: "HTTP/1.1 101 Switching\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n" },
-    "a status that is no number": { raw: `HTTP/1.1 OK\r\n${whole}` },
+    "a status that is not a number": { raw: `HTTP/1.1 OK\r\n${whole}` },
   };
   for (const [what, answer] of Object.entries(broken)) {
-    test(`${what} leaves the outcome unknown: 502 to the first, never run again`, async () => {
-      const it = operation(answer);
-      isProblem(await it.send(), "outcome-unknown", 502);
-      isProblem(await it.send(), "outcome-unknown");
-      isProblem(await it.send(), "outcome-unknown");
-      assert.equal(it.count(), 1);
+    test(`${what} leaves the outcome unknown: 502 to the first caller, and no second execution`, async () => {
+      for (const preset of ["standard", "success-only"]) {
+        const it = answered(preset, answer);
+        isProblem(await it.send(), "outcome-unknown", 502);
+        isProblem(await it.send(), "outcome-unknown");
+        assert.equal(it.count(), 1);
+      }
     });
   }
 
@@ -112,92 +132,58 @@ describe("the origin's answer", { concurrency: 16, timeout: 60_000 }, () => {
     "chunks that never end": { status: 201, parts: ["one", "two"], hang: true },
   };
   for (const [what, answer] of Object.entries(slow)) {
-    test(`${what} within the timeout is 504 to the first, and the outcome is unknown`, async () => {
-      const it = operation(answer, "/hasty");
+    test(`${what} within the timeout is 504 to the first caller, and the outcome is unknown`, async () => {
+      const it = answered("hasty", answer);
       const began = Date.now();
-      isProblem(await it.send(), "outcome-unknown", 504);
+      const first = it.send();
+      await it.reached();
+      const waiting = it.send();
+      isProblem(await first, "outcome-unknown", 504);
       const took = Date.now() - began;
       assert.ok(took >= 950 && took < 6_000, `${took} ms`);
-      isProblem(await it.send(), "outcome-unknown");
+      for (const duplicate of [waiting, it.send()]) isProblem(await duplicate, "outcome-unknown");
       assert.equal(it.count(), 1);
     });
   }
-  test("duplicates that wait when the timeout passes are told that the outcome is unknown", async () => {
-    const it = operation({ silent: true }, "/hasty");
-    const first = it.send();
-    await on.origin.reached(it.path);
-    const waiting = [it.send(), it.send()];
-    isProblem(await first, "outcome-unknown", 504);
-    for (const duplicate of waiting) isProblem(await duplicate, "outcome-unknown");
-    assert.equal(it.count(), 1);
-  });
   test("an answer that is slow, but whole within the timeout, is an answer", async () => {
     const { opened, open } = gate();
-    const it = operation({ status: 201, parts: ["pa", opened, "id"] }, "/hasty");
+    const it = answered("hasty", { status: 201, parts: ["pa", opened, "id"] });
     const sending = it.send();
-    await on.origin.reached(it.path);
+    await it.reached();
     open();
     const first = await sending;
     isExecuted(first);
     assert.equal(first.text, "paid");
     isReplay(await it.send(), first);
   });
-  test("one answer that hangs holds up nobody else", async () => {
-    const stuck = Array.from({ length: 10 }, () => operation({ silent: true }, "/hasty").send());
-    for (let n = 0; n < 10; n++) isExecuted(await operation({ status: 201, body: "paid" }).send());
+  test("an origin that hangs on some requests holds up no other", async () => {
+    const stuck = Array.from({ length: 10 }, () => answered("hasty", { silent: true }).send());
+    for (let n = 0; n < 10; n++) isExecuted(await answered("standard", { status: 201, body: "paid" }).send());
     for (const response of await Promise.all(stuck)) isProblem(response, "outcome-unknown", 504);
   });
-
-  for (const status of [301, 302, 303, 307, 308]) {
-    test(`a redirect (${status}) is a reply and is not followed`, async () => {
-      const target = freshPath("/target");
-      const it = operation({ status, headers: [["Location", `${on.origin.url}${target}`]], body: "over there" });
+  test("a redirect is a reply and is not followed", async () => {
+    const target = freshPath("/standard/target");
+    for (const [status, location] of [[301, `${on.origin.url}${target}`], [302, target], [303, target], [307, target], [308, `${on.origin.url}${target}`]]) {
+      const it = answered("standard", { status, headers: [["Location", location]], body: "over there" });
       const first = await it.send();
       isExecuted(first, status);
-      assert.equal(first.get("Location"), `${on.origin.url}${target}`);
       const replay = await it.send();
       isReplay(replay, first);
-      assert.equal(replay.get("Location"), `${on.origin.url}${target}`);
+      for (const response of [first, replay]) assert.equal(response.get("Location"), location);
       assert.deepEqual([it.count(), on.origin.count(target)], [1, 0]);
-    });
-  }
-  test("a redirect to another place of the same origin is not followed either", async () => {
-    const target = freshPath("/target");
-    const it = operation({ status: 307, headers: [["Location", target]] });
-    isExecuted(await it.send(), 307);
-    assert.equal(on.origin.count(target), 0);
-  });
-
-  test("the origin decides for one response with Idempotency-Outcome", async () => {
-    const decides = (status, outcome) => operation(says(status, { headers: [["Idempotency-Outcome", outcome]] }));
-    const stored = decides(429, "store");
-    const first = await stored.send();
-    isExecuted(first, 429);
-    isReplay(await stored.send(), first);
-    const released = decides(500, "release");
-    isReleased(await released.send(), 500);
-    isReleased(await released.send(), 500);
-    const doubtful = decides(201, "in-doubt");
-    const unknown = await doubtful.send();
-    isUnknown(unknown, 201);
-    isProblem(await doubtful.send(), "outcome-unknown");
-    for (const response of [first, unknown]) assert.equal(response.get("Idempotency-Outcome"), null);
-    assert.deepEqual([stored.count(), released.count(), doubtful.count()], [1, 2, 1]);
+    }
   });
 });
 
-test("a refused connection proves nothing here, since the runtime words it like a lost one: in doubt", { timeout: 60_000 }, async () => {
+test("a refused connection proves nothing, since the runtime words it like a lost one: the outcome is unknown", { timeout: 60_000 }, async () => {
   const closed = net.createServer().listen(0, "127.0.0.1");
   await once(closed, "listening");
   const { port } = closed.address();
   closed.close();
   await once(closed, "close");
-  const worker = await start({ origin: `http://127.0.0.1:${port}` });
-  try {
-    const operation = { path: "/v1/payments", key: freshKey() };
-    isProblem(await worker.send(operation), "outcome-unknown", 502);
-    isProblem(await worker.send(operation), "outcome-unknown");
-  } finally {
-    await worker.stop();
-  }
+  await through({ origin: `http://127.0.0.1:${port}` }, async (worker) => {
+    const it = { path: "/v1/payments", key: freshKey() };
+    isProblem(await worker.send(it), "outcome-unknown", 502);
+    isProblem(await worker.send(it), "outcome-unknown");
+  });
 });

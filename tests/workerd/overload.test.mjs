@@ -7,27 +7,15 @@ import http from "node:http";
 import path from "node:path";
 import { after, describe, test } from "node:test";
 import { isExecuted, isJoined, isProblem, isReplay } from "./expect.mjs";
-import { freshKey, freshPath, gate, start, startOrigin, until } from "./harness.mjs";
+import { freshKey, freshPath, gate, through, until } from "./harness.mjs";
 
 const { DatabaseSync } = await import("node:sqlite");
 const NIGHTLY = process.env.ONCEGATE_NIGHTLY === "1";
-const PLACES = 1_000; // waiters of one shard
-const CROWD_MB = 250; // what a crowd may leave behind, generously: a process does not shrink at once
+const WAITERS_MAX = 1_000; // waiters of one shard
+const LEFT_BEHIND_MB = 250; // what all the waiters may leave behind, generously: a process does not shrink at once
 
 const figures = { part: "overload" };
 after(() => console.log(`figures: ${JSON.stringify(figures)}`));
-
-/** Runs with one Oncegate of its own. */
-async function through(options, check) {
-  const origin = await startOrigin();
-  const worker = await start({ origin, shards: 1, ...options });
-  try {
-    await check(worker, origin);
-  } finally {
-    await worker.stop();
-    origin.close();
-  }
-}
 
 /** A first request that stays at the origin until `open`. */
 async function running(worker, origin, body = "paid") {
@@ -43,12 +31,12 @@ async function running(worker, origin, body = "paid") {
 const post = { methods: ["POST"] };
 
 describe("overload", { timeout: 280_000 }, () => {
-  test("duplicates of one slow key: as many as there are places are served, the excess is told at once to come again", () =>
-    through({ routes: [{ ...post, name: "slow", path: "/{*rest}", wait: "30s" }] }, async (worker, origin) => {
+  test("duplicates of one slow key: as many as may wait are served, the excess is told at once to come again", () =>
+    through({ shards: 1, routes: [{ ...post, name: "slow", path: "/{*rest}", wait: "30s" }] }, async (worker, origin) => {
       const it = await running(worker, origin);
       const excess = 200;
       let refused = 0;
-      const all = Array.from({ length: PLACES + excess }, () => it.send());
+      const all = Array.from({ length: WAITERS_MAX + excess }, () => it.send());
       const early = all.map(async (answer) => ((await answer).status === 503 && (refused += 1), answer));
       // While the first one is still at the origin: nobody of the excess waits for it.
       await until(() => refused === excess, { ms: 25_000, what: "the excess is refused" });
@@ -62,7 +50,7 @@ describe("overload", { timeout: 280_000 }, () => {
       assert.equal(answers.filter((answer) => answer.status === 503).length, excess);
       assert.equal(origin.count(it.path), 1);
       isReplay(await it.send(), first);
-      figures.joined = PLACES;
+      figures.joined = WAITERS_MAX;
       figures.refused = refused;
     }));
 
@@ -95,25 +83,25 @@ describe("overload", { timeout: 280_000 }, () => {
       figures.keys = many;
     }));
 
-  test("waiters that hang up leave their places and their memory", () =>
-    through({ routes: [{ ...post, name: "slow", path: "/{*rest}", wait: "20s" }] }, async (worker, origin) => {
+  test("waiters that hang up free their places in the queue and their memory", () =>
+    through({ shards: 1, routes: [{ ...post, name: "slow", path: "/{*rest}", wait: "20s" }] }, async (worker, origin) => {
       const it = await running(worker, origin);
       const before = worker.megabytes;
-      const waiters = Array.from({ length: PLACES + 50 }, () => worker.open({ path: it.path, key: it.key, body: '{"amount":10}', headers: [["Content-Type", "application/json"]] }));
+      const waiters = Array.from({ length: WAITERS_MAX + 50 }, () => worker.open({ path: it.path, key: it.key, body: '{"amount":10}', headers: [["Content-Type", "application/json"]] }));
       const look = async () => (await it.send({ headers: [["Prefer", "wait=1"], ["Content-Type", "application/json"]], body: '{"amount":10}' })).status;
       const looks = () => Promise.all(Array.from({ length: 10 }, look));
       // The shard is full when the first of them is refused.
       const refused = await Promise.any(waiters.map((waiter) => waiter.head));
       assert.equal(refused.status, 503);
       waiters.forEach((waiter, n) => (n % 2 ? waiter.close() : waiter.reset()));
-      await until(async () => !(await looks()).includes(503), { ms: 30_000, what: "there are places again" });
+      await until(async () => !(await looks()).includes(503), { ms: 30_000, what: "waiters are taken again" });
       const duplicate = it.send();
       it.open();
       isExecuted(await it.first);
       isReplay(await duplicate, await it.first, /^(joined|replayed)$/);
       assert.equal(origin.count(it.path), 1);
       figures.hung_up_mb = worker.megabytes - before;
-      assert.ok(figures.hung_up_mb < CROWD_MB, `${figures.hung_up_mb} MB more than before`);
+      assert.ok(figures.hung_up_mb < LEFT_BEHIND_MB, `${figures.hung_up_mb} MB more than before`);
     }));
 
   test("a shard that says it is overloaded is asked once for each request; the origin and other shards see nothing of it", () =>
@@ -137,7 +125,7 @@ describe("overload", { timeout: 280_000 }, () => {
     }));
 
   test("one key in very many scopes is still kept apart, replayed, and refused to a changed credential", () =>
-    through({}, async (worker, origin) => {
+    through({ shards: 1 }, async (worker, origin) => {
       const many = NIGHTLY ? 5_000 : 200;
       const path = freshPath();
       const key = freshKey();
@@ -160,7 +148,7 @@ describe("overload", { timeout: 280_000 }, () => {
     }));
 
   test("a sweep of very many rows lets requests through while it is at it, and they let it come to its end", () =>
-    through({ routes: [{ ...post, name: "short", path: "/short", ttl: "1s" }, { ...post, name: "usual", path: "/{*rest}" }] }, async (worker, origin) => {
+    through({ shards: 1, routes: [{ ...post, name: "short", path: "/short", ttl: "1s" }, { ...post, name: "usual", path: "/{*rest}" }] }, async (worker, origin) => {
       const rows = NIGHTLY ? 500_000 : 200_000;
       isExecuted(await worker.send({ path: "/short", key: freshKey() }));
       await worker.kill();

@@ -32,13 +32,13 @@ test("what is deployed has no switch for faults", () => {
 });
 
 describe("a fault in one request", { timeout: 120_000 }, () => {
-  let origin, worker, crowd;
+  let origin, worker, bystanders;
   const orders = [];
 
   before(async () => {
     origin = await startOrigin();
     worker = await start({ origin, routes, shards: 1, build: FAULTY });
-    crowd = await inFlight();
+    bystanders = await inFlight();
   });
   after(async () => {
     await worker?.stop();
@@ -82,7 +82,7 @@ describe("a fault in one request", { timeout: 120_000 }, () => {
     orders.push(order);
     const response = await worker.send({ ...it, headers: fault(order) });
     assert.ok(Date.now() - began < 1_500, `its client waited ${Date.now() - began} ms`);
-    assert.equal(crowd.answered.length, 0, "another request was answered");
+    assert.equal(bystanders.answered.length, 0, "another request was answered");
     const again = () => worker.send(it);
     return { ...it, response, again, count: () => origin.count(it.path) };
   }
@@ -161,7 +161,7 @@ describe("a fault in one request", { timeout: 120_000 }, () => {
       assert.equal(it.response.status, 201);
       assert.equal(it.count(), 1);
     });
-    test(`${kind} with a large body: its room is given back`, async () => {
+    test(`${kind} with a large body: its reservation is given back`, async () => {
       // 32 MiB are there for all.
       const body = Buffer.alloc(8 * 1024 * 1024 - 1, "x");
       for (let n = 0; n < 6; n++) isProblem((await culprit(`${kind} ${n % 2 ? "granted" : "read"}`, { body })).response, "store-unavailable");
@@ -186,25 +186,25 @@ describe("a fault in one request", { timeout: 120_000 }, () => {
     const headers = { "Content-Type": "application/json" };
     const response = await worker.send({ path: freshPath("/deep"), headers, body: `{"id":"deep","of":${nested}}` });
     assert.ok([201, 400].includes(response.status), response.text);
-    assert.equal(crowd.answered.length, 0);
+    assert.equal(bystanders.answered.length, 0);
   });
 
   test("through all of that everyone else was served, by the same instance", async () => {
-    crowd.open();
-    const siblings = await Promise.all(crowd.siblings);
+    bystanders.open();
+    const siblings = await Promise.all(bystanders.siblings);
     for (const [n, response] of siblings.entries()) {
       isExecuted(response);
-      assert.equal(response.text, crowd.paths[n]);
+      assert.equal(response.text, bystanders.paths[n]);
     }
-    const first = await crowd.first;
+    const first = await bystanders.first;
     isExecuted(first);
-    for (const joiner of await Promise.all(crowd.joiners)) isJoined(joiner, first);
-    for (const path of crowd.paths) assert.equal(origin.count(path), 1);
-    const heard = [...worker.logs.matchAll(/fault (\d+) ordered/g)].map(([, n]) => Number(n));
-    assert.deepEqual(heard, orders.map((_, n) => n + 1), "the count of an instance began anew");
+    for (const joiner of await Promise.all(bystanders.joiners)) isJoined(joiner, first);
+    for (const path of bystanders.paths) assert.equal(origin.count(path), 1);
+    const numbers = [...worker.logs.matchAll(/fault (\d+) ordered/g)].map(([, n]) => Number(n));
+    assert.deepEqual(numbers, orders.map((_, n) => n + 1), "the count of an instance began anew");
   });
   test("the log says where, and quotes nothing", () => {
-    assert.match(worker.logs, /a fault that was ordered, at src\/edge\/faults\.rs:\d+/);
+    assert.match(worker.logs, /a fault that was ordered, at src\/cloudflare\/faults\.rs:\d+/);
     assert.match(worker.logs, /uncaught: .*JSON/);
     assert.doesNotMatch(worker.logs, /Rust panic|PanicError|Reinitializing/);
   });

@@ -8,7 +8,7 @@ import { describe, test } from "node:test";
 import zlib from "node:zlib";
 import { isExecuted, isProblem, isReplay } from "./expect.mjs";
 import { framed } from "./client.mjs";
-import { freshKey, freshPath, gate, stage, start, startOrigin } from "./harness.mjs";
+import { freshKey, freshPath, gate, stage, through } from "./harness.mjs";
 
 const MiB = 1024 * 1024;
 const OURS = ["Idempotency-Status", "Idempotent-Replayed", "Idempotency-Expires", "X-Correlation-Id"];
@@ -194,16 +194,6 @@ describe("the filter's own paths", { concurrency: 8, timeout: 60_000 }, () => {
 });
 
 describe("the origin", { concurrency: 4, timeout: 60_000 }, () => {
-  async function through(options, check) {
-    const origin = await startOrigin();
-    const worker = await start(typeof options === "function" ? options(origin) : { origin, ...options });
-    try {
-      await check(worker, origin);
-    } finally {
-      await worker.stop();
-      origin.close();
-    }
-  }
   async function works(worker, origin, host) {
     const key = freshKey();
     const first = await worker.send({ path: "/v1/payments?a=1", key, host });

@@ -119,13 +119,3 @@ describe("the published policy", { concurrency: 4, timeout: 60_000 }, () => {
     for (const hidden of [String(on.origin.port), "127.0.0.1", "X-Very-Secret", "secret-probe", "internal", "/off"]) assert.equal(text.toLowerCase().includes(hidden.toLowerCase()), false, hidden);
   });
 });
-
-describe("the published policy without ROUTES", { timeout: 60_000 }, () => {
-  const on = stage();
-  test("it tells the rules of the one default route", async () => {
-    const { routes } = (await on.worker.send({ method: "GET", path: WELL_KNOWN })).json;
-    assert.equal(routes.length, 1);
-    assert.deepEqual([[...routes[0].methods].sort(), routes[0].key.required, routes[0].on_duplicate], [["PATCH", "POST"], false, "return_existing"]);
-    assert.deepEqual(routes[0].key.from.map((source) => source.toLowerCase()), ["header:idempotency-key"]);
-  });
-});

@@ -6,7 +6,7 @@ import { once } from "node:events";
 import net from "node:net";
 import { describe, test } from "node:test";
 import Stripe from "stripe";
-import { freshKey, gate, stage, start, startOrigin } from "./harness.mjs";
+import { freshKey, gate, stage, through } from "./harness.mjs";
 
 let intents = 0;
 /** A client of `port` and a payment intent of its own; `capture` resolves to what came of capturing it, `again` when
@@ -197,32 +197,23 @@ describe("the Stripe client", { concurrency: true, timeout: 60_000 }, () => {
 });
 
 describe("the Stripe client and a filter in trouble", { concurrency: true, timeout: 60_000 }, () => {
-  async function through(options, check) {
-    const origin = await startOrigin();
-    const worker = await start({ origin, ...options });
-    try {
-      await check(shop(worker.port), worker, origin);
-    } finally {
-      await worker.stop();
-      origin.close();
-    }
-  }
+  const shopping = (options, check) => through(options, (worker, origin) => check(shop(worker.port), worker, origin));
   test("goes on while the Ledger is out of reach, and charges once when it is back", () =>
-    through({ ledger: "faulty", shards: 1 }, async (it, worker, origin) => {
+    shopping({ ledger: "faulty", shards: 1 }, async (it, worker, origin) => {
       origin.on(it.path, charged(it));
       await worker.ledger("throw*3,pass"); // a claim is tried three times before it is given up
       const { intent, tries } = await it.capture();
       assert.deepEqual([intent.status, tries, origin.count(it.path)], ["succeeded", 2, 1]);
     }));
   test("stops where the Ledger's answers are lost after the origin has charged: it has its answer", () =>
-    through({ ledger: "faulty", shards: 1 }, async (it, worker, origin) => {
+    shopping({ ledger: "faulty", shards: 1 }, async (it, worker, origin) => {
       origin.on(it.path, charged(it));
       await worker.ledger("pass*1,lose*2,pass");
       const { intent, tries } = await it.capture();
       assert.deepEqual([intent.status, tries, origin.count(it.path)], ["succeeded", 1, 1]);
     }));
   test("stops where the filter is misconfigured", () =>
-    through({ routes: [{ nam: "x" }] }, async (it, worker, origin) => {
+    shopping({ routes: [{ nam: "x" }] }, async (it, worker, origin) => {
       const { status, tries } = await it.capture();
       assert.deepEqual([status, tries, origin.all().length], [500, 1, 0]);
     }));

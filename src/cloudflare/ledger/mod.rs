@@ -14,13 +14,17 @@ mod sweep;
 mod waiters;
 
 use std::cell::{Cell, OnceCell, RefCell};
+use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::time::Duration;
 
+use futures_channel::oneshot::Canceled;
 use futures_util::future::{Either, select};
-use js_sys::Uint8Array;
+use js_sys::{Promise, Uint8Array};
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast as _, JsValue};
+use wasm_bindgen_futures::future_to_promise;
+use worker::{DurableObject, Env, Request, Response, State, Storage};
 
 use self::operator::{Counted, tallied};
 use self::reply_stream::Large;
@@ -28,7 +32,7 @@ use self::store::{Others, Store, Stored};
 use self::sweep::Alarm;
 use self::waiters::Waiters;
 use crate::cloudflare::byte_budget::ByteBudget;
-use crate::cloudflare::tasks::{BrokeOff, Request, pause, spawn, wait};
+use crate::cloudflare::tasks::{pause, scoped, spawn, wait};
 use crate::cloudflare::world::{message, now};
 use crate::cloudflare::{bindings, faults};
 use crate::filter::CALL_PATIENCE;
@@ -41,8 +45,8 @@ use crate::request::key::KeyId;
 use crate::time::Timestamp;
 use crate::wire::{self, Addressed, VERSION};
 
-/// What the platform's object (`entry.js`) is in here. Answers go to [`bindings::answer`] under the id.
-#[wasm_bindgen]
+/// The object, as the class of `entry.js` calls it.
+#[worker::durable_object(alarm)]
 pub struct Ledger(Rc<Shard>);
 
 // A panic in one request leaves what the others use as it was: every borrow of a cell ends before
@@ -50,55 +54,63 @@ pub struct Ledger(Rc<Shard>);
 impl std::panic::UnwindSafe for Ledger {}
 impl std::panic::RefUnwindSafe for Ledger {}
 
-#[wasm_bindgen]
-impl Ledger {
+impl DurableObject for Ledger {
     /// Nothing is read before the first question.
-    #[expect(private_interfaces, reason = "JavaScript calls it")]
-    #[wasm_bindgen(constructor)]
-    pub fn new(state: &bindings::State, env: bindings::Env) -> Self {
+    fn new(state: State, env: Env) -> Self {
         Self(Rc::new(Shard::new(state.storage(), env)))
     }
 
-    /// Answers a question.
-    pub fn hear(&self, id: u32, head: Vec<u8>, body: Option<Uint8Array>) {
-        self.answer(id, Question::Here(head, body));
-    }
-
     /// Answers a question whose body is large, when there is room for it.
-    pub fn listen(&self, id: u32, request: web_sys::Request) {
-        self.answer(id, Question::Coming(request));
+    async fn fetch(&self, request: Request) -> worker::Result<Response> {
+        let answer = self.answer(Question::Coming(Clone::clone(request.inner()))).await?;
+        // Of anything else a response would be made too, and read as an empty one.
+        match answer.dyn_into::<Uint8Array>() {
+            Ok(message) => Ok(bindings::NewResponse::new(&message, &JsValue::UNDEFINED)?
+                .unchecked_into::<web_sys::Response>()
+                .into()),
+            Err(_) => Err("a large question was answered by a stream".into()),
+        }
     }
 
-    /// The alarm: sweeps.
-    pub fn alarm(&self, id: u32) {
+    /// Sweeps.
+    async fn alarm(&self) -> worker::Result<Response> {
         let shard = self.0.clone();
         shard.alarm.set(Alarm::Off);
-        spawn(Request(id), async move { shard.sweep().await }, move |swept| match swept {
-            Ok(Ok(())) => bindings::answer(id, &JsValue::UNDEFINED),
+        let swept = scoped(async { spawn(async move { shard.sweep().await }).await });
+        match swept.await {
+            Some(Ok(swept)) => swept?,
             // The runtime tries a failed alarm again.
-            Ok(Err(error)) => bindings::refuse(id, &error),
-            Err(BrokeOff) => bindings::refuse(id, &JsValue::from_str("the sweep failed")),
-        });
+            Some(Err(Canceled)) | None => return Err("the sweep failed".into()),
+        }
+        Response::empty()
+    }
+}
+
+#[wasm_bindgen]
+impl Ledger {
+    /// Answers a question.
+    pub fn hear(&self, head: Vec<u8>, body: Option<Uint8Array>) -> Promise {
+        let ledger = Self(self.0.clone());
+        let answer = async move { ledger.answer(Question::Here(head, body)).await };
+        future_to_promise(AssertUnwindSafe(answer))
     }
 }
 
 impl Ledger {
-    fn answer(&self, id: u32, question: Question) {
-        let (shard, failing) = (self.0.clone(), self.0.clone());
-        let key = Rc::new(Cell::new(None));
-        let about = key.clone();
-        let said = async move {
-            match question {
-                Question::Here(head, body) => Ok(shard.hear(&head, body, &about).await),
-                Question::Coming(request) => shard.listen(&request, &about).await,
+    /// The question is answered in a task of its own, and so it is where a fault ended that task: nothing in this one
+    /// can fail.
+    async fn answer(&self, question: Question) -> Result<JsValue, JsValue> {
+        let shard = self.0.clone();
+        let answer = scoped(async move {
+            let about = Rc::new(Cell::new(None));
+            let (hearing, key) = (shard.clone(), about.clone());
+            if let Ok(answer) = spawn(async move { hearing.reply(question, &key).await }).await {
+                return answer;
             }
-        };
-        spawn(Request(id), said, move |said| {
-            match said.unwrap_or_else(|BrokeOff| Ok(failing.broke_off(key.get()))) {
-                Ok(said) => failing.respond(id, said),
-                Err(error) => bindings::refuse(id, &error),
-            }
+            let aborted = spawn(async move { shard.aborted(about.get()) }).await;
+            aborted.unwrap_or_else(|Canceled| Err(JsValue::from_str("two faults in one question")))
         });
+        answer.await.unwrap_or_else(|| Err(JsValue::from_str("the question's context has ended")))
     }
 }
 
@@ -111,7 +123,7 @@ enum Question {
 
 /// One shard.
 struct Shard {
-    storage: bindings::Storage,
+    storage: Storage,
     store: OnceCell<Rc<Store>>,
     parked: Waiters,
     /// Bytes of large replies that come in to be stored.
@@ -125,7 +137,7 @@ struct Shard {
     /// The number of shards that this data was first used with, once known.
     shards: Cell<Option<u16>>,
     /// Where shard 0 is asked for it.
-    env: bindings::Env,
+    env: Env,
     /// The next sweep comes no sooner: a pass costs as much as the shard has rows.
     sweep_from: Cell<Timestamp>,
     /// What has happened, for operators.
@@ -144,7 +156,7 @@ enum Body {
 type Said = (u8, Answer);
 
 impl Shard {
-    fn new(storage: bindings::Storage, env: bindings::Env) -> Self {
+    fn new(storage: Storage, env: Env) -> Self {
         Self {
             storage,
             store: OnceCell::new(),
@@ -160,27 +172,37 @@ impl Shard {
         }
     }
 
-    fn respond(&self, id: u32, (version, (told, body)): Said) {
-        let head = wire::write_told(&told, version);
-        let answer = match body {
-            None => Ok(bindings::answered(&head, None)),
-            Some(Body::Small(body)) => Ok(bindings::answered(&head, Some(&body))),
-            Some(Body::Large(body)) => self.store().and_then(|store| {
-                reply_stream::stream(Request(id), &head, body, store.clone(), self.outgoing.clone())
-            }),
+    async fn reply(
+        &self,
+        question: Question,
+        about: &Cell<Option<KeyId>>,
+    ) -> Result<JsValue, JsValue> {
+        let said = match question {
+            Question::Here(head, body) => self.hear(&head, body, about).await,
+            Question::Coming(request) => self.listen(&request, about).await?,
         };
-        match answer {
-            Ok(answer) => bindings::answer(id, &answer),
-            Err(error) => bindings::refuse(id, &error),
+        self.respond(said)
+    }
+
+    fn respond(&self, (version, (told, body)): Said) -> Result<JsValue, JsValue> {
+        let head = wire::write_told(&told, version);
+        match body {
+            None => Ok(bindings::told(&head, None)),
+            Some(Body::Small(body)) => Ok(bindings::told(&head, Some(&body))),
+            Some(Body::Large(body)) => {
+                reply_stream::stream(&head, body, self.store()?.clone(), self.outgoing.clone())
+            }
         }
     }
 
-    fn broke_off(&self, key: Option<KeyId>) -> Said {
+    /// The answer where a fault ended the work in the middle.
+    fn aborted(&self, key: Option<KeyId>) -> Result<JsValue, JsValue> {
         if let Some(key) = key {
             // It may have been written before: those who wait for the key ask again.
             self.parked.wake(key, &None);
         }
-        (VERSION, (Told::Failed("the Ledger failed, its log says where".to_owned()), None))
+        let why = "the Ledger failed, its log says where".to_owned();
+        self.respond((VERSION, (Told::Failed(why), None)))
     }
 
     /// Reads a large question when there is room for it, until which its bytes stay where they are.

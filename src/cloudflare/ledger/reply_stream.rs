@@ -13,7 +13,7 @@ use wasm_bindgen::JsValue;
 use super::store::{Pieces, Store};
 use crate::cloudflare::bindings;
 use crate::cloudflare::byte_budget::{ByteBudget, Place};
-use crate::cloudflare::tasks::{Request, Wait, aside, pause, wait};
+use crate::cloudflare::tasks::{Wait, pause, spawn, wait};
 use crate::cloudflare::world::now;
 use crate::lifecycle::record::Completed;
 use crate::time::Timestamp;
@@ -47,7 +47,6 @@ impl Large {
 
 /// An answer whose body is sent while it is read.
 pub(super) fn stream(
-    request: Request,
     head: &[u8],
     body: Large,
     store: Rc<Store>,
@@ -56,7 +55,7 @@ pub(super) fn stream(
     let pipe = bindings::FixedLengthStream::new(body.bytes())?;
     let answer = bindings::streamed(head, &pipe.readable());
     let writer = pipe.writable().get_writer()?;
-    aside(request, async move {
+    drop(spawn(async move {
         let to = To { writer, places, started: now() };
         if let Err(why) = to.all(&body, &store).await {
             // The reader sees that it was cut. One who has left needs to see nothing.
@@ -64,7 +63,7 @@ pub(super) fn stream(
                 let _ = wait(aborted).await;
             }
         }
-    });
+    }));
     Ok(answer)
 }
 

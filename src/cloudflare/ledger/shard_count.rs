@@ -3,6 +3,7 @@
 use wasm_bindgen::JsValue;
 
 use super::Shard;
+use crate::cloudflare::bindings;
 use crate::cloudflare::world::call;
 use crate::protocol::{Ask, Told};
 use crate::request::key::KeyId;
@@ -40,7 +41,7 @@ impl Shard {
 
     async fn ask_shard_0(&self, key: KeyId, shards: u16) -> Result<u16, JsValue> {
         let head = wire::write_ask(&Addressed { key, shards, ask: Ask::Shards }, VERSION);
-        match call(&self.env.ledger(), 0, None, &head, None).await?.0 {
+        match call(&bindings::ledger(&self.env), 0, None, &head, None).await?.0 {
             Told::Kept(_) => Ok(shards),
             Told::OtherShards(first) => Ok(first),
             _ => Err(JsValue::from_str("shard 0 does not say how many shards there are")),

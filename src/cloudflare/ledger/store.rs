@@ -16,12 +16,13 @@ mod bodies;
 mod operator;
 mod sweep;
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::panic::AssertUnwindSafe;
 
-use js_sys::{ArrayBuffer, JsString, Uint8Array};
+use js_sys::{ArrayBuffer, Uint8Array};
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast as _, JsValue};
+use worker::{SqlStorage, Storage};
 
 use self::bodies::pieces_of;
 pub(super) use self::bodies::{Lies, PIECE, Pieces};
@@ -34,10 +35,9 @@ use crate::time::Timestamp;
 use crate::wire::{self, Unreadable};
 
 /// The database of one shard.
-#[derive(Clone)]
 pub(super) struct Store {
-    storage: bindings::Storage,
-    sql: bindings::Sql,
+    storage: bindings::SyncStorage,
+    sql: SqlStorage,
     /// Ids of pieces from here on are new. Whoever is being sent a reply finds its pieces or none, and
     /// never those of another one.
     next_piece: Cell<f64>,
@@ -93,9 +93,9 @@ extern "C" {
 }
 
 impl Store {
-    pub(super) fn open(storage: &bindings::Storage) -> Result<Self, JsValue> {
-        let store =
-            Self { sql: storage.sql(), storage: storage.clone(), next_piece: Cell::default() };
+    pub(super) fn open(storage: &Storage) -> Result<Self, JsValue> {
+        let (sql, storage) = (storage.sql(), JsValue::from(storage.as_raw()).unchecked_into());
+        let store = Self { sql, storage, next_piece: Cell::default() };
         // Costs no row once the tables are there.
         store.exec(CREATE_ROWS, &[])?;
         store.exec(CREATE_CROWD, &[])?;
@@ -224,40 +224,18 @@ impl Store {
         self.storage.transaction_sync(&mut || (*work)()).map(|_| ())
     }
 
-    fn exec(&self, query: &'static str, values: &[JsValue]) -> Result<(), JsValue> {
-        with_text(query, |query| self.sql.exec(query, values)).map(|_| ())
+    fn exec(&self, query: &str, values: &[JsValue]) -> Result<(), JsValue> {
+        self.sql.exec_raw(query, values.to_vec()).map(drop).map_err(Into::into)
     }
 
-    fn rows_if(
-        &self,
-        are: bool,
-        query: &'static str,
-        values: &[JsValue],
-    ) -> Result<Vec<Row>, JsValue> {
+    fn rows_if(&self, are: bool, query: &str, values: &[JsValue]) -> Result<Vec<Row>, JsValue> {
         if are { self.rows(query, values) } else { Ok(Vec::new()) }
     }
 
-    fn rows(&self, query: &'static str, values: &[JsValue]) -> Result<Vec<Row>, JsValue> {
-        let rows = with_text(query, |query| self.sql.exec(query, values))?.to_array()?;
-        Ok(rows.iter().map(JsValue::unchecked_into).collect())
+    fn rows(&self, query: &str, values: &[JsValue]) -> Result<Vec<Row>, JsValue> {
+        let rows = self.sql.exec_raw(query, values.to_vec())?;
+        rows.map(|row| row.map(JsValue::unchecked_into).map_err(Into::into)).collect()
     }
-}
-
-/// A query as a text of JavaScript's, made once: the runtime finds its compiled statement by it.
-fn with_text<T>(query: &'static str, work: impl FnOnce(&JsString) -> T) -> T {
-    thread_local! {
-        static TEXTS: RefCell<Vec<(&'static str, JsString)>> = const { RefCell::new(Vec::new()) };
-    }
-    let text = TEXTS.with_borrow_mut(|texts| {
-        // Each is one constant: it is known by where it lies.
-        if let Some((_, text)) = texts.iter().find(|(known, _)| std::ptr::eq(*known, query)) {
-            return text.clone();
-        }
-        let text = JsString::from(query);
-        texts.push((query, text.clone()));
-        text
-    });
-    work(&text)
 }
 
 impl Stored {

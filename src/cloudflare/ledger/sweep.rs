@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use js_sys::{Date, Object};
 use wasm_bindgen::JsValue;
 
 use super::Shard;
-use crate::cloudflare::tasks::{pause, wait};
+use crate::cloudflare::tasks::pause;
 use crate::cloudflare::world::{now, to_js};
 use crate::cloudflare::{bindings, faults};
 use crate::time::{Timestamp, millis};
@@ -25,9 +26,10 @@ impl Shard {
     /// Asked once after a start: setting an alarm without knowing would move an earlier one.
     pub(super) async fn know_alarm(&self) -> Result<(), JsValue> {
         if matches!(self.alarm.get(), Alarm::Unknown) {
-            let set = wait(self.storage.get_alarm()?).await?.as_f64();
+            let set = self.storage.get_alarm().await?;
             if matches!(self.alarm.get(), Alarm::Unknown) {
-                self.alarm.set(set.map_or(Alarm::Off, |at| Alarm::At(from_js(at))));
+                self.alarm
+                    .set(set.map_or(Alarm::Off, |at| Alarm::At(Timestamp(at.unsigned_abs()))));
             }
         }
         Ok(())
@@ -41,7 +43,7 @@ impl Shard {
             return;
         }
         // The call is made here and now; its promise says nothing that the output gate does not.
-        match self.storage.set_alarm(to_js(at)) {
+        match self.storage.as_raw().set_alarm(Date::new(&to_js(at).into()), Object::new()) {
             Ok(_) => self.alarm.set(Alarm::At(at)),
             Err(error) => {
                 bindings::error(&format!(
@@ -81,15 +83,6 @@ fn lateness(next: Timestamp, hundredths: &[Timestamp], rows: u64) -> Duration {
     let sum = hundredths.iter().map(|at| millis(at.since(next))).sum::<u64>();
     let mean = sum.checked_div(hundredths.len() as u64).unwrap_or(0);
     Duration::from_millis(mean.min(millis(LATE_MAX) + millis(LATE_PER_ROW) * rows))
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "whole milliseconds since 1970"
-)]
-fn from_js(at: f64) -> Timestamp {
-    Timestamp(at as u64)
 }
 
 /// Between two passes at least, and 1 ms more for each row of the shard: a pass over 10^6 rows, which

@@ -106,7 +106,7 @@ impl Operator<'_> {
         body: Option<&Uint8Array>,
     ) -> Result<Vec<(Told<()>, Uint8Array)>, Refusal> {
         let head = wire::write_question(&key, policy.shards, ask, VERSION);
-        let ledger = self.env.ledger();
+        let ledger = bindings::ledger(self.env);
         let hint = policy.location_hint.as_deref();
         let failed_call = |error: JsValue| failed(bindings::text(&error));
         let ask = |shard: &u16| bindings::ask(&ledger, *shard, hint, &head, body);

@@ -8,8 +8,7 @@ use crate::cloudflare::world::now;
 use crate::operator::api::{self, ApiRequest};
 use crate::operator::auth::{SESSION, Wrong};
 use crate::operator::refusal::{Kind, Refusal};
-use crate::query;
-use crate::request::key_source::cookies;
+use crate::request::credential::cookies;
 
 thread_local! {
     static WRONG: RefCell<Wrong> = RefCell::default();
@@ -120,8 +119,8 @@ impl Operator<'_> {
 
 /// A field of a form. The form is read anew for each: a list of its fields could be far larger than itself.
 fn field(form: &[u8], name: &str) -> String {
-    let mut fields = query::pairs(form);
-    fields.find(|(known, _)| known == name).map(|(_, value)| value).unwrap_or_default()
+    let mut fields = form_urlencoded::parse(form);
+    fields.find(|(known, _)| known == name).map(|(_, value)| value.into_owned()).unwrap_or_default()
 }
 
 /// Whether an Authorization header is of the scheme that bears a token (RFC 6750 section 2.1).

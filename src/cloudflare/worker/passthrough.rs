@@ -11,7 +11,7 @@ use super::request_body::{Body, digest};
 use super::{Asked, lease};
 use crate::admission::{self, Guarded, Head};
 use crate::cloudflare::response::{self, Client, Response, plain_problem};
-use crate::cloudflare::tasks::wait;
+use crate::cloudflare::tasks::{spawn, wait, wait_until};
 use crate::cloudflare::world::lapsed;
 use crate::cloudflare::{bindings, env, origin};
 use crate::config::read::Misconfigured;
@@ -19,6 +19,7 @@ use crate::config::route::Route;
 use crate::config::routing::is_safe;
 use crate::config::{Origin, Policy};
 use crate::lifecycle::outcome::Failure;
+use crate::log::shadow_line;
 use crate::problem::{Code, Problem};
 use crate::shadow::{Passed, watch};
 
@@ -125,7 +126,7 @@ impl Asked {
             let id = &order.claim.metadata.correlation_id;
             watch(&exchange, &order, passed, |would| log_shadow(&order.route, would, id)).await;
         };
-        self.context.afterwards(watching, |_| ())?;
+        wait_until(&self.context, spawn(watching));
         let passed = self.pass(&policy.origin, head, url, Body::Whole(body))?;
         let response: Response = wait(passed).await?.unchecked_into();
         // Whoever watches may have given up; the answer passes all the same.
@@ -142,11 +143,5 @@ fn raw_target(url: &str) -> &str {
 
 /// What enforcing would have answered.
 pub(super) fn log_shadow(route: &Route, would: &str, correlation_id: &str) {
-    let line = crate::request::json::object(|line| {
-        line.text("mode", "shadow");
-        line.text("route", &route.name);
-        line.text("would", would);
-        line.text("correlation_id", correlation_id);
-    });
-    bindings::log(&line);
+    bindings::log(&shadow_line(&route.name, would, correlation_id));
 }

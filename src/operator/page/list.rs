@@ -4,7 +4,6 @@ use crate::operator::page::html::html;
 use crate::operator::page::time::{ago, at_and_ago};
 use crate::operator::page::{Frame, Place, address, within, words};
 use crate::operator::search::{Found, Stage};
-use crate::query;
 use crate::time::Timestamp;
 
 /// What a search asked for, as it was typed: it fills the form again and goes on with the cursor.
@@ -20,8 +19,8 @@ struct Asked {
 impl Asked {
     fn of(query: Option<&str>) -> Self {
         let mut asked = Self::default();
-        for (name, value) in query::pairs(query.unwrap_or_default().as_bytes()) {
-            let field = match name.as_str() {
+        for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+            let field = match &*name {
                 "correlation_id" => &mut asked.correlation_id,
                 "state" => &mut asked.state,
                 "route" => &mut asked.route,
@@ -29,7 +28,7 @@ impl Asked {
                 "limit" => &mut asked.limit,
                 _ => continue,
             };
-            *field = value;
+            *field = value.into_owned();
         }
         asked
     }
@@ -48,7 +47,9 @@ impl Asked {
     fn next(&self, cursor: &str) -> String {
         let mut address = "/.oncegate/records?".to_owned();
         for (name, value) in self.fields().into_iter().filter(|(_, value)| !value.is_empty()) {
-            address.extend([name, "=", &query::encoded(value), "&"]);
+            address.extend([name, "="]);
+            address.extend(form_urlencoded::byte_serialize(value.as_bytes()));
+            address.push('&');
         }
         address + "cursor=" + cursor
     }

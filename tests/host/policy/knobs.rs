@@ -88,7 +88,7 @@ fn the_readme_names_every_knob_with_its_default_and_its_meaning() {
         ("key", "src/config/route.rs", "KeyRule"),
         ("fingerprint", "src/request/fingerprint.rs", "Rule"),
         ("outcome", "src/lifecycle/outcome.rs", "Rule"),
-        ("reply", "src/lifecycle/reply.rs", "Rule"),
+        ("reply", "src/config/route.rs", "ReplyRule"),
         ("request", "src/config/route.rs", "RequestRule"),
     ] {
         let fields = comments(file, name).into_iter();

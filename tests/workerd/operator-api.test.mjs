@@ -325,7 +325,7 @@ describe("a form", () => {
 
 describe("wrong tokens", () => {
   const on = stage({ routes, vars: { ADMIN_TOKEN: TOKEN } });
-  test("an address that goes on guessing is not heard for a while; others are", async () => {
+  test("an address that goes on guessing is refused for a while; others are answered", async () => {
     const from = (address, token) =>
       on.worker.send({ method: "GET", path: "/.oncegate/stats", headers: { Authorization: `Bearer ${token}`, "CF-Connecting-IP": address } });
     for (let n = 0; n < 10; n++) isRefused(await from("192.0.2.1", `guess ${n}`), 401, "unauthorized");

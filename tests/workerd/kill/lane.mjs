@@ -4,8 +4,8 @@ import { once } from "node:events";
 import { watch } from "node:fs";
 import http from "node:http";
 import path from "node:path";
-import { gate, start, startOrigin } from "./harness.mjs";
-import { Operation } from "./kill-key.mjs";
+import { gate, start, startOrigin } from "../harness.mjs";
+import { Operation } from "./operation.mjs";
 
 /** What a Worker asks its Ledger, as src/wire.rs numbers it. */
 export const ASK = { claim: 1, settle: 2, release: 3, doubt: 4 };
@@ -188,14 +188,14 @@ async function within(ms, promise, what) {
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
 
-/** What the faulty Ledger tells of each call: { when, ask, key, head }, held until `heard` is done. */
-async function startWatcher(heard) {
+/** What the faulty Ledger tells of each call: { when, ask, key, head }, held until `onCall` is done. */
+async function startWatcher(onCall) {
   const server = http.createServer(async (req, res) => {
     const parts = [];
     for await (const part of req) parts.push(part);
     const head = Buffer.concat(parts);
     // [version][head length u32][key id 32][shards u16][ask u8], see src/wire.rs
-    await heard({ when: req.url.slice(1), ask: head[39], key: head.toString("hex", 5, 37), head });
+    await onCall({ when: req.url.slice(1), ask: head[39], key: head.toString("hex", 5, 37), head });
     res.end();
   });
   server.on("connection", (socket) => socket.on("error", () => {}));

@@ -1,7 +1,7 @@
 // One key among those that are killed: what was sent, seen and executed of it, and whether that was right.
 
 import { createHash, randomBytes } from "node:crypto";
-import { freshKey } from "./harness.mjs";
+import { freshKey } from "../harness.mjs";
 
 const ENDS = ["replayed", "unknown"];
 const began = performance.now();

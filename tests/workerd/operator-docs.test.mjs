@@ -10,7 +10,7 @@ import path from "node:path";
 import { after, describe, test } from "node:test";
 import { isExecuted, isProblem, isReleased, isReplay, isUnknown } from "./expect.mjs";
 import { freshKey, freshPath, stage, until } from "./harness.mjs";
-import { JSON_TYPE, blocks, text } from "./pages.mjs";
+import { JSON_TYPE, blocks, text } from "./docs.mjs";
 
 const { DatabaseSync } = await import("node:sqlite");
 const TOKEN = "4f1d0c";

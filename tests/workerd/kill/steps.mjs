@@ -3,9 +3,9 @@
 // whose reply is replayed then. `watched`: needs a lane that sees the calls of the Ledger. `quiet`: no other traffic.
 
 import { setTimeout as pause } from "node:timers/promises";
-import { freshKey, until } from "./harness.mjs";
-import { AGAIN, ASK, MiB, each } from "./kills.mjs";
-import { rowsOf } from "./disk.mjs";
+import { freshKey, until } from "../harness.mjs";
+import { AGAIN, ASK, MiB, each } from "./lane.mjs";
+import { rowsOf } from "../disk.mjs";
 
 const RUNNING = { atOnce: ["in-flight"], ends: ["unknown"] };
 const FREE = { atOnce: ["executed"], ends: ["replayed"] };
