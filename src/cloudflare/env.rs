@@ -13,7 +13,7 @@ use crate::config::{Policy, VARS, Vars};
 use crate::operator::auth::Auth;
 
 thread_local! {
-    static DOOR: OnceCell<Option<Rc<Auth>>> = const { OnceCell::new() };
+    static AUTH: OnceCell<Option<Rc<Auth>>> = const { OnceCell::new() };
     static POLICY: OnceCell<Result<Rc<Policy>, Rc<Vec<Misconfigured>>>> = const { OnceCell::new() };
 }
 
@@ -25,11 +25,11 @@ pub(super) fn policy(env: &Env) -> Result<Rc<Policy>, Rc<Vec<Misconfigured>>> {
     })
 }
 
-/// What lets operators in; none where there is no `ADMIN_TOKEN`.
-pub(super) fn door(env: &Env) -> Option<Rc<Auth>> {
-    DOOR.with(|cell| {
-        let open = || bindings::get(env, "ADMIN_TOKEN").as_string().as_deref().and_then(Auth::new);
-        cell.get_or_init(|| open().map(Rc::new)).clone()
+/// What verifies operators; none where there is no `ADMIN_TOKEN`.
+pub(super) fn auth(env: &Env) -> Option<Rc<Auth>> {
+    AUTH.with(|cell| {
+        let read = || bindings::get(env, "ADMIN_TOKEN").as_string().as_deref().and_then(Auth::new);
+        cell.get_or_init(|| read().map(Rc::new)).clone()
     })
 }
 

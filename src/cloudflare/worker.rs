@@ -120,7 +120,7 @@ impl Asked {
         };
         let head = Head { method: &self.method, address: &address, header: &header };
         if admission::is_own(&address.target.path)
-            && let Some(door) = env::door(&self.env)
+            && let Some(door) = env::auth(&self.env)
         {
             return self.operate(&door, &head).await.map(Into::into);
         }

@@ -22,6 +22,7 @@ use crate::config::route::Route;
 use crate::config::routing::Routes;
 use crate::config::values::Mode;
 use crate::log::LogKeys;
+use crate::request::json;
 use crate::request::path::Address;
 
 /// Everything that is configured.
@@ -204,7 +205,14 @@ fn tables(var: &str, value: &Value) -> Result<Vec<Value>, Vec<Misconfigured>> {
     let mistake = |why: String| vec![Misconfigured::new(var, why)];
     let list = match value {
         Value::String(text) => {
-            serde_json::from_str(text).map_err(|error| mistake(format!("is not JSON: {error}")))?
+            let list = serde_json::from_str(text)
+                .map_err(|error| mistake(format!("is not JSON: {error}")))?;
+            if json::canonical(text.as_bytes()).is_none() {
+                return Err(mistake(
+                    "has a knob twice, or a number that not every reader takes alike".to_owned(),
+                ));
+            }
+            list
         }
         other => other.clone(),
     };

@@ -155,6 +155,7 @@ fn what_is_wrong_in_a_further_var_is_named_there() {
         (vars([("ROUTES", json!("{"))]), "ROUTES"),
         (vars([("ROUTES", json!("[{}"))]), "ROUTES"),
         (vars([("ROUTES", json!("not JSON"))]), "ROUTES"),
+        (vars([("ROUTES", json!(r#"[{ "ttl": "1h", "ttl": "2h" }]"#))]), "ROUTES"),
         (vars([("ROUTES", json!({ "path": "/a" }))]), "ROUTES"),
         (vars([("ROUTES", json!(7))]), "ROUTES"),
         (vars([("ROUTES", json!([])), ("ROUTES_2", json!("7"))]), "ROUTES_2"),
