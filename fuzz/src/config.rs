@@ -7,6 +7,7 @@ use oncegate::config::read::Misconfigured;
 use oncegate::config::route::Route;
 use oncegate::config::routing::is_safe;
 use oncegate::config::{Policy, Vars};
+use oncegate::request::json;
 use oncegate::request::path::{Address, normal_path};
 use serde_json::Value;
 
@@ -32,7 +33,8 @@ pub fn check(data: &[u8]) {
         Err(wrongs) => names_knobs(wrongs, other),
     }
     // A list of tables says the same as its JSON text.
-    let routes = vars.values.get("ROUTES").and_then(Value::as_str);
+    let is_plain = |text: &&str| json::canonical(text.as_bytes()).is_some();
+    let routes = vars.values.get("ROUTES").and_then(Value::as_str).filter(is_plain);
     if let Some(Ok(list @ Value::Array(_))) = routes.map(serde_json::from_str) {
         vars.values.insert("ROUTES".to_owned(), list);
         match (&parsed, Policy::parse(&vars)) {

@@ -10,10 +10,12 @@ use worker::Env;
 use super::bindings;
 use crate::config::read::Misconfigured;
 use crate::config::{Policy, VARS, Vars};
+use crate::log::LogKey;
 use crate::operator::auth::Auth;
 
 thread_local! {
     static AUTH: OnceCell<Option<Rc<Auth>>> = const { OnceCell::new() };
+    static LOG_KEY: OnceCell<Option<Rc<LogKey>>> = const { OnceCell::new() };
     static POLICY: OnceCell<Result<Rc<Policy>, Rc<Vec<Misconfigured>>>> = const { OnceCell::new() };
 }
 
@@ -22,6 +24,21 @@ pub(super) fn policy(env: &Env) -> Result<Rc<Policy>, Rc<Vec<Misconfigured>>> {
     POLICY.with(|cell| {
         let parse = || Policy::parse(&vars(env).map_err(|mistake| vec![mistake])?);
         cell.get_or_init(|| parse().map(Rc::new).map_err(Rc::new)).clone()
+    })
+}
+
+/// The secret under which the log holds digests of keys; none where `LOG_KEY` is not set or not usable.
+pub(super) fn log_key(env: &Env) -> Option<Rc<LogKey>> {
+    LOG_KEY.with(|cell| {
+        let text = |name| bindings::get(env, name).as_string();
+        let read = || match LogKey::new(&text("LOG_KEY")?, text("ADMIN_TOKEN").as_deref()) {
+            Ok(key) => Some(Rc::new(key)),
+            Err(why) => {
+                bindings::warn(why);
+                None
+            }
+        };
+        cell.get_or_init(read).clone()
     })
 }
 

@@ -243,5 +243,5 @@ fn noted<T>(mistakes: &mut Vec<Misconfigured>, result: Result<T, Vec<Misconfigur
 }
 
 /// The vars and secrets that the filter reads.
-pub const VARS: [&str; 6] =
-    ["ORIGIN", "SHARDS", "LOCATION_HINT", "ROUTES", "ADMIN_TOKEN", "LOG_KEYS"];
+pub const VARS: [&str; 7] =
+    ["ORIGIN", "SHARDS", "LOCATION_HINT", "ROUTES", "ADMIN_TOKEN", "LOG_KEYS", "LOG_KEY"];

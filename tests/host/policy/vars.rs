@@ -203,7 +203,7 @@ fn log_keys_are_hashed_unless_plain_ones_are_asked_for() {
 #[test]
 fn a_var_whose_name_is_nearly_one_of_ours_is_taken_for_a_mistake() {
     for (name, meant) in
-        [("ROUTE", "ROUTES"), ("SHARD", "SHARDS"), ("ORIGNI", "ORIGIN"), ("LOG_KEY", "LOG_KEYS")]
+        [("ROUTE", "ROUTES"), ("SHARD", "SHARDS"), ("ORIGNI", "ORIGIN"), ("LOGKEYS", "LOG_KEYS")]
     {
         let wrongs = Policy::parse(&vars([(name, json!("x"))])).map(|_| ()).unwrap_err();
         let why = format!("is not a var of the filter; the nearest one is {meant}");
