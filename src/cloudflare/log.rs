@@ -8,7 +8,7 @@ use wasm_bindgen::{JsCast as _, JsValue};
 
 use worker::Env;
 
-use super::world::now;
+use super::clock::now;
 use super::{bindings, env};
 use crate::filter::Reached;
 use crate::lifecycle::record::Execution;

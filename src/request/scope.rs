@@ -26,6 +26,14 @@ pub enum ScopePart {
     Header(String),
 }
 
+impl ScopePart {
+    /// The name of the header, if the part is one.
+    #[must_use]
+    pub fn header(&self) -> Option<&str> {
+        if let Self::Header(name) = self { Some(name) } else { None }
+    }
+}
+
 impl TryFrom<String> for ScopePart {
     type Error = &'static str;
 
