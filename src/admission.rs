@@ -5,7 +5,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::config::Policy;
-use crate::config::route::{Doubtful, Mode, Route};
+use crate::config::route::{Doubtful, Route};
+use crate::config::values::Mode;
 use crate::lifecycle::event::{Claim, OnInDoubt, Strategy};
 use crate::lifecycle::record::{KeySpelling, Lease, Metadata};
 use crate::problem::{Code, Problem};
@@ -94,7 +95,7 @@ pub fn consider(route: Rc<Route>, head: &Head<'_>, body: Option<&[u8]>) -> Admis
             );
             return Admission::Refuse(Problem::new(Code::KeyInvalid, detail), route);
         }
-        Sought::Missing if route.key_required => {
+        Sought::Missing if route.key.required => {
             let detail = "This operation requires an idempotency key. Send a new one, such as a UUID, with each new operation, and the same one with each retry of it.";
             return Admission::Refuse(Problem::new(Code::KeyMissing, detail), route);
         }
@@ -171,7 +172,7 @@ enum Sought {
 
 fn find_key(route: &Route, head: &Head<'_>, body: Option<&[u8]>) -> Sought {
     let parts = Parts { header: head.header, query: head.address.target.query.as_deref(), body };
-    for source in &route.key_from {
+    for source in &route.key.from {
         match source.value(parts) {
             Value::Missing => {}
             Value::NeedsBody => return Sought::NeedsBody,

@@ -56,7 +56,8 @@ impl OriginResponse for Answer {
             Body::Whole(bytes, _) => Kept::Whole { bytes: bytes.byte_length().into() },
             Body::Streaming(_) => Kept::StatusOnly,
         };
-        let headers = kept_headers(&self.headers.all(), &self.route.reply);
+        let headers =
+            kept_headers(&self.headers.all(), &self.route.reply.drop, &self.route.reply.keep);
         Reply { status: self.status, headers, body }
     }
 }
@@ -198,7 +199,7 @@ pub(super) async fn forward(
     free: impl FnOnce(),
 ) -> Result<Answer, Failure> {
     let Sending { address, method, headers, body } = sending;
-    let easy = SMALL.min(u32::try_from(route.reply_max).unwrap_or(SMALL));
+    let easy = SMALL.min(u32::try_from(route.reply.max).unwrap_or(SMALL));
     let sent = bindings::forward(binding, address, method, &headers, &body, easy);
     let has_body = !body.is_null();
     drop(body);
@@ -235,12 +236,12 @@ async fn read(
         return Ok(Body::Streaming(BufferedBody::new(owner)));
     }
     let read = match headers.content_length() {
-        Some(length) if length <= route.reply_max => {
+        Some(length) if length <= route.reply.max => {
             body_reader::read_known(response, length, owner).await
         }
         length => {
             let Some(stream) = response.body() else { return Ok(Body::None) };
-            body_reader::read(stream.into(), length, route.reply_max, owner).await
+            body_reader::read(stream.into(), length, route.reply.max, owner).await
         }
     };
     match read {

@@ -162,7 +162,8 @@ impl RequestWorld {
     fn forward_key(&self, changes: &mut Changes, run: Execution) {
         let Guarded { route, key, spelling, .. } = self.guarded.as_ref();
         let names = route
-            .key_from
+            .key
+            .from
             .iter()
             .filter_map(Source::header)
             .filter(|name| !matches!(*name, KEY_HEADER | "x-correlation-id"));
