@@ -194,7 +194,7 @@ fn every_promise_names_a_test_that_exists() {
 
 #[test]
 fn every_file_that_a_page_names_exists() {
-    for page in ["README.md"] {
+    for page in ["README.md", "CONTRIBUTING.md"] {
         let text = read(page);
         for name in text.split('`').skip(1).step_by(2) {
             let is_path = ["src/", "tests/", "docs/", "bench/", "scripts/", "fuzz/"]

@@ -8,8 +8,13 @@ use wasm_bindgen::{JsCast as _, JsValue};
 
 use worker::Env;
 
+<<<<<<< HEAD
+use super::bindings;
+use super::clock::now;
+=======
 use super::world::now;
 use super::{bindings, env};
+>>>>>>> main
 use crate::filter::Reached;
 use crate::lifecycle::record::Execution;
 use crate::log::{Entry, LogKeys, Times};

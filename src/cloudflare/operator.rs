@@ -9,9 +9,11 @@ use std::rc::Rc;
 
 use wasm_bindgen::JsValue;
 
-use super::body_buffer::{self, Of, Read};
+use super::body_buffer::Owner;
+use super::body_reader::{self, Read};
+use super::clock::now;
+use super::error::Error;
 use super::response::{Response, response};
-use super::world::now;
 use crate::admission::Head;
 use crate::config::{Misconfigured, Policy};
 use crate::operator::answer::{ApiResponse, answer};
@@ -44,7 +46,7 @@ type Later<'a, T> = Pin<Box<dyn Future<Output = Result<T, Refusal>> + 'a>>;
 
 impl Operator<'_> {
     /// Answers, whatever comes.
-    pub(super) async fn serve(&self) -> Result<Response, JsValue> {
+    pub(super) async fn serve(&self) -> Result<Response, Error> {
         // Apart from what guards requests: that future is not to be as large as this one.
         let answer: Later<'_, Said> = Box::pin(self.answer());
         match answer.await {
@@ -107,9 +109,9 @@ impl Operator<'_> {
 
     async fn read_body(&self, limit: u64) -> Result<Vec<u8>, Refusal> {
         let Some(stream) = self.request.body() else { return Ok(Vec::new()) };
-        match body_buffer::read(stream.into(), None, limit, Of::Request).await {
-            Read::Whole(room) => {
-                let bytes = room.bytes().ok_or_else(|| failed("the request took too long"))?;
+        match body_reader::read(stream.into(), None, limit, Owner::Request).await {
+            Read::Whole(body) => {
+                let bytes = body.bytes().ok_or_else(|| failed("the request took too long"))?;
                 Ok(bytes.to_vec())
             }
             Read::TooLarge(_) => Err(Refusal::new(
@@ -145,7 +147,7 @@ impl Operator<'_> {
         }
     }
 
-    fn respond(&self, said: Said, more: Vec<(&'static str, String)>) -> Result<Response, JsValue> {
+    fn respond(&self, said: Said, more: Vec<(&'static str, String)>) -> Result<Response, Error> {
         let mut marks = vec![
             ("cache-control", "no-store".to_owned()),
             ("vary", "Accept".to_owned()),

@@ -5,8 +5,9 @@ use wasm_bindgen::{JsCast as _, JsValue};
 
 use super::{Later, Operator, failed};
 use crate::cloudflare::bindings;
+use crate::cloudflare::error::Error;
+use crate::cloudflare::ledger_stub::message;
 use crate::cloudflare::tasks::wait;
-use crate::cloudflare::world::message;
 use crate::config::Policy;
 use crate::filter::other_shards;
 use crate::operator::answer::queries;
@@ -98,7 +99,7 @@ impl Operator<'_> {
         let head = wire::write_question(&key, policy.shards, ask, VERSION);
         let ledger = bindings::ledger(self.env);
         let hint = policy.location_hint.as_deref();
-        let failed_call = |error: JsValue| failed(bindings::text(&error));
+        let failed_call = |error: Error| failed(error);
         let ask = |shard: &u16| bindings::ask(&ledger, *shard, hint, &head, body);
         let all = Promise::all_iterable(&shards.iter().map(ask).collect::<Array>());
         let answers: Array =
@@ -157,7 +158,7 @@ fn strange(told: Told<()>) -> Refusal {
 }
 
 /// All bytes of an answer's body.
-async fn bytes(body: JsValue) -> Result<Uint8Array, JsValue> {
+async fn bytes(body: JsValue) -> Result<Uint8Array, Error> {
     match body.dyn_into::<Uint8Array>() {
         Ok(bytes) => Ok(bytes),
         Err(none) if none.is_undefined() => Ok(Uint8Array::new_with_length(0)),
