@@ -203,8 +203,10 @@ fn is_safe_number(number: &str) -> bool {
     }
     let mantissa = number.split(['e', 'E']).next().unwrap_or_default();
     let digits = mantissa.bytes().filter(u8::is_ascii_digit).skip_while(|b| *b == b'0').count();
-    let is_in_range =
-        || number.parse::<f64>().is_ok_and(|value| (1e-300..1e300).contains(&value.abs()));
+    let is_in_range = || {
+        let value = serde_json::from_str::<f64>(number);
+        value.is_ok_and(|value| (1e-300..1e300).contains(&value.abs()))
+    };
     digits == 0 || digits <= DIGITS_MAX && is_in_range()
 }
 
