@@ -14,9 +14,6 @@
 //! Ledger, [`wire`] its bytes; [`operator`] what operators see and decide, [`mod@log`] what the log says. All of
 //! that is pure: no clock, no I/O, no Cloudflare type. Only `cloudflare` knows the platform.
 
-// Of the pages: a macro goes through their elements one by one.
-#![recursion_limit = "512"]
-
 pub mod admission;
 pub mod answer;
 pub mod config;

@@ -129,9 +129,9 @@ pub fn write_question(key: &KeyId, shards: u16, ask: &Ask, version: u8) -> Vec<u
             head.bytes(&fingerprint.0);
         }
         Ask::Shards => head.u8(6),
-        Ask::Operator(inquiry) => {
+        Ask::Operator(query) => {
             head.u8(7);
-            operator::write_inquiry(&mut head, inquiry);
+            operator::write_query(&mut head, query);
         }
     }
     frame(version, &head.0)
@@ -152,7 +152,7 @@ pub fn read_ask(head: &[u8]) -> Result<Addressed, Unreadable> {
         4 => Ask::Doubt(Lease(reader.array()?)),
         5 => Ask::Look(Fingerprint(reader.array()?)),
         6 => Ask::Shards,
-        7 => Ask::Operator(operator::read_inquiry(&mut reader)?),
+        7 => Ask::Operator(operator::read_query(&mut reader)?),
         _ => return Err(Unreadable("question")),
     };
     reader.end()?;
@@ -216,9 +216,9 @@ pub fn write_told<B>(told: &Told<B>, version: u8) -> Vec<u8> {
             head.u8(16);
             head.u16(*shards);
         }
-        Told::Operator(finding) => {
+        Told::Operator(result) => {
             head.u8(17);
-            operator::write_finding(&mut head, finding);
+            operator::write_result(&mut head, result);
         }
     }
     frame(version, &head.0)
@@ -259,7 +259,7 @@ pub fn read_told(head: &[u8]) -> Result<Told<()>, Unreadable> {
         14 => Told::Failed(reader.text()?),
         15 => Told::UnknownVersion(reader.u8()?),
         16 => Told::OtherShards(reader.u16()?),
-        17 => Told::Operator(operator::read_finding(&mut reader)?),
+        17 => Told::Operator(operator::read_result(&mut reader)?),
         18 => match reader.u8()? {
             0 => return Err(Unreadable("differs")),
             bits => Told::KeyReused(Mismatch(bits)),

@@ -142,8 +142,16 @@ fn is_within(module: &str, of: &str) -> bool {
 // ---- documents -----------------------------------------------------------------------------------
 
 /// What is configured beside the knobs of a route: vars, a secret, a binding.
-const VARS: [&str; 7] =
-    ["ORIGIN", "SHARDS", "LOCATION_HINT", "ROUTES", "LOG_KEYS", "ADMIN_TOKEN", "METRICS"];
+const VARS: [&str; 8] = [
+    "ORIGIN",
+    "SHARDS",
+    "LOCATION_HINT",
+    "ROUTES",
+    "LOG_KEYS",
+    "LOG_KEY",
+    "ADMIN_TOKEN",
+    "METRICS",
+];
 
 #[test]
 fn the_readme_lists_every_knob_as_the_code_defines_it() {

@@ -9,11 +9,13 @@ use worker::Env;
 
 use super::bindings;
 use crate::config::{Misconfigured, OriginVar, Policy, VARS, Vars};
+use crate::log::LogKey;
 use crate::operator::auth::Auth;
 use crate::request::json::Json;
 
 thread_local! {
-    static DOOR: OnceCell<Option<Rc<Auth>>> = const { OnceCell::new() };
+    static AUTH: OnceCell<Option<Rc<Auth>>> = const { OnceCell::new() };
+    static LOG_KEY: OnceCell<Option<Rc<LogKey>>> = const { OnceCell::new() };
     static POLICY: OnceCell<Result<Rc<Policy>, Rc<Vec<Misconfigured>>>> = const { OnceCell::new() };
 }
 
@@ -24,9 +26,24 @@ pub(super) fn policy(env: &Env) -> Result<Rc<Policy>, Rc<Vec<Misconfigured>>> {
     })
 }
 
+/// The secret under which the log holds digests of keys; none where `LOG_KEY` is not set or not usable.
+pub(super) fn log_key(env: &Env) -> Option<Rc<LogKey>> {
+    LOG_KEY.with(|cell| {
+        let text = |name| bindings::get(env, name).as_string();
+        let read = || match LogKey::new(&text("LOG_KEY")?, text("ADMIN_TOKEN").as_deref()) {
+            Ok(key) => Some(Rc::new(key)),
+            Err(why) => {
+                bindings::warn(why);
+                None
+            }
+        };
+        cell.get_or_init(read).clone()
+    })
+}
+
 /// What lets operators in; none where there is no `ADMIN_TOKEN`.
-pub(super) fn door(env: &Env) -> Option<Rc<Auth>> {
-    DOOR.with(|cell| {
+pub(super) fn auth(env: &Env) -> Option<Rc<Auth>> {
+    AUTH.with(|cell| {
         let open = || bindings::get(env, "ADMIN_TOKEN").as_string().as_deref().and_then(Auth::new);
         cell.get_or_init(|| open().map(Rc::new)).clone()
     })

@@ -14,16 +14,16 @@ use super::response::{Response, response};
 use super::world::now;
 use crate::admission::Head;
 use crate::config::{Misconfigured, Policy};
-use crate::operator::answer::{self, answer};
+use crate::operator::answer::{ApiResponse, answer};
 use crate::operator::api::{self, ApiRequest};
 use crate::operator::auth::Auth;
-use crate::operator::page::{self, Frame};
+use crate::operator::page::{self, PageContext};
 use crate::operator::refusal::{Kind, Refusal};
 use crate::request::digest::hex;
 
 /// An operator's request.
 pub(super) struct Operator<'a> {
-    pub(super) door: &'a Auth,
+    pub(super) auth: &'a Auth,
     pub(super) env: &'a worker::Env,
     pub(super) request: &'a web_sys::Request,
     pub(super) head: &'a Head<'a>,
@@ -34,7 +34,7 @@ pub(super) struct Operator<'a> {
 
 /// What is answered.
 enum Said {
-    Answer(u16, answer::Said),
+    Answer(u16, ApiResponse),
     /// See the first page, with another session.
     SeeOther(String),
 }
@@ -52,9 +52,9 @@ impl Operator<'_> {
             Err(refusal) => {
                 let headers = refusal.headers();
                 let said = if self.wants_page() {
-                    answer::Said::Page(self.refused(&refusal))
+                    ApiResponse::Page(self.refused(&refusal))
                 } else {
-                    answer::Said::Json(refusal.document())
+                    ApiResponse::Json(refusal.document())
                 };
                 self.respond(Said::Answer(refusal.status(), said), headers)
             }
@@ -69,36 +69,36 @@ impl Operator<'_> {
                 "A token does not belong in an address, which is kept in histories and logs. Send it as Authorization: Bearer, and change it.",
             ));
         }
-        let errand = api::read(self.head.method, &target.path, query, now());
-        if matches!(errand, Ok(ApiRequest::LogIn)) {
+        let request = api::read(self.head.method, &target.path, query, now());
+        if matches!(request, Ok(ApiRequest::LogIn)) {
             self.same_site()?;
             return self.log_in(&self.body(TOKEN_MAX).await?);
         }
         let session = self.visitor()?;
-        let errand = match (&session, self.head.method, errand?) {
-            (Some(session), "POST", errand) => {
+        let request = match (&session, self.head.method, request?) {
+            (Some(session), "POST", request) => {
                 self.same_site()?;
-                self.posted(errand, session, &self.body(REQUEST_MAX).await?)?
+                self.posted(request, session, &self.body(REQUEST_MAX).await?)?
             }
             // No form can send anything else, and what could carries no form token.
             (Some(_), "DELETE", _) => {
                 return Err(Refusal::new(Kind::Forbidden, "A session decides by forms only."));
             }
-            (None, _, ApiRequest::Posted) => {
-                ApiRequest::Resolve(api::read_json(&self.body(REQUEST_MAX).await?)?)
+            (None, _, ApiRequest::DecideByBody) => {
+                ApiRequest::Decide(api::read_json(&self.body(REQUEST_MAX).await?)?)
             }
-            (_, _, errand) => errand,
+            (_, _, request) => request,
         };
-        if errand == ApiRequest::LogOut {
+        if request == ApiRequest::LogOut {
             return Ok(Said::SeeOther(self.set_cookie("", 0)));
         }
-        let (findings, replies) = self.ask(&errand).await?;
-        let frame = self.wants_page().then(|| self.frame(session.as_deref()));
-        let status = match &errand {
-            ApiRequest::Confirm(_, _, Some((refusal, _))) => refusal.status(),
+        let (results, replies) = self.ask(&request).await?;
+        let context = self.wants_page().then(|| self.context(session.as_deref()));
+        let status = match &request {
+            ApiRequest::Confirm { refused: Some((refusal, _)), .. } => refusal.status(),
             _ => 200,
         };
-        answer(&errand, findings, &replies, frame.as_ref()).map(|said| Said::Answer(status, said))
+        answer(&request, results, &replies, context.as_ref()).map(|said| Said::Answer(status, said))
     }
 
     fn body(&self, limit: u64) -> Later<'_, Vec<u8>> {
@@ -126,19 +126,19 @@ impl Operator<'_> {
         (self.head.header)("accept").is_some_and(|accept| accept.contains("text/html"))
     }
 
-    fn frame(&self, session: Option<&str>) -> Frame {
-        let form_token = session.map_or_else(String::new, |session| self.door.form_token(session));
+    fn context(&self, session: Option<&str>) -> PageContext {
+        let csrf_token = session.map_or_else(String::new, |session| self.auth.csrf_token(session));
         let query = self.head.address.target.query.clone();
-        Frame { nonce: hex(&self.nonce), form_token, query, now: now() }
+        PageContext { nonce: hex(&self.nonce), csrf_token, query, now: now() }
     }
 
     fn refused(&self, refusal: &Refusal) -> String {
         match self.session() {
             Some(session) if refusal.kind != Kind::Unauthorized => {
-                page::refused(&self.frame(Some(&session)), refusal)
+                page::refused(&self.context(Some(&session)), refusal)
             }
             _ => {
-                // Whoever has only come to the door has done nothing wrong.
+                // Whoever has only come to the auth has done nothing wrong.
                 let is_told = self.head.method == "POST" || refusal.kind != Kind::Unauthorized;
                 page::log_in(&hex(&self.nonce), is_told.then_some(&*refusal.detail))
             }
@@ -154,16 +154,19 @@ impl Operator<'_> {
         ];
         marks.extend(more);
         let (status, body) = match said {
-            Said::Answer(status, answer::Said::Json(document)) => {
+            Said::Answer(status, ApiResponse::Json(document)) => {
                 let kind =
                     if status < 400 { "application/json" } else { "application/problem+json" };
                 marks.push(("content-type", kind.to_owned()));
                 (status, document)
             }
-            Said::Answer(status, answer::Said::Page(html)) => {
+            Said::Answer(status, ApiResponse::Page(html)) => {
                 marks.push(("content-type", "text/html; charset=utf-8".to_owned()));
-                marks.push(("content-security-policy", page::policy(&hex(&self.nonce))));
-                marks.push(("x-frame-options", "DENY".to_owned()));
+                marks.push((
+                    "content-security-policy",
+                    page::content_security_policy(&hex(&self.nonce)),
+                ));
+                marks.push(("x-context-options", "DENY".to_owned()));
                 (status, html)
             }
             Said::SeeOther(cookie) => {

@@ -119,9 +119,9 @@ impl Asked {
         };
         let head = Head { method: &self.method, address: &address, header: &header };
         if admission::is_own(&address.target.path)
-            && let Some(door) = env::door(&self.env)
+            && let Some(auth) = env::auth(&self.env)
         {
-            return self.operate(&door, &head).await.map(Into::into);
+            return self.operate(&auth, &head).await.map(Into::into);
         }
         match env::policy(&self.env) {
             Ok(policy) => self.admit(&policy, &head, &url).await,
@@ -133,10 +133,10 @@ impl Asked {
         self.headers.get_or_init(|| Lines::of(&self.request.headers()))
     }
 
-    async fn operate(&self, door: &Auth, head: &Head<'_>) -> Result<Response, JsValue> {
+    async fn operate(&self, auth: &Auth, head: &Head<'_>) -> Result<Response, JsValue> {
         let Lease(nonce) = lease()?;
         let (env, request, policy) = (&self.env, &self.request, env::policy(&self.env));
-        Operator { door, env, request, head, policy, nonce }.serve().await
+        Operator { auth, env, request, head, policy, nonce }.serve().await
     }
 
     async fn admit(
@@ -258,7 +258,7 @@ impl Asked {
         let entry = Entry {
             route: &route.name,
             method: head.method,
-            key: guarded.map(|guarded| (&guarded.key, guarded.id)),
+            key: guarded.map(|guarded| &guarded.key),
             correlation_id,
             // 55 characters (W3C Trace Context section 3.2); what is longer is something else.
             traceparent: (head.header)("traceparent").filter(|trace| trace.len() <= 128),

@@ -241,6 +241,46 @@ pub enum SweepAction {
     Tombstone(Timestamp),
 }
 
+impl State {
+    /// The settled claim, if the record has one.
+    #[must_use]
+    pub fn completed(&self) -> Option<&Completed> {
+        match self {
+            Self::Completed(completed) | Self::Expired(completed) => Some(completed),
+            Self::Running(_) | Self::InDoubt(_) | Self::Closed(_) => None,
+        }
+    }
+
+    /// The doubt, if the outcome is unknown.
+    #[must_use]
+    pub fn doubt(&self) -> Option<&Doubt> {
+        match self {
+            Self::InDoubt(doubt) | Self::Closed(doubt) => Some(doubt),
+            Self::Running(_) | Self::Completed(_) | Self::Expired(_) => None,
+        }
+    }
+
+    /// How many attempts this run of the operation has taken.
+    #[must_use]
+    pub fn attempts(&self) -> u32 {
+        match self {
+            Self::Running(running) => running.run.attempt,
+            Self::Completed(completed) | Self::Expired(completed) => completed.run.attempt,
+            Self::InDoubt(doubt) | Self::Closed(doubt) => doubt.run.attempt,
+        }
+    }
+
+    /// When the latest lease ends or ended; `None` once the claim is settled.
+    #[must_use]
+    pub fn lease_until(&self) -> Option<Timestamp> {
+        match self {
+            Self::Running(running) => Some(running.until),
+            Self::InDoubt(doubt) | Self::Closed(doubt) => Some(doubt.until),
+            Self::Completed(_) | Self::Expired(_) => None,
+        }
+    }
+}
+
 impl Completed {
     fn leaves_tombstone(&self) -> bool {
         let is_one = self.reply.headers.is_empty() && self.reply.body == Kept::StatusOnly;

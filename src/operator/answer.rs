@@ -1,198 +1,222 @@
-//! From an errand to the questions that it takes, and from what is found to an answer: JSON for programs, a
+//! From a request to the queries that it takes, and from their results to an answer: JSON for programs, a
 //! page for people.
 
-use crate::operator::api::{self, ApiRequest};
-use crate::operator::page::{self, Frame};
+use serde::Serialize;
+
+use crate::operator::api::{ApiRequest, cursor};
+use crate::operator::documents::{
+    AuditDocument, DecidedDocument, DecisionsDocument, KeyDocument, OverviewDocument,
+    RecordDocument, RecordWithDecisions, RecordsDocument, StatsDocument, StoredReply,
+};
+use crate::operator::page::{self, PageContext};
 use crate::operator::refusal::{Kind, Refusal};
-use crate::operator::search::{Found, OperatorQuery, OperatorResult, Place, Search, Stage};
-use crate::operator::view::{self, Stored};
+use crate::operator::search::{
+    AuditEntry, FoundRecord, OperatorQuery, OperatorResult, Position, Search, StateKind,
+};
+use crate::operator::statistics::Statistics;
 use crate::request::digest::hex;
-use crate::request::json::{self, Writer};
 use crate::request::key::KeyId;
 
-/// An answer.
+/// The content of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Said {
+pub enum ApiResponse {
     /// For programs.
     Json(String),
     /// For people.
     Page(String),
 }
 
-/// The questions, in order, and the key id that the first of them are about; `by` names the token.
+/// The queries that a request takes, in order, and the key id that they are about; `token_id` names the
+/// token of the operator who asks.
 #[must_use]
-pub fn inquiries(errand: &ApiRequest, by: [u8; 4]) -> (KeyId, Vec<OperatorQuery>) {
+pub fn queries(request: &ApiRequest, token_id: [u8; 4]) -> (KeyId, Vec<OperatorQuery>) {
     let search = |search: &Search| OperatorQuery::Search(search.clone());
-    match errand {
+    match request {
         ApiRequest::Overview => {
-            let doubts =
-                Search { state: Some(Stage::InDoubt), limit: page::LISTED, ..Search::default() };
+            let doubts = Search {
+                state: Some(StateKind::InDoubt),
+                limit: page::LISTED,
+                ..Search::default()
+            };
             let latest = Search { limit: page::LISTED, ..Search::default() };
-            (ANY, vec![search(&doubts), search(&latest), OperatorQuery::Stats])
+            (NO_KEY, vec![search(&doubts), search(&latest), OperatorQuery::Stats])
         }
-        ApiRequest::Key(key, _) => (KeyId::new(key, [0; 16]), vec![OperatorQuery::Key]),
-        ApiRequest::Records(wanted, _) => (ANY, vec![search(wanted)]),
-        ApiRequest::Record(id, _) => (*id, vec![OperatorQuery::Key, OperatorQuery::Decisions]),
-        ApiRequest::Confirm(id, ..) => (*id, vec![OperatorQuery::Key]),
-        ApiRequest::Resolve(resolve) => {
-            let (lease, decision) = (resolve.lease, resolve.decision.clone());
-            (resolve.key, vec![OperatorQuery::Decide { lease, decision, by }, OperatorQuery::Key])
+        ApiRequest::Key { key, .. } => (KeyId::new(key, [0; 16]), vec![OperatorQuery::Key]),
+        ApiRequest::Records { search: wanted, .. } => (NO_KEY, vec![search(wanted)]),
+        ApiRequest::Record { key, .. } => {
+            (*key, vec![OperatorQuery::Key, OperatorQuery::Decisions])
         }
-        ApiRequest::Stats => (ANY, vec![OperatorQuery::Stats]),
-        ApiRequest::Audit(after, limit) => {
-            (ANY, vec![OperatorQuery::Audit { after: *after, limit: *limit }])
+        ApiRequest::Confirm { key, .. } => (*key, vec![OperatorQuery::Key]),
+        ApiRequest::Decide(request) => {
+            let (lease, decision) = (request.lease, request.decision.clone());
+            let decide = OperatorQuery::Decide { lease, decision, by: token_id };
+            (request.key, vec![decide, OperatorQuery::Key])
         }
-        ApiRequest::LogIn | ApiRequest::LogOut | ApiRequest::Posted => (ANY, Vec::new()),
+        ApiRequest::Stats => (NO_KEY, vec![OperatorQuery::Stats]),
+        ApiRequest::Audit { after, limit } => {
+            (NO_KEY, vec![OperatorQuery::Audit { after: *after, limit: *limit }])
+        }
+        ApiRequest::LogIn | ApiRequest::LogOut | ApiRequest::DecideByBody => (NO_KEY, Vec::new()),
     }
 }
 
-/// Answers with what was found, one finding for each question; as a page where there is a frame for one.
-/// `replies` are those of the records, where they were asked for.
+/// Answers with the results, one for each query. `replies` are those of the records, where they were asked
+/// for; `context` is there where a page is wanted.
 ///
 /// # Errors
 /// There is no such record, or a decision was refused.
 pub fn answer(
-    errand: &ApiRequest,
-    findings: Vec<OperatorResult>,
-    replies: &[Option<Stored>],
-    frame: Option<&Frame>,
-) -> Result<Said, Refusal> {
-    let mut findings = findings.into_iter();
-    let mut next = || findings.next().unwrap_or(OperatorResult::Stats(Vec::new()));
-    Ok(match errand {
+    request: &ApiRequest,
+    results: Vec<OperatorResult>,
+    replies: &[Option<StoredReply>],
+    context: Option<&PageContext>,
+) -> Result<ApiResponse, Refusal> {
+    let mut results = results.into_iter();
+    let mut next = || results.next().ok_or_else(unexpected_result);
+    match request {
         ApiRequest::Overview => {
-            let (doubts, latest, stats) = (records(next()), records(next()), next());
-            let OperatorResult::Stats(stats) = stats else { return Err(strange()) };
-            let page = |frame: &Frame| page::overview(frame, &doubts, &latest, &stats);
-            said(frame, page, |to| {
-                records_of(to, "in_doubt", &doubts, &[]);
-                records_of(to, "latest", &latest, &[]);
-                to.object("stats", |to| view::stats(to, &stats));
-            })
+            let (doubts, latest) = (records(next()?)?, records(next()?)?);
+            let stats = stats(next()?)?;
+            respond(
+                context,
+                |context| page::overview(context, &doubts, &latest, &stats),
+                || OverviewDocument {
+                    in_doubt: RecordDocument::list(&doubts),
+                    latest: RecordDocument::list(&latest),
+                    stats: StatsDocument::new(&stats),
+                },
+            )
         }
-        ApiRequest::Key(key, _) => {
-            let found = records(next());
-            let page = |frame: &Frame| page::key(frame, key.as_str(), &found);
-            said(frame, page, |to| records_of(to, "records", &found, replies))
-        }
-        ApiRequest::Records(search, stamp) => {
-            let found = records(next());
-            let last = found.last().map(Found::place);
-            let cursor =
-                full(last, found.len(), search.limit).map(|last| api::cursor(search, stamp, last));
-            let page = |frame: &Frame| page::records(frame, &found, cursor.as_deref());
-            said(frame, page, |to| {
-                records_of(to, "records", &found, &[]);
-                to.maybe_text("cursor", cursor.as_deref());
-            })
-        }
-        ApiRequest::Record(id, _) => {
-            let (found, decisions) = (one(next(), *id)?, next());
-            let OperatorResult::Audit(decisions) = decisions else { return Err(strange()) };
-            let reply = replies.first();
-            let page = |frame: &Frame| {
-                page::record(frame, &found, reply.and_then(Option::as_ref), &decisions)
-            };
-            said(frame, page, |to| {
-                view::record(to, &found);
-                if let Some(reply) = reply {
-                    view::reply(to, reply.as_ref());
+        ApiRequest::Key { key, .. } => {
+            let found = records(next()?)?;
+            let document = || {
+                let replies = replies.iter().map(Some).chain(std::iter::repeat(None));
+                let records = found.iter().zip(replies);
+                KeyDocument {
+                    records: records
+                        .map(|(found, reply)| RecordDocument::new(found, reply))
+                        .collect(),
                 }
-                view::decisions(to, &decisions);
-            })
+            };
+            respond(context, |context| page::key(context, key.as_str(), &found), document)
         }
-        ApiRequest::Confirm(id, action, refused) => {
-            let found = one(next(), *id)?;
-            let Some(frame) = frame else {
+        ApiRequest::Records { search, digest } => {
+            let found = records(next()?)?;
+            let last = found.last().map(FoundRecord::position);
+            let cursor = end_of_full_page(last, found.len(), search.limit)
+                .map(|last| cursor::write(search, digest, last));
+            respond(
+                context,
+                |context| page::records(context, &found, cursor.as_deref()),
+                || RecordsDocument {
+                    records: RecordDocument::list(&found),
+                    cursor: cursor.clone(),
+                },
+            )
+        }
+        ApiRequest::Record { key, .. } => {
+            let (found, decisions) = (record(next()?, *key)?, audit(next()?)?);
+            let reply = replies.first();
+            respond(
+                context,
+                |context| page::record(context, &found, reply.and_then(Option::as_ref), &decisions),
+                || RecordWithDecisions {
+                    record: RecordDocument::new(&found, reply),
+                    decisions: AuditDocument::list(&decisions),
+                },
+            )
+        }
+        ApiRequest::Confirm { key, action, refused } => {
+            let found = record(next()?, *key)?;
+            let Some(context) = context else {
                 let other = "This is a page for people: send POST /.oncegate/resolve.";
                 let why = refused.as_ref().map(|(refusal, _)| refusal.clone());
                 return Err(why.unwrap_or_else(|| Refusal::new(Kind::NotFound, other)));
             };
-            Said::Page(page::confirm(frame, &found, *action, refused.as_ref()))
+            Ok(ApiResponse::Page(page::confirm(context, &found, *action, refused.as_ref())))
         }
-        ApiRequest::Resolve(resolve) => {
-            let OperatorResult::Ruled(ruling) = next() else { return Err(strange()) };
-            let (id, action) = (resolve.key, resolve.decision.as_str());
-            if let Some(refusal) = Refusal::of(ruling, id) {
+        ApiRequest::Decide(request) => {
+            let OperatorResult::Decided(result) = next()? else { return Err(unexpected_result()) };
+            let (key, action) = (request.key, request.decision.as_str());
+            if let Some(refusal) = Refusal::of(result, key) {
                 return Err(refusal);
             }
-            let record = one(next(), id).ok();
-            let page = |frame: &Frame| page::decided(frame, id, action, record.is_some());
-            said(frame, page, |to| {
-                to.text("key_id", &hex(&id.0));
-                to.text("action", action);
-                match &record {
-                    Some(record) => to.object("record", |to| view::record(to, record)),
-                    None => to.null("record"),
-                }
-            })
+            let record = record(next()?, key).ok();
+            respond(
+                context,
+                |context| page::decided(context, key, action, record.is_some()),
+                || DecidedDocument {
+                    key_id: hex(&key.0),
+                    action,
+                    record: record.as_ref().map(|record| RecordDocument::new(record, None)),
+                },
+            )
         }
-        ApiRequest::Stats => {
-            let OperatorResult::Stats(stats) = next() else { return Err(strange()) };
-            Said::Json(json::object(|to| view::stats(to, &stats)))
+        ApiRequest::Stats => Ok(json(&StatsDocument::new(&stats(next()?)?))?),
+        ApiRequest::Audit { limit, .. } => {
+            let decisions = audit(next()?)?;
+            let last = decisions.last().map(AuditEntry::position);
+            let cursor = end_of_full_page(last, decisions.len(), *limit).map(cursor::write_audit);
+            respond(
+                context,
+                |context| page::audit(context, &decisions, cursor.as_deref()),
+                || DecisionsDocument {
+                    decisions: AuditDocument::list(&decisions),
+                    cursor: cursor.clone(),
+                },
+            )
         }
-        ApiRequest::Audit(_, limit) => {
-            let OperatorResult::Audit(decisions) = next() else { return Err(strange()) };
-            let last = decisions.last().map(super::search::Audited::place);
-            let cursor = full(last, decisions.len(), *limit).map(api::audit_cursor);
-            let page = |frame: &Frame| page::audit(frame, &decisions, cursor.as_deref());
-            said(frame, page, |to| {
-                view::decisions(to, &decisions);
-                to.maybe_text("cursor", cursor.as_deref());
-            })
+        ApiRequest::LogIn | ApiRequest::LogOut | ApiRequest::DecideByBody => {
+            Err(Refusal::new(Kind::NotFound, "There is no session."))
         }
-        ApiRequest::LogIn | ApiRequest::LogOut | ApiRequest::Posted => {
-            return Err(Refusal::new(Kind::NotFound, "There is no session."));
-        }
-    })
-}
-
-/// A page where there is a frame for one, else a document.
-fn said(
-    frame: Option<&Frame>,
-    page: impl FnOnce(&Frame) -> String,
-    members: impl FnOnce(&mut Writer),
-) -> Said {
-    match frame {
-        Some(frame) => Said::Page(page(frame)),
-        None => Said::Json(json::object(members)),
     }
 }
 
-/// Where a page ends, if it is full: there may be more.
-fn full(last: Option<Place>, rows: usize, limit: u16) -> Option<Place> {
+/// A page where there is a context for one, else a document.
+fn respond<D: Serialize>(
+    context: Option<&PageContext>,
+    page: impl FnOnce(&PageContext) -> String,
+    document: impl FnOnce() -> D,
+) -> Result<ApiResponse, Refusal> {
+    match context {
+        Some(context) => Ok(ApiResponse::Page(page(context))),
+        None => json(&document()),
+    }
+}
+
+fn json(document: &impl Serialize) -> Result<ApiResponse, Refusal> {
+    let failed = |error| Refusal::new(Kind::Unavailable(1), format_args!("No document: {error}."));
+    serde_json::to_string(document).map(ApiResponse::Json).map_err(failed)
+}
+
+/// Where a page ends, if it is full: then there may be more.
+fn end_of_full_page(last: Option<Position>, rows: usize, limit: u16) -> Option<Position> {
     last.filter(|_| rows >= usize::from(limit))
 }
 
-fn records(finding: OperatorResult) -> Vec<Found> {
-    match finding {
-        OperatorResult::Records(_, rows) => rows,
-        _ => Vec::new(),
-    }
+fn records(result: OperatorResult) -> Result<Vec<FoundRecord>, Refusal> {
+    let OperatorResult::Records(_, rows) = result else { return Err(unexpected_result()) };
+    Ok(rows)
 }
 
-fn one(finding: OperatorResult, id: KeyId) -> Result<Found, Refusal> {
-    let found = records(finding).into_iter().find(|found| found.key == id);
+fn record(result: OperatorResult, key: KeyId) -> Result<FoundRecord, Refusal> {
+    let found = records(result)?.into_iter().find(|found| found.key == key);
     found.ok_or_else(Refusal::no_record)
 }
 
-/// Records, with the replies of as many of them as those are.
-fn records_of(to: &mut Writer, name: &str, found: &[Found], replies: &[Option<Stored>]) {
-    to.list(name, |list| {
-        for (at, found) in found.iter().enumerate() {
-            list.item(|to| {
-                view::record(to, found);
-                if let Some(reply) = replies.get(at) {
-                    view::reply(to, reply.as_ref());
-                }
-            });
-        }
-    });
+fn stats(result: OperatorResult) -> Result<Vec<(u64, Statistics)>, Refusal> {
+    let OperatorResult::Stats(hours) = result else { return Err(unexpected_result()) };
+    Ok(hours)
 }
 
-fn strange() -> Refusal {
+fn audit(result: OperatorResult) -> Result<Vec<AuditEntry>, Refusal> {
+    let OperatorResult::Audit(decisions) = result else { return Err(unexpected_result()) };
+    Ok(decisions)
+}
+
+fn unexpected_result() -> Refusal {
     Refusal::new(Kind::Unavailable(1), "A shard answers another question.")
 }
 
-/// Beside the key id of a question that is about none.
-const ANY: KeyId = KeyId([0; 32]);
+/// The key id beside a query that is not about a key.
+const NO_KEY: KeyId = KeyId([0; 32]);

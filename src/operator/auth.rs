@@ -36,22 +36,22 @@ impl Auth {
     /// Whether this is the token. Digests are compared, in constant time: neither the place of the first
     /// difference nor the length shows.
     #[must_use]
-    pub fn opens(&self, token: &str) -> bool {
+    pub fn verify_token(&self, token: &str) -> bool {
         digest(token.trim()).ct_eq(&self.token).into()
     }
 
     /// Whether an Authorization header bears the token (RFC 6750 section 2.1).
     #[must_use]
-    pub fn is_borne(&self, authorization: &str) -> bool {
+    pub fn verify_authorization(&self, authorization: &str) -> bool {
         let credentials = authorization.trim().split_once(' ');
         credentials.is_some_and(|(scheme, token)| {
-            scheme.eq_ignore_ascii_case("bearer") && self.opens(token)
+            scheme.eq_ignore_ascii_case("bearer") && self.verify_token(token)
         })
     }
 
     /// Names the token in the audit.
     #[must_use]
-    pub fn by(&self) -> [u8; 4] {
+    pub fn token_id(&self) -> [u8; 4] {
         let mut by = [0; 4];
         for (to, from) in by.iter_mut().zip(Parts::of("by").part(self.token).whole()) {
             *to = from;
@@ -61,7 +61,7 @@ impl Auth {
 
     /// A session that lasts [`SESSION`] from now; `nonce` is random.
     #[must_use]
-    pub fn session(&self, nonce: [u8; 16], now: Timestamp) -> String {
+    pub fn new_session(&self, nonce: [u8; 16], now: Timestamp) -> String {
         let claims = format!("{}.{}", now.plus(SESSION).0, hex(&nonce));
         let mac = hex(&self.mac("session", &claims));
         format!("{claims}.{mac}")
@@ -69,7 +69,7 @@ impl Auth {
 
     /// Whether a session is one of ours and not over.
     #[must_use]
-    pub fn admits(&self, session: &str, now: Timestamp) -> bool {
+    pub fn verify_session(&self, session: &str, now: Timestamp) -> bool {
         let Some((claims, mac)) = session.rsplit_once('.') else { return false };
         let until = claims.split('.').next().and_then(|until| until.parse().ok());
         self.is_mac("session", claims, mac) && until.is_some_and(|until| now.0 < until)
@@ -77,13 +77,13 @@ impl Auth {
 
     /// The token of the forms of a session.
     #[must_use]
-    pub fn form_token(&self, session: &str) -> String {
+    pub fn csrf_token(&self, session: &str) -> String {
         hex(&self.mac("form", session))
     }
 
     /// Whether a form was made for this session.
     #[must_use]
-    pub fn is_form_token(&self, session: &str, token: &str) -> bool {
+    pub fn verify_csrf_token(&self, session: &str, token: &str) -> bool {
         self.is_mac("form", session, token)
     }
 
@@ -97,9 +97,9 @@ impl Auth {
 }
 
 /// Counts wrong tokens by address, in this instance's memory: an address that has shown
-/// [`WRONG_MAX`] within a minute is not heard until that is over.
+/// [`FAILED_MAX`] within a minute is not heard until that is over.
 #[derive(Debug, Default)]
-pub struct Wrong(Vec<Shown>);
+pub struct FailedLogins(Vec<Shown>);
 
 #[derive(Debug)]
 struct Shown {
@@ -108,18 +108,18 @@ struct Shown {
     since: Timestamp,
 }
 
-impl Wrong {
+impl FailedLogins {
     /// In how many seconds an address is heard again; `None` where it is heard.
     #[must_use]
-    pub fn shut_for_s(&self, address: &str, now: Timestamp) -> Option<u64> {
+    pub fn blocked_for_s(&self, address: &str, now: Timestamp) -> Option<u64> {
         let shown = self.0.iter().find(|shown| shown.address == address)?;
-        let over = shown.since.plus(WRONG_WITHIN);
-        (shown.times >= WRONG_MAX && now < over).then(|| millis(over.since(now)).div_ceil(1000))
+        let over = shown.since.plus(FAILED_WITHIN);
+        (shown.times >= FAILED_MAX && now < over).then(|| millis(over.since(now)).div_ceil(1000))
     }
 
     /// Notes a wrong token.
     pub fn note(&mut self, address: &str, now: Timestamp) {
-        self.0.retain(|shown| now < shown.since.plus(WRONG_WITHIN));
+        self.0.retain(|shown| now < shown.since.plus(FAILED_WITHIN));
         if let Some(shown) = self.0.iter_mut().find(|shown| shown.address == address) {
             shown.times += 1;
             return;
@@ -153,8 +153,8 @@ pub fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
 
 /// How long a browser stays logged in.
 pub const SESSION: Duration = Duration::from_hours(1);
-/// Wrong tokens of one address within [`WRONG_WITHIN`].
-pub const WRONG_MAX: u32 = 10;
+/// Wrong tokens of one address within [`FAILED_WITHIN`].
+pub const FAILED_MAX: u32 = 10;
 /// The span in which they are counted.
-pub const WRONG_WITHIN: Duration = Duration::from_mins(1);
+pub const FAILED_WITHIN: Duration = Duration::from_mins(1);
 const ADDRESSES_MAX: usize = 1_000;

@@ -24,7 +24,7 @@ pub enum Decision {
 
 /// What came of a decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ruling {
+pub enum DecisionResult {
     /// It is done.
     Done,
     /// There is no such record.
@@ -41,7 +41,7 @@ pub struct Decided {
     /// What to write.
     pub change: Change,
     /// What to say.
-    pub ruling: Ruling,
+    pub result: DecisionResult,
 }
 
 /// Decides what a decision does. Total, like [`crate::lifecycle::step::step`].
@@ -56,14 +56,14 @@ pub fn decide(
     now: Timestamp,
 ) -> Decided {
     let Some(Record { metadata, state }) = stored.and_then(|record| record.at(now)) else {
-        return refused(Ruling::Absent);
+        return refused(DecisionResult::Absent);
     };
     if let Some(until) = live_until(&state, now) {
-        return refused(Ruling::LeaseLive(until));
+        return refused(DecisionResult::LeaseLive(until));
     }
     let named = lease_of(&state);
     if lease.is_some_and(|lease| lease != named) {
-        return refused(Ruling::MovedOn);
+        return refused(DecisionResult::MovedOn);
     }
     let change = match (decision, state) {
         (Decision::Purge, _) => Change::Delete,
@@ -83,9 +83,9 @@ pub fn decide(
         (Decision::Hold, State::InDoubt(doubt) | State::Closed(doubt)) if lease.is_some() => {
             Change::Update(Record { metadata, state: State::InDoubt(held(doubt, now)) })
         }
-        _ => return refused(Ruling::MovedOn),
+        _ => return refused(DecisionResult::MovedOn),
     };
-    Decided { change, ruling: Ruling::Done }
+    Decided { change, result: DecisionResult::Done }
 }
 
 /// The lease that a decision about this record names.
@@ -100,13 +100,11 @@ pub fn lease_of(state: &State) -> Lease {
     }
 }
 
-/// Until when a Worker may still be at it.
-fn live_until(state: &State, now: Timestamp) -> Option<Timestamp> {
-    match state {
-        State::Running(running) => Some(running.until),
-        State::InDoubt(doubt) | State::Closed(doubt) => Some(doubt.until).filter(|at| now < *at),
-        State::Completed(_) | State::Expired(_) => None,
-    }
+/// When the live lease ends, if there is one: until then a request may be under way, and nothing can be
+/// decided.
+#[must_use]
+pub fn live_until(state: &State, now: Timestamp) -> Option<Timestamp> {
+    state.lease_until().filter(|until| now < *until)
 }
 
 /// Under a lease of its own: a settle that comes late is told that the record has moved on, and what it
@@ -123,6 +121,6 @@ fn held(doubt: Doubt, now: Timestamp) -> Doubt {
     Doubt { closes, gone, ..doubt }
 }
 
-fn refused(ruling: Ruling) -> Decided {
-    Decided { change: Change::Keep, ruling }
+fn refused(result: DecisionResult) -> Decided {
+    Decided { change: Change::Keep, result }
 }

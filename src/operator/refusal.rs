@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use crate::operator::decide::Ruling;
+use crate::operator::decide::DecisionResult;
 use crate::request::json;
 use crate::request::key::KeyId;
 use crate::time::rfc3339;
@@ -58,18 +58,18 @@ impl Refusal {
 
     /// Why a decision about a record was not carried out; none if it was.
     #[must_use]
-    pub fn of(ruling: Ruling, key: KeyId) -> Option<Self> {
-        let refusal = match ruling {
-            Ruling::Done => return None,
-            Ruling::Absent => return Some(Self::no_record()),
-            Ruling::LeaseLive(until) => Self::new(
+    pub fn of(result: DecisionResult, key: KeyId) -> Option<Self> {
+        let refusal = match result {
+            DecisionResult::Done => return None,
+            DecisionResult::Absent => return Some(Self::no_record()),
+            DecisionResult::LeaseLive(until) => Self::new(
                 Kind::LeaseLive,
                 format_args!(
                     "A request may still be under way until {}. Nothing was changed; decide again after that.",
                     rfc3339(until)
                 ),
             ),
-            Ruling::MovedOn => Self::new(
+            DecisionResult::MovedOn => Self::new(
                 Kind::MovedOn,
                 "The record is not, or no longer, as you saw it: it was resolved, settled or claimed again. Nothing was changed; look at it again.",
             ),

@@ -1,8 +1,8 @@
 //! What an operator asks of one Ledger, and what it says: the conversation, without its bytes.
 
 use crate::lifecycle::record::{Lease, Record, State};
-use crate::operator::decide::{Decision, Ruling};
-use crate::operator::statistics::Tally;
+use crate::operator::decide::{Decision, DecisionResult};
+use crate::operator::statistics::Statistics;
 use crate::request::key::KeyId;
 use crate::time::Timestamp;
 
@@ -30,7 +30,7 @@ pub enum OperatorQuery {
     /// One page of decisions, newest first.
     Audit {
         /// Only what comes after this in the order of a page.
-        after: Option<Place>,
+        after: Option<Position>,
         /// At most so many.
         limit: u16,
     },
@@ -42,20 +42,20 @@ pub struct Search {
     /// The first request's correlation id.
     pub correlation_id: Option<String>,
     /// Where in its life the record is.
-    pub state: Option<Stage>,
+    pub state: Option<StateKind>,
     /// The route's name.
     pub route: Option<String>,
     /// First claimed at or after.
     pub since: Option<Timestamp>,
     /// Only what comes after this in the order of a page.
-    pub after: Option<Place>,
+    pub after: Option<Position>,
     /// At most so many.
     pub limit: u16,
 }
 
 /// The states by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
+pub enum StateKind {
     /// A Worker holds the lease.
     Running,
     /// The reply is stored.
@@ -68,7 +68,7 @@ pub enum Stage {
     Closed,
 }
 
-impl Stage {
+impl StateKind {
     /// All of them.
     pub const ALL: [Self; 5] =
         [Self::InDoubt, Self::Running, Self::Completed, Self::Expired, Self::Closed];
@@ -87,7 +87,7 @@ impl Stage {
 
     /// The state of that name.
     #[must_use]
-    pub fn named(name: &str) -> Option<Self> {
+    pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|stage| stage.as_str() == name)
     }
 
@@ -106,14 +106,14 @@ impl Stage {
 
 /// A place in the order of a page: newest first, then by key id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct Position {
     /// When the record was first claimed, or the decision made.
     pub at: Timestamp,
     /// The record's key id.
     pub key: KeyId,
 }
 
-impl Place {
+impl Position {
     /// Whether this comes before another one.
     #[must_use]
     pub fn is_before(&self, other: &Self) -> bool {
@@ -124,7 +124,7 @@ impl Place {
 
 /// A record that was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
+pub struct FoundRecord {
     /// Its key id.
     pub key: KeyId,
     /// As it reads at the Ledger's present.
@@ -133,31 +133,31 @@ pub struct Found {
     pub replays: u32,
 }
 
-impl Found {
+impl FoundRecord {
     /// Where it comes on a page.
     #[must_use]
-    pub fn place(&self) -> Place {
-        Place { at: self.record.metadata.created, key: self.key }
+    pub fn position(&self) -> Position {
+        Position { at: self.record.metadata.created, key: self.key }
     }
 }
 
 impl Search {
     /// Whether a record is one of those looked for.
     #[must_use]
-    pub fn matches(&self, found: &Found) -> bool {
+    pub fn matches(&self, found: &FoundRecord) -> bool {
         let metadata = &found.record.metadata;
         self.correlation_id.as_ref().is_none_or(|id| *id == metadata.correlation_id)
-            && self.state.is_none_or(|stage| stage == Stage::of(&found.record.state))
+            && self.state.is_none_or(|stage| stage == StateKind::of(&found.record.state))
             && self.route.as_ref().is_none_or(|route| *route == metadata.route)
             && self.since.is_none_or(|since| metadata.created >= since)
-            && self.after.is_none_or(|after| after.is_before(&found.place()))
+            && self.after.is_none_or(|after| after.is_before(&found.position()))
     }
 }
 
 /// The best so many of what is offered, whatever the order it comes in: a page is all that is ever held.
 #[derive(Debug)]
 pub struct Page<T> {
-    best: Vec<(Place, T)>,
+    best: Vec<(Position, T)>,
     limit: usize,
 }
 
@@ -169,7 +169,7 @@ impl<T> Page<T> {
     }
 
     /// Takes something in if it belongs on the page so far.
-    pub fn offer(&mut self, place: Place, item: T) {
+    pub fn offer(&mut self, place: Position, item: T) {
         let at = self.best.partition_point(|(other, _)| other.is_before(&place));
         if at < self.limit {
             self.best.insert(at, (place, item));
@@ -190,7 +190,7 @@ impl<T> Page<T> {
 
 /// A decision that was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Audited {
+pub struct AuditEntry {
     /// When.
     pub at: Timestamp,
     /// About which record.
@@ -205,11 +205,11 @@ pub struct Audited {
     pub after: Option<Record>,
 }
 
-impl Audited {
+impl AuditEntry {
     /// Where it comes on a page.
     #[must_use]
-    pub fn place(&self) -> Place {
-        Place { at: self.at, key: self.key }
+    pub fn position(&self) -> Position {
+        Position { at: self.at, key: self.key }
     }
 }
 
@@ -217,28 +217,28 @@ impl Audited {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OperatorResult {
     /// Records, read at that instant of the Ledger's clock.
-    Records(Timestamp, Vec<Found>),
+    Records(Timestamp, Vec<FoundRecord>),
     /// What came of a decision.
-    Ruled(Ruling),
+    Decided(DecisionResult),
     /// By hour, the oldest first.
-    Stats(Vec<(u64, Tally)>),
+    Stats(Vec<(u64, Statistics)>),
     /// Decisions.
-    Audit(Vec<Audited>),
+    Audit(Vec<AuditEntry>),
 }
 
 impl OperatorQuery {
     /// Whether every shard is asked, or only the one that holds the key.
     #[must_use]
-    pub fn concerns_all(&self) -> bool {
+    pub fn asks_every_shard(&self) -> bool {
         matches!(self, Self::Search(_) | Self::Stats | Self::Audit { .. })
     }
 
     /// What it is told where no shard has said anything yet.
     #[must_use]
-    pub fn nothing(&self) -> OperatorResult {
+    pub fn empty_result(&self) -> OperatorResult {
         match self {
             Self::Key | Self::Search(_) => OperatorResult::Records(Timestamp(0), Vec::new()),
-            Self::Decide { .. } => OperatorResult::Ruled(Ruling::Absent),
+            Self::Decide { .. } => OperatorResult::Decided(DecisionResult::Absent),
             Self::Stats => OperatorResult::Stats(Vec::new()),
             Self::Audit { .. } | Self::Decisions => OperatorResult::Audit(Vec::new()),
         }
@@ -247,21 +247,21 @@ impl OperatorQuery {
     /// What several shards say together: one page, in order; the numbers added up. `None` if one of them
     /// answers another question.
     #[must_use]
-    pub fn together(&self, so_far: OperatorResult, more: OperatorResult) -> Option<OperatorResult> {
+    pub fn merge(&self, so_far: OperatorResult, more: OperatorResult) -> Option<OperatorResult> {
         Some(match (so_far, more) {
             (OperatorResult::Records(_, rows), OperatorResult::Records(now, more)) => {
                 let limit = match self {
                     Self::Search(search) => usize::from(search.limit),
                     _ => usize::MAX,
                 };
-                OperatorResult::Records(now, merged(rows, more, Found::place, limit))
+                OperatorResult::Records(now, merged(rows, more, FoundRecord::position, limit))
             }
             (OperatorResult::Audit(rows), OperatorResult::Audit(more)) => {
                 let limit = match self {
                     Self::Audit { limit, .. } => usize::from(*limit),
                     _ => usize::MAX,
                 };
-                OperatorResult::Audit(merged(rows, more, Audited::place, limit))
+                OperatorResult::Audit(merged(rows, more, AuditEntry::position, limit))
             }
             (OperatorResult::Stats(mut hours), OperatorResult::Stats(more)) => {
                 for (hour, tally) in more {
@@ -273,13 +273,13 @@ impl OperatorQuery {
                 hours.sort_unstable_by_key(|(hour, _)| *hour);
                 OperatorResult::Stats(hours)
             }
-            (_, ruled @ OperatorResult::Ruled(_)) => ruled,
+            (_, ruled @ OperatorResult::Decided(_)) => ruled,
             _ => return None,
         })
     }
 }
 
-fn merged<T>(rows: Vec<T>, more: Vec<T>, place: fn(&T) -> Place, limit: usize) -> Vec<T> {
+fn merged<T>(rows: Vec<T>, more: Vec<T>, place: fn(&T) -> Position, limit: usize) -> Vec<T> {
     let mut page = Page { best: Vec::new(), limit };
     for rows in [rows, more] {
         for row in rows {

@@ -15,7 +15,7 @@ use crate::time::Timestamp;
 
 /// What is counted. The order is that of the stored numbers: new ones go to the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Count {
+pub enum Counter {
     /// Forwarded, and the reply stored.
     Executed,
     /// Answered with the stored reply.
@@ -47,11 +47,11 @@ pub enum Count {
 }
 
 /// How many kinds there are.
-pub const KINDS: usize = 14;
+pub const COUNTERS: usize = 14;
 
-impl Count {
+impl Counter {
     /// All of them, in the stored order.
-    pub const ALL: [Self; KINDS] = [
+    pub const ALL: [Self; COUNTERS] = [
         Self::Executed,
         Self::Replayed,
         Self::Joined,
@@ -125,22 +125,22 @@ impl Count {
     }
 }
 
-/// The numbers of one route, in the order of [`Count::ALL`].
-pub type Counts = [u64; KINDS];
+/// The numbers of one route, in the order of [`Counter::ALL`].
+pub type Counts = [u64; COUNTERS];
 
 /// One hour of one Ledger, or of many. Lists, since a dozen routes need no tree.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
+pub struct Statistics {
     /// By the route's name.
     pub routes: Vec<(String, Counts)>,
-    /// How often a key's reply was sent again, by half of its key id; at most [`MARKS_MAX`] keys.
+    /// How often a key's reply was sent again, by half of its key id; at most [`REPLAY_KEYS_MAX`] keys.
     pub replays: Vec<([u8; 16], u32)>,
 }
 
-impl Tally {
+impl Statistics {
     /// Adds so many of a kind. Routes beyond [`ROUTES_MAX`] are not counted.
-    pub fn add(&mut self, route: &str, count: Count, more: u64) {
-        let mut counts = [0; KINDS];
+    pub fn add(&mut self, route: &str, count: Counter, more: u64) {
+        let mut counts = [0; COUNTERS];
         if let Some(number) = counts.get_mut(count as usize) {
             *number = more;
         }
@@ -182,7 +182,7 @@ impl Tally {
     fn mark(&mut self, mark: [u8; 16], more: u32) {
         if let Some((_, times)) = self.replays.iter_mut().find(|(known, _)| *known == mark) {
             *times = times.saturating_add(more);
-        } else if self.replays.len() < MARKS_MAX {
+        } else if self.replays.len() < REPLAY_KEYS_MAX {
             self.replays.push((mark, more));
         }
     }
@@ -190,19 +190,19 @@ impl Tally {
 
 /// One number.
 #[must_use]
-pub fn of(counts: &Counts, count: Count) -> u64 {
-    counts.get(count as usize).copied().unwrap_or_default()
+pub fn count_of(counts: &Counts, counter: Counter) -> u64 {
+    counts.get(counter as usize).copied().unwrap_or_default()
 }
 
 /// The hour of an instant, counted from 1970.
 #[must_use]
-pub fn hour(at: Timestamp) -> u64 {
+pub fn hour_of(at: Timestamp) -> u64 {
     at.0 / HOUR
 }
 
 /// When an hour began.
 #[must_use]
-pub fn began(hour: u64) -> Timestamp {
+pub fn hour_start(hour: u64) -> Timestamp {
     Timestamp(hour.saturating_mul(HOUR))
 }
 
@@ -220,7 +220,7 @@ const HOUR: u64 = 60 * 60 * 1000;
 /// A configuration has a dozen routes; a client cannot make more.
 pub const ROUTES_MAX: usize = 1_000;
 /// So the row of an hour stays below 30 KB.
-pub const MARKS_MAX: usize = 1_000;
+pub const REPLAY_KEYS_MAX: usize = 1_000;
 /// The row of the hour is written again no sooner: 120 rows an hour and shard at the most.
 pub const FLUSH_EVERY: Duration = Duration::from_secs(30);
 /// Hours that are kept.

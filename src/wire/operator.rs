@@ -1,20 +1,20 @@
-//! The operator's questions and the Ledger's findings as bytes, and what the Ledger keeps of them: the
+//! The operator's questions and the Ledger's results as bytes, and what the Ledger keeps of them: the
 //! hour's numbers and the decisions.
 
 use super::bytes::{Reader, Writer};
 use super::record::{read_record, read_reply, write_record, write_reply};
 use super::{Unreadable, VERSION};
 use crate::lifecycle::record::{Lease, Record};
-use crate::operator::decide::{Decision, Ruling};
+use crate::operator::decide::{Decision, DecisionResult};
 use crate::operator::search::{
-    Audited, Found, OperatorQuery, OperatorResult, Place, Search, Stage,
+    AuditEntry, FoundRecord, OperatorQuery, OperatorResult, Position, Search, StateKind,
 };
-use crate::operator::statistics::{KINDS, Tally};
+use crate::operator::statistics::{COUNTERS, Statistics};
 use crate::request::key::KeyId;
 use crate::time::Timestamp;
 
-pub(super) fn write_inquiry(to: &mut Writer, inquiry: &OperatorQuery) {
-    match inquiry {
+pub(super) fn write_query(to: &mut Writer, query: &OperatorQuery) {
+    match query {
         OperatorQuery::Key => to.u8(1),
         OperatorQuery::Search(search) => {
             to.u8(2);
@@ -49,13 +49,13 @@ pub(super) fn write_inquiry(to: &mut Writer, inquiry: &OperatorQuery) {
     }
 }
 
-pub(super) fn read_inquiry(reader: &mut Reader<'_>) -> Result<OperatorQuery, Unreadable> {
+pub(super) fn read_query(reader: &mut Reader<'_>) -> Result<OperatorQuery, Unreadable> {
     Ok(match reader.u8()? {
         1 => OperatorQuery::Key,
         2 => OperatorQuery::Search(Search {
             correlation_id: reader.option(Reader::text)?,
             state: match reader.option(Reader::text)? {
-                Some(name) => Some(Stage::named(&name).ok_or(Unreadable("state"))?),
+                Some(name) => Some(StateKind::from_name(&name).ok_or(Unreadable("state"))?),
                 None => None,
             },
             route: reader.option(Reader::text)?,
@@ -77,12 +77,12 @@ pub(super) fn read_inquiry(reader: &mut Reader<'_>) -> Result<OperatorQuery, Unr
         4 => OperatorQuery::Stats,
         5 => OperatorQuery::Audit { after: reader.option(read_place)?, limit: reader.u16()? },
         6 => OperatorQuery::Decisions,
-        _ => return Err(Unreadable("inquiry")),
+        _ => return Err(Unreadable("query")),
     })
 }
 
-pub(super) fn write_finding(to: &mut Writer, finding: &OperatorResult) {
-    match finding {
+pub(super) fn write_result(to: &mut Writer, result: &OperatorResult) {
+    match result {
         OperatorResult::Records(now, rows) => {
             to.u8(1);
             to.u64(now.0);
@@ -92,16 +92,16 @@ pub(super) fn write_finding(to: &mut Writer, finding: &OperatorResult) {
                 write_inner(to, &row.record);
             });
         }
-        OperatorResult::Ruled(ruling) => {
+        OperatorResult::Decided(result) => {
             to.u8(2);
-            match ruling {
-                Ruling::Done => to.u8(1),
-                Ruling::Absent => to.u8(2),
-                Ruling::LeaseLive(until) => {
+            match result {
+                DecisionResult::Done => to.u8(1),
+                DecisionResult::Absent => to.u8(2),
+                DecisionResult::LeaseLive(until) => {
                     to.u8(3);
                     to.u64(until.0);
                 }
-                Ruling::MovedOn => to.u8(4),
+                DecisionResult::MovedOn => to.u8(4),
             }
         }
         OperatorResult::Stats(hours) => {
@@ -118,12 +118,12 @@ pub(super) fn write_finding(to: &mut Writer, finding: &OperatorResult) {
     }
 }
 
-pub(super) fn read_finding(reader: &mut Reader<'_>) -> Result<OperatorResult, Unreadable> {
+pub(super) fn read_result(reader: &mut Reader<'_>) -> Result<OperatorResult, Unreadable> {
     Ok(match reader.u8()? {
         1 => {
             let now = Timestamp(reader.u64()?);
             let rows = reader.list(|reader| {
-                Ok(Found {
+                Ok(FoundRecord {
                     key: KeyId(reader.array()?),
                     replays: reader.u32()?,
                     record: read_inner(reader)?,
@@ -134,28 +134,28 @@ pub(super) fn read_finding(reader: &mut Reader<'_>) -> Result<OperatorResult, Un
             for row in rows {
                 let stored = write_record(&row.record);
                 let record = row.record.at(now).filter(|record| write_record(record) == stored);
-                read.push(Found { record: record.ok_or(Unreadable("record"))?, ..row });
+                read.push(FoundRecord { record: record.ok_or(Unreadable("record"))?, ..row });
             }
             OperatorResult::Records(now, read)
         }
-        2 => OperatorResult::Ruled(match reader.u8()? {
-            1 => Ruling::Done,
-            2 => Ruling::Absent,
-            3 => Ruling::LeaseLive(Timestamp(reader.u64()?)),
-            4 => Ruling::MovedOn,
-            _ => return Err(Unreadable("ruling")),
+        2 => OperatorResult::Decided(match reader.u8()? {
+            1 => DecisionResult::Done,
+            2 => DecisionResult::Absent,
+            3 => DecisionResult::LeaseLive(Timestamp(reader.u64()?)),
+            4 => DecisionResult::MovedOn,
+            _ => return Err(Unreadable("result")),
         }),
         3 => {
             OperatorResult::Stats(reader.list(|reader| Ok((reader.u64()?, read_counts(reader)?)))?)
         }
         4 => OperatorResult::Audit(reader.list(read_audited)?),
-        _ => return Err(Unreadable("finding")),
+        _ => return Err(Unreadable("result")),
     })
 }
 
 /// The numbers of an hour as they are stored.
 #[must_use]
-pub fn write_tally(tally: &Tally) -> Vec<u8> {
+pub fn write_tally(tally: &Statistics) -> Vec<u8> {
     let mut row = Writer::default();
     row.u8(VERSION);
     write_counts(&mut row, tally);
@@ -166,7 +166,7 @@ pub fn write_tally(tally: &Tally) -> Vec<u8> {
 ///
 /// # Errors
 /// The row does not follow the grammar.
-pub fn read_tally(row: &[u8]) -> Result<Tally, Unreadable> {
+pub fn read_tally(row: &[u8]) -> Result<Statistics, Unreadable> {
     let mut reader = Reader::versioned(row)?;
     let tally = read_counts(&mut reader)?;
     reader.end()?;
@@ -175,7 +175,7 @@ pub fn read_tally(row: &[u8]) -> Result<Tally, Unreadable> {
 
 /// A decision as it is stored.
 #[must_use]
-pub fn write_decision(audited: &Audited) -> Vec<u8> {
+pub fn write_decision(audited: &AuditEntry) -> Vec<u8> {
     let mut row = Writer::default();
     row.u8(VERSION);
     write_audited(&mut row, audited);
@@ -186,17 +186,17 @@ pub fn write_decision(audited: &Audited) -> Vec<u8> {
 ///
 /// # Errors
 /// The row does not follow the grammar.
-pub fn read_decision(row: &[u8]) -> Result<Audited, Unreadable> {
+pub fn read_decision(row: &[u8]) -> Result<AuditEntry, Unreadable> {
     let mut reader = Reader::versioned(row)?;
     let audited = read_audited(&mut reader)?;
     reader.end()?;
     Ok(audited)
 }
 
-fn write_counts(to: &mut Writer, tally: &Tally) {
+fn write_counts(to: &mut Writer, tally: &Statistics) {
     to.list(&tally.routes, |to, (route, counts)| {
         to.text(route);
-        to.u8(u8::try_from(KINDS).unwrap_or(u8::MAX));
+        to.u8(u8::try_from(COUNTERS).unwrap_or(u8::MAX));
         for count in counts {
             to.u64(*count);
         }
@@ -207,23 +207,23 @@ fn write_counts(to: &mut Writer, tally: &Tally) {
     });
 }
 
-fn read_counts(reader: &mut Reader<'_>) -> Result<Tally, Unreadable> {
+fn read_counts(reader: &mut Reader<'_>) -> Result<Statistics, Unreadable> {
     let routes = reader.list(|reader| {
         let route = reader.text()?;
-        if usize::from(reader.u8()?) != KINDS {
+        if usize::from(reader.u8()?) != COUNTERS {
             return Err(Unreadable("counts"));
         }
-        let mut counts = [0; KINDS];
+        let mut counts = [0; COUNTERS];
         for count in &mut counts {
             *count = reader.u64()?;
         }
         Ok((route, counts))
     })?;
     let replays = reader.list(|reader| Ok((reader.array()?, reader.u32()?)))?;
-    Ok(Tally { routes, replays })
+    Ok(Statistics { routes, replays })
 }
 
-fn write_audited(to: &mut Writer, audited: &Audited) {
+fn write_audited(to: &mut Writer, audited: &AuditEntry) {
     to.u64(audited.at.0);
     to.bytes(&audited.key.0);
     to.text(&audited.action);
@@ -232,8 +232,8 @@ fn write_audited(to: &mut Writer, audited: &Audited) {
     to.option(audited.after.as_ref(), write_inner);
 }
 
-fn read_audited(reader: &mut Reader<'_>) -> Result<Audited, Unreadable> {
-    Ok(Audited {
+fn read_audited(reader: &mut Reader<'_>) -> Result<AuditEntry, Unreadable> {
+    Ok(AuditEntry {
         at: Timestamp(reader.u64()?),
         key: KeyId(reader.array()?),
         action: reader.text()?,
@@ -243,13 +243,13 @@ fn read_audited(reader: &mut Reader<'_>) -> Result<Audited, Unreadable> {
     })
 }
 
-fn write_place(to: &mut Writer, place: &Place) {
+fn write_place(to: &mut Writer, place: &Position) {
     to.u64(place.at.0);
     to.bytes(&place.key.0);
 }
 
-fn read_place(reader: &mut Reader<'_>) -> Result<Place, Unreadable> {
-    Ok(Place { at: Timestamp(reader.u64()?), key: KeyId(reader.array()?) })
+fn read_place(reader: &mut Reader<'_>) -> Result<Position, Unreadable> {
+    Ok(Position { at: Timestamp(reader.u64()?), key: KeyId(reader.array()?) })
 }
 
 /// A record inside of something else, as it lies in its row.

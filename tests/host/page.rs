@@ -10,12 +10,12 @@ use std::time::Duration;
 use oncegate::lifecycle::record::{Completed, Doubt, Metadata, Record, State};
 use oncegate::lifecycle::reply::{Kept, Reply};
 use oncegate::operator::api::{self, Action, ApiRequest, Draft};
-use oncegate::operator::decide::{Decision, Ruling, decide, lease_of};
-use oncegate::operator::page::{self, Frame};
+use oncegate::operator::decide::{Decision, DecisionResult, decide, lease_of};
+use oncegate::operator::documents::StoredReply;
+use oncegate::operator::page::{self, PageContext};
 use oncegate::operator::refusal::Refusal;
-use oncegate::operator::search::{Audited, Found, Place, Search};
-use oncegate::operator::statistics::{Count, Tally, hour};
-use oncegate::operator::view::Stored;
+use oncegate::operator::search::{AuditEntry, FoundRecord, Position, Search};
+use oncegate::operator::statistics::{Counter, Statistics, hour_of};
 use oncegate::request::digest::hex;
 use oncegate::time::Timestamp;
 use proptest::prelude::*;
@@ -30,42 +30,42 @@ use self::reading::{Tag, fields, hides, read, says};
 const NOW: Timestamp = Timestamp(1_795_315_165_433);
 const ACTIONS: [Action; 4] = [Action::Complete, Action::Release, Action::Hold, Action::Purge];
 
-fn frame() -> Frame {
-    Frame { nonce: "n0nce".to_owned(), form_token: "f0rm".to_owned(), query: None, now: NOW }
+fn context() -> PageContext {
+    PageContext { nonce: "n0nce".to_owned(), csrf_token: "f0rm".to_owned(), query: None, now: NOW }
 }
 
-fn body(text: &str) -> Stored {
-    Stored { status: 201, headers: Vec::new(), body: text.to_owned(), is_base64: false }
+fn body(text: &str) -> StoredReply {
+    StoredReply { status: 201, headers: Vec::new(), body: text.to_owned(), is_base64: false }
 }
 
-fn asked(query: &str) -> Frame {
-    Frame { query: Some(query.to_owned()), ..frame() }
+fn asked(query: &str) -> PageContext {
+    PageContext { query: Some(query.to_owned()), ..context() }
 }
 
 fn ago(span: Duration) -> Timestamp {
     NOW.minus(span)
 }
 
-fn found(state: State) -> Found {
+fn found(state: State) -> FoundRecord {
     since(ago(s(3600)), state)
 }
 
-fn since(created: Timestamp, state: State) -> Found {
+fn since(created: Timestamp, state: State) -> FoundRecord {
     let record = record(state);
     let record = Record { metadata: Metadata { created, ..record.metadata }, ..record };
-    Found { key: key_id("order-1001"), record: record.at(NOW).unwrap(), replays: 3 }
+    FoundRecord { key: key_id("order-1001"), record: record.at(NOW).unwrap(), replays: 3 }
 }
 
-fn in_doubt() -> Found {
+fn in_doubt() -> FoundRecord {
     found(State::InDoubt(doubt(lease(7), ago(s(60)))))
 }
 
-fn stored() -> Found {
+fn stored() -> FoundRecord {
     found(State::Completed(completed(lease(7), ago(s(3599)))))
 }
 
 /// One record in each state, and the doubts that are told apart.
-fn states() -> BTreeMap<&'static str, Found> {
+fn states() -> BTreeMap<&'static str, FoundRecord> {
     let kept = completed(lease(7), ago(s(3599)));
     let unkept = Reply { body: Kept::StatusOnly, ..reply(201, 0) };
     let old = completed(lease(7), ago(days(2)));
@@ -85,18 +85,18 @@ fn states() -> BTreeMap<&'static str, Found> {
 }
 
 /// Every page there is, with these words in every place that holds words from outside.
-fn pages(word: &str, found: &Found) -> Vec<(String, String)> {
-    let frame = frame();
+fn pages(word: &str, found: &FoundRecord) -> Vec<(String, String)> {
+    let context = context();
     let refusal = Refusal { key: Some(found.key), ..Refusal::invalid(word) };
     let query: String = form_urlencoded::Serializer::new(String::new())
         .extend_pairs([("correlation_id", word), ("route", word), ("since", word)])
         .finish();
     let asked = asked(&query);
     let draft = Draft { status: word.to_owned(), headers: word.to_owned(), body: word.to_owned() };
-    let mut tally = Tally::default();
-    tally.add(word, Count::Executed, 7);
-    tally.add(word, Count::KeyReused, 1);
-    let decision = Audited {
+    let mut tally = Statistics::default();
+    tally.add(word, Counter::Executed, 7);
+    tally.add(word, Counter::KeyReused, 1);
+    let decision = AuditEntry {
         at: NOW,
         key: found.key,
         action: word.to_owned(),
@@ -108,22 +108,22 @@ fn pages(word: &str, found: &Found) -> Vec<(String, String)> {
     let list = [found.clone()];
     let mut pages = vec![
         ("log in".to_owned(), page::log_in("n0nce", Some(word))),
-        ("overview".to_owned(), page::overview(&frame, &list, &list, &[(hour(NOW), tally)])),
+        ("overview".to_owned(), page::overview(&context, &list, &list, &[(hour_of(NOW), tally)])),
         ("records".to_owned(), page::records(&asked, &list, Some("c0"))),
         ("no records".to_owned(), page::records(&asked, &[], None)),
-        ("key".to_owned(), page::key(&frame, word, &list)),
-        ("no key".to_owned(), page::key(&frame, word, &[])),
-        ("record".to_owned(), page::record(&frame, found, Some(&body(word)), &decisions)),
-        ("refused".to_owned(), page::refused(&frame, &refusal)),
-        ("audit".to_owned(), page::audit(&frame, &decisions, Some("c0"))),
-        ("no audit".to_owned(), page::audit(&frame, &[], None)),
+        ("key".to_owned(), page::key(&context, word, &list)),
+        ("no key".to_owned(), page::key(&context, word, &[])),
+        ("record".to_owned(), page::record(&context, found, Some(&body(word)), &decisions)),
+        ("refused".to_owned(), page::refused(&context, &refusal)),
+        ("audit".to_owned(), page::audit(&context, &decisions, Some("c0"))),
+        ("no audit".to_owned(), page::audit(&context, &[], None)),
     ];
     for (action, stays) in ACTIONS.into_iter().zip([true, false, true, false]) {
         let refused = (refusal.clone(), draft.clone());
         let name = action.as_str();
-        let page = page::confirm(&frame, found, action, Some(&refused));
+        let page = page::confirm(&context, found, action, Some(&refused));
         pages.push((format!("confirm {name}"), page));
-        pages.push((format!("decided {name}"), page::decided(&frame, found.key, name, stays)));
+        pages.push((format!("decided {name}"), page::decided(&context, found.key, name, stays)));
     }
     pages
 }
@@ -135,7 +135,7 @@ fn shape(html: &str) -> Vec<(String, Vec<String>)> {
     read(html).0.into_iter().map(|tag| (tag.name.clone(), names(tag))).collect()
 }
 
-fn with_words(word: &str) -> Found {
+fn with_words(word: &str) -> FoundRecord {
     let metadata = Metadata {
         fingerprint: fingerprint(1),
         operation: operation(1),
@@ -147,7 +147,7 @@ fn with_words(word: &str) -> Found {
     };
     let reply = Reply { headers: vec![(word.to_owned(), word.to_owned())], ..reply(201, 4) };
     let state = State::Completed(Completed { reply, ..completed(lease(1), NOW) });
-    Found { key: key_id("k"), record: Record { metadata, state }, replays: 0 }
+    FoundRecord { key: key_id("k"), record: Record { metadata, state }, replays: 0 }
 }
 
 proptest! {
@@ -254,13 +254,13 @@ fn every_link_and_form_is_one_that_the_desk_reads() {
 #[test]
 fn the_link_to_older_records_goes_on_with_the_same_search() {
     let query = "correlation_id=a%26b+c%2F..&state=completed&route=&since=2h&limit=7";
-    let Ok(ApiRequest::Records(search, stamp)) =
+    let Ok(ApiRequest::Records { search, digest }) =
         api::read("GET", "/.oncegate/records", Some(query), NOW)
     else {
         panic!("the search does not parse")
     };
-    let last = Place { at: ago(s(60)), key: key_id("last") };
-    let cursor = api::cursor(&search, &stamp, last);
+    let last = Position { at: ago(s(60)), key: key_id("last") };
+    let cursor = api::cursor::write(&search, &digest, last);
     let page = page::records(&asked(query), &[stored()], Some(&cursor));
     let (tags, _) = read(&page);
     let next = tags.iter().find(|tag| tag.get("rel") == Some("next")).unwrap();
@@ -270,7 +270,7 @@ fn the_link_to_older_records_goes_on_with_the_same_search() {
     let expected = Search { after: Some(last), ..search };
     assert_eq!(
         api::read("GET", path, Some(query), later),
-        Ok(ApiRequest::Records(expected, stamp))
+        Ok(ApiRequest::Records { search: expected, digest })
     );
 }
 
@@ -291,7 +291,7 @@ fn a_search_fills_its_form_again() {
 #[test]
 fn any_key_is_searched_for_as_it_was_typed() {
     for key in ["..", "a%2Fb", "it's \"quoted\"", "<a&b>", " two  words "] {
-        let page = page::key(&frame(), key, &[]);
+        let page = page::key(&context(), key, &[]);
         assert_eq!(fields(&page, "/.oncegate/keys")["key"], key);
     }
 }
@@ -300,7 +300,7 @@ fn any_key_is_searched_for_as_it_was_typed() {
 
 #[test]
 fn a_person_sees_what_a_retry_gets_and_why() {
-    let page = |name: &str| page::record(&frame(), &states()[name], None, &[]);
+    let page = |name: &str| page::record(&context(), &states()[name], None, &[]);
     says(&page("running"), "409 in-flight with Retry-After");
     says(&page("completed"), "201 replayed with Idempotent-Replayed: true: the stored answer");
     says(&page("completed"), "409 already-executed");
@@ -314,7 +314,7 @@ fn a_person_sees_what_a_retry_gets_and_why() {
     for name in states().keys() {
         says(&page(name), "422 key-reused");
     }
-    let overview = page::overview(&frame(), &[in_doubt()], &[stored()], &[]);
+    let overview = page::overview(&context(), &[in_doubt()], &[stored()], &[]);
     says(&overview, "retry: 409 outcome-unknown");
     says(&overview, "retry: 201 replayed");
 }
@@ -322,7 +322,7 @@ fn a_person_sees_what_a_retry_gets_and_why() {
 #[test]
 fn a_record_shows_all_that_the_json_says() {
     let found = stored();
-    let page = page::record(&frame(), &found, None, &[]);
+    let page = page::record(&context(), &found, None, &[]);
     for word in ["completed", "charge", "POST /v1/payments", "c-1", "3 times", "201", "4 bytes"] {
         says(&page, word);
     }
@@ -337,11 +337,11 @@ fn a_record_shows_all_that_the_json_says() {
 #[test]
 fn decisions_are_offered_where_they_would_be_carried_out_and_nowhere_else() {
     for (name, found) in states() {
-        let (tags, _) = read(&page::record(&frame(), &found, None, &[]));
+        let (tags, _) = read(&page::record(&context(), &found, None, &[]));
         for action in ACTIONS {
             let confirm = format!("/.oncegate/records/{}/{}", hex(&found.key.0), action.as_str());
             let offered = tags.iter().any(|tag| tag.get("href") == Some(&confirm));
-            let page = page::confirm(&frame(), &found, action, None);
+            let page = page::confirm(&context(), &found, action, None);
             let asks = page.contains("action=\"/.oncegate/resolve\"");
             assert_eq!(offered, asks, "{name}: {action:?}");
             let decided = match action {
@@ -351,8 +351,8 @@ fn decisions_are_offered_where_they_would_be_carried_out_and_nowhere_else() {
                 Action::Purge => Decision::Purge,
             };
             let lease = lease_of(&found.record.state);
-            let ruling = decide(Some(found.record.clone()), Some(lease), decided, NOW).ruling;
-            assert_eq!(offered, ruling == Ruling::Done, "{name}: {action:?} is {ruling:?}");
+            let result = decide(Some(found.record.clone()), Some(lease), decided, NOW).result;
+            assert_eq!(offered, result == DecisionResult::Done, "{name}: {action:?} is {result:?}");
         }
     }
 }
@@ -361,22 +361,25 @@ fn decisions_are_offered_where_they_would_be_carried_out_and_nowhere_else() {
 fn while_a_lease_is_live_it_says_until_when() {
     for name in ["running", "live doubt"] {
         let found = &states()[name];
-        says(&page::record(&frame(), found, None, &[]), "Nothing can be decided before 2026-11-22");
         says(
-            &page::confirm(&frame(), found, Action::Release, None),
+            &page::record(&context(), found, None, &[]),
+            "Nothing can be decided before 2026-11-22",
+        );
+        says(
+            &page::confirm(&context(), found, Action::Release, None),
             "That cannot be decided before",
         );
     }
-    let over = Frame { now: NOW.plus(s(40)), ..frame() };
-    let before = Frame { now: ms_before(over.now), ..frame() };
-    let page = |frame: &Frame| page::record(frame, &states()["live doubt"], None, &[]);
+    let over = PageContext { now: NOW.plus(s(40)), ..context() };
+    let before = PageContext { now: ms_before(over.now), ..context() };
+    let page = |context: &PageContext| page::record(context, &states()["live doubt"], None, &[]);
     hides(&page(&before), "Complete: it was executed");
     says(&page(&over), "Complete: it was executed");
 }
 
 #[test]
 fn a_confirmation_says_what_happens_to_the_customer() {
-    let page = |found: &Found, action| page::confirm(&frame(), found, action, None);
+    let page = |found: &FoundRecord, action| page::confirm(&context(), found, action, None);
     says(
         &page(&in_doubt(), Action::Complete),
         "every retry gets exactly the answer below, until 2026-11-23 02:39:25 UTC, in 24 h.",
@@ -397,13 +400,13 @@ fn a_confirmation_says_what_happens_to_the_customer() {
 fn a_confirmed_form_is_the_decision_that_it_says() {
     for action in ACTIONS {
         let found = in_doubt();
-        let page = page::confirm(&frame(), &found, action, None);
+        let page = page::confirm(&context(), &found, action, None);
         let mut fields = fields(&page, "/.oncegate/resolve");
         if action == Action::Complete {
             fields.insert("body".to_owned(), "{\r\n  \"id\": 1\r\n}".to_owned());
         }
         let field = |name: &str| fields.get(name).cloned().unwrap_or_default();
-        let Ok(ApiRequest::Resolve(resolve)) = api::read_form(&field) else {
+        let Ok(ApiRequest::Decide(resolve)) = api::read_form(&field) else {
             panic!("{action:?} is no decision")
         };
         assert_eq!(resolve.decision.as_str(), action.as_str());
@@ -414,7 +417,7 @@ fn a_confirmed_form_is_the_decision_that_it_says() {
             assert_eq!(resolve.decision, Decision::Complete(reply));
         }
         let decided = decide(Some(found.record), resolve.lease, resolve.decision, NOW);
-        assert_eq!(decided.ruling, Ruling::Done);
+        assert_eq!(decided.result, DecisionResult::Done);
     }
 }
 
@@ -422,16 +425,17 @@ fn a_confirmed_form_is_the_decision_that_it_says() {
 fn a_refused_completion_keeps_what_was_typed() {
     let found = in_doubt();
     let mut typed =
-        fields(&page::confirm(&frame(), &found, Action::Complete, None), "/.oncegate/resolve");
+        fields(&page::confirm(&context(), &found, Action::Complete, None), "/.oncegate/resolve");
     typed.insert("headers".to_owned(), "no colon".to_owned());
     typed.insert("body".to_owned(), "\r\n{\"a\":\r\n</textarea>1}".to_owned());
     let field = |name: &str| typed.get(name).cloned().unwrap_or_default();
-    let Ok(ApiRequest::Confirm(id, Action::Complete, Some(refused))) = api::read_form(&field)
+    let Ok(ApiRequest::Confirm { key: id, action: Action::Complete, refused: Some(refused) }) =
+        api::read_form(&field)
     else {
         panic!("it is not asked for again")
     };
     assert_eq!(id, found.key);
-    let page = page::confirm(&frame(), &found, Action::Complete, Some(&refused));
+    let page = page::confirm(&context(), &found, Action::Complete, Some(&refused));
     // A parser reads CR LF as one line end.
     let again = fields(&page.replace("\r\n", "\n"), "/.oncegate/resolve");
     assert_eq!(again, typed);
@@ -440,12 +444,12 @@ fn a_refused_completion_keeps_what_was_typed() {
 
 #[test]
 fn a_stored_body_is_shown_where_it_was_asked_for_and_not_endlessly() {
-    let page = |reply: Option<&Stored>| page::record(&frame(), &stored(), reply, &[]);
+    let page = |reply: Option<&StoredReply>| page::record(&context(), &stored(), reply, &[]);
     let link = format!("/.oncegate/records/{}?body=1", hex(&stored().key.0));
     assert!(page(None).contains(&link));
     let text = page(Some(&body("\n<b>paid</b>")));
     assert!(text.contains("<pre>\n\n&lt;b&gt;paid&lt;/b&gt;</pre>") && !text.contains(&link));
-    says(&page(Some(&Stored { is_base64: true, ..body("AP8=") })), "this is its base64. AP8=");
+    says(&page(Some(&StoredReply { is_base64: true, ..body("AP8=") })), "this is its base64. AP8=");
     let long = format!("{}ü", "x".repeat(64 * 1024 - 1));
     let long = page(Some(&body(&long)));
     assert!(long.contains(&format!("{}</pre>", "x".repeat(64 * 1024 - 1))));
@@ -454,26 +458,26 @@ fn a_stored_body_is_shown_where_it_was_asked_for_and_not_endlessly() {
 
 #[test]
 fn a_refusal_leads_back_to_its_record() {
-    for ruling in [Ruling::MovedOn, Ruling::LeaseLive(NOW)] {
-        let refusal = Refusal::of(ruling, key_id("order-1001")).unwrap();
-        let page = page::refused(&frame(), &refusal);
+    for result in [DecisionResult::MovedOn, DecisionResult::LeaseLive(NOW)] {
+        let refusal = Refusal::of(result, key_id("order-1001")).unwrap();
+        let page = page::refused(&context(), &refusal);
         assert!(page.contains(&format!("/.oncegate/records/{}\"", hex(&key_id("order-1001").0))));
     }
 }
 
 #[test]
 fn nothing_to_show_is_said_in_words() {
-    let page = page::overview(&frame(), &[], &[], &[]);
+    let page = page::overview(&context(), &[], &[], &[]);
     says(&page, "Nothing is in doubt");
     says(&page, "No record yet.");
     says(&page, "Nothing was counted in the last 24 hours.");
-    says(&page::key(&frame(), "order-1", &[]), "There is no record of this key.");
-    says(&page::audit(&frame(), &[], None), "Nobody has decided anything yet.");
+    says(&page::key(&context(), "order-1", &[]), "There is no record of this key.");
+    says(&page::audit(&context(), &[], None), "Nobody has decided anything yet.");
 }
 
 #[test]
 fn what_is_in_doubt_comes_before_everything_but_the_search() {
-    let page = page::overview(&frame(), &[in_doubt()], &[stored()], &[]);
+    let page = page::overview(&context(), &[in_doubt()], &[stored()], &[]);
     let at = |what: &str| page.find(what).unwrap_or_else(|| panic!("no {what}"));
     assert!(at("name=\"correlation_id\"") < at("id=\"doubts\""));
     assert!(at("id=\"doubts\"") < at("id=\"latest\"") && at("id=\"latest\"") < at("id=\"stats\""));
@@ -489,17 +493,17 @@ proptest! {
         now in crate::arbitrary::instant(),
         counts in any::<[u64; 3]>(),
     ) {
-        let found = Found { key: key_id("k"), record, replays };
-        let frame = Frame { now, ..frame() };
-        let mut tally = Tally::default();
-        for (kind, more) in [Count::Executed, Count::Replayed, Count::Joined].into_iter().zip(counts) {
+        let found = FoundRecord { key: key_id("k"), record, replays };
+        let context = PageContext { now, ..context() };
+        let mut tally = Statistics::default();
+        for (kind, more) in [Counter::Executed, Counter::Replayed, Counter::Joined].into_iter().zip(counts) {
             tally.add("charge", kind, more);
         }
         let list = [found.clone()];
-        read(&page::overview(&frame, &list, &list, &[(hour(now), tally.clone()), (hour(now), tally)]));
-        read(&page::record(&frame, &found, None, &[]));
+        read(&page::overview(&context, &list, &list, &[(hour_of(now), tally.clone()), (hour_of(now), tally)]));
+        read(&page::record(&context, &found, None, &[]));
         for action in ACTIONS {
-            read(&page::confirm(&frame, &found, action, None));
+            read(&page::confirm(&context, &found, action, None));
         }
     }
 }

@@ -11,8 +11,8 @@ use oncegate::lifecycle::record::{
 };
 use oncegate::lifecycle::reply::{Kept, Reply};
 use oncegate::lifecycle::step::{Claim, OnInDoubt, Strategy};
-use oncegate::operator::decide::Ruling;
-use oncegate::operator::search::{OperatorQuery, OperatorResult, Search, Stage};
+use oncegate::operator::decide::DecisionResult;
+use oncegate::operator::search::{OperatorQuery, OperatorResult, Search, StateKind};
 use oncegate::protocol::{Ask, CredentialChange, How, Replay, Told};
 use oncegate::request::fingerprint::Mismatch;
 use oncegate::time::Timestamp;
@@ -87,7 +87,7 @@ pub(crate) fn ask_pins() -> Pins<Addressed> {
 fn search() -> OperatorQuery {
     OperatorQuery::Search(Search {
         correlation_id: Some("c".to_owned()),
-        state: Some(Stage::InDoubt),
+        state: Some(StateKind::InDoubt),
         route: None,
         since: Some(Timestamp(9)),
         after: None,
@@ -120,7 +120,7 @@ pub(crate) fn told_pins() -> Pins<Told<()>> {
         (Told::UnknownVersion(1), "0f 01".to_owned()),
         (Told::OtherShards(16), "10 1000".to_owned()),
         (
-            Told::Operator(OperatorResult::Ruled(Ruling::LeaseLive(Timestamp(9)))),
+            Told::Operator(OperatorResult::Decided(DecisionResult::LeaseLive(Timestamp(9)))),
             "11 02 03 0900000000000000".to_owned(),
         ),
         (Told::KeyReused(Mismatch(0b101)), "12 05".to_owned()),

@@ -39,7 +39,7 @@ use crate::filter::CALL_PATIENCE;
 use crate::lifecycle::ended_leases::Released;
 use crate::lifecycle::record::{Completed, State as Stage, SweepAction};
 use crate::lifecycle::step::{Change, Event, OtherCredential, Verdict, step};
-use crate::operator::statistics::Count;
+use crate::operator::statistics::Counter;
 use crate::protocol::{Ask, CredentialChange, Told};
 use crate::request::key::KeyId;
 use crate::time::Timestamp;
@@ -259,15 +259,15 @@ impl Shard {
 
     async fn answer(&self, addressed: Addressed, body: &Uint8Array) -> Result<Answer, JsValue> {
         let Addressed { key, shards, ask } = addressed;
-        if let Ask::Operator(inquiry) = ask {
+        if let Ask::Operator(query) = ask {
             // A decision may set the alarm, and must not move an earlier one.
             self.know_alarm().await?;
             // A shard that has never been used stays so: reads write nothing.
             return match self.store()?.shards()?.filter(|first| *first != shards) {
                 Some(first) => Ok((Told::OtherShards(first), None)),
                 None => {
-                    let finding = self.inquire(key, inquiry, body).await?;
-                    Ok((Told::Operator(finding), None))
+                    let result = self.answer_operator(key, query, body).await?;
+                    Ok((Told::Operator(result), None))
                 }
             };
         }
@@ -337,7 +337,7 @@ impl Shard {
         store.apply(key, stored.as_ref(), around, &step.change, body)?;
         faults::here("stored");
         self.written(key, &step.change, body);
-        let count = Count::of(&step).filter(|_| !is_look);
+        let count = Counter::of(&step).filter(|_| !is_look);
         let of = stored.as_ref().map(|at| at.record.metadata.route.clone());
         let route = claimed.or(of).unwrap_or_default();
         let found = match (step.verdict, stored) {

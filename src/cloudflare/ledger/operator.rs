@@ -13,24 +13,26 @@ use crate::cloudflare::tasks::pause;
 use crate::cloudflare::world::now;
 use crate::lifecycle::record::{Lease, Record};
 use crate::lifecycle::step::Change;
-use crate::operator::decide::{Decided, Decision, Ruling, decide};
-use crate::operator::search::{Audited, Found, OperatorQuery, OperatorResult, Page, Search};
-use crate::operator::statistics::{Count, FLUSH_EVERY, Tally, hour};
+use crate::operator::decide::{Decided, Decision, DecisionResult, decide};
+use crate::operator::search::{
+    AuditEntry, FoundRecord, OperatorQuery, OperatorResult, Page, Search,
+};
+use crate::operator::statistics::{Counter, FLUSH_EVERY, Statistics, hour_of};
 use crate::request::key::KeyId;
 use crate::time::Timestamp;
 
 impl Shard {
-    pub(super) async fn inquire(
+    pub(super) async fn answer_operator(
         &self,
         key: KeyId,
-        inquiry: OperatorQuery,
+        query: OperatorQuery,
         body: &Uint8Array,
     ) -> Result<OperatorResult, JsValue> {
-        match inquiry {
+        match query {
             OperatorQuery::Key => self.of_key(key),
             OperatorQuery::Search(search) => self.search(&search).await,
             OperatorQuery::Decide { lease, decision, by } => {
-                self.decide(key, lease, decision, by, body).map(OperatorResult::Ruled)
+                self.decide(key, lease, decision, by, body).map(OperatorResult::Decided)
             }
             OperatorQuery::Stats => Ok(OperatorResult::Stats(self.counted.hours(self.store()?)?)),
             OperatorQuery::Audit { after, limit } => {
@@ -59,7 +61,7 @@ impl Shard {
                     Ok((key, record)) => {
                         let found = found(key, record, now);
                         if let Some(found) = found.filter(|found| search.matches(found)) {
-                            page.offer(found.place(), found);
+                            page.offer(found.position(), found);
                         }
                     }
                     Err(error) => {
@@ -78,7 +80,7 @@ impl Shard {
 
     /// What is shown of records: how often each was replayed, as far as this is known, and no headers,
     /// which nobody has asked for and which could be 60 KB each.
-    fn shown(&self, store: &Store, mut rows: Vec<Found>) -> Vec<Found> {
+    fn shown(&self, store: &Store, mut rows: Vec<FoundRecord>) -> Vec<FoundRecord> {
         let hours = self.counted.hours(store).unwrap_or_else(|error| {
             bindings::error(&format!("the statistics cannot be read: {}", bindings::text(&error)));
             Vec::new()
@@ -99,15 +101,15 @@ impl Shard {
         decision: Decision,
         by: [u8; 4],
         body: &Uint8Array,
-    ) -> Result<Ruling, JsValue> {
+    ) -> Result<DecisionResult, JsValue> {
         let (store, now) = (self.store()?, now());
         let Some(before) = store.find(key)?.and_then(|stored| stored.record.at(now)) else {
-            return Ok(Ruling::Absent);
+            return Ok(DecisionResult::Absent);
         };
         let action = decision.as_str().to_owned();
-        let Decided { change, ruling } = decide(Some(before.clone()), lease, decision, now);
-        if ruling != Ruling::Done {
-            return Ok(ruling);
+        let Decided { change, result } = decide(Some(before.clone()), lease, decision, now);
+        if result != DecisionResult::Done {
+            return Ok(result);
         }
         let after = match &change {
             Change::Keep => Some(before.clone()),
@@ -120,15 +122,15 @@ impl Shard {
         let latest =
             store.decisions(key)?.first().map(|latest| latest.at.plus(Duration::from_millis(1)));
         let at = latest.map_or(now, |next| next.max(now));
-        let audited = Audited { at, key, action, by, before, after };
+        let audited = AuditEntry { at, key, action, by, before, after };
         store.decide(key, &change, body, &audited)?;
         self.written(key, &change, body);
-        Ok(Ruling::Done)
+        Ok(DecisionResult::Done)
     }
 }
 
-fn found(key: KeyId, record: Record, now: Timestamp) -> Option<Found> {
-    Some(Found { key, replays: 0, record: record.at(now)? })
+fn found(key: KeyId, record: Record, now: Timestamp) -> Option<FoundRecord> {
+    Some(FoundRecord { key, replays: 0, record: record.at(now)? })
 }
 
 /// The numbers of the hour, in memory, and what is kept of them.
@@ -143,16 +145,16 @@ pub(super) struct Counted {
 struct State {
     /// What was counted since the last write, of [`Self::hour`].
     hour: u64,
-    tally: Tally,
+    tally: Statistics,
 }
 
 impl Counted {
     /// Counts, and writes it down if that was not done for a while.
-    pub(super) fn count(&self, store: &Store, count: impl FnOnce(&mut Tally)) {
+    pub(super) fn count(&self, store: &Store, count: impl FnOnce(&mut Statistics)) {
         let now = now();
-        if self.state.borrow().hour != hour(now) {
+        if self.state.borrow().hour != hour_of(now) {
             self.keep(store);
-            self.state.borrow_mut().hour = hour(now);
+            self.state.borrow_mut().hour = hour_of(now);
         }
         count(&mut self.state.borrow_mut().tally);
         // Together with what counts, and not by a timer: one that is pending keeps the object awake, and
@@ -173,7 +175,7 @@ impl Counted {
             whole.merge(tally);
             store.keep_hour(*hour, &whole)
         });
-        *tally = Tally::default();
+        *tally = Statistics::default();
         self.kept.set(Some(now()));
         if let Err(error) = kept {
             bindings::error(&format!(
@@ -184,7 +186,7 @@ impl Counted {
     }
 
     /// Every hour that is kept, with what has been counted since.
-    fn hours(&self, store: &Store) -> Result<Vec<(u64, Tally)>, JsValue> {
+    fn hours(&self, store: &Store) -> Result<Vec<(u64, Statistics)>, JsValue> {
         let mut hours = store.hours()?;
         let state = self.state.borrow();
         match hours.last_mut() {
@@ -196,12 +198,12 @@ impl Counted {
     }
 }
 
-/// What a step counts, beside [`Count::of`] it.
-pub(super) fn tallied(tally: &mut Tally, route: &str, count: Count, key: KeyId, bytes: u64) {
+/// What a step counts, beside [`Counter::of`] it.
+pub(super) fn tallied(tally: &mut Statistics, route: &str, count: Counter, key: KeyId, bytes: u64) {
     tally.add(route, count, 1);
     match count {
-        Count::Executed => tally.add(route, Count::Bytes, bytes),
-        Count::Replayed | Count::Joined => tally.replayed(key),
+        Counter::Executed => tally.add(route, Counter::Bytes, bytes),
+        Counter::Replayed | Counter::Joined => tally.replayed(key),
         _ => {}
     }
 }

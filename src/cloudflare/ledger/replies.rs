@@ -16,7 +16,7 @@ use crate::cloudflare::world::now;
 use crate::cloudflare::{SMALL, faults};
 use crate::lifecycle::record::{Completed, Record, State as Stage};
 use crate::lifecycle::step::Change;
-use crate::operator::statistics::Count;
+use crate::operator::statistics::Counter;
 use crate::protocol::{How, Replay, Told};
 use crate::request::key::KeyId;
 use crate::time::Timestamp;
@@ -112,7 +112,7 @@ impl Shard {
         Ok(match wake {
             None => (Told::Again, None),
             Some(settled) => {
-                let joined = |tally: &mut _| tallied(tally, route, Count::Joined, key, 0);
+                let joined = |tally: &mut _| tallied(tally, route, Counter::Joined, key, 0);
                 self.counted.count(self.store()?, joined);
                 let told = replay(&settled.completed, How::Joined);
                 let body = if settled.place.is_some() {

@@ -9,91 +9,81 @@ use crate::cloudflare::tasks::wait;
 use crate::cloudflare::world::message;
 use crate::config::Policy;
 use crate::filter::other_shards;
-use crate::operator::answer::inquiries;
-use crate::operator::api::{ApiRequest, Resolve};
-use crate::operator::decide::Ruling;
+use crate::operator::answer::queries;
+use crate::operator::api::{ApiRequest, DecisionRequest};
+use crate::operator::decide::DecisionResult;
+use crate::operator::documents::{DecisionLogLine, StoredReply};
 use crate::operator::refusal::Refusal;
 use crate::operator::search::OperatorResult;
-use crate::operator::view::Stored;
 use crate::protocol::{Ask, Told};
-use crate::request::digest::hex;
-use crate::request::json;
 use crate::request::key::KeyId;
 use crate::wire::{self, VERSION};
 
 impl Operator<'_> {
-    /// One finding for each question, and the replies where the errand wants them.
+    /// One result for each question, and the replies where the request wants them.
     pub(super) fn ask<'a>(
         &'a self,
-        errand: &'a ApiRequest,
-    ) -> Later<'a, (Vec<OperatorResult>, Vec<Option<Stored>>)> {
-        Box::pin(self.ask_all(errand))
+        request: &'a ApiRequest,
+    ) -> Later<'a, (Vec<OperatorResult>, Vec<Option<StoredReply>>)> {
+        Box::pin(self.ask_all(request))
     }
 
     async fn ask_all(
         &self,
-        errand: &ApiRequest,
-    ) -> Result<(Vec<OperatorResult>, Vec<Option<Stored>>), Refusal> {
+        request: &ApiRequest,
+    ) -> Result<(Vec<OperatorResult>, Vec<Option<StoredReply>>), Refusal> {
         let policy = self.policy.as_ref().map_err(|wrongs| {
             let knobs: Vec<_> = wrongs.iter().map(|wrong| wrong.knob.as_str()).collect();
             failed(format_args!("the configuration does not parse: {}", knobs.join(", ")))
         })?;
-        let (key, inquiries) = inquiries(errand, self.door.by());
-        let body = match errand {
-            ApiRequest::Resolve(resolve) => Some(Uint8Array::from(resolve.body.as_slice())),
+        let (key, queries) = queries(request, self.auth.token_id());
+        let body = match request {
+            ApiRequest::Decide(resolve) => Some(Uint8Array::from(resolve.body.as_slice())),
             _ => None,
         };
-        let mut findings = Vec::new();
-        for inquiry in inquiries {
-            let shards = if inquiry.concerns_all() {
+        let mut results = Vec::new();
+        for query in queries {
+            let shards = if query.asks_every_shard() {
                 (0..policy.shards).collect()
             } else {
                 vec![key.shard(policy.shards)]
             };
-            let mut found = inquiry.nothing();
-            let ask = Ask::Operator(inquiry.clone());
+            let mut found = query.empty_result();
+            let ask = Ask::Operator(query.clone());
             // A few at a time: six connections may wait at once for one request
             // (developers.cloudflare.com, workers/platform/limits).
             for some in shards.chunks(AT_ONCE) {
                 for (told, _) in self.ask_shards(policy, some, key, &ask, body.as_ref()).await? {
                     let Told::Operator(more) = told else { return Err(strange(told)) };
-                    found = inquiry
-                        .together(found, more)
+                    found = query
+                        .merge(found, more)
                         .ok_or_else(|| failed("a shard answers another question"))?;
                 }
             }
-            let ruling = match &found {
-                OperatorResult::Ruled(ruling) => Some(*ruling),
+            let result = match &found {
+                OperatorResult::Decided(result) => Some(*result),
                 _ => None,
             };
-            findings.push(found);
-            match (ruling, errand) {
+            results.push(found);
+            match (result, request) {
                 // At once: what is asked after it may fail, and the decision has been made.
-                (Some(Ruling::Done), ApiRequest::Resolve(resolve)) => self.log(key, resolve),
+                (Some(DecisionResult::Done), ApiRequest::Decide(request)) => {
+                    log_decision(self.auth.token_id(), request);
+                }
                 (Some(_), _) => break,
                 (None, _) => {}
             }
         }
         let mut replies = Vec::new();
-        if let Some(OperatorResult::Records(_, rows)) = findings.first() {
-            for found in rows.iter().filter(|found| errand.wants_body_of(found.key)) {
+        if let Some(OperatorResult::Records(_, rows)) = results.first() {
+            for found in rows.iter().filter(|found| request.wants_body_of(found.key)) {
                 let look = Ask::Look(found.record.metadata.fingerprint);
                 let shard = key.shard(policy.shards);
                 let told = self.ask_shards(policy, &[shard], found.key, &look, None).await?.pop();
                 replies.push(told.map_or(Ok(None), reply)?);
             }
         }
-        Ok((findings, replies))
-    }
-
-    fn log(&self, key: KeyId, resolve: &Resolve) {
-        let (by, action) = (hex(&self.door.by()), resolve.decision.as_str());
-        let line = json::object(|line| {
-            line.text("operator", &by);
-            line.text("action", action);
-            line.text("key_id", &hex(&key.0));
-        });
-        bindings::log(&line);
+        Ok((results, replies))
     }
 
     /// Asks some shards side by side.
@@ -115,8 +105,8 @@ impl Operator<'_> {
             wait(all.unchecked_into()).await.map_err(failed_call)?.unchecked_into();
         let mut told = Vec::new();
         for answer in answers.iter() {
-            let (frame, body) = message(answer);
-            let read = wire::open(&frame).and_then(|(_, head)| wire::read_told(head));
+            let (head, body) = message(answer);
+            let read = wire::open(&head).and_then(|(_, head)| wire::read_told(head));
             let read = read.map_err(|wire::Unreadable(at)| {
                 failed(format_args!("an answer is unreadable: {at}"))
             })?;
@@ -126,8 +116,16 @@ impl Operator<'_> {
     }
 }
 
+/// Logs a decision that was carried out.
+fn log_decision(token_id: [u8; 4], request: &DecisionRequest) {
+    match serde_json::to_string(&DecisionLogLine::new(token_id, request)) {
+        Ok(line) => bindings::log(&line),
+        Err(error) => bindings::error(&format!("a decision has no log line: {error}")),
+    }
+}
+
 /// A stored reply; none where none is stored.
-fn reply((told, body): (Told<()>, Uint8Array)) -> Result<Option<Stored>, Refusal> {
+fn reply((told, body): (Told<()>, Uint8Array)) -> Result<Option<StoredReply>, Refusal> {
     let replay = match told {
         Told::Replay(replay) => replay,
         told @ (Told::Crowded | Told::Again | Told::Failed(_)) => return Err(strange(told)),
@@ -145,7 +143,7 @@ fn reply((told, body): (Told<()>, Uint8Array)) -> Result<Option<Stored>, Refusal
         }
     };
     let reply = replay.reply;
-    Ok(Some(Stored { status: reply.status, headers: reply.headers, body, is_base64 }))
+    Ok(Some(StoredReply { status: reply.status, headers: reply.headers, body, is_base64 }))
 }
 
 fn strange(told: Told<()>) -> Refusal {

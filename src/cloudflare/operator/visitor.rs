@@ -6,12 +6,12 @@ use super::{Operator, Said};
 use crate::cloudflare::bindings;
 use crate::cloudflare::world::now;
 use crate::operator::api::{self, ApiRequest};
-use crate::operator::auth::{SESSION, Wrong};
+use crate::operator::auth::{FailedLogins, SESSION};
 use crate::operator::refusal::{Kind, Refusal};
 use crate::request::credential::cookies;
 
 thread_local! {
-    static WRONG: RefCell<Wrong> = RefCell::default();
+    static FAILED_LOGINS: RefCell<FailedLogins> = RefCell::default();
 }
 
 impl Operator<'_> {
@@ -27,7 +27,7 @@ impl Operator<'_> {
         }
         self.heard()?;
         match authorization {
-            Some(authorization) if self.door.is_borne(&authorization) => Ok(None),
+            Some(authorization) if self.auth.verify_authorization(&authorization) => Ok(None),
             Some(_) => {
                 self.note_wrong();
                 Err(Refusal::new(Kind::Unauthorized, "The token is wrong."))
@@ -43,40 +43,42 @@ impl Operator<'_> {
         let header = (self.head.header)("cookie")?;
         // Another site of the same domain may have set one of that name too.
         let mut sessions = cookies(&header).into_iter().filter(|(name, _)| *name == COOKIE);
-        sessions.find(|(_, session)| self.door.admits(session, now())).map(|(_, session)| session)
+        sessions
+            .find(|(_, session)| self.auth.verify_session(session, now()))
+            .map(|(_, session)| session)
     }
 
     pub(super) fn log_in(&self, form: &[u8]) -> Result<Said, Refusal> {
         // Asked after the wait: many may have come with it.
         self.heard()?;
-        if !self.door.opens(&field(form, "token")) {
+        if !self.auth.verify_token(&field(form, "token")) {
             self.note_wrong();
             return Err(Refusal::new(Kind::Unauthorized, "That is not the token."));
         }
-        let session = self.door.session(self.nonce, now());
+        let session = self.auth.new_session(self.nonce, now());
         Ok(Said::SeeOther(self.set_cookie(&session, SESSION.as_secs())))
     }
 
     pub(super) fn posted(
         &self,
-        errand: ApiRequest,
+        request: ApiRequest,
         session: &str,
         form: &[u8],
     ) -> Result<ApiRequest, Refusal> {
-        if !self.door.is_form_token(session, &field(form, "form_token")) {
+        if !self.auth.verify_csrf_token(session, &field(form, "form_token")) {
             let detail =
                 "The form was not made for this session. Nothing was changed; load the page again.";
             return Err(Refusal::new(Kind::Forbidden, detail));
         }
-        match errand {
-            ApiRequest::Posted => api::read_form(&|name| field(form, name)),
-            errand => Ok(errand),
+        match request {
+            ApiRequest::DecideByBody => api::read_form(&|name| field(form, name)),
+            request => Ok(request),
         }
     }
 
     /// Whether this address may try a token at all.
     fn heard(&self) -> Result<(), Refusal> {
-        let shut = WRONG.with_borrow(|wrong| wrong.shut_for_s(&self.address(), now()));
+        let shut = FAILED_LOGINS.with_borrow(|wrong| wrong.blocked_for_s(&self.address(), now()));
         shut.map_or(Ok(()), |seconds| {
             let detail = format!("Too many wrong tokens came from your address. Wait {seconds} s.");
             Err(Refusal::new(Kind::TooMany(seconds), &detail))
@@ -84,7 +86,7 @@ impl Operator<'_> {
     }
 
     fn note_wrong(&self) {
-        WRONG.with_borrow_mut(|wrong| wrong.note(&self.address(), now()));
+        FAILED_LOGINS.with_borrow_mut(|wrong| wrong.note(&self.address(), now()));
         bindings::warn(&format!("a wrong operator's token came from {}", self.address()));
     }
 

@@ -1,52 +1,54 @@
-//! The decisions that were made.
+//! The page of the decisions that operators made.
 
-use crate::operator::page::html::html;
+use maud::{Markup, html};
+
 use crate::operator::page::time::at_and_ago;
-use crate::operator::page::{Frame, Place, address, within, words};
-use crate::operator::search::{Audited, Stage};
+use crate::operator::page::{NavItem, PageContext, explain, record_path, session_page};
+use crate::operator::search::{AuditEntry, StateKind};
 use crate::request::digest::hex;
 use crate::time::Timestamp;
 
 /// A page of decisions, newest first; `next` is the cursor of the page after this one.
 #[must_use]
-pub fn audit(frame: &Frame, decisions: &[Audited], next: Option<&str>) -> String {
-    within(frame, Place::Audit, "Decisions", &|to| {
-        html! { to;
-            h1 { "Decisions" }
-            @if decisions.is_empty() {
-                p { "Nobody has decided anything yet." }
-            } @else {
-                (rows(to, frame.now, decisions))
-            }
-            @if let Some(cursor) = next {
-                p { a href={ "/.oncegate/audit?cursor=" (cursor) } rel="next" { "Older ones" } }
-            }
+pub fn audit(context: &PageContext, decisions: &[AuditEntry], next: Option<&str>) -> String {
+    let content = html! {
+        h1 { "Decisions" }
+        @if decisions.is_empty() {
+            p { "Nobody has decided anything yet." }
+        } @else {
+            (rows(context.now, decisions))
         }
-    })
+        @if let Some(cursor) = next {
+            p { a href={ "/.oncegate/audit?cursor=" (cursor) } rel="next" { "Older ones" } }
+        }
+    };
+    session_page(context, NavItem::Audit, "Decisions", &content)
 }
 
 /// Decisions one under the other, each a link to its record.
-pub(super) fn rows(to: &mut String, now: Timestamp, decisions: &[Audited]) {
-    html! { to;
-        ul class="rows" {
+pub(super) fn rows(now: Timestamp, decisions: &[AuditEntry]) -> Markup {
+    html! {
+        ul.rows {
             @for decision in decisions {
-                @let before = &decision.before;
-                li { a href=(address(to, decision.key)) {
-                    span class="stage" { (decision.action) }
-                    span class="what" { (before.metadata.method) " " (before.metadata.path) }
-                    span class="hears" {
-                        (words::name(Stage::of(&before.state))) " → "
-                        @match &decision.after {
-                            Some(after) => (words::name(Stage::of(&after.state))),
-                            None => "gone",
-                        }
-                    }
-                    span class="quiet" {
-                        (at_and_ago(to, decision.at, now)) " · by token " code { (hex(&decision.by)) }
-                        " · " (before.metadata.route) " · " code { (before.metadata.correlation_id) }
-                    }
-                } }
+                li { a href=(record_path(decision.key)) { (row(now, decision)) } }
             }
+        }
+    }
+}
+
+fn row(now: Timestamp, decision: &AuditEntry) -> Markup {
+    let (before, metadata) = (&decision.before, &decision.before.metadata);
+    let after = match &decision.after {
+        Some(after) => explain::state_name(StateKind::of(&after.state)),
+        None => "gone",
+    };
+    html! {
+        span.stage { (decision.action) }
+        span.what { (metadata.method) " " (metadata.path) }
+        span.hears { (explain::state_name(StateKind::of(&before.state))) " → " (after) }
+        span.quiet {
+            (at_and_ago(decision.at, now)) " · by token " code { (hex(&decision.by)) }
+            " · " (metadata.route) " · " code { (metadata.correlation_id) }
         }
     }
 }

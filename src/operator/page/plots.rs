@@ -1,42 +1,45 @@
-//! The numbers of the last hours, as small plots: for each route one per kind, on a scale of its own, so
-//! that a single doubt shows beside a thousand executions.
+//! The numbers of the last 24 hours as small plots. Each route has one plot per kind of number, each with
+//! a scale of its own, so that a single doubt shows beside a thousand executions.
 
-use crate::operator::page::html::html;
-use crate::operator::statistics::{Count, Counts, Tally, began, hour};
+use maud::{Markup, html};
+
+use crate::operator::statistics::{Counter, Counts, Statistics, hour_of, hour_start};
 use crate::time::{Timestamp, rfc3339};
 
-/// What is plotted: a name, the class that colours it, what it adds up.
-type Kind = (&'static str, &'static str, fn(Count) -> bool);
+/// A plot: its name, its CSS class, and the counters that it adds up.
+type Plot = (&'static str, &'static str, fn(Counter) -> bool);
 
-const KINDS: [Kind; 4] = [
-    ("executed", "executed", |count| count == Count::Executed),
-    ("replayed, joined", "replayed", |count| matches!(count, Count::Replayed | Count::Joined)),
-    ("conflicts", "conflicts", |count| count.code().is_some()),
-    ("in doubt", "doubts", |count| count == Count::InDoubt),
+const PLOTS: [Plot; 4] = [
+    ("executed", "executed", |counter| counter == Counter::Executed),
+    ("replayed, joined", "replayed", |counter| {
+        matches!(counter, Counter::Replayed | Counter::Joined)
+    }),
+    ("conflicts", "conflicts", |counter| counter.code().is_some()),
+    ("in doubt", "doubts", |counter| counter == Counter::InDoubt),
 ];
 
 /// The section of the first page.
-pub(super) fn section(to: &mut String, now: Timestamp, stats: &[(u64, Tally)]) {
-    let last = hour(now);
+pub(super) fn section(now: Timestamp, stats: &[(u64, Statistics)]) -> Markup {
+    let last = hour_of(now);
     let first = last.saturating_sub(HOURS - 1);
-    let mut all = Tally::default();
-    for (_, tally) in stats.iter().filter(|(at, _)| (first..=last).contains(at)) {
-        all.merge(tally);
+    let mut total = Statistics::default();
+    for (_, statistics) in stats.iter().filter(|(hour, _)| (first..=last).contains(hour)) {
+        total.merge(statistics);
     }
-    html! { to;
+    html! {
         section aria-labelledby="stats" {
-            h2 id="stats" { "Last 24 hours, by route" }
-            @if all.routes.is_empty() { p { "Nothing was counted in the last 24 hours." } }
-            @for (route, counts) in &all.routes {
+            h2 #stats { "Last 24 hours, by route" }
+            @if total.routes.is_empty() { p { "Nothing was counted in the last 24 hours." } }
+            @for (route, counts) in &total.routes {
                 @let by_hour = by_hour(stats, route, first, last);
                 h3 { code { (route) } }
-                div class="plots" {
-                    @for kind in &KINDS { (plot(to, *kind, first, &by_hour)) }
+                div.plots {
+                    @for plot in PLOTS { (figure(plot, first, &by_hour)) }
                 }
-                (conflicts(to, counts))
+                (conflicts(counts))
             }
-            @if !all.routes.is_empty() {
-                p class="quiet" {
+            @if !total.routes.is_empty() {
+                p.quiet {
                     "A bar is an hour (UTC), the last one still running; each plot has its own scale. "
                     "Counted in memory: what a restart swallows is missing."
                 }
@@ -45,12 +48,12 @@ pub(super) fn section(to: &mut String, now: Timestamp, stats: &[(u64, Tally)]) {
     }
 }
 
-/// A route's numbers hour by hour, hours without any included.
-fn by_hour(stats: &[(u64, Tally)], route: &str, first: u64, last: u64) -> Vec<Counts> {
-    let of_hour = |at: u64| {
+/// The counts of a route for each hour, including hours in which nothing was counted.
+fn by_hour(stats: &[(u64, Statistics)], route: &str, first: u64, last: u64) -> Vec<Counts> {
+    let of_hour = |hour: u64| {
         let mut sum = Counts::default();
-        let tallies = stats.iter().filter(|(hour, _)| *hour == at);
-        let routes = tallies.flat_map(|(_, tally)| &tally.routes);
+        let of_hour = stats.iter().filter(|(known, _)| *known == hour);
+        let routes = of_hour.flat_map(|(_, statistics)| &statistics.routes);
         for (_, counts) in routes.filter(|(name, _)| name == route) {
             for (to, more) in sum.iter_mut().zip(counts) {
                 *to = to.saturating_add(*more);
@@ -58,24 +61,16 @@ fn by_hour(stats: &[(u64, Tally)], route: &str, first: u64, last: u64) -> Vec<Co
         }
         sum
     };
-    let mut hours = Vec::new();
-    for hour in first..=last {
-        hours.push(of_hour(hour));
-    }
-    hours
+    (first..=last).map(of_hour).collect()
 }
 
-fn total(counts: &Counts, belongs: fn(Count) -> bool) -> u64 {
-    let mut sum: u64 = 0;
-    for (count, more) in Count::ALL.into_iter().zip(counts) {
-        if belongs(count) {
-            sum = sum.saturating_add(*more);
-        }
-    }
-    sum
+fn total(counts: &Counts, belongs: fn(Counter) -> bool) -> u64 {
+    let counters = Counter::ALL.into_iter().zip(counts);
+    let counted = counters.filter(|(counter, _)| belongs(*counter));
+    counted.fold(0, |sum, (_, more)| sum.saturating_add(*more))
 }
 
-fn plot(to: &mut String, (name, class, belongs): Kind, first: u64, by_hour: &[Counts]) {
+fn figure((name, class, belongs): Plot, first: u64, by_hour: &[Counts]) -> Markup {
     let (mut bars, mut sum, mut most, mut peak) = (Vec::new(), 0_u64, 0, first);
     for (hour, counts) in (first..).zip(by_hour) {
         let bar = total(counts, belongs);
@@ -90,26 +85,26 @@ fn plot(to: &mut String, (name, class, belongs): Kind, first: u64, by_hour: &[Co
         _ => format!(
             "{name}: {sum} in {} hours, most in the hour from {}: {most}",
             bars.len(),
-            clock(peak)
+            time_of_day(peak)
         ),
     };
-    html! { to;
+    html! {
         figure class=[(sum == 0).then_some("none")] {
             figcaption { b { (sum) } " " (name) }
-            svg class=(class) viewBox={ "0 0 " (bars.len() * 5) " " (HEIGHT) } role="img" aria-label=(label) {
-                @for ((at, bar), x) in (first..).zip(&bars).zip((0_u64..).step_by(5)) {
+            svg.(class) viewBox={ "0 0 " (bars.len() * 5) " " (HEIGHT) } role="img" aria-label=(label) {
+                @for ((hour, bar), x) in (first..).zip(&bars).zip((0_u64..).step_by(5)) {
                     @let height = height(*bar, most);
                     rect x=(x) y=(HEIGHT - height) width="4" height=(height) {
-                        @if *bar > 0 { title { (clock(at)) " " (bar) } }
+                        @if *bar > 0 { title { (time_of_day(hour)) " " (bar) } }
                     }
                 }
             }
-            @if most > 0 { small { "most " (most) ", " (clock(peak)) } }
+            @if most > 0 { small { "most " (most) ", " (time_of_day(peak)) } }
         }
     }
 }
 
-/// An hour without any is a line, and one is never lost beside many.
+/// An empty hour is a line of 1, and any other bar at least 3, so that it is seen beside a large one.
 fn height(bar: u64, most: u64) -> u64 {
     match bar {
         0 => 1,
@@ -117,29 +112,21 @@ fn height(bar: u64, most: u64) -> u64 {
     }
 }
 
-/// The hour of a day: 14:00.
-fn clock(hour: u64) -> String {
-    rfc3339(began(hour)).get(11..16).unwrap_or_default().to_owned()
+/// When an hour began: "14:00".
+fn time_of_day(hour: u64) -> String {
+    rfc3339(hour_start(hour)).get(11..16).unwrap_or_default().to_owned()
 }
 
-/// What was refused, by code.
-fn conflicts(to: &mut String, counts: &Counts) {
+/// How many requests were refused, by code.
+fn conflicts(counts: &Counts) -> Markup {
     let mut codes = Vec::new();
-    for (count, number) in Count::ALL.into_iter().zip(counts) {
-        if let (Some(code), 1..) = (count.code(), number) {
-            codes.push((number, code));
+    for (counter, number) in Counter::ALL.into_iter().zip(counts) {
+        if let (Some(code), 1..) = (counter.code(), number) {
+            codes.push(format!("{number} × {} {}", code.status(), code.as_str()));
         }
     }
-    html! { to;
-        @if !codes.is_empty() {
-            p class="quiet" {
-                "Conflicts: "
-                @for (place, (number, code)) in codes.iter().enumerate() {
-                    @if place > 0 { ", " }
-                    (number) " × " (code.status()) " " (code.as_str())
-                }
-            }
-        }
+    html! {
+        @if !codes.is_empty() { p.quiet { "Conflicts: " (codes.join(", ")) } }
     }
 }
 

@@ -1,136 +1,138 @@
-//! The page of one record: where it is in its life, what that means for a retry, what can be done.
+//! The page of one record: its state, what a retry gets, what can be decided about it.
 
-use crate::lifecycle::record::{Completed, State};
+use maud::{Markup, html};
+
+use crate::lifecycle::record::Completed;
 use crate::lifecycle::reply::Kept;
-use crate::operator::decide::lease_of;
-use crate::operator::page::html::html;
+use crate::operator::decide::{lease_of, live_until};
+use crate::operator::documents::StoredReply;
 use crate::operator::page::time::{at_and_ago, times};
-use crate::operator::page::{Frame, Place, address, audit, life, within, words};
-use crate::operator::search::{Audited, Found, Stage};
-use crate::operator::view::{Stored, completed, doubt};
+use crate::operator::page::{
+    NavItem, PageContext, audit, explain, record_path, session_page, timeline,
+};
+use crate::operator::search::{AuditEntry, FoundRecord, StateKind};
 use crate::request::digest::hex;
 use crate::time::Timestamp;
 
-/// A record; with the stored reply, if its body was asked for, and the decisions about it, newest
-/// first.
+/// A record, with the decisions about it, newest first; `reply` is its stored reply, if its body was asked
+/// for.
 #[must_use]
 pub fn record(
-    frame: &Frame,
-    found: &Found,
-    reply: Option<&Stored>,
-    decisions: &[Audited],
+    context: &PageContext,
+    found: &FoundRecord,
+    reply: Option<&StoredReply>,
+    decisions: &[AuditEntry],
 ) -> String {
-    let (now, state) = (frame.now, &found.record.state);
-    let metadata = &found.record.metadata;
-    let title = format!("{} {}: {}", metadata.method, metadata.path, words::name(Stage::of(state)));
-    within(frame, Place::Elsewhere, &title, &|to| {
-        html! { to;
-            h1 { (words::stage(to, Stage::of(state))) " " code { (metadata.method) " " (metadata.path) } }
-            (words::origin(to, found, now))
-            p { (words::meaning(to, state, now)) }
-            section aria-labelledby="retry" {
-                h2 id="retry" { "What a retry gets now" }
-                dl class="retry" {
-                    @for retry in words::retries(state) {
-                        div {
-                            dt { (retry.who) }
-                            dd {
-                                b { (retry.hears.0) " " code { (retry.hears.1) } } " "
-                                (words::prose(to, retry.why, retry.at, now))
-                            }
+    let (now, state, metadata) = (context.now, &found.record.state, &found.record.metadata);
+    let kind = StateKind::of(state);
+    let title = format!("{} {}: {}", metadata.method, metadata.path, explain::state_name(kind));
+    let content = html! {
+        h1 { (explain::state_badge(kind)) " " code { (metadata.method) " " (metadata.path) } }
+        (explain::record_line(found, now))
+        p { (explain::meaning(state, now)) }
+        section aria-labelledby="retry" {
+            h2 #retry { "What a retry gets now" }
+            dl.retry {
+                @for retry in explain::retries(state) {
+                    div {
+                        dt { (retry.who) }
+                        dd {
+                            b { (retry.answer.0) " " code { (retry.answer.1) } } " "
+                            (explain::prose(retry.why, retry.at, now))
                         }
                     }
                 }
             }
-            (decide(to, found, now))
-            section aria-labelledby="life" {
-                h2 id="life" { "Its life" }
-                (life::life(to, found, now))
-            }
-            section aria-labelledby="facts" {
-                h2 id="facts" { "Record" }
-                dl class="facts" {
-                    (facts(to, found, now))
+        }
+        (decision_links(found, now))
+        section aria-labelledby="life" {
+            h2 #life { "Its life" }
+            (timeline::timeline(found, now))
+        }
+        section aria-labelledby="facts" {
+            h2 #facts { "Record" }
+            (facts(found, now))
+        }
+        @if let Some(completed) = state.completed() { (stored_answer(completed, found, reply)) }
+        @if !decisions.is_empty() {
+            section aria-labelledby="decisions" {
+                h2 #decisions { "Decisions" }
+                (audit::rows(now, decisions))
             }
         }
-        @if let Some(completed) = completed(state) { (answer(to, completed, found, reply)) }
-            @if !decisions.is_empty() {
-                section aria-labelledby="decisions" {
-                    h2 id="decisions" { "Decisions" }
-                    (audit::rows(to, now, decisions))
-                }
-            }
-        }
-    })
+    };
+    session_page(context, NavItem::Elsewhere, &title, &content)
 }
 
-fn decide(to: &mut String, found: &Found, now: Timestamp) {
+fn decision_links(found: &FoundRecord, now: Timestamp) -> Markup {
     let state = &found.record.state;
-    let actions = words::actions(state, now);
-    html! { to;
-        @if let Some(until) = words::live_until(state, now) {
-            p class="note" {
-                "Nothing can be decided before " (at_and_ago(to, until, now))
+    let path = record_path(found.key);
+    html! {
+        @if let Some(until) = live_until(state, now) {
+            p.note {
+                "Nothing can be decided before " (at_and_ago(until, now))
                 ": a request may be under way until then. Reload this page after that."
             }
-        } @else if doubt(state).is_some() {
-            section class="decide" aria-labelledby="decide" {
-                h2 id="decide" { "What happened at the origin?" }
+        } @else if state.doubt().is_some() {
+            section.decide aria-labelledby="decide" {
+                h2 #decide { "What happened at the origin?" }
                 p { "Look it up in the origin's books, by the correlation id or what the request was for. Then say what you found; the next page tells what will happen before anything does." }
                 ul {
-                    @for action in actions.iter() {
+                    @for action in explain::actions(state, now) {
                         li {
-                            a class="button" href={ (address(to, found.key)) "/" (action.as_str()) } { (words::button(*action)) }
-                            " " span { (words::condition(*action)) }
+                            a.button href={ (path) "/" (action.as_str()) } { (explain::button(*action)) }
+                            " " span { (explain::condition(*action)) }
                         }
                     }
                 }
             }
         } @else {
             p {
-                @for action in actions.iter() {
-                    a class="button" href={ (address(to, found.key)) "/" (action.as_str()) } { (words::button(*action)) }
+                @for action in explain::actions(state, now) {
+                    a.button href={ (path) "/" (action.as_str()) } { (explain::button(*action)) }
                 }
             }
         }
     }
 }
 
-/// All that is known of it, name by name as in the JSON.
-fn facts(to: &mut String, found: &Found, now: Timestamp) {
+/// Everything that the record says, under the same names as in the JSON document.
+fn facts(found: &FoundRecord, now: Timestamp) -> Markup {
     let (metadata, state) = (&found.record.metadata, &found.record.state);
-    let (attempts, lease_until) = match state {
-        State::Running(running) => (running.run.attempt, Some(running.until)),
-        State::Completed(completed) | State::Expired(completed) => (completed.run.attempt, None),
-        State::InDoubt(doubt) | State::Closed(doubt) => (doubt.run.attempt, Some(doubt.until)),
-    };
-    let completed = completed(state);
-    html! { to;
-        div { dt { "Correlation id" } dd { code { (metadata.correlation_id) } } }
-        div { dt { "Route" } dd { code { (metadata.route) } } }
-        div { dt { "Method and path" } dd { code { (metadata.method) " " (metadata.path) } } }
-        div { dt { "Attempts" } dd { code { (attempts) } } }
-        div { dt { "Key id" } dd { code { (hex(&found.key.0)) } } }
-        div { dt { "Lease" } dd { code { (hex(&lease_of(state).0)) } } }
-        @for (name, at) in [
-            ("Created", Some(metadata.created)),
-            ("Lease until", lease_until),
-            ("Settled", completed.map(|completed| completed.settled)),
-            ("Expires", completed.map(|completed| completed.expires)),
-            ("Closes", doubt(state).map(|doubt| doubt.closes)),
-        ] {
-            @if let Some(at) = at { div { dt { (name) } dd { (at_and_ago(to, at, now)) } } }
+    let completed = state.completed();
+    html! {
+        dl.facts {
+            div { dt { "Correlation id" } dd { code { (metadata.correlation_id) } } }
+            div { dt { "Route" } dd { code { (metadata.route) } } }
+            div { dt { "Method and path" } dd { code { (metadata.method) " " (metadata.path) } } }
+            div { dt { "Attempts" } dd { code { (state.attempts()) } } }
+            div { dt { "Key id" } dd { code { (hex(&found.key.0)) } } }
+            div { dt { "Lease" } dd { code { (hex(&lease_of(state).0)) } } }
+            @for (name, at) in [
+                ("Created", Some(metadata.created)),
+                ("Lease until", state.lease_until()),
+                ("Settled", completed.map(|completed| completed.settled)),
+                ("Expires", completed.map(|completed| completed.expires)),
+                ("Closes", state.doubt().map(|doubt| doubt.closes)),
+            ] {
+                @if let Some(at) = at { div { dt { (name) } dd { (at_and_ago(at, now)) } } }
+            }
         }
     }
 }
 
-fn answer(to: &mut String, completed: &Completed, found: &Found, read: Option<&Stored>) {
+fn stored_answer(
+    completed: &Completed,
+    found: &FoundRecord,
+    stored: Option<&StoredReply>,
+) -> Markup {
     let reply = &completed.reply;
-    let shown = read.filter(|read| !read.body.is_empty());
-    let is_there = Stage::of(&found.record.state) == Stage::Completed;
-    html! { to;
+    let shown = stored.filter(|stored| !stored.body.is_empty());
+    let can_be_shown = StateKind::of(&found.record.state) == StateKind::Completed
+        && matches!(reply.body, Kept::Whole { bytes } if bytes > 0);
+    html! {
         section aria-labelledby="answer" {
-            h2 id="answer" { "Stored answer" }
+            h2 #answer { "Stored answer" }
             p {
                 b { (reply.status) } ", "
                 @match reply.body {
@@ -142,22 +144,22 @@ fn answer(to: &mut String, completed: &Completed, found: &Found, read: Option<&S
             @if !reply.headers.is_empty() {
                 pre { @for (name, value) in &reply.headers { (name) ": " (value) "\n" } }
             }
-            @if let Some(Stored { body, is_base64, .. }) = shown {
-                @if *is_base64 { p class="quiet" { "The body is no text; this is its base64." } }
-                // A parser drops the first line end.
+            @if let Some(StoredReply { body, is_base64, .. }) = shown {
+                @if *is_base64 { p.quiet { "The body is no text; this is its base64." } }
+                // An HTML parser drops the first line end of a pre.
                 pre { "\n" (beginning(body)) }
-                @if body.len() > SHOWN { p class="quiet" { "The first 64 KiB of it." } }
-            } @else if is_there && matches!(reply.body, Kept::Whole { bytes } if bytes > 0) {
-                p { a class="button" href={ (address(to, found.key)) "?body=1#answer" } { "Show the body" } }
+                @if body.len() > BODY_SHOWN { p.quiet { "The first 64 KiB of it." } }
+            } @else if can_be_shown {
+                p { a.button href={ (record_path(found.key)) "?body=1#answer" } { "Show the body" } }
             }
         }
     }
 }
 
-/// As much of a text as is shown, up to the end of a character.
+/// As much of a text as is shown, cut at the end of a character (which has at most 4 bytes).
 fn beginning(text: &str) -> &str {
-    (0..4).find_map(|less| text.get(..SHOWN - less)).unwrap_or(text)
+    (0..4).find_map(|less| text.get(..BODY_SHOWN - less)).unwrap_or(text)
 }
 
 /// Bytes of a body that are shown.
-const SHOWN: usize = 64 * 1024;
+const BODY_SHOWN: usize = 64 * 1024;

@@ -2,11 +2,11 @@
 
 use oncegate::lifecycle::reply::{Kept, Reply};
 use oncegate::operator::api::{
-    Action, ApiRequest, Resolve, audit_cursor, carries_token, cursor, read, read_form, read_json,
+    Action, ApiRequest, DecisionRequest, carries_token, cursor, read, read_form, read_json,
 };
 use oncegate::operator::decide::Decision;
 use oncegate::operator::refusal::Refusal;
-use oncegate::operator::search::{Place, Search, Stage};
+use oncegate::operator::search::{Position, Search, StateKind};
 use oncegate::request::key::KeyId;
 use oncegate::time::Timestamp;
 
@@ -32,7 +32,7 @@ fn why(refused: Result<ApiRequest, Refusal>) -> String {
 
 fn searched(target: &str) -> (Search, String) {
     match get(target) {
-        Ok(ApiRequest::Records(search, stamp)) => (search, stamp),
+        Ok(ApiRequest::Records { search, digest }) => (search, digest),
         other => panic!("{other:?}"),
     }
 }
@@ -49,12 +49,12 @@ fn a_key_is_named_as_the_client_sent_it_whatever_characters_it_has() {
         ("key=a+b&body=0", "a b"),
         ("key=%5C%3B%2C%26%3D%23", "\\;,&=#"),
     ] {
-        let Ok(ApiRequest::Key(key, false)) = get(&format!("keys?{query}")) else {
+        let Ok(ApiRequest::Key { key, with_body: false }) = get(&format!("keys?{query}")) else {
             panic!("{query}")
         };
         assert_eq!(key.as_str(), text);
     }
-    assert!(matches!(get("keys?key=a&body=1"), Ok(ApiRequest::Key(_, true))));
+    assert!(matches!(get("keys?key=a&body=1"), Ok(ApiRequest::Key { with_body: true, .. })));
     assert_eq!(key("\"a/b\"").as_str(), "a/b", "the key that a client quotes");
 }
 
@@ -65,7 +65,7 @@ fn a_search_is_what_its_parameters_say() {
     );
     let expected = Search {
         correlation_id: Some("c-1".to_owned()),
-        state: Some(Stage::InDoubt),
+        state: Some(StateKind::InDoubt),
         route: Some("charge".to_owned()),
         since: Some(instant(1_763_733_600)),
         after: None,
@@ -78,10 +78,10 @@ fn a_search_is_what_its_parameters_say() {
 
 #[test]
 fn a_cursor_goes_on_with_its_own_search_only() {
-    let last = Place { at: Timestamp(12), key: KeyId([3; 32]) };
+    let last = Position { at: Timestamp(12), key: KeyId([3; 32]) };
     for target in ["records?", "records?state=in_doubt&", "records?since=2h&route=charge&"] {
-        let (search, stamp) = searched(target);
-        let cursor = cursor(&search, &stamp, last);
+        let (search, digest) = searched(target);
+        let cursor = cursor::write(&search, &digest, last);
         let (on, _) = searched(&format!("{target}cursor={cursor}"));
         assert_eq!((on.after, on.since), (Some(last), search.since));
         let more = searched(&format!("{target}limit=3&cursor={cursor}")).0;
@@ -95,10 +95,10 @@ fn a_cursor_goes_on_with_its_own_search_only() {
             assert!(get(&format!("{target}cursor={}", &cursor[..at])).is_err(), "cut at {at}");
         }
     }
-    let cursor = audit_cursor(last);
+    let cursor = cursor::write_audit(last);
     assert_eq!(
         get(&format!("audit?cursor={cursor}&limit=9")),
-        Ok(ApiRequest::Audit(Some(last), 9))
+        Ok(ApiRequest::Audit { after: Some(last), limit: 9 })
     );
     assert!(why(get("audit?cursor=1")).starts_with("400 cursor"));
 }
@@ -133,14 +133,17 @@ fn what_is_not_meant_is_refused_by_name() {
 #[test]
 fn a_record_is_named_by_its_key_id() {
     let id = KeyId([1; 32]);
-    assert_eq!(get(&format!("records/{ID}")), Ok(ApiRequest::Record(id, false)));
-    assert_eq!(get(&format!("records/{ID}?body=1")), Ok(ApiRequest::Record(id, true)));
+    assert_eq!(get(&format!("records/{ID}")), Ok(ApiRequest::Record { key: id, with_body: false }));
+    assert_eq!(
+        get(&format!("records/{ID}?body=1")),
+        Ok(ApiRequest::Record { key: id, with_body: true })
+    );
     assert_eq!(
         get(&format!("records/{ID}/release")),
-        Ok(ApiRequest::Confirm(id, Action::Release, None))
+        Ok(ApiRequest::Confirm { key: id, action: Action::Release, refused: None })
     );
     let purge = |lease| {
-        Ok(ApiRequest::Resolve(Resolve {
+        Ok(ApiRequest::Decide(DecisionRequest {
             key: id,
             lease,
             decision: Decision::Purge,
@@ -165,7 +168,7 @@ fn a_resolve_as_json_and_as_a_form_is_the_same() {
     let json = format!(
         r#"{{"key_id":"{ID}","lease":"{LEASE}","action":"complete","status":201,"headers":{{"Content-Type":"application/json"}},"body":"{{\"id\":1}}"}}"#
     );
-    let expected = Resolve {
+    let expected = DecisionRequest {
         key: KeyId([1; 32]),
         lease: Some(lease(2)),
         decision: Decision::Complete(Reply {
@@ -188,7 +191,7 @@ fn a_resolve_as_json_and_as_a_form_is_the_same() {
         let found = fields.iter().find(|(known, _)| *known == name);
         found.map_or(String::new(), |(_, value)| (*value).to_owned())
     };
-    assert_eq!(read_form(&field), Ok(ApiRequest::Resolve(expected.clone())));
+    assert_eq!(read_form(&field), Ok(ApiRequest::Decide(expected.clone())));
     // JSON as JSON is the same text.
     let plain = json.replace(r#""{\"id\":1}""#, r#"{"id":1}"#);
     assert_eq!(read_json(plain.as_bytes()), Ok(expected));
@@ -210,7 +213,10 @@ fn a_resolve_that_cannot_be_carried_out_says_why() {
         ("[]".to_owned(), "The body is not a JSON object"),
         ("{".to_owned(), "The body is not a JSON object"),
         (with(r#""action":"finish""#), "action must be"),
-        (with(r#""action":"release","lase":1"#), "There is no member \"lase\""),
+        (
+            with(r#""action":"release","lase":1"#),
+            "The body is not a JSON object with key_id, lease and action: lase: unknown field `lase`",
+        ),
         (with(r#""action":"complete""#), "status must be"),
         (with(r#""action":"complete","status":99"#), "status must be"),
         (with(r#""action":"complete","status":600"#), "status must be"),
@@ -221,7 +227,18 @@ fn a_resolve_that_cannot_be_carried_out_says_why() {
             with(r#""action":"complete","status":200,"headers":{"Set-Cookie":"a=b"}"#),
             "The header \"set-cookie\" is never kept",
         ),
-        (with(r#""action":"complete","status":200,"headers":["a"]"#), "headers must be"),
+        (
+            with(r#""action":"complete","status":200,"headers":["a"]"#),
+            "The body is not a JSON object with key_id, lease and action: headers: invalid type: sequence, expected an object of texts, such as {\"Content-Type\"",
+        ),
+        (
+            with(r#""action":"complete","status":"200""#),
+            "The body is not a JSON object with key_id, lease and action: status: invalid type: string \"200\"",
+        ),
+        (
+            with(r#""action":"release"} {"#),
+            "The body is not a JSON object with key_id, lease and action: trailing characters",
+        ),
         (
             with(r#""action":"complete","status":200,"headers":{"Content-Encoding":"gzip"}"#),
             "The body is stored as it is given",

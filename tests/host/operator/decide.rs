@@ -2,7 +2,7 @@
 
 use oncegate::lifecycle::record::{Doubt, Execution, Lease, Record, State};
 use oncegate::lifecycle::step::{Change, Event, OtherCredential, Verdict, step};
-use oncegate::operator::decide::{Decided, Decision, Ruling, decide, lease_of};
+use oncegate::operator::decide::{Decided, Decision, DecisionResult, decide, lease_of};
 use oncegate::time::Timestamp;
 use proptest::prelude::*;
 
@@ -36,8 +36,8 @@ fn written(change: Change) -> Option<Record> {
 #[test]
 fn a_doubt_that_is_resolved_as_completed_is_replayed_to_the_next_retry() {
     let now = OVER.plus(s(5));
-    let Decided { change, ruling } = decided(doubtful(), 1, complete(), now);
-    assert_eq!(ruling, Ruling::Done);
+    let Decided { change, result } = decided(doubtful(), 1, complete(), now);
+    assert_eq!(result, DecisionResult::Done);
     assert!(matches!(change, Change::Complete(_)), "its body is the one that came with it");
     let retry = step(written(change), Event::Claim(claim(lease(9)), OtherCredential::None), now);
     let Verdict::Replay(completed) = retry.verdict else { panic!("{:?}", retry.verdict) };
@@ -76,7 +76,7 @@ fn a_doubt_that_is_held_stays_in_doubt_for_another_doubt_ttl() {
 fn a_closed_doubt_can_still_be_resolved() {
     let now = OVER.plus(days(100));
     for decision in [complete(), Decision::Release, Decision::Hold] {
-        assert_eq!(decided(doubtful(), 1, decision, now).ruling, Ruling::Done);
+        assert_eq!(decided(doubtful(), 1, decision, now).result, DecisionResult::Done);
     }
 }
 
@@ -90,11 +90,12 @@ fn a_lease_that_is_live_refuses_every_decision_until_it_is_over() {
         for decision in [complete(), Decision::Release, Decision::Hold, Decision::Purge] {
             for named in [Some(lease(1)), Some(lease(2)), None] {
                 let early = decide(Some(record.clone()), named, decision.clone(), now);
-                let refused = Decided { change: Change::Keep, ruling: Ruling::LeaseLive(until) };
+                let refused =
+                    Decided { change: Change::Keep, result: DecisionResult::LeaseLive(until) };
                 assert_eq!(early, refused, "{decision:?}");
             }
             let late = decided(record.clone(), 1, decision.clone(), until);
-            assert_eq!(late.ruling, Ruling::Done, "{decision:?}");
+            assert_eq!(late.result, DecisionResult::Done, "{decision:?}");
         }
     }
 }
@@ -104,13 +105,16 @@ fn what_has_moved_on_is_not_decided_about() {
     let now = OVER.plus(s(5));
     let settled = record(State::Completed(completed(lease(1), now)));
     for decision in [complete(), Decision::Release, Decision::Hold] {
-        assert_eq!(decided(settled.clone(), 1, decision.clone(), now).ruling, Ruling::MovedOn);
-        assert_eq!(decided(doubtful(), 2, decision.clone(), now).ruling, Ruling::MovedOn);
+        assert_eq!(
+            decided(settled.clone(), 1, decision.clone(), now).result,
+            DecisionResult::MovedOn
+        );
+        assert_eq!(decided(doubtful(), 2, decision.clone(), now).result, DecisionResult::MovedOn);
         let unnamed = decide(Some(doubtful()), None, decision.clone(), now);
-        assert_eq!(unnamed.ruling, Ruling::MovedOn, "a resolve names a lease");
-        assert_eq!(decide(None, Some(lease(1)), decision, now).ruling, Ruling::Absent);
+        assert_eq!(unnamed.result, DecisionResult::MovedOn, "a resolve names a lease");
+        assert_eq!(decide(None, Some(lease(1)), decision, now).result, DecisionResult::Absent);
     }
-    assert_eq!(decided(settled.clone(), 2, Decision::Purge, now).ruling, Ruling::MovedOn);
+    assert_eq!(decided(settled.clone(), 2, Decision::Purge, now).result, DecisionResult::MovedOn);
     assert_eq!(decided(settled, 1, Decision::Purge, now).change, Change::Delete);
 }
 
@@ -128,7 +132,7 @@ fn a_doubt_without_a_lease_is_named_by_its_run() {
     let doubt = Doubt { lease: None, run, ..doubt(lease(1), OVER) };
     let record = record(State::InDoubt(doubt));
     assert_eq!(lease_of(&record.state), lease(5));
-    assert_eq!(decided(record, 5, Decision::Release, OVER).ruling, Ruling::Done);
+    assert_eq!(decided(record, 5, Decision::Release, OVER).result, DecisionResult::Done);
 }
 
 proptest! {
@@ -148,9 +152,9 @@ proptest! {
         let after = written(one.change);
         // What a release brings back is an older reply, whose lease was another.
         let is_older = !matches!(&after, Some(Record { state: State::Completed(old), .. }) if old.lease == seen);
-        if one.ruling == Ruling::Done && is_older {
+        if one.result == DecisionResult::Done && is_older {
             let two = decide(after, Some(seen), decisions[second].clone(), now);
-            prop_assert_ne!(two.ruling, Ruling::Done);
+            prop_assert_ne!(two.result, DecisionResult::Done);
         }
     }
 
@@ -162,8 +166,8 @@ proptest! {
         now in arbitrary::instant(),
     ) {
         for decision in [complete(), Decision::Release, Decision::Hold, Decision::Purge] {
-            let Decided { change, ruling } = decide(record.clone(), named, decision, now);
-            prop_assert_eq!(ruling == Ruling::Done, change != Change::Keep);
+            let Decided { change, result } = decide(record.clone(), named, decision, now);
+            prop_assert_eq!(result == DecisionResult::Done, change != Change::Keep);
         }
     }
 }

@@ -1,7 +1,9 @@
 //! Pages of records: newest first over all shards, nothing twice and nothing left out.
 
 use oncegate::lifecycle::record::State;
-use oncegate::operator::search::{Found, OperatorQuery, OperatorResult, Page, Search, Stage};
+use oncegate::operator::search::{
+    FoundRecord, OperatorQuery, OperatorResult, Page, Search, StateKind,
+};
 use oncegate::request::key::KeyId;
 use oncegate::time::Timestamp;
 use proptest::collection::vec;
@@ -9,25 +11,25 @@ use proptest::prelude::*;
 
 use crate::make::{cases, completed, doubt, instant, lease, metadata, record};
 
-fn found(created: u64, key: u8) -> Found {
+fn found(created: u64, key: u8) -> FoundRecord {
     let mut record = record(State::Completed(completed(lease(1), instant(1))));
     record.metadata.created = Timestamp(created);
-    Found { key: KeyId([key; 32]), record, replays: 0 }
+    FoundRecord { key: KeyId([key; 32]), record, replays: 0 }
 }
 
 /// What one shard would answer.
-fn shard(rows: &[Found], search: &Search) -> OperatorResult {
+fn shard(rows: &[FoundRecord], search: &Search) -> OperatorResult {
     let mut page = Page::of(search.limit);
     for row in rows.iter().filter(|row| search.matches(row)) {
-        page.offer(row.place(), row.clone());
+        page.offer(row.position(), row.clone());
     }
     OperatorResult::Records(Timestamp(0), page.into_items())
 }
 
-fn search(shards: &[Vec<Found>], search: &Search) -> Vec<Found> {
-    let inquiry = OperatorQuery::Search(search.clone());
+fn search(shards: &[Vec<FoundRecord>], search: &Search) -> Vec<FoundRecord> {
+    let query = OperatorQuery::Search(search.clone());
     let all = shards.iter().map(|rows| shard(rows, search));
-    let together = all.fold(inquiry.nothing(), |sum, more| inquiry.together(sum, more).unwrap());
+    let together = all.fold(query.empty_result(), |sum, more| query.merge(sum, more).unwrap());
     let OperatorResult::Records(_, rows) = together else { panic!("records were asked for") };
     rows
 }
@@ -44,18 +46,18 @@ proptest! {
         for (key, (created, shard)) in (0..).zip(&rows) {
             shards[*shard].push(found(*created, key));
         }
-        let mut seen: Vec<Found> = Vec::new();
+        let mut seen: Vec<FoundRecord> = Vec::new();
         let mut wanted = Search { limit, ..Search::default() };
         loop {
             let page = search(&shards, &wanted);
             prop_assert!(page.len() <= usize::from(limit));
             let Some(last) = page.last() else { break };
-            wanted.after = Some(last.place());
+            wanted.after = Some(last.position());
             seen.extend(page);
         }
         prop_assert_eq!(seen.len(), rows.len());
         for pair in seen.windows(2) {
-            prop_assert!(pair[0].place().is_before(&pair[1].place()));
+            prop_assert!(pair[0].position().is_before(&pair[1].position()));
         }
     }
 }
@@ -72,8 +74,8 @@ fn a_search_finds_what_has_all_that_was_asked_for() {
         ..Search::default()
     }));
     assert!(!finds(Search { correlation_id: some("c-"), ..Search::default() }), "not a part of it");
-    assert!(finds(Search { state: Some(Stage::InDoubt), ..Search::default() }));
-    assert!(!finds(Search { state: Some(Stage::Completed), ..Search::default() }));
+    assert!(finds(Search { state: Some(StateKind::InDoubt), ..Search::default() }));
+    assert!(!finds(Search { state: Some(StateKind::Completed), ..Search::default() }));
     assert!(finds(Search { route: some("charge"), since: Some(instant(5)), ..Search::default() }));
     assert!(!finds(Search { route: some("refund"), ..Search::default() }));
     assert!(!finds(Search { since: Some(Timestamp(5001)), ..Search::default() }));

@@ -3,7 +3,9 @@
 use oncegate::lifecycle::record::State;
 use oncegate::lifecycle::reply::{Kept, Reply};
 use oncegate::lifecycle::step::{Claim, Event, OtherCredential, Strategy, step};
-use oncegate::operator::statistics::{Count, KINDS, MARKS_MAX, ROUTES_MAX, Tally, began, hour, of};
+use oncegate::operator::statistics::{
+    COUNTERS, Counter, REPLAY_KEYS_MAX, ROUTES_MAX, Statistics, count_of, hour_of, hour_start,
+};
 use oncegate::time::Timestamp;
 use oncegate::wire::{read_tally, write_tally};
 
@@ -37,15 +39,15 @@ fn every_end_of_a_request_is_counted_by_its_name() {
         (doubtful(), claims(claim(other)), Some("outcome-unknown")),
         (None, Event::Claim(claim(other), OtherCredential::Live), Some("credential-changed")),
     ] {
-        let counted = Count::of(&step(stored, event.clone(), now));
-        assert_eq!(counted.map(Count::name), expected, "{event:?}");
+        let counted = Counter::of(&step(stored, event.clone(), now));
+        assert_eq!(counted.map(Counter::name), expected, "{event:?}");
     }
 }
 
 #[test]
 fn numbers_are_kept_as_they_are() {
-    let mut tally = Tally::default();
-    for (more, count) in (1..).zip(Count::ALL) {
+    let mut tally = Statistics::default();
+    for (more, count) in (1..).zip(Counter::ALL) {
         tally.add("charge", count, more);
         tally.add("refund", count, 100 * more);
     }
@@ -55,38 +57,38 @@ fn numbers_are_kept_as_they_are() {
     assert_eq!(read, tally);
     assert_eq!(read.replays_of(key_id("a")), 2);
     assert_eq!(read.replays_of(key_id("b")), 0);
-    for (more, count) in (1..).zip(Count::ALL) {
-        assert_eq!(of(&read.routes[0].1, count), more, "{}", count.name());
+    for (more, count) in (1..).zip(Counter::ALL) {
+        assert_eq!(count_of(&read.routes[0].1, count), more, "{}", count.name());
     }
 }
 
 #[test]
 fn numbers_add_up() {
-    let mut sum = Tally::default();
-    let mut one = Tally::default();
-    one.add("charge", Count::Executed, 2);
+    let mut sum = Statistics::default();
+    let mut one = Statistics::default();
+    one.add("charge", Counter::Executed, 2);
     one.replayed(key_id("a"));
     sum.merge(&one);
     sum.merge(&one);
-    assert_eq!(of(&sum.routes[0].1, Count::Executed), 4);
+    assert_eq!(count_of(&sum.routes[0].1, Counter::Executed), 4);
     assert_eq!(sum.replays_of(key_id("a")), 2);
 }
 
 #[test]
 fn no_client_and_no_configuration_makes_the_numbers_grow_without_bound() {
-    let mut tally = Tally::default();
-    for n in 0..MARKS_MAX + 10 {
+    let mut tally = Statistics::default();
+    for n in 0..REPLAY_KEYS_MAX + 10 {
         tally.replayed(key_id(&format!("key-{n}")));
-        tally.add(&format!("route-{n}"), Count::Executed, 1);
+        tally.add(&format!("route-{n}"), Counter::Executed, 1);
     }
-    assert_eq!((tally.replays.len(), tally.routes.len()), (MARKS_MAX, ROUTES_MAX));
-    assert!(write_tally(&tally).len() < 30_000 + ROUTES_MAX * (KINDS * 8 + 20));
+    assert_eq!((tally.replays.len(), tally.routes.len()), (REPLAY_KEYS_MAX, ROUTES_MAX));
+    assert!(write_tally(&tally).len() < 30_000 + ROUTES_MAX * (COUNTERS * 8 + 20));
 }
 
 #[test]
 fn an_hour_is_named_by_when_it_began() {
     let at = Timestamp(1_763_733_599_999);
-    assert_eq!(hour(at), hour(Timestamp(at.0 - 3_599_999)));
-    assert_eq!(hour(Timestamp(at.0 + 1)), hour(at) + 1);
-    assert_eq!(began(hour(at)), Timestamp(at.0 - 3_599_999));
+    assert_eq!(hour_of(at), hour_of(Timestamp(at.0 - 3_599_999)));
+    assert_eq!(hour_of(Timestamp(at.0 + 1)), hour_of(at) + 1);
+    assert_eq!(hour_start(hour_of(at)), Timestamp(at.0 - 3_599_999));
 }

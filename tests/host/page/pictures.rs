@@ -2,11 +2,11 @@
 
 use oncegate::lifecycle::record::{Completed, State};
 use oncegate::operator::page;
-use oncegate::operator::search::Found;
-use oncegate::operator::statistics::{Count, Tally, hour};
+use oncegate::operator::search::FoundRecord;
+use oncegate::operator::statistics::{Counter, Statistics, hour_of};
 
 use super::reading::{Tag, hides, read, says};
-use super::{NOW, ago, found, frame, states};
+use super::{NOW, ago, context, found, states};
 use crate::make::{completed, days, lease, s};
 
 fn svgs(html: &str) -> Vec<Vec<Tag>> {
@@ -28,7 +28,7 @@ fn number(tag: &Tag, name: &str) -> u64 {
 #[test]
 fn a_life_is_told_in_order_and_now_lies_between_what_was_and_what_will_be() {
     for (name, found) in states() {
-        let page = page::record(&frame(), &found, None, &[]);
+        let page = page::record(&context(), &found, None, &[]);
         let (_, list) = page.split_once("<ol class=\"life\">").unwrap();
         let (list, _) = list.split_once("</ol>").unwrap();
         let times: Vec<&str> = list.split("datetime=\"").skip(1).map(|rest| &rest[..24]).collect();
@@ -57,24 +57,24 @@ fn a_life_is_told_in_order_and_now_lies_between_what_was_and_what_will_be() {
 fn the_life_of_a_stored_answer_has_every_event() {
     let gone = NOW.plus(days(8));
     let kept = Completed { gone, ..completed(lease(7), ago(s(3599))) };
-    let page = page::record(&frame(), &found(State::Completed(kept.clone())), None, &[]);
+    let page = page::record(&context(), &found(State::Completed(kept.clone())), None, &[]);
     let (_, list) = page.split_once("<ol class=\"life\">").unwrap();
     let (list, _) = list.split_once("</ol>").unwrap();
     let names = list.split("<b>").skip(1).filter_map(|rest| rest.split('<').next());
     let names: Vec<_> = names.collect();
     assert_eq!(names, ["claimed", "forwarded", "settled", "replayed", "expires", "forgotten"]);
     says(&page, "replayed: 3 times");
-    let once = Found { replays: 1, ..found(State::Completed(kept)) };
-    says(&page::record(&frame(), &once, None, &[]), "replayed: once");
+    let once = FoundRecord { replays: 1, ..found(State::Completed(kept)) };
+    says(&page::record(&context(), &once, None, &[]), "replayed: once");
     says(&page, "forwarded: attempt 1");
     says(&page, "(+1000 ms)");
 }
 
 #[test]
 fn a_plot_has_a_bar_for_each_of_the_last_24_hours() {
-    let last = hour(NOW);
-    let tally = |counts: &[(Count, u64)]| {
-        let mut tally = Tally::default();
+    let last = hour_of(NOW);
+    let tally = |counts: &[(Counter, u64)]| {
+        let mut tally = Statistics::default();
         for (count, more) in counts {
             tally.add("charge", *count, *more);
         }
@@ -82,13 +82,16 @@ fn a_plot_has_a_bar_for_each_of_the_last_24_hours() {
     };
     let stats = [
         // Too old to be plotted, and would be the highest.
-        (last - 24, tally(&[(Count::Executed, 9_000), (Count::KeyExpired, 1)])),
-        (last - 23, tally(&[(Count::Executed, 100), (Count::KeyReused, 2), (Count::InFlight, 3)])),
-        (last, tally(&[(Count::Executed, 1_000), (Count::Replayed, 4), (Count::Joined, 5)])),
+        (last - 24, tally(&[(Counter::Executed, 9_000), (Counter::KeyExpired, 1)])),
+        (
+            last - 23,
+            tally(&[(Counter::Executed, 100), (Counter::KeyReused, 2), (Counter::InFlight, 3)]),
+        ),
+        (last, tally(&[(Counter::Executed, 1_000), (Counter::Replayed, 4), (Counter::Joined, 5)])),
         // Another shard's.
-        (last, tally(&[(Count::Executed, 1_000), (Count::InDoubt, 1), (Count::Released, 8)])),
+        (last, tally(&[(Counter::Executed, 1_000), (Counter::InDoubt, 1), (Counter::Released, 8)])),
     ];
-    let page = page::overview(&frame(), &[], &[], &stats);
+    let page = page::overview(&context(), &[], &[], &stats);
     let svgs = svgs(&page);
     assert_eq!(svgs.len(), 4);
     let heights = |plot: usize| -> Vec<u64> {

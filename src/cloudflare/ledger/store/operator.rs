@@ -9,8 +9,8 @@ use wasm_bindgen::JsValue;
 use super::{Row, Store, blob, bytes_of, number, read, whole};
 use crate::lifecycle::record::Record;
 use crate::lifecycle::step::Change;
-use crate::operator::search::{Audited, Place};
-use crate::operator::statistics::{HOURS_KEPT, Tally};
+use crate::operator::search::{AuditEntry, Position};
+use crate::operator::statistics::{HOURS_KEPT, Statistics};
 use crate::request::key::KeyId;
 use crate::wire::{self, Unreadable};
 
@@ -59,7 +59,7 @@ impl Store {
         key: KeyId,
         change: &Change,
         body: &Uint8Array,
-        audited: &Audited,
+        audited: &AuditEntry,
     ) -> Result<(), JsValue> {
         let stored = self.find(key)?;
         let entry = blob(&wire::write_decision(audited));
@@ -72,12 +72,12 @@ impl Store {
     /// Decisions, newest first.
     pub(in crate::cloudflare) fn audit(
         &self,
-        after: Option<Place>,
+        after: Option<Position>,
         limit: u16,
-    ) -> Result<Vec<Audited>, JsValue> {
+    ) -> Result<Vec<AuditEntry>, JsValue> {
         let rows = match after {
             None => self.rows(READ_AUDIT, &[JsValue::from(limit)])?,
-            Some(Place { at, key }) => {
+            Some(Position { at, key }) => {
                 self.rows(READ_OLDER_AUDIT, &[number(at), blob(&key.0), JsValue::from(limit)])?
             }
         };
@@ -85,23 +85,27 @@ impl Store {
     }
 
     /// The latest decisions about a record, newest first.
-    pub(in crate::cloudflare) fn decisions(&self, key: KeyId) -> Result<Vec<Audited>, JsValue> {
+    pub(in crate::cloudflare) fn decisions(&self, key: KeyId) -> Result<Vec<AuditEntry>, JsValue> {
         audited(&self.rows(READ_DECISIONS, &[blob(&key.0)])?)
     }
 
     /// The numbers of the hours that are kept, the oldest first.
-    pub(in crate::cloudflare) fn hours(&self) -> Result<Vec<(u64, Tally)>, JsValue> {
+    pub(in crate::cloudflare) fn hours(&self) -> Result<Vec<(u64, Statistics)>, JsValue> {
         let rows = self.rows(READ_HOURS, &[])?;
         rows.iter().map(|row| Ok((whole(row.count()), tally(row)?))).collect()
     }
 
     /// The numbers of one hour.
-    pub(in crate::cloudflare) fn hour(&self, hour: u64) -> Result<Option<Tally>, JsValue> {
+    pub(in crate::cloudflare) fn hour(&self, hour: u64) -> Result<Option<Statistics>, JsValue> {
         self.rows(READ_HOUR, &[int(hour)])?.first().map(tally).transpose()
     }
 
     /// Keeps the numbers of an hour in place of what was kept of it, and drops those of long ago.
-    pub(in crate::cloudflare) fn keep_hour(&self, hour: u64, tally: &Tally) -> Result<(), JsValue> {
+    pub(in crate::cloudflare) fn keep_hour(
+        &self,
+        hour: u64,
+        tally: &Statistics,
+    ) -> Result<(), JsValue> {
         self.exec(KEEP_HOUR, &[int(hour), blob(&wire::write_tally(tally))])?;
         self.exec(DROP_HOURS, &[int(hour.saturating_sub(HOURS_KEPT))])
     }
@@ -113,12 +117,12 @@ fn found(row: &Row) -> Result<(KeyId, Record), JsValue> {
     Ok((KeyId(id), read(&row.rec())?))
 }
 
-fn audited(rows: &[Row]) -> Result<Vec<Audited>, JsValue> {
+fn audited(rows: &[Row]) -> Result<Vec<AuditEntry>, JsValue> {
     let decision = |row: &Row| wire::read_decision(&column(row)?);
     rows.iter().map(decision).collect::<Result<_, _>>().map_err(unreadable)
 }
 
-fn tally(row: &Row) -> Result<Tally, JsValue> {
+fn tally(row: &Row) -> Result<Statistics, JsValue> {
     column(row).and_then(|row| wire::read_tally(&row)).map_err(unreadable)
 }
 

@@ -1,41 +1,43 @@
 //! What a state means, what a retry gets in it, and what a decision would do: in words for somebody who
 //! was woken up by it.
 
+use maud::{Markup, html};
+
 use crate::lifecycle::record::{Completed, Doubt, Previous, Running, State};
 use crate::lifecycle::reply::Kept;
 use crate::operator::api::Action;
-use crate::operator::page::html::html;
+use crate::operator::decide::live_until;
 use crate::operator::page::time::at_and_ago;
-use crate::operator::search::{Found, Stage};
-use crate::operator::view::doubt;
+use crate::operator::search::{FoundRecord, StateKind};
 use crate::problem::Code;
 use crate::time::Timestamp;
 
-/// The state as a mark: its name, and a colour that only repeats it.
-pub(super) fn stage(to: &mut String, stage: Stage) {
-    html! { to; span class={ "stage " (stage.as_str()) } { (name(stage)) } }
+/// The state as a badge: its name, and a colour that only repeats the name.
+pub(super) fn state_badge(state: StateKind) -> Markup {
+    html! { span.stage.(state.as_str()) { (state_name(state)) } }
 }
 
-/// Where a record comes from, in a line.
-pub(super) fn origin(to: &mut String, found: &Found, now: Timestamp) {
+/// A record's route, correlation id and age in one line.
+pub(super) fn record_line(found: &FoundRecord, now: Timestamp) -> Markup {
     let metadata = &found.record.metadata;
-    html! { to;
-        p class="quiet" {
-            (metadata.route) " · " code { (metadata.correlation_id) } " · " (at_and_ago(to, metadata.created, now))
+    html! {
+        p.quiet {
+            (metadata.route) " · " code { (metadata.correlation_id) } " · "
+            (at_and_ago(metadata.created, now))
         }
     }
 }
 
 /// The state's name in a sentence.
-pub(super) fn name(stage: Stage) -> &'static str {
-    match stage {
-        Stage::InDoubt => "in doubt",
+pub(super) fn state_name(state: StateKind) -> &'static str {
+    match state {
+        StateKind::InDoubt => "in doubt",
         other => other.as_str(),
     }
 }
 
-/// What the same request gets if it comes now, in two words: status and code.
-pub(super) fn hears(state: &State) -> (u16, &'static str) {
+/// What the same request gets if it is sent now: status and code.
+pub(super) fn retry_answer(state: &State) -> (u16, &'static str) {
     let code = match state {
         State::Completed(Completed { reply, .. }) if reply.body != Kept::StatusOnly => {
             return (reply.status, "replayed");
@@ -48,14 +50,14 @@ pub(super) fn hears(state: &State) -> (u16, &'static str) {
     (code.status(), code.as_str())
 }
 
-/// A text as markup: `code` in backticks, and the instant in place of `@`.
-pub(super) fn prose(to: &mut String, text: &str, at: Option<Timestamp>, now: Timestamp) {
-    html! { to;
-        @for (place, part) in text.split('`').enumerate() {
-            @if place % 2 == 1 {
+/// A text as markup: what is in backticks is code, and an instant replaces `@`.
+pub(super) fn prose(text: &str, at: Option<Timestamp>, now: Timestamp) -> Markup {
+    html! {
+        @for (index, part) in text.split('`').enumerate() {
+            @if index % 2 == 1 {
                 code { (part) }
             } @else if let (Some((before, after)), Some(at)) = (part.split_once('@'), at) {
-                (before) (at_and_ago(to, at, now)) (after)
+                (before) (at_and_ago(at, now)) (after)
             } @else {
                 (part)
             }
@@ -64,7 +66,7 @@ pub(super) fn prose(to: &mut String, text: &str, at: Option<Timestamp>, now: Tim
 }
 
 /// What the state means.
-pub(super) fn meaning(to: &mut String, state: &State, now: Timestamp) {
+pub(super) fn meaning(state: &State, now: Timestamp) -> Markup {
     let (text, at) = match state {
         State::Running(Running { until, previous, .. }) => {
             let text = match previous {
@@ -100,26 +102,26 @@ pub(super) fn meaning(to: &mut String, state: &State, now: Timestamp) {
             Some(doubt.gone),
         ),
     };
-    prose(to, text, at, now);
+    prose(text, at, now)
 }
 
 const RUNNING: &str = "A request has claimed the key and may be talking to the origin. Its lease lasts until @; if there is no outcome by then, the record is in doubt.";
 const RUNNING_AGAIN: &str = "A request runs the operation again, as its strategy says, over a stored answer. Its lease lasts until @; if there is no outcome by then, the record is in doubt.";
 const RUNNING_IN_DOUBT: &str = "A new attempt of an operation that was in doubt may be talking to the origin. Its lease lasts until @; if there is no outcome by then, the record is in doubt again.";
 
-/// What one kind of retry gets now.
+/// The answer to one kind of retry.
 pub(super) struct Retry {
-    /// Which kind.
+    /// Which request this is.
     pub(super) who: &'static str,
     /// Status and code of its answer.
-    pub(super) hears: (u16, &'static str),
-    /// Why; for [`prose`].
+    pub(super) answer: (u16, &'static str),
+    /// Why it gets this answer; a text for [`prose`].
     pub(super) why: &'static str,
-    /// The instant in it.
+    /// The instant that the text mentions.
     pub(super) at: Option<Timestamp>,
 }
 
-/// What a retry gets now, and why: for each kind of retry a line.
+/// What each kind of retry gets now, and why.
 pub(super) fn retries(state: &State) -> Vec<Retry> {
     let (why, at) = match state {
         State::Running(_) => (
@@ -148,25 +150,25 @@ pub(super) fn retries(state: &State) -> Vec<Retry> {
         }
     };
     let problem = |code: Code| (code.status(), code.as_str());
-    let mut retries = vec![Retry { who: "The same request", hears: hears(state), why, at }];
-    if Stage::of(state) == Stage::Completed {
+    let mut retries = vec![Retry { who: "The same request", answer: retry_answer(state), why, at }];
+    if StateKind::of(state) == StateKind::Completed {
         retries.push(Retry {
             who: "The same, with X-On-Conflict: FAIL",
-            hears: problem(Code::AlreadyExecuted),
+            answer: problem(Code::AlreadyExecuted),
             why: "because its client asked for that.",
             at: None,
         });
     }
     retries.push(Retry {
         who: "Another request with this key",
-        hears: problem(Code::KeyReused),
+        answer: problem(Code::KeyReused),
         why: "for another body, query or header than the first one, as far as they count on the route.",
         at: None,
     });
     retries
 }
 
-/// The name of a decision on a button.
+/// The label of the link that leads to a decision.
 pub(super) fn button(action: Action) -> &'static str {
     match action {
         Action::Complete => "Complete: it was executed",
@@ -186,8 +188,8 @@ pub(super) fn question(action: Action) -> &'static str {
     }
 }
 
-/// The button that decides.
-pub(super) fn deed(action: Action) -> &'static str {
+/// The label of the button that makes the decision.
+pub(super) fn submit_label(action: Action) -> &'static str {
     match action {
         Action::Complete => "Complete: store this answer",
         Action::Release => "Release: let the next retry be executed",
@@ -206,10 +208,10 @@ pub(super) fn condition(action: Action) -> &'static str {
     }
 }
 
-/// What a decision about a record will do: to the record, to the customer. The last line is what can go
-/// wrong, where something can.
-pub(super) fn consequences(to: &mut String, action: Action, state: &State, now: Timestamp) {
-    let doubt = doubt(state);
+/// What a decision does to the record and to the customer. The last line, in bold, is the risk, if there
+/// is one.
+pub(super) fn consequences(action: Action, state: &State, now: Timestamp) -> Markup {
+    let doubt = state.doubt();
     let closes = |doubt: &Doubt| now.plus(doubt.durations.doubt_ttl).max(doubt.closes);
     let (lines, at, risk): (&[&str], _, _) = match (action, doubt) {
         (Action::Complete, Some(doubt)) => (&COMPLETE, Some(now.plus(doubt.durations.ttl)), None),
@@ -221,7 +223,7 @@ pub(super) fn consequences(to: &mut String, action: Action, state: &State, now: 
         (Action::Release, _) => (
             &["The record is deleted. The next retry is forwarded to the origin and executed."],
             None,
-            Some(TWICE),
+            Some(RISK_TWICE),
         ),
         (Action::Hold, Some(doubt)) => (&HOLD, Some(closes(doubt)), None),
         (Action::Purge, Some(_)) => (
@@ -229,18 +231,18 @@ pub(super) fn consequences(to: &mut String, action: Action, state: &State, now: 
                 "The record is deleted. The next request with this key is forwarded to the origin and executed, whatever it says.",
             ],
             None,
-            Some(TWICE),
+            Some(RISK_TWICE),
         ),
         (Action::Purge, None) => (
             &["The record and its stored answer are deleted. They cannot be brought back."],
             None,
-            Some(AGAIN),
+            Some(RISK_AGAIN),
         ),
         (Action::Complete | Action::Hold, None) => (&[], None, None),
     };
-    html! { to;
-        ul class="will" {
-            @for line in lines { li { (prose(to, line, at, now)) } }
+    html! {
+        ul.will {
+            @for line in lines { li { (prose(line, at, now)) } }
             @if let Some(risk) = risk { li { b { (risk) } } }
         }
     }
@@ -255,13 +257,13 @@ const HOLD: [&str; 2] = [
     "The record is in doubt until @; after that retries get 410.",
     "Until then every retry gets 409 `outcome-unknown`, as now.",
 ];
-const TWICE: &str =
+const RISK_TWICE: &str =
     "If it did go through the first time, it is then executed twice: a payment is charged twice.";
-const AGAIN: &str = "It was executed before. The next retry is forwarded and executed a second time: a payment is charged twice.";
+const RISK_AGAIN: &str = "It was executed before. The next retry is forwarded and executed a second time: a payment is charged twice.";
 
-/// What has been done; `stays`: there is a record still.
-pub(super) fn done(action: &str, stays: bool) -> &'static str {
-    match (action, stays) {
+/// What a decision did; `is_kept`: the record still exists.
+pub(super) fn done(action: &str, is_kept: bool) -> &'static str {
+    match (action, is_kept) {
         ("complete", _) => "Completed. The next retry gets exactly the answer that you gave.",
         ("hold", _) => "Held. It stays in doubt, and retries go on getting 409 outcome-unknown.",
         ("release", true) => "Released. Retries get the answer again that was stored before.",
@@ -270,24 +272,14 @@ pub(super) fn done(action: &str, stays: bool) -> &'static str {
     }
 }
 
-/// Until when a Worker may still be at it, so that nothing can be decided.
-pub(super) fn live_until(state: &State, now: Timestamp) -> Option<Timestamp> {
-    let until = match state {
-        State::Running(running) => Some(running.until),
-        State::InDoubt(doubt) | State::Closed(doubt) => Some(doubt.until),
-        State::Completed(_) | State::Expired(_) => None,
-    };
-    until.filter(|until| now < *until)
-}
-
 /// What can be decided about a record now.
 pub(super) fn actions(state: &State, now: Timestamp) -> &'static [Action] {
-    match Stage::of(state) {
+    match StateKind::of(state) {
         _ if live_until(state, now).is_some() => &[],
-        Stage::InDoubt | Stage::Closed => {
+        StateKind::InDoubt | StateKind::Closed => {
             &[Action::Complete, Action::Release, Action::Hold, Action::Purge]
         }
-        Stage::Completed | Stage::Expired => &[Action::Purge],
-        Stage::Running => &[],
+        StateKind::Completed | StateKind::Expired => &[Action::Purge],
+        StateKind::Running => &[],
     }
 }
