@@ -9,7 +9,7 @@ use worker::Env;
 
 use super::bindings;
 use crate::config::{Misconfigured, OriginVar, Policy, VARS, Vars};
-use crate::operator::auth::Auth;
+use crate::operator::auth::{Auth, NoAuth, TOKEN_MIN};
 use crate::request::json::Json;
 
 thread_local! {
@@ -24,12 +24,22 @@ pub(super) fn policy(env: &Env) -> Result<Rc<Policy>, Rc<Vec<Misconfigured>>> {
     })
 }
 
-/// What lets operators in; none where there is no `ADMIN_TOKEN`.
+/// Authenticates operators; `None` where there is no usable `ADMIN_TOKEN`.
 pub(super) fn auth(env: &Env) -> Option<Rc<Auth>> {
-    AUTH.with(|cell| {
-        let open = || bindings::get(env, "ADMIN_TOKEN").as_string().as_deref().and_then(Auth::new);
-        cell.get_or_init(|| open().map(Rc::new)).clone()
-    })
+    AUTH.with(|cell| cell.get_or_init(|| read_auth(env).map(Rc::new)).clone())
+}
+
+fn read_auth(env: &Env) -> Option<Auth> {
+    match Auth::new(&bindings::get(env, "ADMIN_TOKEN").as_string()?) {
+        Ok(auth) => Some(auth),
+        Err(NoAuth::Blank) => None,
+        Err(NoAuth::TooShort) => {
+            bindings::error(&format!(
+                "ADMIN_TOKEN has fewer than {TOKEN_MIN} characters and opens nothing: set a longer one"
+            ));
+            None
+        }
+    }
 }
 
 /// What is bound as ORIGIN.
