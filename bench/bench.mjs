@@ -1,4 +1,4 @@
-// `npm run bench`: what a request costs, beside the floors and beside others.
+// `npm run bench`: what a request costs, beside the floors and beside other filters.
 //
 //   npm run bench                                about ten minutes
 //   npm run bench -- --quick                     two minutes: 16 connections and 1, the main cells
@@ -6,15 +6,16 @@
 //                                                "replay 1 MB", joins, memory, start-up, disk
 //   npm run bench -- --rounds 9 --seconds 2      more rounds of so many seconds
 //   npm run bench -- --connections 1,16          at these
-//   npm run bench -- --against ../other/build    another build of Oncegate beside this one
+//   npm run bench -- --against ../other/build    only this build beside another one, in pairs (bench/pairs.mjs): five minutes;
+//                                                with --build DIR, that build in place of this one
 //   npm run bench -- --peers                     other filters too (bench/peers.mjs)
 //   npm run bench -- --quick --disk              with objects on the disk too, which the default has
 //   npm run bench -- --save                      into bench/results.json and docs/
 //   npm run bench -- growth                      how it grows, and what shards cost (bench/growth.mjs, bench/scale.mjs);
 //                                                with --save too
 //
-// Subjects are measured in turn, round by round, so that whatever else the machine does meets all of them; a figure is
-// the median of its rounds, a ratio the median of the ratios of each round.
+// Subjects are measured in turn, round by round, so that other load of the machine affects all of them. A figure is the
+// median of its rounds; a ratio is the median of the ratios of the rounds.
 
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
@@ -27,6 +28,7 @@ import { cell, cells, measure, named, prepare } from './cells.mjs';
 import { joinStorm } from './join-storm.mjs';
 import { needsWrk } from './load.mjs';
 import { memory } from './memory.mjs';
+import { ROWS, pairs, pairsReport } from './pairs.mjs';
 import { peers } from './peers.mjs';
 import { plot } from './plot.mjs';
 import { growthPage, page, report, rows, targets } from './report.mjs';
@@ -35,6 +37,7 @@ import { SUBJECTS, oncegate, pins, start, startOrigin, where } from './subjects.
 
 const DEFAULT = { rounds: 6, seconds: 2, connections: [16, 1, 64], parts: ['joins', 'memory', 'start-up', 'disk'], storms: 20, more: true };
 const QUICK = { rounds: 4, seconds: 2, connections: [16, 1], parts: ['joins'], storms: 5, more: false };
+const PAIRS = { rounds: 9, seconds: 2, only: ROWS };
 const WARM_UP_SECONDS = 1;
 const KEYS = 100_000;
 const STARTS = 10;
@@ -44,6 +47,7 @@ async function bench(args) {
   if (args[0] === 'growth') return growing(args.slice(1));
   const options = parse(args);
   await needsWrk();
+  if (options.against) return inPairs(options);
   say(await build());
   const others = await otherFilters(options);
   const origin = await startOrigin();
@@ -51,6 +55,23 @@ async function bench(args) {
     const results = await story({ ...SUBJECTS, ...others }, Object.keys(others), origin, options);
     say(report(results));
     keep(results, options);
+  } finally {
+    origin.stop();
+  }
+  say(since(began));
+}
+
+async function inPairs({ against, build: built, ...options }) {
+  const began = performance.now();
+  if (!built) say(await build());
+  const subjects = { this: () => oncegate(resolve(built ?? 'build')), other: () => oncegate(resolve(against)) };
+  const origin = await startOrigin();
+  const progress = showProgress();
+  try {
+    const results = await pairs(subjects, origin, { ...PAIRS, ...options }, progress);
+    progress();
+    say(`\nthis: ${resolve(built ?? 'build')}\nother: ${resolve(against)}\n\n${pairsReport(results)}`);
+    write('pairs.json', 'pairs.json', results, false);
   } finally {
     origin.stop();
   }
@@ -94,7 +115,7 @@ async function rounds(subjects, list, origin, { rounds, seconds, disk }) {
     for (let round = 1; round <= rounds; round++) {
       for (const { cell, rounds } of measured) {
         progress(`round ${round}${disk ? ', on the disk' : ''}: ${named(cell)}`);
-        // One connection has no queues to fill.
+        // With one connection nothing queues, so half the time is enough.
         rounds.push(await measure(cell, on, cell.connections === 1 ? Math.ceil(seconds / 2) : seconds));
       }
     }
@@ -105,16 +126,12 @@ async function rounds(subjects, list, origin, { rounds, seconds, disk }) {
   return measured;
 }
 
-/** One cell of each kind: what is warm for one number of connections is for another. */
+/** One cell of each kind: to be warmed up once for all numbers of connections. */
 const firsts = (list) => [...new Map([...list].reverse().map((cell) => [`${cell.subject} ${cell.what}`, cell])).values()];
 
-async function otherFilters({ against, peers: wanted }) {
-  const others = wanted ? await peers(say) : {};
-  if (against) others.against = () => oncegate(resolve(against));
-  return others;
-}
+const otherFilters = ({ peers: wanted }) => (wanted ? peers(say) : {});
 
-/** What is kept of it: with --save beside this file and in the docs. */
+/** Writes the results: with --save beside this file and into the docs. */
 function keep(results, { save }) {
   write('results.json', 'bench.json', results, save);
   if (!save) return;
@@ -123,7 +140,7 @@ function keep(results, { save }) {
   say('docs/performance.md and docs/performance.svg are written');
 }
 
-/** All figures: in .tools, or with --save beside this file. */
+/** Writes all figures: into .tools, or with --save beside this file. */
 function write(saved, otherwise, results, save) {
   mkdirSync(TOOLS, { recursive: true });
   const file = save ? join(ROOT, 'bench', saved) : join(TOOLS, otherwise);
@@ -131,7 +148,7 @@ function write(saved, otherwise, results, save) {
   say(`\nall figures in ${relative(ROOT, file)}`);
 }
 
-/** What a program beside this one prints: figures as JSON, and on the way what it is at. */
+/** Runs a program beside this one; returns the figures that it prints as JSON. */
 function told(program) {
   const done = spawnSync(node(), [join(ROOT, 'bench', program)], { env: toolEnv(), stdio: ['ignore', 'pipe', 'inherit'] });
   if (done.status !== 0) throw new Stop(`bench/${program} ended with ${done.status ?? done.signal}`);
@@ -144,7 +161,7 @@ async function growing(args) {
   const began = performance.now();
   await needsWrk();
   say(await build());
-  // They read SQLite files, which takes the Node of the tests.
+  // These programs read SQLite files, which takes the Node of the tests.
   await setUp('node');
   const results = { at: new Date().toISOString().slice(0, 10), ...told('growth.mjs'), ...told('scale.mjs') };
   write('growth.json', 'growth.json', results, save);
@@ -155,7 +172,8 @@ async function growing(args) {
   say(since(began));
 }
 
-/** Which cell, and how many are left: one line written over again on a terminal, elsewhere one now and then. */
+/** Shows which cell is measured and how many are left: one line that is overwritten on a terminal, elsewhere a line now and
+ *  then. */
 function showProgress(total = 0) {
   let [left, told] = [total, 0];
   return (label) => {
@@ -168,8 +186,12 @@ function showProgress(total = 0) {
   };
 }
 
+const IN_PAIRS = ['--against', '--build'];
+const ALWAYS = ['--only', '--rounds', '--seconds'];
+
 function parse(args) {
-  const options = { ...(args.includes('--quick') ? QUICK : DEFAULT) };
+  const isInPairs = args.includes('--against');
+  const options = isInPairs ? {} : { ...(args.includes('--quick') ? QUICK : DEFAULT) };
   const fail = (message) => {
     throw new Stop(`${message}: see the top of bench/bench.mjs`);
   };
@@ -183,14 +205,16 @@ function parse(args) {
       '--seconds': () => (options.seconds = number()),
       '--connections': () => (options.connections = value().split(',').map(Number)),
       '--against': () => (options.against = value()),
+      '--build': () => (options.build = value()),
       '--peers': () => (options.peers = true),
       '--disk': () => (options.parts = [...options.parts, 'disk']),
       '--save': () => (options.save = true),
     }[args[at]];
     if (!take) fail(`no option "${args[at]}"`);
+    if (isInPairs !== IN_PAIRS.includes(args[at]) && !ALWAYS.includes(args[at])) fail(`"${args[at]}" ${isInPairs ? 'does not go with' : 'goes with'} --against`);
     take();
   }
-  if (options.only) {
+  if (options.only && !isInPairs) {
     options.more = true;
     options.parts = options.only.filter((name) => DEFAULT.parts.includes(name));
   }

@@ -56,8 +56,7 @@ export function targets(measured, { joins } = {}) {
   ];
   const others = new Set(measured.map(({ cell }) => cell.subject).filter((name) => !OWN.includes(name)));
   for (const other of others) {
-    const least = other === 'against' ? undefined : 1;
-    for (const what of ['first-seen', 'replay']) list.push(part(`${what} / ${other}`, what, [other, what], least));
+    for (const what of ['first-seen', 'replay']) list.push(part(`${what} / ${other}`, what, [other, what], 1));
   }
   return list.filter(({ found }) => found !== undefined);
 }
@@ -89,9 +88,9 @@ const DISTURBED = 'The machine was busy with other things: at 16 connections a r
 /** For a terminal. */
 export function report({ rows, targets, disk, machine, ...parts }) {
   const inOrder = [...rows].sort((a, b) => a.connections - b.connections);
-  const list = [[`Objects on ${machine.objects}`, inText(LOAD_HEAD, inOrder.map(loadRow))]];
-  if (disk.length) list.push(['Objects on the disk', inText(LOAD_HEAD, disk.map(loadRow))]);
-  if (targets.length) list.push(['Ratios at 16 connections', inText(TARGET_HEAD, targets.map(targetRow))]);
+  const list = [[`Objects on ${machine.objects}`, table(LOAD_HEAD, inOrder.map(loadRow))]];
+  if (disk.length) list.push(['Objects on the disk', table(LOAD_HEAD, disk.map(loadRow))]);
+  if (targets.length) list.push(['Ratios at 16 connections', table(TARGET_HEAD, targets.map(targetRow))]);
   const notes = [...sentences(parts), ...(isDisturbed({ rows }) ? ['', DISTURBED] : [])];
   return [...list.map(([title, text]) => `\n${title}\n\n${text}`), '', ...notes].join('\n');
 }
@@ -114,7 +113,8 @@ function sentences({ joins, startUp, memory }) {
   return list;
 }
 
-function inText(head, body) {
+/** A table of texts: the first column to the left, the others to the right. */
+export function table(head, body) {
   const all = [head, ...body];
   const widths = head.map((_, column) => Math.max(...all.map((row) => row[column].length)));
   const line = (row) => row.map((cell, n) => (n === 0 ? cell.padEnd(widths[n]) : cell.padStart(widths[n]))).join('  ').trimEnd();

@@ -5,28 +5,36 @@ import { Stop } from '../scripts/run.mjs';
 import { median } from './report.mjs';
 import { GUARDED, SUBJECTS, UNGUARDED, start } from './subjects.mjs';
 
-const CASES = [
-  ['hello', 'hello', GUARDED],
-  ['floor', 'first-seen', GUARDED],
-  ['oncegate', 'unguarded', UNGUARDED],
-  ['oncegate', 'first-seen', GUARDED],
+/** What is started: the name of the result, the subject, and whether the first request is one that it guards. */
+export const CASES = [
+  { subject: 'floor', what: 'first-seen', make: SUBJECTS.floor },
+  { subject: 'oncegate', what: 'unguarded', make: SUBJECTS.oncegate },
+  { subject: 'oncegate', what: 'first-seen', make: SUBJECTS.oncegate },
 ];
 
 /** CPU time in ms of a fresh process up to its first answer, beyond the hello-world's; medians of so many starts. */
-export async function startUp(origin, starts, progress) {
-  const spent = CASES.map(() => []);
+export async function startUp(origin, starts, progress, cases = CASES) {
+  const beyond = cases.map(() => []);
   for (let n = 0; n < starts; n++) {
     progress(`start-up: ${n + 1} of ${starts}`);
-    for (const [at, [name, , path]] of CASES.entries()) {
-      const runtime = await start(SUBJECTS[name](), origin);
-      const options = { method: 'POST', headers: { 'Idempotency-Key': randomUUID() }, body: '{"amount":1200}' };
-      const response = await fetch(`http://127.0.0.1:${runtime.port}${path}`, options);
-      await response.arrayBuffer();
-      spent[at].push(runtime.cpuMs);
-      await runtime.stop();
-      if (response.status !== 201) throw new Stop(`${name}: the first answer was ${response.status}`);
+    const hello = await firstAnswer('hello', SUBJECTS.hello(), GUARDED, origin);
+    for (const [at, { subject, what, make }] of cases.entries()) {
+      const path = what === 'unguarded' ? UNGUARDED : GUARDED;
+      beyond[at].push((await firstAnswer(subject, make(), path, origin)) - hello);
     }
   }
-  const [hello, ...rest] = spent;
-  return CASES.slice(1).map(([subject, what], at) => ({ subject, what, cpu_ms: median(rest[at].map((ms, n) => ms - hello[n])) }));
+  return cases.map(({ subject, what }, at) => ({ subject, what, cpu_ms: median(beyond[at]) }));
+}
+
+async function firstAnswer(name, subject, path, origin) {
+  const runtime = await start(subject, origin);
+  try {
+    const options = { method: 'POST', headers: { 'Idempotency-Key': randomUUID() }, body: '{"amount":1200}' };
+    const response = await fetch(`http://127.0.0.1:${runtime.port}${path}`, options);
+    await response.arrayBuffer();
+    if (response.status !== 201) throw new Stop(`${name}: the first answer was ${response.status}`);
+    return runtime.cpuMs;
+  } finally {
+    await runtime.stop();
+  }
 }

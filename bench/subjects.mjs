@@ -35,13 +35,13 @@ export const SUBJECTS = {
   hello: () => ({ modules: [script('floors/hello.mjs')] }),
 };
 
-/** Oncegate as it was built into a folder. */
+/** Oncegate as it was built into a folder: index.js, and the Wasm that it imports from beside it. */
 export function oncegate(build) {
-  const wasm = join(build, 'index_bg.wasm');
-  if (!existsSync(wasm)) throw new Stop(`no Worker in ${build}: run "npm run build" there`);
+  const wasm = existsSync(build) ? readdirSync(build).filter((name) => name.endsWith('.wasm')) : [];
+  if (!wasm.length) throw new Stop(`no Worker in ${build}: run "npm run build" there`);
   const ROUTES = [{ name: 'payments', methods: ['POST'], path: '/v1/{*rest}' }];
   return {
-    modules: [script(join(build, 'index.js')), { name: 'index_bg.wasm', wasm }],
+    modules: [script(join(build, 'index.js')), ...wasm.map((name) => ({ name, wasm: join(build, name) }))],
     vars: { SHARDS, ROUTES },
     objects: { LEDGER: 'Ledger' },
     filters: true,

@@ -3,6 +3,7 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::string_slice,
     reason = "a test stops where it finds something wrong"
 )]
 
@@ -50,7 +51,8 @@ fn graph() -> Graph {
 // ---- imports -------------------------------------------------------------------------------------
 
 /// Circles that are known and about to be removed: a circle is allowed if all its files are in one of these.
-const KNOWN_CIRCLES: [&[&str]; 2] = [
+const KNOWN_CIRCLES: [&[&str]; 3] = [
+    &["request/json/document", "request/json/read"],
     &["config/route", "config/values", "request/scope"],
     &[
         "cloudflare/body_buffer",
@@ -140,8 +142,16 @@ fn is_within(module: &str, of: &str) -> bool {
 // ---- documents -----------------------------------------------------------------------------------
 
 /// What is configured beside the knobs of a route: vars, a secret, a binding.
-const VARS: [&str; 7] =
-    ["ORIGIN", "SHARDS", "LOCATION_HINT", "ROUTES", "LOG_KEYS", "ADMIN_TOKEN", "METRICS"];
+const VARS: [&str; 8] = [
+    "ORIGIN",
+    "SHARDS",
+    "LOCATION_HINT",
+    "ROUTES",
+    "LOG_KEYS",
+    "LOG_KEY",
+    "ADMIN_TOKEN",
+    "METRICS",
+];
 
 #[test]
 fn the_readme_lists_every_knob_as_the_code_defines_it() {
@@ -184,7 +194,7 @@ fn every_promise_names_a_test_that_exists() {
 
 #[test]
 fn every_file_that_a_page_names_exists() {
-    for page in ["README.md"] {
+    for page in ["README.md", "CONTRIBUTING.md"] {
         let text = read(page);
         for name in text.split('`').skip(1).step_by(2) {
             let is_path = ["src/", "tests/", "docs/", "bench/", "scripts/", "fuzz/"]

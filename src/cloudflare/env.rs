@@ -9,11 +9,13 @@ use worker::Env;
 
 use super::bindings;
 use crate::config::{Misconfigured, OriginVar, Policy, VARS, Vars};
+use crate::log::LogKey;
 use crate::operator::auth::{Auth, NoAuth, TOKEN_MIN};
 use crate::request::json::Json;
 
 thread_local! {
     static AUTH: OnceCell<Option<Rc<Auth>>> = const { OnceCell::new() };
+    static LOG_KEY: OnceCell<Option<Rc<LogKey>>> = const { OnceCell::new() };
     static POLICY: OnceCell<Result<Rc<Policy>, Rc<Vec<Misconfigured>>>> = const { OnceCell::new() };
 }
 
@@ -21,6 +23,21 @@ thread_local! {
 pub(super) fn policy(env: &Env) -> Result<Rc<Policy>, Rc<Vec<Misconfigured>>> {
     POLICY.with(|cell| {
         cell.get_or_init(|| Policy::parse(&read(env)).map(Rc::new).map_err(Rc::new)).clone()
+    })
+}
+
+/// The secret under which the log holds digests of keys; none where `LOG_KEY` is not set or not usable.
+pub(super) fn log_key(env: &Env) -> Option<Rc<LogKey>> {
+    LOG_KEY.with(|cell| {
+        let text = |name| bindings::get(env, name).as_string();
+        let read = || match LogKey::new(&text("LOG_KEY")?, text("ADMIN_TOKEN").as_deref()) {
+            Ok(key) => Some(Rc::new(key)),
+            Err(why) => {
+                bindings::warn(why);
+                None
+            }
+        };
+        cell.get_or_init(read).clone()
     })
 }
 

@@ -409,8 +409,8 @@ pub(crate) fn wrong(knob: &str, why: &str) -> Misconfigured {
 }
 
 /// The vars and secrets that the filter reads.
-pub const VARS: [&str; 6] =
-    ["ORIGIN", "SHARDS", "LOCATION_HINT", "ROUTES", "ADMIN_TOKEN", "LOG_KEYS"];
+pub const VARS: [&str; 7] =
+    ["ORIGIN", "SHARDS", "LOCATION_HINT", "ROUTES", "ADMIN_TOKEN", "LOG_KEYS", "LOG_KEY"];
 /// Ledger objects where SHARDS is not set.
 pub const SHARDS_DEFAULT: u16 = 16;
 /// The most Ledger objects: at 100 to 250 first-seen keys a second each, 100,000 and more.

@@ -1,11 +1,11 @@
-//! Where a key, or a part of the scope, is taken from: `header:NAME`, `query:NAME`,
-//! `body:/json/pointer`, `cookie:NAME`, `template:pay-{header:X-Shop}-{body:/order/id}`.
+//! Where a key is taken from: `header:NAME`, `query:NAME`, `body:/json/pointer`, or a template of these such as
+//! `template:pay-{header:X-Shop}-{body:/order/id}`.
 
 use std::fmt::Write as _;
 
 use crate::request::json::{DuplicateMember, Pointer};
 
-/// One place of a request.
+/// One source of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
     /// A header, by lower-case name.
@@ -14,34 +14,34 @@ pub enum Source {
     Query(String),
     /// A member of a JSON body.
     Body(Pointer),
-    /// Literals and places in turn.
+    /// Literals with sources between them.
     Template(Vec<Piece>),
 }
 
 /// A piece of a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Piece {
-    /// Text as it is.
+    /// Text that is taken as it is.
     Literal(String),
-    /// The value of a place, in which these characters (and `%`) are percent-encoded: those of the
-    /// literals between two places, so that no two sets of values give one key.
+    /// The value of a source. In it, `%` and these characters are percent-encoded: the characters of the literals
+    /// between two sources, so that no two sets of values give one key.
     Place(Source, String),
 }
 
-/// What a source gave.
+/// What a source yields.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {
     /// A value.
     Found(String),
-    /// Nothing.
+    /// The request has no such value.
     Missing,
-    /// It is there more than once, and nothing says which one is meant.
+    /// The request has the value more than once, and nothing says which one is meant.
     Duplicate,
-    /// The body has to be read first.
+    /// The body must be read first.
     NeedsBody,
 }
 
-/// The parts of a request that sources name.
+/// The parts of a request that a source may name.
 #[derive(Clone, Copy)]
 pub struct Parts<'a> {
     /// Looks a header up by lower-case name.
@@ -53,10 +53,10 @@ pub struct Parts<'a> {
 }
 
 impl Source {
-    /// Parses a source; the error completes "is X, but must …".
+    /// Parses a source. The error completes the sentence "is X, but must …".
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// What is wrong with the text.
     pub fn parse(text: &str) -> Result<Self, String> {
         let (kind, rest) = text.split_once(':').ok_or(KINDS)?;
         match kind {
@@ -72,7 +72,7 @@ impl Source {
         }
     }
 
-    /// The value of this source.
+    /// The value that a request has for this source.
     #[must_use]
     pub fn value(&self, parts: Parts<'_>) -> Value {
         match self {
@@ -89,7 +89,7 @@ impl Source {
         }
     }
 
-    /// The header that it reads, if it is one.
+    /// The name of the header, if the source is one.
     #[must_use]
     pub fn header(&self) -> Option<&str> {
         match self {
@@ -99,7 +99,7 @@ impl Source {
     }
 }
 
-/// A header name as a token (RFC 9110 section 5.1), in lower case.
+/// A header name in lower case; `None` if it is not a token (RFC 9110 section 5.1).
 #[must_use]
 pub fn header_name(text: &str) -> Option<String> {
     let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
@@ -133,8 +133,8 @@ fn filled(pieces: &[Piece], parts: Parts<'_>) -> Value {
     Value::Found(text)
 }
 
-/// Percent-encodes `%` and the characters of the literals. A reader who takes every `%XX` as one
-/// character finds the literals again, since none of their characters is left in a value.
+/// Percent-encodes `%` and the characters of the literals. No character of a literal is left in a value, so the
+/// values can be told apart again.
 fn push_encoded(text: &mut String, value: &str, encoded: &str) {
     for c in value.chars() {
         if c == '%' || encoded.contains(c) {

@@ -22,6 +22,14 @@ pub enum ScopePart {
     Header(String),
 }
 
+impl ScopePart {
+    /// The name of the header, if the part is one.
+    #[must_use]
+    pub fn header(&self) -> Option<&str> {
+        if let Self::Header(name) = self { Some(name) } else { None }
+    }
+}
+
 /// What a scope takes from a request.
 #[derive(Clone, Copy)]
 pub struct Caller<'a> {

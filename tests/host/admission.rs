@@ -58,6 +58,10 @@ fn a_request_is_guarded_where_a_route_matches_and_a_key_is_found() {
         (&anything, "POST", "https://h/a", &[("idempotency-key", "")], "key-invalid"),
         (&anything, "POST", "https://h/a", &[("idempotency-key", "a, b")], "key-invalid"),
         (&anything, "POST", "https://h/a", &[KEY, ("x-on-conflict", "no")], "strategy-invalid"),
+        // What the runtime makes of bytes that are not UTF-8.
+        (&anything, "POST", "https://h/a", &[KEY, ("if-match", "\u{fffd}")], "key-invalid"),
+        (&anything, "POST", "https://h/a", &[KEY, ("x-other", "\u{fffd}")], "guarded by k1"),
+        (&anything, "POST", "https://h/a", &[("if-match", "\u{fffd}")], "passes"),
         // The filter's own paths, in whatever spelling.
         (&anything, "POST", "https://h/.oncegate", &[KEY], "hidden"),
         (&anything, "GET", "https://h/.oncegate/keys", &[], "hidden"),

@@ -284,6 +284,9 @@ fn nothing_of_a_cookie_header_is_left_out_of_the_credential() {
     }
 }
 
+/// Headers that are one caller's.
+type SameCaller<'a> = &'a [Vec<(&'a str, &'a str)>];
+
 /// Same row, same caller; other row, other caller.
 #[test]
 fn where_a_route_names_its_credentials_nothing_else_of_a_request_says_who_calls() {
@@ -294,7 +297,7 @@ fn where_a_route_names_its_credentials_nothing_else_of_a_request_says_who_calls(
     let two = [cookie("a"), cookie("b")];
     let custom = [header("x-client")];
     let of = |cookies: &'static str| vec![("cookie", cookies)];
-    let routes: &[(&[CredentialPart], &[&[Vec<(&str, &str)>]])] = &[
+    let routes: &[(&[CredentialPart], &[SameCaller<'_>])] = &[
         (
             &session,
             &[

@@ -32,8 +32,9 @@ use self::store::{Others, Store, Stored};
 use self::sweep::Alarm;
 use self::waiters::Waiters;
 use crate::cloudflare::byte_budget::ByteBudget;
-use crate::cloudflare::tasks::{pause, scoped, spawn, wait};
-use crate::cloudflare::world::{message, now};
+use crate::cloudflare::clock::{now, pause};
+use crate::cloudflare::ledger_stub::message;
+use crate::cloudflare::tasks::{scoped, spawn, wait};
 use crate::cloudflare::{bindings, faults};
 use crate::filter::CALL_PATIENCE;
 use crate::lifecycle::ended_leases::Released;
@@ -90,6 +91,7 @@ impl DurableObject for Ledger {
 impl Ledger {
     /// Answers a question.
     pub fn hear(&self, head: Vec<u8>, body: Option<Uint8Array>) -> Promise {
+        faults::here("begin");
         let ledger = Self(self.0.clone());
         let answer = async move { ledger.answer(Question::Here(head, body)).await };
         future_to_promise(AssertUnwindSafe(answer))
@@ -161,8 +163,8 @@ impl Shard {
             storage,
             store: OnceCell::new(),
             parked: Waiters::default(),
-            incoming: ByteBudget::new(PLACES_BYTES),
-            outgoing: ByteBudget::new(PLACES_BYTES),
+            incoming: Rc::new(ByteBudget::new(PLACES_BYTES)),
+            outgoing: Rc::new(ByteBudget::new(PLACES_BYTES)),
             released: RefCell::default(),
             alarm: Cell::new(Alarm::Unknown),
             shards: Cell::new(None),
@@ -185,6 +187,7 @@ impl Shard {
     }
 
     fn respond(&self, (version, (told, body)): Said) -> Result<JsValue, JsValue> {
+        faults::here("told");
         let head = wire::write_told(&told, version);
         match body {
             None => Ok(bindings::told(&head, None)),
@@ -197,6 +200,7 @@ impl Shard {
 
     /// The answer where a fault ended the work in the middle.
     fn aborted(&self, key: Option<KeyId>) -> Result<JsValue, JsValue> {
+        faults::here("failed");
         if let Some(key) = key {
             // It may have been written before: those who wait for the key ask again.
             self.parked.wake(key, &None);
@@ -214,7 +218,7 @@ impl Shard {
         let crowded = Ok((VERSION, (Told::Crowded, None)));
         let url = request.url();
         let bytes = url.rsplit('/').next().and_then(|bytes| bytes.parse().ok());
-        let place = self.incoming.wait(bytes.unwrap_or(PLACES_BYTES), PLACE_PATIENCE).await;
+        let place = self.incoming.reserve(bytes.unwrap_or(u64::MAX), PLACE_PATIENCE).await;
         if place.is_none() {
             return crowded;
         }
@@ -401,6 +405,6 @@ enum Found {
 
 /// Of 128 MB that the isolate has: as much for what comes in and as much for what goes out, beside those
 /// who wait.
-const PLACES_BYTES: u64 = 16 * 1024 * 1024;
+const PLACES_BYTES: u32 = 16 * 1024 * 1024;
 /// How long a large reply waits for its turn; a call of the Ledger is given up after 5 s.
 const PLACE_PATIENCE: Duration = Duration::from_secs(3);

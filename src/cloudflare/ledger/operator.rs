@@ -8,9 +8,8 @@ use wasm_bindgen::JsValue;
 
 use super::Shard;
 use crate::cloudflare::bindings;
+use crate::cloudflare::clock::{now, pause};
 use crate::cloudflare::ledger::store::Store;
-use crate::cloudflare::tasks::pause;
-use crate::cloudflare::world::now;
 use crate::lifecycle::record::{Lease, Record};
 use crate::lifecycle::step::Change;
 use crate::operator::decide::{Decided, Decision, DecisionResult, decide};

@@ -8,11 +8,10 @@ use wasm_bindgen::JsValue;
 
 use super::operator::tallied;
 use super::{Answer, Body, Found, PLACE_PATIENCE, Shard};
-use crate::cloudflare::byte_budget::Place;
+use crate::cloudflare::byte_budget::Reservation;
+use crate::cloudflare::clock::{now, pause};
 use crate::cloudflare::ledger::reply_stream::{Large, Settled};
 use crate::cloudflare::ledger::store::{Lies, PIECE, Stored};
-use crate::cloudflare::tasks::pause;
-use crate::cloudflare::world::now;
 use crate::cloudflare::{SMALL, faults};
 use crate::lifecycle::record::{Completed, Record, State as Stage};
 use crate::lifecycle::step::Change;
@@ -27,7 +26,7 @@ impl Shard {
         key: KeyId,
         completed: Completed,
         stored: &Stored,
-        place: Option<Place>,
+        place: Option<Reservation>,
     ) -> Result<Found, JsValue> {
         let store = self.store()?;
         let told = replay(&completed, How::Replayed);
@@ -36,7 +35,7 @@ impl Shard {
             Some(Lies::Here(body)) => Some(Body::Small(body)),
             Some(lies) => {
                 let bytes = completed.reply.body.bytes().min(PIECE.into());
-                let Some(place) = place.or_else(|| self.outgoing.take(bytes)) else {
+                let Some(place) = place.or_else(|| self.outgoing.try_reserve(bytes)) else {
                     return Ok(Found::Full(completed, bytes));
                 };
                 Some(Body::Large(match lies {
@@ -58,7 +57,7 @@ impl Shard {
         reply: Completed,
         bytes: u64,
     ) -> Result<Answer, JsValue> {
-        let Some(place) = self.outgoing.wait(bytes, PLACE_PATIENCE).await else {
+        let Some(place) = self.outgoing.reserve(bytes, PLACE_PATIENCE).await else {
             return Ok((Told::Crowded, None));
         };
         // Others had their turns in between: it may be another one by now.
@@ -88,7 +87,8 @@ impl Shard {
     /// their turns.
     fn settled(&self, completed: &Completed, body: &Uint8Array) -> Option<Settled> {
         let bytes = body.byte_length();
-        let place = if bytes > SMALL { Some(self.outgoing.take(bytes.into())?) } else { None };
+        let place =
+            if bytes > SMALL { Some(self.outgoing.try_reserve(bytes.into())?) } else { None };
         Some(Settled { completed: completed.clone(), body: body.clone(), place })
     }
 

@@ -4,7 +4,7 @@ use wasm_bindgen::JsValue;
 
 use super::Shard;
 use crate::cloudflare::bindings;
-use crate::cloudflare::world::call;
+use crate::cloudflare::ledger_stub::call;
 use crate::protocol::{Ask, Told};
 use crate::request::key::KeyId;
 use crate::wire::{self, Addressed, VERSION};

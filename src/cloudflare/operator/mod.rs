@@ -10,9 +10,11 @@ use std::rc::Rc;
 
 use wasm_bindgen::JsValue;
 
-use super::body_buffer::{self, Of, Read};
+use super::body_buffer::Owner;
+use super::body_reader::{self, Read};
+use super::clock::now;
+use super::error::Error;
 use super::response::{Response, response};
-use super::world::now;
 use crate::admission::Head;
 use crate::config::{Misconfigured, Policy};
 use crate::operator::answer::{ApiResponse, answer};
@@ -49,7 +51,7 @@ type Later<'a, T> = Pin<Box<dyn Future<Output = Result<T, Refusal>> + 'a>>;
 
 impl Operator<'_> {
     /// Answers the request; a refusal is an answer too.
-    pub(super) async fn serve(&self) -> Result<Response, JsValue> {
+    pub(super) async fn serve(&self) -> Result<Response, Error> {
         let reply: Later<'_, Reply> = Box::pin(self.reply_to());
         match reply.await {
             Ok(reply) => self.respond(reply, Vec::new()),
@@ -116,9 +118,9 @@ impl Operator<'_> {
 
     async fn read_body(&self, limit: u64) -> Result<Vec<u8>, Refusal> {
         let Some(stream) = self.request.body() else { return Ok(Vec::new()) };
-        match body_buffer::read(stream.into(), None, limit, Of::Request).await {
-            Read::Whole(room) => {
-                let bytes = room.bytes().ok_or_else(|| unavailable("the request took too long"))?;
+        match body_reader::read(stream.into(), None, limit, Owner::Request).await {
+            Read::Whole(body) => {
+                let bytes = body.bytes().ok_or_else(|| unavailable("the request took too long"))?;
                 Ok(bytes.to_vec())
             }
             Read::TooLarge(_) => Err(Refusal::new(
@@ -154,11 +156,7 @@ impl Operator<'_> {
         }
     }
 
-    fn respond(
-        &self,
-        reply: Reply,
-        more: Vec<(&'static str, String)>,
-    ) -> Result<Response, JsValue> {
+    fn respond(&self, reply: Reply, more: Vec<(&'static str, String)>) -> Result<Response, Error> {
         let mut headers = vec![
             ("cache-control", "no-store".to_owned()),
             ("vary", "Accept".to_owned()),

@@ -12,8 +12,10 @@ use wasm_bindgen::{JsCast as _, JsValue};
 use super::shards::unexpected_answer;
 use super::{Operator, unavailable};
 use crate::cloudflare::bindings;
-use crate::cloudflare::tasks::{pause, wait};
-use crate::cloudflare::world::Payload;
+use crate::cloudflare::clock::pause;
+use crate::cloudflare::error::Error;
+use crate::cloudflare::ledger_stub::Payload;
+use crate::cloudflare::tasks::wait;
 use crate::config::Policy;
 use crate::filter::CALL_PATIENCE;
 use crate::operator::api::ApiRequest;
@@ -88,15 +90,8 @@ impl Operator<'_> {
                 StoredBody::new(bytes.to_vec())
             }
             Payload::Streaming(stream) if reply.body.bytes() <= room => {
-                let failed = |error: JsValue| unavailable(bindings::text(&error));
-                let response =
-                    bindings::NewResponse::new(&stream, &JsValue::UNDEFINED).map_err(failed)?;
-                let read = pin!(wait(bindings::bytes(&response)));
-                match select(read, pause(CALL_PATIENCE)).await {
-                    Either::Left((bytes, _)) => {
-                        let bytes: Uint8Array = bytes.map_err(failed)?.unchecked_into();
-                        StoredBody::new(bytes.to_vec())
-                    }
+                match select(pin!(read_all(&stream)), pause(CALL_PATIENCE)).await {
+                    Either::Left((bytes, _)) => StoredBody::new(bytes.map_err(unavailable)?),
                     Either::Right(_) => {
                         return Err(unavailable("a shard did not send a body within 5 s"));
                     }
@@ -128,4 +123,10 @@ impl Operator<'_> {
             Err(error) => Err(unavailable(error.why())),
         }
     }
+}
+
+async fn read_all(stream: &JsValue) -> Result<Vec<u8>, Error> {
+    let response = bindings::NewResponse::new(stream, &JsValue::UNDEFINED)?;
+    let bytes: Uint8Array = wait(bindings::bytes(&response)).await?.unchecked_into();
+    Ok(bytes.to_vec())
 }

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use super::{Operator, Reply};
 use crate::cloudflare::bindings;
-use crate::cloudflare::world::now;
+use crate::cloudflare::clock::now;
 use crate::operator::api::{self, ApiRequest};
 use crate::operator::auth::{FailedLogins, SESSION, is_bearer};
 use crate::operator::refusal::{Kind, Refusal};

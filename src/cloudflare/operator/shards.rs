@@ -12,8 +12,8 @@ use js_sys::Uint8Array;
 
 use super::{Later, Operator, unavailable};
 use crate::cloudflare::bindings;
-use crate::cloudflare::tasks::pause;
-use crate::cloudflare::world::{Payload, call};
+use crate::cloudflare::clock::pause;
+use crate::cloudflare::ledger_stub::{Payload, call};
 use crate::config::Policy;
 use crate::filter::{CALL_PATIENCE, other_shards};
 use crate::operator::answer::{Results, queries};
@@ -187,7 +187,7 @@ impl Operator<'_> {
         let called = pin!(call(&ledger, shard, hint, &head, body));
         match select(called, pause(CALL_PATIENCE)).await {
             Either::Left((answer, _)) => {
-                answer.map_err(|error| NoAnswer::Failed(bindings::text(&error)))
+                answer.map_err(|error| NoAnswer::Failed(error.to_string()))
             }
             Either::Right(_) => Err(NoAnswer::TimedOut),
         }

@@ -1,0 +1,54 @@
+//! Calls a Ledger: by the stub of its object, with a message of the protocol.
+
+use js_sys::{Array, Uint8Array};
+use wasm_bindgen::{JsCast as _, JsValue};
+
+use super::bindings;
+use super::error::Error;
+use super::tasks::wait;
+use crate::filter::Unreachable;
+use crate::protocol::Told;
+use crate::wire;
+
+/// A stored body as it comes from the Ledger.
+pub(super) enum Payload {
+    /// In memory.
+    Whole(Uint8Array),
+    /// Large: it passes through, as fast as the client reads.
+    Streaming(web_sys::ReadableStream),
+}
+
+/// One call of a Ledger.
+pub(super) async fn call(
+    ledger: &bindings::Namespace,
+    shard: u16,
+    location_hint: Option<&str>,
+    head: &[u8],
+    body: Option<&Uint8Array>,
+) -> Result<(Told<()>, Payload), Error> {
+    let (frame, body) =
+        message(wait(bindings::ask(ledger, shard, location_hint, head, body)).await?);
+    let (_, head) = wire::open(&frame).map_err(unreadable)?;
+    let told = wire::read_told(head).map_err(unreadable)?;
+    let body = match body.dyn_into::<Uint8Array>() {
+        Ok(bytes) => Payload::Whole(bytes),
+        Err(none) if none.is_undefined() => Payload::Whole(Uint8Array::new_with_length(0)),
+        Err(stream) => Payload::Streaming(stream.unchecked_into()),
+    };
+    Ok((told, body))
+}
+
+/// Head with prefix, and body, of what [`bindings::opened`] or [`bindings::ask`] came to.
+pub(super) fn message(opened: JsValue) -> (Vec<u8>, JsValue) {
+    let opened: Array = opened.unchecked_into();
+    (opened.get(0).unchecked_into::<Uint8Array>().to_vec(), opened.get(1))
+}
+
+fn unreadable(wire::Unreadable(at): wire::Unreadable) -> Error {
+    Error::Unreadable(at)
+}
+
+pub(super) fn unreachable(error: &Error) -> Unreachable {
+    let why = error.to_string();
+    if error.is_overload() { Unreachable::Overloaded(why) } else { Unreachable::Lost(why) }
+}
