@@ -1,4 +1,4 @@
-// `npm run bench`: what a request costs, beside the floors and beside others.
+// `npm run bench`: what a request costs, beside the floors and beside other filters.
 //
 //   npm run bench                                about ten minutes
 //   npm run bench -- --quick                     two minutes: 16 connections and 1, the main cells
@@ -14,8 +14,8 @@
 //   npm run bench -- growth                      how it grows, and what shards cost (bench/growth.mjs, bench/scale.mjs);
 //                                                with --save too
 //
-// Subjects are measured in turn, round by round, so that whatever else the machine does meets all of them; a figure is
-// the median of its rounds, a ratio the median of the ratios of each round.
+// Subjects are measured in turn, round by round, so that other load of the machine affects all of them. A figure is the
+// median of its rounds; a ratio is the median of the ratios of the rounds.
 
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
@@ -115,7 +115,7 @@ async function rounds(subjects, list, origin, { rounds, seconds, disk }) {
     for (let round = 1; round <= rounds; round++) {
       for (const { cell, rounds } of measured) {
         progress(`round ${round}${disk ? ', on the disk' : ''}: ${named(cell)}`);
-        // One connection has no queues to fill.
+        // With one connection nothing queues, so half the time is enough.
         rounds.push(await measure(cell, on, cell.connections === 1 ? Math.ceil(seconds / 2) : seconds));
       }
     }
@@ -126,12 +126,12 @@ async function rounds(subjects, list, origin, { rounds, seconds, disk }) {
   return measured;
 }
 
-/** One cell of each kind: what is warm for one number of connections is for another. */
+/** One cell of each kind: to be warmed up once for all numbers of connections. */
 const firsts = (list) => [...new Map([...list].reverse().map((cell) => [`${cell.subject} ${cell.what}`, cell])).values()];
 
 const otherFilters = ({ peers: wanted }) => (wanted ? peers(say) : {});
 
-/** What is kept of it: with --save beside this file and in the docs. */
+/** Writes the results: with --save beside this file and into the docs. */
 function keep(results, { save }) {
   write('results.json', 'bench.json', results, save);
   if (!save) return;
@@ -140,7 +140,7 @@ function keep(results, { save }) {
   say('docs/performance.md and docs/performance.svg are written');
 }
 
-/** All figures: in .tools, or with --save beside this file. */
+/** Writes all figures: into .tools, or with --save beside this file. */
 function write(saved, otherwise, results, save) {
   mkdirSync(TOOLS, { recursive: true });
   const file = save ? join(ROOT, 'bench', saved) : join(TOOLS, otherwise);
@@ -148,7 +148,7 @@ function write(saved, otherwise, results, save) {
   say(`\nall figures in ${relative(ROOT, file)}`);
 }
 
-/** What a program beside this one prints: figures as JSON, and on the way what it is at. */
+/** Runs a program beside this one; returns the figures that it prints as JSON. */
 function told(program) {
   const done = spawnSync(node(), [join(ROOT, 'bench', program)], { env: toolEnv(), stdio: ['ignore', 'pipe', 'inherit'] });
   if (done.status !== 0) throw new Stop(`bench/${program} ended with ${done.status ?? done.signal}`);
@@ -161,7 +161,7 @@ async function growing(args) {
   const began = performance.now();
   await needsWrk();
   say(await build());
-  // They read SQLite files, which takes the Node of the tests.
+  // These programs read SQLite files, which takes the Node of the tests.
   await setUp('node');
   const results = { at: new Date().toISOString().slice(0, 10), ...told('growth.mjs'), ...told('scale.mjs') };
   write('growth.json', 'growth.json', results, save);
@@ -172,7 +172,8 @@ async function growing(args) {
   say(since(began));
 }
 
-/** Which cell, and how many are left: one line written over again on a terminal, elsewhere one now and then. */
+/** Shows which cell is measured and how many are left: one line that is overwritten on a terminal, elsewhere a line now and
+ *  then. */
 function showProgress(total = 0) {
   let [left, told] = [total, 0];
   return (label) => {

@@ -1,4 +1,4 @@
-// What is measured of which subject, and what must be true of it so that it counts.
+// What is measured of which subject, and the checks without which a measurement does not count.
 
 import { randomUUID } from 'node:crypto';
 import { Stop } from '../scripts/run.mjs';
@@ -10,7 +10,7 @@ const LARGE_KEYS = 16;
 const KB_100 = 100 * 1024;
 const MB_1 = 1024 * 1024;
 
-// `executes`: what part of the requests must reach the origin. `large`: answers are.
+// `executes`: which part of the requests must reach the origin. `large`: the answers are large.
 const KINDS = {
   'pass-through': { path: GUARDED, kind: 'fresh', executes: 1 },
   unguarded: { path: UNGUARDED, kind: 'fresh', executes: 1 },
@@ -38,7 +38,7 @@ export function cells({ connections, more, others = [], only }) {
     list.push(cell('floor', 'mixed', 16), cell('oncegate', 'mixed', 16));
     for (const size of ['100 KB', '1 MB']) list.push(cell('pass-through', `pass-through ${size}`, 16), cell('oncegate', `replay ${size}`, 16));
   }
-  // What is compared with the pass-through needs it.
+  // The pass-through always stays: others are compared with it.
   return list.filter(({ what }) => !only || what === 'pass-through' || only.includes(what) || only.includes(what.replace('pass-through', 'replay')));
 }
 
@@ -66,7 +66,7 @@ export async function measure(cell, on, seconds) {
   return got;
 }
 
-/** The origin's count once nothing is on its way any more. */
+/** The origin's count, once no request is under way any more. */
 export async function settled(origin) {
   for (let [last, same] = [-1, 0]; same < 3; ) {
     const count = await origin.count();
@@ -76,7 +76,7 @@ export async function settled(origin) {
   return origin.count();
 }
 
-/** Sees that the subject in a runtime answers as it must, and lets it store the keys that are replayed. */
+/** Checks that the subject in a runtime answers as it must, and makes it store the keys that are replayed. */
 export async function prepare(name, on, list) {
   // Once for all numbers of connections.
   const kinds = new Map(list.filter(({ runtime }) => runtime === name).map((cell) => [cell.what, cell]));

@@ -26,7 +26,7 @@ const WASM = 'wasm32-unknown-unknown';
 const INPUTS = ['src', 'Cargo.toml', 'Cargo.lock', 'package-lock.json', 'scripts/build.mjs'];
 const OUTPUTS = ['index.js', 'index_bg.wasm'];
 
-/** Builds if need be; answers the line that says what there is now. */
+/** Builds if an input has changed; returns a line that says what was built. */
 export async function build(args = []) {
   await setUp(...TO_BUILD);
   const sound = await check();
@@ -82,7 +82,7 @@ async function step(what, command, args, env = toolEnv()) {
   throw new Stop(`the Worker does not build: see above (all output in ${done.log})`);
 }
 
-// Places are told from the roots of the standard library and of the crates, wherever those lie here.
+// A panic's place in the log is a path within the standard library or a crate, without this machine's folders.
 async function rustFlags() {
   const sysroot = await ask('rustc', ['--print', 'sysroot']);
   const crates = join(process.env.CARGO_HOME ?? join(homedir(), '.cargo'), 'registry', 'src');
@@ -114,7 +114,7 @@ function digestInputs(args) {
   return hash.digest('hex');
 }
 
-// Dates too: whatever touches them makes the next build a real one.
+// The dates of the outputs: if anything else has written to them, the next build is done.
 function digestOutputs(out) {
   return OUTPUTS.map((name) => statSync(join(out, name)).mtimeMs).join(' ');
 }

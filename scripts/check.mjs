@@ -6,7 +6,7 @@ import { setUp } from './setup.mjs';
 
 const CHECK = ['run', '--no-default-features', '--features', 'check', '--bin', 'check', '--'];
 
-/** Checks a configuration; answers what there is to say of it. */
+/** Checks a configuration; returns its errors and warnings as text. */
 export async function check(file = 'wrangler.toml') {
   await setUp('rust');
   const done = await run('checking the configuration', 'cargo', [...CHECK, file], { env: childEnv(), name: 'check' });

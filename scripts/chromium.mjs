@@ -1,4 +1,4 @@
-// Where the browser is that the operators' page is tested in.
+// Finds the browser in which the operators' page is tested.
 
 import { existsSync } from 'node:fs';
 import { delimiter, join } from 'node:path';

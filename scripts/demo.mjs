@@ -1,4 +1,4 @@
-// The four answers that show what Oncegate does, asked for over HTTP as any client would.
+// Four requests that show what Oncegate does, sent over HTTP like any client's.
 
 import { randomBytes } from 'node:crypto';
 import { say } from './run.mjs';
@@ -6,7 +6,7 @@ import { say } from './run.mjs';
 const PATH = '/v1/payments';
 const CROWD = 40;
 
-/** Plays them against `address`, with the demo origin at `origin` behind it; are all as promised? */
+/** Sends them to `address`, which has the demo origin at `origin` behind it; returns whether all answers are right. */
 export async function play(address, origin) {
   const shop = { address, origin, key: newKey(), body: { amount: 1200, currency: 'eur' } };
   const acts = [first, again, otherBody, crowd];
@@ -15,7 +15,7 @@ export async function play(address, origin) {
   return right;
 }
 
-/** The command that asks what `post` asks. */
+/** The curl command of the same request. */
 export function curl(address, key, body, flags = '-i') {
   const headers = `-H 'Content-Type: application/json' -H 'Idempotency-Key: ${key}'`;
   return `curl ${flags} ${address}${PATH} ${headers} -d '${JSON.stringify(body)}'`;

@@ -1,9 +1,9 @@
-// `npm run nightly`: the fault runs at full length, and the figures that they end with.
+// `npm run nightly`: the runs with faults at full length, and their figures.
 //
 //   npm run nightly -- kills fuzz    only these: histories, kills, overload, fuzz
 //
-// Each part is what `npm test` runs in a few seconds, told to take its time. A part prints lines
-// "figures: {…}"; what they say is gathered here, and written to .tools/nightly.json.
+// Each part is the long form of what `npm test` runs in a few seconds. A part prints lines "figures: {…}". They are
+// collected here and written to .tools/nightly.json.
 
 import { writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
@@ -21,7 +21,7 @@ const PARTS = {
   fuzz: () => part('fuzz', process.execPath, [join('fuzz', 'run.mjs')], childEnv(LONG)),
 };
 
-// What must be nothing, by the names that the parts use.
+// The figures that must be zero, by the names that the parts use.
 const FAULTS = /^(violations|duplicate_executions|lost_replies|stuck_keys|wrong_ends|crashes)$/;
 
 async function nightly(names) {

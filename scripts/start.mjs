@@ -21,7 +21,7 @@ const READY_MS = 60_000;
 // workerd ends within milliseconds unless a request hangs in it.
 const END_MS = 3_000;
 const STATE = '.wrangler/state';
-// Nothing but this machine is asked: no metrics, no news, no sample of Cloudflare's request data.
+// Wrangler contacts nothing but this machine: no metrics, no news, no sample of Cloudflare's request data.
 const QUIET = {
   WRANGLER_SEND_METRICS: 'false',
   WRANGLER_SEND_ERROR_REPORTS: 'false',
@@ -53,7 +53,7 @@ async function start(once, origin) {
   }
 }
 
-/** The demo service says its address in a line of its own. */
+/** The demo service prints its address as a line. */
 async function startOrigin() {
   const child = launch('the demo origin', process.execPath, [join(ROOT, 'examples', 'payments.mjs')], process.env);
   return new Promise((resolve, reject) => {
@@ -96,7 +96,7 @@ async function answers(address) {
   }
 }
 
-/** Of Wrangler's lines those that a developer waits for: a rebuild, its errors, what the Worker logs. */
+/** Filters Wrangler's output to rebuilds, their errors, and the Worker's log. */
 function newsOf() {
   const noise = /^(\s*⛅|─+$|⎔|Your Worker has access|Binding\s|env\.|The file .* changed|\[wrangler:|🪵|╭|│|╰)/u;
   let inDump = false;
@@ -112,7 +112,7 @@ function newsOf() {
 
 let lastInShort;
 
-/** The log's line about a request in a few words; of many that came to the same, the first. */
+/** Shortens the log line of a request; of several equal ones in a row only the first is shown. */
 function inShort(line) {
   if (!line.startsWith('{"outcome"')) return line;
   const { outcome, status, why, key, ms } = JSON.parse(line);
@@ -145,7 +145,7 @@ function eachLine(child, tell) {
 function endOnSignals(once) {
   let told = false;
   const end = async () => {
-    // Who asks twice does not want to wait.
+    // A second Ctrl-C ends them at once.
     if (!told) {
       told = true;
       await endAll();
@@ -156,7 +156,7 @@ function endOnSignals(once) {
   process.on('exit', killAll);
 }
 
-/** The Worker first, while its origin can still answer it. */
+/** Ends the Worker first, while its origin still answers. */
 async function endAll() {
   for (const child of [...children].reverse()) {
     if (child.ended) continue;

@@ -1,15 +1,15 @@
 // `npm test`: every check of this repository, the cheap ones first.
 //
-//   npm test -- host workerd    only these: lint, host (the core, natively), workerd (the real runtime)
+//   npm test -- host workerd    only these parts: lint, host (the core, natively), workerd (the real runtime)
+//   npm test -- joins key       only these files of tests/workerd, after a build if need be
 
 import { existsSync, readdirSync } from 'node:fs';
-import { join, sep } from 'node:path';
+import { basename, join } from 'node:path';
 import { build } from './build.mjs';
 import { CARGO_PROGRESS, ROOT, Stop, TTY, childEnv, main, run, say, seconds, withoutChatter } from './run.mjs';
 import { TO_BUILD, node, setUp, toolEnv } from './setup.mjs';
 
-// No file of tests should need this long (it counts as one test too); one that hangs must not hold up
-// the others.
+// No file of tests needs this long (a file counts as a test too). A file that hangs is ended, and the others go on.
 const TEST_MS = '300000';
 
 // These files wait for leases to end most of the time (15 s and more each), so three of them run at once. The others
@@ -18,11 +18,15 @@ const WAITING = ['deadlines', 'doubt', 'ledger', 'operator-api', 'operator-docs'
 
 const PARTS = { lint, host, workerd };
 
-async function test(parts) {
-  const unknown = parts.find((part) => !PARTS[part]);
-  if (unknown) throw new Stop(`no part "${unknown}": there are ${Object.keys(PARTS).join(', ')}`);
+async function test(names) {
+  const files = testFiles();
+  const isFile = (name) => files.some((file) => nameOf(file) === name);
+  const unknown = names.find((name) => !PARTS[name] && !isFile(name));
+  if (unknown) throw new Stop(`no part and no file "${unknown}": there are ${Object.keys(PARTS).join(', ')}, and ${files.map(nameOf).join(', ')}`);
   const since = performance.now();
-  for (const part of parts.length ? parts : Object.keys(PARTS)) await PARTS[part]();
+  const parts = names.filter((name) => PARTS[name]);
+  for (const part of names.length ? parts : Object.keys(PARTS)) await PARTS[part]();
+  if (parts.length < names.length) await workerd(files.filter((file) => names.includes(nameOf(file))));
   say(`all good, ${seconds(since)}`);
 }
 
@@ -37,14 +41,13 @@ async function host() {
   await cargo('host tests', ['test', '--no-default-features', '--features', 'check'], 'mend the failing test', countCargoTests);
 }
 
-async function workerd() {
+async function workerd(files = testFiles()) {
   await setUp(...TO_BUILD, 'node', 'chromium');
   const since = performance.now();
   done('build', since, await build());
-  const files = testFiles();
-  const isWaiting = (file) => WAITING.some((name) => file.endsWith(`${sep}${name}.test.mjs`));
-  await workerdTests('workerd tests that wait', 3, files.filter(isWaiting));
-  await workerdTests('workerd tests', 1, files.filter((file) => !isWaiting(file)));
+  const [waiting, others] = [true, false].map((is) => files.filter((file) => WAITING.includes(nameOf(file)) === is));
+  if (waiting.length) await workerdTests('workerd tests that wait', 3, waiting);
+  if (others.length) await workerdTests('workerd tests', 1, others);
 }
 
 function workerdTests(what, atOnce, files) {
@@ -52,7 +55,7 @@ function workerdTests(what, atOnce, files) {
   return step(what, node(), args, toolEnv(), 'mend the failing test', countNodeTests);
 }
 
-// Named one by one: what `node --test` makes of a folder differs between versions.
+// Named one by one, since versions of `node --test` differ in what they run of a folder.
 function testFiles() {
   const folder = join('tests', 'workerd');
   const files = existsSync(join(ROOT, folder)) ? readdirSync(join(ROOT, folder), { recursive: true }) : [];
@@ -60,6 +63,8 @@ function testFiles() {
   if (!tests.length) throw new Stop(`no tests in ${folder}: "git checkout ${folder}"`);
   return tests.map((name) => join(folder, name));
 }
+
+const nameOf = (file) => basename(file, '.test.mjs');
 
 const cargo = (what, args, advice, count) =>
   step(what, 'cargo', args, childEnv({ ...CARGO_PROGRESS, CARGO_TERM_COLOR: TTY ? 'always' : 'never' }), advice, count);
@@ -89,7 +94,7 @@ function countNodeTests(output) {
   return `${count('pass')} passed, ${failed} failed, ${count('skipped')} skipped`;
 }
 
-/** The output without the hundreds of tests that passed. */
+/** The output without the tests that passed. */
 function whatFailed(output) {
   const summary = output.indexOf('✖ failing tests:');
   return summary >= 0 ? output.slice(summary) : output.replace(/^test .* \S*ok\S*\n/gm, '');

@@ -5,17 +5,18 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::config::Policy;
-use crate::config::route::{Doubtful, Mode, Route};
+use crate::config::route::{Doubtful, Route};
+use crate::config::values::Mode;
 use crate::lifecycle::event::{Claim, OnInDoubt, Strategy};
 use crate::lifecycle::record::{KeySpelling, Lease, Metadata};
 use crate::problem::{Code, Problem};
 use crate::request::credential::{Undecodable, credential};
 use crate::request::digest::hex;
-use crate::request::fingerprint::Fingerprint;
+use crate::request::fingerprint::{Fingerprint, media_type};
 use crate::request::key::{Key, KeyId, KeyInvalid};
 use crate::request::key_source::{Parts, Source, Value};
 use crate::request::path::Address;
-use crate::request::scope::Caller;
+use crate::request::scope::{Caller, ScopePart};
 use crate::time::Timestamp;
 
 /// A request without its body.
@@ -56,7 +57,7 @@ pub struct Guarded {
     pub id: KeyId,
     /// The spelling in which the key came.
     pub spelling: KeySpelling,
-    /// The client's correlation id, or one derived from the key id.
+    /// The client's correlation id, or one derived from the key.
     pub correlation_id: String,
     /// Digest of what the caller proves itself with.
     credential: [u8; 16],
@@ -94,7 +95,7 @@ pub fn consider(route: Rc<Route>, head: &Head<'_>, body: Option<&[u8]>) -> Admis
             );
             return Admission::Refuse(Problem::new(Code::KeyInvalid, detail), route);
         }
-        Sought::Missing if route.key_required => {
+        Sought::Missing if route.key.required => {
             let detail = "This operation requires an idempotency key. Send a new one, such as a UUID, with each new operation, and the same one with each retry of it.";
             return Admission::Refuse(Problem::new(Code::KeyMissing, detail), route);
         }
@@ -107,6 +108,12 @@ pub fn consider(route: Rc<Route>, head: &Head<'_>, body: Option<&[u8]>) -> Admis
             return Admission::Refuse(Problem::new(Code::KeyInvalid, detail), route);
         }
     };
+    if let Some(name) = undecodable(&route, head) {
+        let detail = format!(
+            "The header {name} holds bytes that are not UTF-8, so that requests could not be told apart. Encode its value, for example with percent-encoding."
+        );
+        return Admission::Refuse(Problem::new(Code::KeyInvalid, detail), route);
+    }
     match strategy(&route, (head.header)("x-on-conflict").as_deref()) {
         Ok(strategy) => Admission::Guard(guard(route, key, spelling, strategy, credential, head)),
         Err(problem) => Admission::Refuse(problem, route),
@@ -165,7 +172,7 @@ enum Sought {
 
 fn find_key(route: &Route, head: &Head<'_>, body: Option<&[u8]>) -> Sought {
     let parts = Parts { header: head.header, query: head.address.target.query.as_deref(), body };
-    for source in &route.key_from {
+    for source in &route.key.from {
         match source.value(parts) {
             Value::Missing => {}
             Value::NeedsBody => return Sought::NeedsBody,
@@ -202,7 +209,8 @@ fn guard(
         key,
         id,
         spelling,
-        correlation_id: client_correlation_id(head).unwrap_or_else(|| id.correlation_id()),
+        correlation_id: client_correlation_id(head)
+            .unwrap_or_else(|| id.correlation_id(&route.name)),
         credential,
         strategy,
         wait: preferred.map_or(route.wait, |wait| wait.min(route.wait)),
@@ -219,6 +227,19 @@ fn caller<'a>(route: &'a Route, head: &Head<'a>, credential: [u8; 16]) -> Caller
         credential,
         header: head.header,
     }
+}
+
+/// The first header of the scope or the fingerprint that holds bytes that are not UTF-8. The runtime replaces them by
+/// U+FFFD, so two different values may read the same.
+fn undecodable<'a>(route: &'a Route, head: &Head<'_>) -> Option<&'a str> {
+    let is_undecodable = |value: String| value.contains(char::REPLACEMENT_CHARACTER);
+    let mut names =
+        route.scope.iter().filter_map(ScopePart::header).chain(route.fingerprint.headers());
+    names.find(|name| (head.header)(name).is_some_and(is_undecodable)).or_else(|| {
+        // Of the content type only the media type counts.
+        let media_type = media_type(&(head.header)("content-type")?);
+        is_undecodable(media_type).then_some("content-type")
+    })
 }
 
 fn strategy(route: &Route, asked: Option<&str>) -> Result<Strategy, Problem> {
@@ -260,7 +281,8 @@ fn client_correlation_id(head: &Head<'_>) -> Option<String> {
         .filter(|id| (1..=255).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic()))
 }
 
-/// `Prefer: wait=N` in seconds (RFC 7240 section 4.3); the first one counts (section 2).
+/// `Prefer: wait=N` in seconds (RFC 7240 section 4.3). The first one counts (section 2), names are compared whatever
+/// their case, and there may be space around `=`: a structured field (`sfv`) would refuse or read all three otherwise.
 fn preferred_wait(field: &str) -> Option<Duration> {
     field
         .split(',')

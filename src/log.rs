@@ -1,23 +1,61 @@
 //! What operators are told of each guarded request: one JSON line for the log, one data point for the metrics.
 //!
-//! They never hold a credential or a body, and the key only as a digest, unless `LOG_KEYS` asks for the key itself.
+//! They never hold a credential or a body. Of the key they hold a digest that nobody can guess it from, or nothing,
+//! unless `LOG_KEYS` asks for the key itself. Of the scope they hold nothing at all: whoever reads the log could try
+//! passwords against a digest of a credential.
 
 use std::time::Duration;
 
-use serde::{Serialize, Serializer};
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use serde::{Deserialize, Serialize, Serializer};
+use sha2::Sha256;
 
-use crate::request::digest::hex;
+use crate::request::digest::{hex, sha256};
 use crate::request::json;
-use crate::request::key::{Key, KeyId};
+use crate::request::key::Key;
 use crate::time::millis;
 
 /// How a key appears in the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum LogKeys {
-    /// As the first half of its key id: equal keys look equal, and no key can be read.
+    /// As a digest under the secret `LOG_KEY`; not at all where there is none.
     Hashed,
     /// As the client sent it.
     Plain,
+}
+
+/// The secret `LOG_KEY`. A plain digest of a key would show a weak key, such as an order number, to whoever tries all
+/// of them; a digest under a secret (HMAC-SHA-256, RFC 2104) does not.
+pub struct LogKey {
+    mac: Hmac<Sha256>,
+    /// Which secret it is: the first four hexadecimal digits of its SHA-256.
+    id: String,
+}
+
+impl LogKey {
+    /// Takes the secret.
+    ///
+    /// # Errors
+    /// Why no digest can be made under it: a sentence for the log.
+    pub fn new(secret: &str, admin_token: Option<&str>) -> Result<Self, &'static str> {
+        let secret = secret.trim();
+        if secret.len() < LOG_KEY_BYTES_MIN {
+            return Err("LOG_KEY must have 32 bytes or more; the log holds no digests of keys");
+        }
+        if admin_token.is_some_and(|token| token.trim() == secret) {
+            return Err("LOG_KEY must not be the ADMIN_TOKEN; the log holds no digests of keys");
+        }
+        let mac = Hmac::new_from_slice(secret.as_bytes()).map_err(|_| "LOG_KEY is too long")?;
+        let id = hex(&sha256(secret.as_bytes())).chars().take(4).collect();
+        Ok(Self { mac, id })
+    }
+
+    /// The digest of a key: which secret it was made under, then the HMAC.
+    fn digest(&self, key: &Key) -> String {
+        let mac = self.mac.clone().chain_update(key.as_str()).finalize().into_bytes();
+        format!("{}:{}", self.id, hex(&mac))
+    }
 }
 
 /// One guarded request, answered.
@@ -27,8 +65,8 @@ pub struct Entry<'a> {
     pub route: &'a str,
     /// Request method.
     pub method: &'a str,
-    /// The key and the id of its record. `None` where the request was refused because of its key.
-    pub key: Option<(&'a Key, KeyId)>,
+    /// The key; `None` where the request was refused because of it.
+    pub key: Option<&'a Key>,
     /// The correlation id that the client sent or was told.
     pub correlation_id: &'a str,
     /// The client's trace context (W3C Trace Context), which is forwarded unchanged.
@@ -64,10 +102,10 @@ pub struct Times {
 impl Entry<'_> {
     /// The log line.
     #[must_use]
-    pub fn line(&self, keys: LogKeys) -> String {
-        let key = self.key.map(|(key, id)| match keys {
-            LogKeys::Hashed => hex(&id.key_half()),
-            LogKeys::Plain => key.as_str().to_owned(),
+    pub fn line(&self, keys: LogKeys, log_key: Option<&LogKey>) -> String {
+        let key = self.key.and_then(|key| match keys {
+            LogKeys::Hashed => Some(log_key?.digest(key)),
+            LogKeys::Plain => Some(key.as_str().to_owned()),
         });
         json::to_text(&Line {
             outcome: self.outcome,
@@ -76,7 +114,6 @@ impl Entry<'_> {
             route: self.route,
             method: self.method,
             key: key.as_deref(),
-            key_id: self.key.map(|(_, id)| hex(&id.0)),
             correlation_id: self.correlation_id,
             traceparent: self.traceparent.as_deref(),
             shard: self.shard,
@@ -116,7 +153,6 @@ struct Line<'a> {
     route: &'a str,
     method: &'a str,
     key: Option<&'a str>,
-    key_id: Option<String>,
     correlation_id: &'a str,
     traceparent: Option<&'a str>,
     shard: Option<u16>,
@@ -142,3 +178,6 @@ struct ShadowLine<'a> {
 fn millis_of<S: Serializer>(span: &Duration, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_u64(millis(*span))
 }
+
+/// As many bytes as a digest of SHA-256 has: a shorter secret weakens the HMAC (RFC 2104 section 3).
+const LOG_KEY_BYTES_MIN: usize = 32;

@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use js_sys::Array;
 use wasm_bindgen::{JsCast as _, JsValue};
-
 use worker::Env;
 
-use super::bindings;
-use super::world::now;
+use super::clock::now;
+use super::{bindings, env};
 use crate::filter::Reached;
 use crate::lifecycle::record::Execution;
 use crate::log::{Entry, LogKeys, Times};
@@ -97,7 +96,7 @@ impl Drop for Span<'_> {
 
 /// Writes a line, and a data point where there is an Analytics Engine dataset bound as METRICS.
 pub(super) fn write(env: &Env, keys: LogKeys, entry: &Entry<'_>) {
-    bindings::log(&entry.line(keys));
+    bindings::log(&entry.line(keys, env::log_key(env).as_deref()));
     let metrics = bindings::metrics(env);
     if !metrics.is_object() {
         return;

@@ -48,6 +48,7 @@ pub struct Claim {
 
 /// What a duplicate wants (Conductor's three strategies).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Strategy {
     /// Wait for the running claim, replay the stored reply.
     ReturnExisting,
@@ -68,6 +69,7 @@ pub enum OnInDoubt {
 
 /// What a route says of the same operation under another credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum CredentialChange {
     /// The request is neither answered from that record nor forwarded.
     Refuse,

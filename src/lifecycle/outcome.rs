@@ -1,5 +1,8 @@
 //! What the origin's answer means: store it, release the key, or put the record in doubt. One table.
 
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+
 /// Why there is no answer. The whole product depends on this distinction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
@@ -22,7 +25,8 @@ pub enum Outcome {
 }
 
 /// The preset table of a route.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Preset {
     /// Store what has an outcome, release what did not happen.
     Standard,
@@ -33,19 +37,43 @@ pub enum Preset {
 }
 
 /// A route's rule.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
 pub struct Rule {
-    /// The table.
+    /// What the origin's answer means: `standard`, `strict` (as Stripe), `success-only`, which runs a
+    /// failed operation again.
     pub preset: Preset,
-    /// Statuses to store. The three lists win over the preset.
+    /// Statuses whose replies are stored whatever the preset says.
+    #[serde(deserialize_with = "statuses")]
     pub store: Vec<u16>,
-    /// Statuses to release.
+    /// Statuses that free the key whatever the preset says: a retry runs again.
+    #[serde(deserialize_with = "statuses")]
     pub release: Vec<u16>,
-    /// Statuses that leave the outcome in doubt.
+    /// Statuses that leave the outcome unknown whatever the preset says.
+    #[serde(deserialize_with = "statuses")]
     pub in_doubt: Vec<u16>,
 }
 
-/// What an answer is judged by.
+impl Default for Rule {
+    fn default() -> Self {
+        Self {
+            preset: Preset::Standard,
+            store: Vec::new(),
+            release: Vec::new(),
+            in_doubt: Vec::new(),
+        }
+    }
+}
+
+fn statuses<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u16>, D::Error> {
+    let statuses = Vec::<u16>::deserialize(from)?;
+    if !statuses.iter().all(|status| (200..=599).contains(status)) {
+        return Err(D::Error::custom("must be a list of statuses from 200 to 599, such as [402]"));
+    }
+    Ok(statuses)
+}
+
+/// What the judgement looks at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
     /// The status as the origin sent it.
@@ -57,6 +85,15 @@ pub struct Facts {
 }
 
 impl Rule {
+    /// Whether two of the lists name one status.
+    #[must_use]
+    pub fn lists_overlap(&self) -> bool {
+        let named = |one: &[u16], other: &[u16]| one.iter().any(|status| other.contains(status));
+        named(&self.store, &self.release)
+            || named(&self.release, &self.in_doubt)
+            || named(&self.in_doubt, &self.store)
+    }
+
     /// Judges an answer: a status that is not HTTP is a doubt; then the origin's own decision counts, then the
     /// route's lists, then the preset.
     #[must_use]

@@ -39,18 +39,14 @@ impl Kept {
     }
 }
 
-/// How a route adjusts which headers are kept; names in lower case.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Adjusted {
-    /// Headers that would be kept and are not.
-    pub drop: Vec<String>,
-    /// Headers that would not be kept and are.
-    pub keep: Vec<String>,
-}
-
-/// The headers of a response that a replay carries; names in lower case.
+/// The headers of a response that a replay carries; names in lower case. Those in `drop` are not kept although
+/// they would be, those in `keep` are kept although they would not be.
 #[must_use]
-pub fn kept_headers(headers: &[(&str, &str)], adjusted: &Adjusted) -> Vec<(String, String)> {
+pub fn kept_headers(
+    headers: &[(&str, &str)],
+    drop: &[String],
+    keep: &[String],
+) -> Vec<(String, String)> {
     let mut named = Vec::new();
     for (_, value) in headers.iter().filter(|(name, _)| *name == "connection") {
         for name in value.split(',') {
@@ -59,8 +55,8 @@ pub fn kept_headers(headers: &[(&str, &str)], adjusted: &Adjusted) -> Vec<(Strin
     }
     let mut all = Vec::new();
     for (name, value) in headers {
-        let kept = is_in(&adjusted.keep, name) || (is_kept(name) && !is_in(&named, name));
-        if kept && !is_in(&adjusted.drop, name) {
+        let kept = is_in(keep, name) || (is_kept(name) && !is_in(&named, name));
+        if kept && !is_in(drop, name) {
             all.push(((*name).to_owned(), (*value).to_owned()));
         }
     }

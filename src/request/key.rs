@@ -1,8 +1,7 @@
-//! From the header to the row: header → [`Key`], (key, scope) → [`KeyId`], key id → shard.
+//! The key, from the header to the record: header → [`Key`], key and scope → [`KeyId`], key id → shard.
 //!
-//! Two spellings of one key are one key: the structured-field string of the IETF draft
-//! (`"8e03978e"`) and the bare form that Stripe's clients send (`8e03978e`). Anything that could be
-//! read in two ways is refused.
+//! A key may be spelled in two ways: as the structured-field string of the IETF draft (`"8e03978e"`), and bare, as
+//! Stripe's clients send it (`8e03978e`). Both are the same key. A value that could be read in two ways is refused.
 
 use std::convert::Infallible;
 
@@ -13,33 +12,34 @@ use sfv::visitor::{Ignored, ItemVisitor, ParameterVisitor};
 use crate::lifecycle::record::{Execution, KeySpelling};
 use crate::request::digest::{Parts, first_half, hex, sha256};
 
-/// What the client sent to name an operation, after unescaping: 1 to 255 characters of ASCII.
+/// What the client sent to name an operation, unescaped: 1 to 255 ASCII characters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Key(String);
 
-/// Why a header value is not a key; a sentence for the client.
+/// Why a value is not a key: a sentence for the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyInvalid(pub &'static str);
 
 impl Key {
     /// Parses the value of an Idempotency-Key header.
     ///
-    /// Quoted: an sf-string Item (RFC 8941 section 3.3.3, draft-ietf-httpapi-idempotency-key-header
-    /// section 2.1), whose parameters are ignored. Bare: visible ASCII without `"`, `,`, `;`, `\`.
-    /// Two header lines arrive joined by a comma, which neither form accepts.
+    /// A quoted value must be an Item that is a string (RFC 8941 section 3.3.3,
+    /// draft-ietf-httpapi-idempotency-key-header section 2.1); its parameters are ignored. A bare value may hold
+    /// visible ASCII without `"`, `,`, `;` and `\`. Two header lines arrive joined by a comma, which neither
+    /// spelling allows.
     ///
     /// # Errors
-    /// A sentence that says what is wrong with the value.
+    /// What is wrong with the value.
     pub fn parse(field: &str) -> Result<Self, KeyInvalid> {
         let field = field.trim_matches([' ', '\t']);
         let text = if field.starts_with('"') { quoted(field)? } else { bare(field)? };
         Self::of_length(text)
     }
 
-    /// Takes the value of any other source: 1 to 255 visible ASCII characters.
+    /// Takes a value from any other source: 1 to 255 visible ASCII characters.
     ///
     /// # Errors
-    /// A sentence that says what is wrong with the value.
+    /// What is wrong with the value.
     pub fn plain(value: String) -> Result<Self, KeyInvalid> {
         if value.bytes().all(|b| b.is_ascii_graphic()) {
             return Self::of_length(value);
@@ -47,7 +47,7 @@ impl Key {
         Err(KeyInvalid("the key holds a space, a control character or one that is not ASCII"))
     }
 
-    /// Takes a key as an operator names it: without quotes, as it is compared. `None` if no key reads so.
+    /// Takes a key as an operator writes it: unescaped and without quotes. `None` if it cannot be a key.
     #[must_use]
     pub fn stored(text: &str) -> Option<Self> {
         let is_key = text.bytes().all(|b| (b' '..=b'~').contains(&b));
@@ -62,7 +62,7 @@ impl Key {
         }
     }
 
-    /// The key as a header value, in one of its two spellings.
+    /// The key as a header value.
     #[must_use]
     pub fn spelled(&self, spelling: KeySpelling) -> String {
         match spelling {
@@ -104,7 +104,7 @@ impl<'de> ItemVisitor<'de> for StringItem<'_> {
     }
 }
 
-// The structured-field parser is not asked: to it, a bare UUID that starts with a digit is a number.
+// A structured-field parser would take a bare UUID that starts with a digit for a number.
 fn bare(field: &str) -> Result<String, KeyInvalid> {
     let allowed = |c: char| c.is_ascii_graphic() && !matches!(c, '"' | ',' | ';' | '\\');
     if field.chars().all(allowed) {
@@ -117,12 +117,12 @@ fn bare(field: &str) -> Result<String, KeyInvalid> {
     }))
 }
 
-/// Names a record: SHA-256 of the key (first 16 bytes), then SHA-256 of the scope (first 16 bytes).
+/// Names a record: the first 16 bytes of SHA-256 of the key, then the first 16 bytes of SHA-256 of the scope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct KeyId(pub [u8; 32]);
 
 impl KeyId {
-    /// Joins the digests of a key and of what keeps equal keys of different callers apart.
+    /// The record of a key in a scope.
     #[must_use]
     pub fn new(key: &Key, scope: [u8; 16]) -> Self {
         let mut id = [0; 32];
@@ -133,31 +133,31 @@ impl KeyId {
         Self(id)
     }
 
-    /// The key's half. It alone chooses the shard, so one key's records in every scope lie side by
-    /// side in one shard.
+    /// The half that comes from the key. It alone chooses the shard, so the records of one key in all scopes are
+    /// in one shard.
     #[must_use]
     pub fn key_half(&self) -> [u8; 16] {
         first_half(self.0)
     }
 
-    /// Which of `shards` Ledger objects holds the record: part of the stored data. Zero shards count
-    /// as one.
+    /// Which of `shards` Ledger objects holds the record. Changing this makes stored records unreachable. Zero
+    /// shards count as one.
     #[must_use]
     pub fn shard(&self, shards: u16) -> u16 {
         let wide = self.0.iter().take(8).fold(0_u64, |wide, byte| wide << 8 | u64::from(*byte));
         u16::try_from(wide % u64::from(shards.max(1))).unwrap_or(0)
     }
 
-    /// The id that every try of this operation carries, when the client sent none: it must not show
-    /// the key, so it is a digest of the key id.
+    /// The correlation id of every try of this operation, where the client sent none. The log and the origin see
+    /// it, so nothing of the scope is in it: whoever knows the key could try passwords against it.
     #[must_use]
-    pub fn correlation_id(&self) -> String {
-        hex(&Parts::of("correlation").part(self.0).half())
+    pub fn correlation_id(&self, route: &str) -> String {
+        hex(&Parts::of("correlation").part(self.key_half()).part(route).half())
     }
 }
 
-/// The key of a run's own that the origin gets instead of the client's (`forward_key = "derived"`): the
-/// same on every attempt of one run, different per route and per run.
+/// The key that the origin gets instead of the client's (`forward_key = "derived"`): the same on every attempt of
+/// one execution, another one for each execution and route.
 #[must_use]
 pub fn derived(run: Execution, route: &str) -> String {
     hex(&Parts::of("forwarded key").part(run.id.0).part(route).half())

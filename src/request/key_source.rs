@@ -1,12 +1,16 @@
-//! Where a key, or a part of the scope, is taken from: `header:NAME`, `query:NAME`,
-//! `body:/json/pointer`, `cookie:NAME`, `template:pay-{header:X-Shop}-{body:/order/id}`.
+//! Where a key is taken from: `header:NAME`, `query:NAME`, `body:/json/pointer`, or a template of these such as
+//! `template:pay-{header:X-Shop}-{body:/order/id}`.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
+
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::request::json::{DuplicateMember, Pointer};
 
-/// One place of a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// One source of a key.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
 pub enum Source {
     /// A header, by lower-case name.
     Header(String),
@@ -14,34 +18,34 @@ pub enum Source {
     Query(String),
     /// A member of a JSON body.
     Body(Pointer),
-    /// Literals and places in turn.
+    /// Literals with sources between them.
     Template(Vec<Piece>),
 }
 
 /// A piece of a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Piece {
-    /// Text as it is.
+    /// Text that is taken as it is.
     Literal(String),
-    /// The value of a place, in which these characters (and `%`) are percent-encoded: those of the
-    /// literals between two places, so that no two sets of values give one key.
+    /// The value of a source. In it, `%` and these characters are percent-encoded: the characters of the literals
+    /// between two sources, so that no two sets of values give one key.
     Place(Source, String),
 }
 
-/// What a source gave.
+/// What a source yields.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {
     /// A value.
     Found(String),
-    /// Nothing.
+    /// The request has no such value.
     Missing,
-    /// It is there more than once, and nothing says which one is meant.
+    /// The request has the value more than once, and nothing says which one is meant.
     Duplicate,
-    /// The body has to be read first.
+    /// The body must be read first.
     NeedsBody,
 }
 
-/// The parts of a request that sources name.
+/// The parts of a request that a source may name.
 #[derive(Clone, Copy)]
 pub struct Parts<'a> {
     /// Looks a header up by lower-case name.
@@ -53,10 +57,10 @@ pub struct Parts<'a> {
 }
 
 impl Source {
-    /// Parses a source; the error completes "is X, but must …".
+    /// Parses a source. The error completes the sentence "is X, but must …".
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// What is wrong with the text.
     pub fn parse(text: &str) -> Result<Self, String> {
         let (kind, rest) = text.split_once(':').ok_or(KINDS)?;
         match kind {
@@ -72,7 +76,7 @@ impl Source {
         }
     }
 
-    /// The value of this source.
+    /// The value that a request has for this source.
     #[must_use]
     pub fn value(&self, parts: Parts<'_>) -> Value {
         match self {
@@ -89,7 +93,7 @@ impl Source {
         }
     }
 
-    /// The header that it reads, if it is one.
+    /// The name of the header, if the source is one.
     #[must_use]
     pub fn header(&self) -> Option<&str> {
         match self {
@@ -99,7 +103,46 @@ impl Source {
     }
 }
 
-/// A header name as a token (RFC 9110 section 5.1), in lower case.
+impl TryFrom<String> for Source {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::parse(&text).map_err(|why| format!("must {why}"))
+    }
+}
+
+/// As [`Source::parse`] reads it.
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Header(name) => write!(f, "header:{name}"),
+            Self::Query(name) => write!(f, "query:{name}"),
+            Self::Body(pointer) => write!(f, "body:{pointer}"),
+            Self::Template(pieces) => {
+                f.write_str("template:")?;
+                pieces.iter().try_for_each(|piece| match piece {
+                    Piece::Literal(literal) => f.write_str(literal),
+                    Piece::Place(place, _) => write!(f, "{{{place}}}"),
+                })
+            }
+        }
+    }
+}
+
+impl Serialize for Source {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
+/// Header names, for a list among the knobs.
+pub(crate) fn header_names<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    let names = Vec::<String>::deserialize(from)?;
+    let names: Option<_> = names.iter().map(|name| header_name(name)).collect();
+    names.ok_or_else(|| D::Error::custom("must be a list of header names"))
+}
+
+/// A header name in lower case; `None` if it is not a token (RFC 9110 section 5.1).
 #[must_use]
 pub fn header_name(text: &str) -> Option<String> {
     let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
@@ -133,8 +176,8 @@ fn filled(pieces: &[Piece], parts: Parts<'_>) -> Value {
     Value::Found(text)
 }
 
-/// Percent-encodes `%` and the characters of the literals. A reader who takes every `%XX` as one
-/// character finds the literals again, since none of their characters is left in a value.
+/// Percent-encodes `%` and the characters of the literals. No character of a literal is left in a value, so the
+/// values can be told apart again.
 fn push_encoded(text: &mut String, value: &str, encoded: &str) {
     for c in value.chars() {
         if c == '%' || encoded.contains(c) {

@@ -157,7 +157,7 @@ fn the_correlation_id_and_the_derived_key_never_change() {
     let mut scope = [0; 16];
     scope.copy_from_slice(&0xf6b6_8cbc_6771_917d_fb6b_75b9_9ddd_2779_u128.to_be_bytes());
     let id = KeyId::new(&key, scope);
-    assert_eq!(id.correlation_id(), "119eb0ad65f7da7f8bbccd220bdc94d5");
+    assert_eq!(id.correlation_id("charge"), "cd7b0308a9b5fcf599860eb089d3c5f9");
     assert_eq!(derived(run(lease(1), 1), "charge"), "1def596851b0028792cd74a0debea69a");
 }
 
@@ -219,14 +219,18 @@ proptest! {
         prop_assert_eq!(one == other, scopes[0] == scopes[1]);
     }
 
+    /// Nor the scope: whoever knows the key could try passwords against it.
     #[test]
-    fn a_correlation_id_does_not_show_the_key(text in bare(), scope in any::<[u8; 16]>()) {
-        let id = KeyId::new(&Key::parse(&text).unwrap(), scope);
-        let correlation_id = id.correlation_id();
+    fn a_correlation_id_does_not_show_the_key(text in bare(), scopes in any::<[[u8; 16]; 2]>()) {
+        let key = Key::parse(&text).unwrap();
+        let [id, other] = scopes.map(|scope| KeyId::new(&key, scope));
+        let correlation_id = id.correlation_id("charge");
         prop_assert_eq!(correlation_id.len(), 32);
         prop_assert!(text.len() < 6 || !correlation_id.contains(&text));
         prop_assert!(!correlation_id.contains(&hex(&id.key_half())[..8]));
+        prop_assert_eq!(&other.correlation_id("charge"), &correlation_id);
+        prop_assert_ne!(&id.correlation_id("refund"), &correlation_id);
         let elsewhere = KeyId(id.0.map(|byte| !byte));
-        prop_assert_ne!(elsewhere.correlation_id(), correlation_id);
+        prop_assert_ne!(elsewhere.correlation_id("charge"), correlation_id);
     }
 }

@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
-use oncegate::log::{Entry, LogKeys, Times, shadow_line};
-use oncegate::request::key::{Key, KeyId};
+use oncegate::log::{Entry, LogKey, LogKeys, Times, shadow_line};
+use oncegate::request::key::Key;
 
-#[test]
-fn a_log_line_has_these_members_in_this_order() {
-    let key = Key::parse("8e03978e").unwrap();
-    let ms = Duration::from_millis;
-    let refused = Entry {
+fn log_key() -> Option<LogKey> {
+    LogKey::new("0123456789abcdef0123456789abcdef", None).ok()
+}
+
+/// A request that was refused.
+fn entry() -> Entry<'static> {
+    Entry {
         route: "charge",
         method: "POST",
         key: None,
@@ -20,18 +22,29 @@ fn a_log_line_has_these_members_in_this_order() {
         outcome: "key-missing",
         status: 400,
         why: Some("no \"key\"\n".to_owned()),
-        times: Times { total: ms(3), ledger: ms(0), origin: ms(0) },
-    };
+        times: Times {
+            total: Duration::from_millis(3),
+            ledger: Duration::ZERO,
+            origin: Duration::ZERO,
+        },
+    }
+}
+
+#[test]
+fn a_log_line_has_these_members_in_this_order() {
+    let key = Key::parse("8e03978e").unwrap();
+    let ms = Duration::from_millis;
+    let refused = entry();
     assert_eq!(
-        refused.line(LogKeys::Hashed),
+        refused.line(LogKeys::Hashed, log_key().as_ref()),
         concat!(
             r#"{"outcome":"key-missing","status":400,"why":"no \"key\"\n","route":"charge","method":"POST","#,
-            r#""key":null,"key_id":null,"correlation_id":"c-1","traceparent":null,"shard":null,"attempt":null,"#,
+            r#""key":null,"correlation_id":"c-1","traceparent":null,"shard":null,"attempt":null,"#,
             r#""ms":{"total":3,"ledger":0,"origin":0}}"#,
         )
     );
     let executed = Entry {
-        key: Some((&key, KeyId::new(&key, [7; 16]))),
+        key: Some(&key),
         traceparent: Some("00-1".to_owned()),
         shard: Some(11),
         attempt: Some(1),
@@ -42,14 +55,35 @@ fn a_log_line_has_these_members_in_this_order() {
         ..refused
     };
     assert_eq!(
-        executed.line(LogKeys::Plain),
+        executed.line(LogKeys::Plain, None),
         concat!(
             r#"{"outcome":"executed","status":201,"why":null,"route":"charge","method":"POST","key":"8e03978e","#,
-            r#""key_id":"2b3ffd0b13af24bb7e22a843249ba25207070707070707070707070707070707","#,
             r#""correlation_id":"c-1","traceparent":"00-1","shard":11,"attempt":1,"#,
             r#""ms":{"total":30,"ledger":8,"origin":20}}"#,
         )
     );
+}
+
+/// The digests were computed apart from this code.
+#[test]
+fn a_key_is_logged_as_a_digest_under_a_secret_or_not_at_all() {
+    let key = Key::parse("8e03978e").unwrap();
+    let entry = Entry { key: Some(&key), ..entry() };
+    let hashed =
+        r#""key":"3eb1:442d703ecf8c1901c38da37c2be5f60b54bd421e4e3472083ae954629c1789b4","#;
+    assert!(entry.line(LogKeys::Hashed, log_key().as_ref()).contains(hashed));
+    assert!(entry.line(LogKeys::Hashed, None).contains(r#""key":null,"#));
+    assert!(entry.line(LogKeys::Plain, log_key().as_ref()).contains(r#""key":"8e03978e","#));
+}
+
+#[test]
+fn a_log_key_is_a_secret_of_its_own_and_long_enough() {
+    let [short, long] = [31, 32].map(|bytes| "k".repeat(bytes));
+    assert!(LogKey::new(&short, None).is_err());
+    assert!(LogKey::new(&format!("{short} \n"), None).is_err(), "space around it is no part of it");
+    assert!(LogKey::new(&long, None).is_ok());
+    assert!(LogKey::new(&long, Some("another")).is_ok());
+    assert!(LogKey::new(&long, Some(&format!("{long}\n"))).is_err(), "it must open nothing");
 }
 
 #[test]

@@ -4,8 +4,8 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use oncegate::config::Vars;
 use oncegate::config::route::Route;
-use oncegate::config::{OriginVar, Vars};
 use oncegate::filter::GuardedRequest;
 use oncegate::lifecycle::event::{Claim, CredentialChange, OnInDoubt, Strategy};
 use oncegate::lifecycle::record::{
@@ -14,7 +14,6 @@ use oncegate::lifecycle::record::{
 };
 use oncegate::lifecycle::reply::{Kept, Reply};
 use oncegate::request::fingerprint::{Fingerprint, OperationId};
-use oncegate::request::json::Json;
 use oncegate::request::key::{Key, KeyId};
 use oncegate::request::path::Address;
 use oncegate::time::Timestamp;
@@ -158,27 +157,16 @@ pub(crate) fn request(key: &str, claim: Claim) -> GuardedRequest {
 
 /// The route that is there without configuration.
 pub(crate) fn route() -> Route {
-    Route::with_defaults().unwrap()
+    Route::default()
 }
 
 /// How many shards the tests' requests believe in.
 pub(crate) const SHARDS: u16 = 16;
 
-/// Nothing configured.
-/// A value as the vars hold it.
-pub(crate) fn json(value: &serde_json::Value) -> Json {
-    Json::parse(&value.to_string()).unwrap()
-}
-
-pub(crate) fn vars() -> Vars {
-    Vars {
-        origin: OriginVar::Absent,
-        shards: None,
-        location_hint: None,
-        log_keys: None,
-        routes: Vec::new(),
-        others: Vec::new(),
-    }
+/// These vars, and no binding.
+pub(crate) fn vars(values: impl IntoIterator<Item = (&'static str, serde_json::Value)>) -> Vars {
+    let values = values.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    Vars { values, binds_origin: false }
 }
 
 pub(crate) fn address(url: &str) -> Address {

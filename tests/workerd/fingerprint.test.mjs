@@ -99,4 +99,25 @@ describe("the fingerprint", { concurrency: 8, timeout: 60_000 }, () => {
   reused("headers", "another X-Tenant", { headers: [TYPE, ["X-Tenant", "a"]] }, { headers: [TYPE, ["X-Tenant", "b"]] });
   same("headers", "another header", { headers: [TYPE, ["X-Tenant", "a"]] }, { headers: [["x-tenant", "a"], TYPE, ["X-Other", "1"]] });
   same("queryless", "another query", { query: "?utm=1" }, { query: "?utm=2&x" });
+
+  // The runtime replaces such bytes, so that the two would read the same.
+  for (const [prefix, name, one, other] of [
+    ["usual", "If-Match", '"caf\xe9"', '"caf\xe8"'],
+    ["usual", "Content-Encoding", "\xff", "\xfe"],
+    ["usual", "Content-Type", "text/caf\xe9", "text/caf\xe8"],
+    ["headers", "X-Tenant", "caf\xe9", "caf\xe8"],
+  ]) {
+    test(`/${prefix}: ${name} whose bytes are not UTF-8 is refused, and the problem names it`, async () => {
+      const it = operation(on, `/${prefix}`);
+      for (const value of [one, other]) {
+        const refused = await it.send({ headers: [[name, value]], body: json });
+        isProblem(refused, "key-invalid");
+        assert.match(refused.json.detail, new RegExp(`header ${name.toLowerCase()} holds bytes that are not UTF-8`));
+      }
+      assert.equal(it.count(), 0);
+      isExecuted(await it.send({ headers: [[name, Buffer.from("café").toString("latin1")]], body: json }));
+    });
+  }
+  const boundary = (bytes) => ({ headers: [["Content-Type", `multipart/mixed; boundary=${bytes}`]] });
+  same("usual", "a boundary of other bytes that are not UTF-8", boundary("\xe9"), boundary("\xe8"));
 });

@@ -2,7 +2,7 @@
 // data point where there is a dataset.
 
 import assert from "node:assert/strict";
-import { createHash } from "node:crypto";
+import { createHash, createHmac } from "node:crypto";
 import { describe, test } from "node:test";
 import { freshKey, freshPath, gate, stage, until } from "./harness.mjs";
 
@@ -10,11 +10,13 @@ const routes = [
   { name: "needs", methods: ["POST"], path: "/needs", key: { required: true } },
   { name: "charge", methods: ["POST"], path: "/{*rest}", timeout: "1s" },
 ];
+const LOG_KEY = "a secret of thirty-two bytes or more";
+const sha256 = (text) => createHash("sha256").update(text).digest("hex");
 const SECRETS = ["Bearer sesame", "a secret body"];
 const TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
 describe("the log", { timeout: 60_000 }, () => {
-  const on = stage({ routes, shards: 4 });
+  const on = stage({ routes, shards: 4, vars: { LOG_KEY } });
   /** The lines about one correlation id. */
   const linesOf = (id) => on.worker.logs.split("\n").filter((line) => line.startsWith("{") && line.includes(`"correlation_id":"${id}"`)).map((line) => JSON.parse(line));
   const line = (id, n = 1) => until(() => linesOf(id)[n - 1], { what: `line ${n} of ${id}` });
@@ -24,10 +26,9 @@ describe("the log", { timeout: 60_000 }, () => {
     const [id, path, key] = [freshKey(), freshPath(), freshKey()];
     await send(id, { path, key });
     const first = await line(id);
-    const hash = createHash("sha256").update(key).digest("hex").slice(0, 32);
-    const { ms, key_id, shard, ...rest } = first;
-    assert.deepEqual(rest, { outcome: "executed", status: 201, why: null, route: "charge", method: "POST", key: hash, correlation_id: id, traceparent: TRACE, attempt: 1 });
-    assert.match(key_id, new RegExp(`^${hash}[0-9a-f]{32}$`));
+    const hash = createHmac("sha256", LOG_KEY).update(key).digest("hex");
+    const { ms, shard, ...rest } = first;
+    assert.deepEqual(rest, { outcome: "executed", status: 201, why: null, route: "charge", method: "POST", key: `${sha256(LOG_KEY).slice(0, 4)}:${hash}`, correlation_id: id, traceparent: TRACE, attempt: 1 });
     assert.ok(shard >= 0 && shard < 4);
     assert.deepEqual(Object.keys(ms).sort(), ["ledger", "origin", "total"]);
     assert.ok(ms.total >= ms.origin);
@@ -98,6 +99,39 @@ describe("the log", { timeout: 60_000 }, () => {
     await send(id, { path: freshPath(), key });
     await line(id);
     assert.ok(!on.worker.logs.includes(key));
+    assert.ok(!on.worker.logs.includes(LOG_KEY));
+  });
+});
+
+// A digest of a key that anybody can make shows a weak key, one of a credential a weak password.
+describe("the log and what is derived from a key", { timeout: 60_000 }, () => {
+  const on = stage({ routes, vars: { ADMIN_TOKEN: "token-of-the-operators" } });
+  test("hold no digest that was made without a secret, and nothing of the caller", async () => {
+    const [path, key] = [freshPath(), freshKey()];
+    const ids = [];
+    for (const [name, password] of [["alice", "sesame"], ["bob", "letmein"]]) {
+      const headers = { Authorization: `Basic ${Buffer.from(`${name}:${password}`).toString("base64")}` };
+      const answer = await on.worker.send({ path, key, headers, body: name });
+      assert.equal(answer.status, 201);
+      ids.push(answer.get("X-Correlation-Id"));
+    }
+    const lines = () => on.worker.logs.split("\n").filter((line) => line.includes(`"correlation_id":"${ids[0]}"`));
+    const logged = await until(() => lines().length >= 2 && lines(), { what: "two lines" });
+    for (const line of logged) assert.equal(JSON.parse(line).key, null, "no LOG_KEY, no digest");
+    assert.equal(ids[0], ids[1], "the id is derived from the key and the route, not from who asks");
+    const found = await on.worker.send({ method: "GET", path: `/.oncegate/keys?key=${key}`, headers: { Authorization: "Bearer token-of-the-operators" } });
+    const scopes = found.json.records.map((record) => record.key_id.slice(32));
+    assert.equal(new Set(scopes).size, 2);
+    for (const hidden of [sha256(key).slice(0, 32), ...scopes]) assert.ok(!on.worker.logs.includes(hidden), hidden);
+  });
+});
+
+describe("the log with a LOG_KEY that is too short", () => {
+  const on = stage({ routes, vars: { LOG_KEY: "x".repeat(31) } });
+  test("holds no digest, and says why", async () => {
+    await on.worker.send({ path: freshPath(), key: freshKey() });
+    await on.worker.logged(/LOG_KEY must have 32 bytes or more/);
+    await on.worker.logged(/"key":null/);
   });
 });
 

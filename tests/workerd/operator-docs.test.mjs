@@ -13,9 +13,10 @@ import { freshKey, freshPath, stage, until } from "./harness.mjs";
 import { JSON_TYPE, blocks, text } from "./docs.mjs";
 
 const { DatabaseSync } = await import("node:sqlite");
-const TOKEN = "4f1d0c";
+const TOKEN = "4f1d0c79b3a2e8d6";
+const LOG_KEY = "0123456789abcdef".repeat(2);
 const routes = [{ name: "payments", methods: ["POST"], path: "/{*rest}", timeout: "1s" }];
-const missing = ["bash", "curl", "jq", "sha256sum"].filter((program) => spawnSync("sh", ["-c", `command -v ${program}`]).status !== 0);
+const missing = ["bash", "curl", "jq", "openssl", "sha256sum"].filter((program) => spawnSync("sh", ["-c", `command -v ${program}`]).status !== 0);
 const skip = missing.length > 0 && `the pages' commands need ${missing.join(", ")}`;
 const [SET_UP, CHARGED, STUCK, DOWN] = blocks("operating", "sh");
 
@@ -150,7 +151,7 @@ describe("what operators do by the page", { concurrency: true }, () => {
 });
 
 describe("watching.md", { skip, timeout: 60_000 }, () => {
-  const on = stage({ routes, shards: 4, metrics: true });
+  const on = stage({ routes, shards: 4, metrics: true, vars: { LOG_KEY } });
   const page = text("watching.md");
   const lines = () => on.worker.logs.split("\n").filter((line) => line.startsWith("{")).map((line) => JSON.parse(line));
 
@@ -170,14 +171,15 @@ describe("watching.md", { skip, timeout: 60_000 }, () => {
     await send("silent");
     const all = await until(() => lines().length >= 7 && lines(), { what: "seven lines" });
     assert.deepEqual(kinds(all[0]), kinds(shown));
-    assert.deepEqual([all[0].key, all[0].key_id.slice(0, 32), all[0].traceparent], [shown.key, shown.key, shown.traceparent]);
+    assert.deepEqual([all[0].key, all[0].traceparent], [shown.key, shown.traceparent]);
     assert.deepEqual(all.map(({ outcome }) => outcome), ["executed", "replayed", "key-reused", "released", "unknown", "outcome-unknown", "outcome-unknown"]);
     for (const { outcome, why } of all) {
       const row = page.split("\n").find((row) => row.startsWith("|") && row.includes(`\`${outcome}\``) && (why === null ? row.includes("null") : row.includes(why)));
       assert.ok(row, `the page has no row for ${outcome}: ${why}`);
     }
-    const digest = /`(printf [^`]+)`/.exec(page)[1].replaceAll("\\|", "|");
-    assert.equal((await shell(on).run(digest)).out.trim(), shown.key);
+    const [secret, digest] = [...page.matchAll(/`(printf %s [^`]+)`/g)].map(([, command]) => command);
+    const out = async (command) => (await shell(on).run(command, { LOG_KEY })).out;
+    assert.equal(`${(await out(secret)).slice(0, 4)}:${(await out(digest)).slice(0, 64)}`, shown.key);
   });
   test("the filters of wrangler tail find in a tail what they say", async () => {
     const [doubts, key] = blocks("watching", "sh")[0].split("\n").filter((line) => line.startsWith("npx wrangler tail"));
@@ -185,8 +187,8 @@ describe("watching.md", { skip, timeout: 60_000 }, () => {
     const piped = (command) => command.slice(command.indexOf("| jq") + 2);
     const through = (command) => spawnSync("bash", ["-c", piped(command)], { input: tail.join("\n"), encoding: "utf8" }).stdout.trim().split("\n");
     assert.deepEqual(through(doubts).map((line) => JSON.parse(line).status), [504, 504]);
-    assert.match(key, /--search "\$\(printf %s 'order-1001' \| sha256sum \| cut -c1-32\)"/);
-    assert.equal(through(key.slice(key.indexOf("--search") + 60)).length, tail.length);
+    assert.match(key, /--search "\$\(printf %s 'order-1001' \| openssl dgst -sha256 -hmac "\$LOG_KEY" -r \| cut -c1-64\)"/);
+    assert.equal(through(key.slice(key.indexOf("-c1-64"))).length, tail.length);
   });
   test("the queries answer what they ask, of sampled points too", async () => {
     const points = await until(() => on.worker.points.length >= 7 && on.worker.points);

@@ -82,6 +82,15 @@ describe("the scope", { concurrency: 8, timeout: 60_000 }, () => {
     await apart({ path: it, headers: { "X-Tenant": "acme" } }, { path: it, headers: {} });
     await apart({ path: it, headers: { "X-Tenant": "acme" } }, { path: it, headers: [["X-Tenant", "acme"], ["X-Tenant", "acme"]] });
   });
+  test("a header in the scope whose bytes are not UTF-8 is refused, and the problem names it", async () => {
+    const it = operation(on, "/tenant");
+    for (const tenant of ["caf\xe9", "caf\xe8"]) {
+      const refused = await it.send({ headers: { "X-Tenant": tenant } });
+      isProblem(refused, "key-invalid");
+      assert.match(refused.json.detail, /header x-tenant holds bytes that are not UTF-8/);
+    }
+    assert.equal(it.count(), 0);
+  });
 });
 
 describe("the credential", { concurrency: 8, timeout: 60_000 }, () => {

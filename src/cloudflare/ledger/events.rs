@@ -9,7 +9,7 @@ use wasm_bindgen::JsValue;
 use super::replies::Next;
 use super::store::EventRows;
 use super::{Answer, Shard};
-use crate::cloudflare::world::now;
+use crate::cloudflare::clock::now;
 use crate::lifecycle::event::{Event, Verdict};
 use crate::lifecycle::ledger::{self, Decision};
 use crate::lifecycle::record::SweepAction;

@@ -34,8 +34,10 @@ use self::sweep::Alarm;
 use self::waiters::Waiters;
 use crate::cloudflare::bindings;
 use crate::cloudflare::byte_budget::ByteBudget;
-use crate::cloudflare::tasks::{pause, scoped, spawn, wait};
-use crate::cloudflare::world::message;
+use crate::cloudflare::clock::pause;
+use crate::cloudflare::faults;
+use crate::cloudflare::ledger_stub::message;
+use crate::cloudflare::tasks::{scoped, spawn, wait};
 use crate::encoding::Unreadable;
 use crate::filter::CALL_PATIENCE;
 use crate::lifecycle::ended_leases::EndedLeases;
@@ -89,6 +91,7 @@ impl DurableObject for Ledger {
 impl Ledger {
     /// Answers a request.
     pub fn hear(&self, head: Vec<u8>, body: Option<Uint8Array>) -> Promise {
+        faults::here("begin");
         let ledger = Self(self.0.clone());
         let answer = async move { ledger.answer(Incoming::Whole(head, body)).await };
         future_to_promise(AssertUnwindSafe(answer))
@@ -158,8 +161,8 @@ impl Shard {
             storage,
             store: OnceCell::new(),
             waiters: Waiters::default(),
-            incoming: ByteBudget::new(BUDGET_BYTES),
-            outgoing: ByteBudget::new(BUDGET_BYTES),
+            incoming: Rc::new(ByteBudget::new(BUDGET_BYTES)),
+            outgoing: Rc::new(ByteBudget::new(BUDGET_BYTES)),
             ended_leases: RefCell::default(),
             alarm: Cell::new(Alarm::Unknown),
             shards: Cell::new(None),
@@ -182,6 +185,7 @@ impl Shard {
     }
 
     fn message(&self, (version, (answer, body)): VersionedAnswer) -> Result<JsValue, JsValue> {
+        faults::here("told");
         let head = protocol::write_answer(&answer, version);
         match body {
             None => Ok(bindings::told(&head, None)),
@@ -194,6 +198,7 @@ impl Shard {
 
     /// The answer where a fault ended the work in the middle.
     fn aborted(&self, key_id: Option<KeyId>) -> Result<JsValue, JsValue> {
+        faults::here("failed");
         if let Some(key_id) = key_id {
             // The change may have been written before the fault: the key's waiters claim again.
             self.waiters.wake(key_id, &None);
@@ -211,7 +216,7 @@ impl Shard {
         let crowded = Ok((VERSION, (LedgerAnswer::Crowded, None)));
         let url = request.url();
         let bytes = url.rsplit('/').next().and_then(|bytes| bytes.parse().ok());
-        let reservation = self.incoming.wait(bytes.unwrap_or(BUDGET_BYTES), BUDGET_PATIENCE).await;
+        let reservation = self.incoming.reserve(bytes.unwrap_or(u64::MAX), BUDGET_PATIENCE).await;
         if reservation.is_none() {
             return crowded;
         }
@@ -290,6 +295,6 @@ impl Shard {
 
 /// Of the isolate's 128 MB: as much for replies that come in and as much for replies that go out, beside the
 /// waiters.
-const BUDGET_BYTES: u64 = 16 * 1024 * 1024;
+const BUDGET_BYTES: u32 = 16 * 1024 * 1024;
 /// How long a large reply waits for its turn; a call of the Ledger is given up after 5 s.
 const BUDGET_PATIENCE: Duration = Duration::from_secs(3);

@@ -9,9 +9,8 @@ use wasm_bindgen::JsValue;
 use super::reply_stream::{LargeBody, SettledReply};
 use super::store::{BodyPlace, CHUNK_BYTES, StoredRow};
 use super::{Answer, BUDGET_PATIENCE, Body, Shard};
-use crate::cloudflare::byte_budget::Place as Reservation;
-use crate::cloudflare::tasks::pause;
-use crate::cloudflare::world::now;
+use crate::cloudflare::byte_budget::Reservation;
+use crate::cloudflare::clock::{now, pause};
 use crate::cloudflare::{SMALL, faults};
 use crate::lifecycle::event::{How, Replay, Verdict};
 use crate::lifecycle::ledger::Wake;
@@ -56,7 +55,8 @@ impl Shard {
             Some(BodyPlace::Here(body)) => Some(Body::Small(body)),
             Some(place) => {
                 let bytes = replay.reply.body.bytes().min(CHUNK_BYTES.into());
-                let Some(reservation) = reservation.or_else(|| self.outgoing.take(bytes)) else {
+                let Some(reservation) = reservation.or_else(|| self.outgoing.try_reserve(bytes))
+                else {
                     let lease = completed(&row.record).map(|completed| completed.lease);
                     return Ok(Next::Queue(QueuedReply { replay, lease, bytes, count: None }));
                 };
@@ -80,7 +80,7 @@ impl Shard {
         queued: QueuedReply,
     ) -> Result<Answer, JsValue> {
         let QueuedReply { replay, lease, bytes, count } = queued;
-        let Some(reservation) = self.outgoing.wait(bytes, BUDGET_PATIENCE).await else {
+        let Some(reservation) = self.outgoing.reserve(bytes, BUDGET_PATIENCE).await else {
             return Ok((LedgerAnswer::Crowded, None));
         };
         // Other events came in between: it may be another reply by now.
@@ -113,7 +113,7 @@ impl Shard {
     fn settled(&self, completed: &Completed, body: &Uint8Array) -> Option<SettledReply> {
         let bytes = body.byte_length();
         let reservation =
-            if bytes > SMALL { Some(self.outgoing.take(bytes.into())?) } else { None };
+            if bytes > SMALL { Some(self.outgoing.try_reserve(bytes.into())?) } else { None };
         let replay = Replay::of(completed, How::Joined);
         Some(SettledReply { replay, body: body.clone(), reservation })
     }

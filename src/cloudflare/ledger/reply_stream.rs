@@ -3,18 +3,20 @@
 //! Callers who waited for a reply share the one that was settled; for all others it is read from its rows, one
 //! chunk after the other. Both hold a reservation of the Ledger's [`ByteBudget`] until the last byte has left.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use futures_util::future::{Either, select};
 use js_sys::Uint8Array;
 use wasm_bindgen::JsValue;
 
 use super::store::{ChunkedBody, Store};
 use crate::cloudflare::bindings;
-use crate::cloudflare::byte_budget::{ByteBudget, Place as Reservation};
-use crate::cloudflare::tasks::{Wait, pause, spawn, wait};
-use crate::cloudflare::world::now;
+use crate::cloudflare::byte_budget::{ByteBudget, Reservation};
+use crate::cloudflare::clock::now;
+use crate::cloudflare::error::Error;
+use crate::cloudflare::stepped_writer::{Pace, SteppedWriter};
+use crate::cloudflare::tasks::spawn;
 use crate::lifecycle::event::Replay;
 use crate::time::Timestamp;
 
@@ -54,67 +56,52 @@ pub(super) fn stream(
 ) -> Result<JsValue, JsValue> {
     let pipe = bindings::FixedLengthStream::new(body.bytes())?;
     let answer = bindings::streamed(head, &pipe.readable());
-    let writer = pipe.writable().get_writer()?;
+    let pace = OthersWait { budget, started: now(), moved: Cell::new(now()) };
+    let writer = SteppedWriter::new(&pipe.writable(), pace)?;
     drop(spawn(async move {
-        let sender = Sender { writer, budget, started: now() };
-        if let Err(why) = sender.send(&body, &store).await {
-            // The reader sees that the body was cut. A reader that has left need not see anything.
-            if let Ok(aborted) = sender.writer.abort(&why) {
-                let _ = wait(aborted).await;
-            }
+        if let Err(why) = send(&writer, &body, &store).await {
+            // The reader sees that the body was cut.
+            writer.abort(&why).await;
         }
     }));
     Ok(answer)
 }
 
-struct Sender {
-    writer: bindings::Writer,
+async fn send(
+    writer: &SteppedWriter<OthersWait>,
+    body: &LargeBody,
+    store: &Store,
+) -> Result<(), Error> {
+    match body {
+        LargeBody::Held(settled) => writer.write(&settled.body).await?,
+        LargeBody::Chunks(chunks, _) => {
+            for id in chunks.ids() {
+                writer.write(&store.chunk(chunks, id)?).await?;
+            }
+        }
+    }
+    writer.close().await
+}
+
+/// A reader that does not go on loses its reservation if others wait for one.
+struct OthersWait {
     budget: Rc<ByteBudget>,
     started: Timestamp,
+    moved: Cell<Timestamp>,
 }
 
-impl Sender {
-    async fn send(&self, body: &LargeBody, store: &Store) -> Result<(), JsValue> {
-        match body {
-            LargeBody::Held(settled) => self.write(&settled.body).await?,
-            LargeBody::Chunks(chunks, _) => {
-                for id in chunks.ids() {
-                    self.write(&store.chunk(chunks, id)?).await?;
-                }
-            }
-        }
-        self.written(wait(self.writer.close()?)).await
+impl Pace for OthersWait {
+    fn moved(&self) {
+        self.moved.set(now());
     }
 
-    /// Writes in small steps, to notice whether the other side goes on reading.
-    async fn write(&self, bytes: &Uint8Array) -> Result<(), JsValue> {
-        let length = bytes.byte_length();
-        for at in (0..length).step_by(STEP_BYTES as usize) {
-            let step = bytes.subarray(at, length.min(at + STEP_BYTES));
-            self.written(wait(self.writer.write(&step)?)).await?;
-        }
-        Ok(())
-    }
-
-    async fn written(&self, mut written: Wait) -> Result<(), JsValue> {
-        let began = now();
-        loop {
-            match select(&mut written, pause(CHECK_EVERY)).await {
-                Either::Left((done, _)) => return done.map(|_| ()),
-                Either::Right(_) => {
-                    let slow =
-                        now().since(began) > IDLE_MAX || now().since(self.started) > SLOW_MAX;
-                    if slow && self.budget.is_wanted() {
-                        return Err(JsValue::from_str("it is read too slowly, and others wait"));
-                    }
-                }
-            }
-        }
+    fn is_too_slow(&self) -> bool {
+        let now = now();
+        let slow = now.since(self.moved.get()) > IDLE_MAX || now.since(self.started) > SLOW_MAX;
+        slow && self.budget.is_wanted()
     }
 }
 
-const STEP_BYTES: u32 = 64 * 1024;
-const CHECK_EVERY: Duration = Duration::from_millis(500);
 /// A reader that reads nothing for so long is cut off if others wait for its room: sooner than their patience
 /// of 3 s is over, or readers that do not read would keep the others from ever reading.
 const IDLE_MAX: Duration = Duration::from_millis(1_500);

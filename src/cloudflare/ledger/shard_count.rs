@@ -4,7 +4,7 @@ use wasm_bindgen::JsValue;
 
 use super::Shard;
 use crate::cloudflare::bindings;
-use crate::cloudflare::world::call;
+use crate::cloudflare::ledger_stub::call;
 use crate::lifecycle::event::Event;
 use crate::protocol::{LedgerAnswer, LedgerRequest, Question, VERSION, write_request};
 use crate::request::key::KeyId;

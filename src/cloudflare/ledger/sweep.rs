@@ -7,8 +7,7 @@ use js_sys::{Date, Object};
 use wasm_bindgen::JsValue;
 
 use super::Shard;
-use crate::cloudflare::tasks::pause;
-use crate::cloudflare::world::{now, to_js};
+use crate::cloudflare::clock::{now, pause, to_js};
 use crate::cloudflare::{bindings, faults};
 use crate::time::{Timestamp, millis};
 
