@@ -11,7 +11,7 @@ use super::bindings;
 use crate::config::read::Misconfigured;
 use crate::config::{Policy, VARS, Vars};
 use crate::log::LogKey;
-use crate::operator::auth::Auth;
+use crate::operator::auth::{Auth, NoAuth, TOKEN_MIN};
 
 thread_local! {
     static AUTH: OnceCell<Option<Rc<Auth>>> = const { OnceCell::new() };
@@ -42,12 +42,22 @@ pub(super) fn log_key(env: &Env) -> Option<Rc<LogKey>> {
     })
 }
 
-/// What verifies operators; none where there is no `ADMIN_TOKEN`.
+/// Authenticates operators; `None` where there is no usable `ADMIN_TOKEN`.
 pub(super) fn auth(env: &Env) -> Option<Rc<Auth>> {
-    AUTH.with(|cell| {
-        let read = || bindings::get(env, "ADMIN_TOKEN").as_string().as_deref().and_then(Auth::new);
-        cell.get_or_init(|| read().map(Rc::new)).clone()
-    })
+    AUTH.with(|cell| cell.get_or_init(|| read_auth(env).map(Rc::new)).clone())
+}
+
+fn read_auth(env: &Env) -> Option<Auth> {
+    match Auth::new(&bindings::get(env, "ADMIN_TOKEN").as_string()?) {
+        Ok(auth) => Some(auth),
+        Err(NoAuth::Blank) => None,
+        Err(NoAuth::TooShort) => {
+            bindings::error(&format!(
+                "ADMIN_TOKEN has fewer than {TOKEN_MIN} characters and opens nothing: set a longer one"
+            ));
+            None
+        }
+    }
 }
 
 /// What is configured. A binding is nobody's misspelt var, so bindings are left out; one that has the

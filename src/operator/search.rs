@@ -141,6 +141,12 @@ impl FoundRecord {
     pub fn position(&self) -> Position {
         Position { at: self.record.metadata.created, key: self.key }
     }
+
+    /// Bytes of its stored body.
+    #[must_use]
+    pub fn body_bytes(&self) -> u64 {
+        self.record.state.completed().map_or(0, |completed| completed.reply.body.bytes())
+    }
 }
 
 impl Search {

@@ -10,9 +10,9 @@ use serde_json::value::RawValue;
 use super::{Action, ApiRequest};
 use crate::lifecycle::record::Lease;
 use crate::lifecycle::reply::{Kept, Reply, has_no_body, is_sendable, kept_headers};
-use crate::operator::auth::unhex;
 use crate::operator::decide::Decision;
 use crate::operator::refusal::Refusal;
+use crate::request::digest::from_hex;
 use crate::request::key::KeyId;
 
 /// A decision on its way to the Ledger.
@@ -229,7 +229,7 @@ fn is_header_value(value: &str) -> bool {
 
 /// Reads a key id in hexadecimal.
 pub(super) fn parse_key_id(text: &str) -> Result<KeyId, Refusal> {
-    unhex(text).map(KeyId).ok_or_else(|| {
+    from_hex(text).map(KeyId).ok_or_else(|| {
         Refusal::invalid("key_id must be the 64 hexadecimal digits that the record shows.")
     })
 }
@@ -239,7 +239,7 @@ pub(super) fn parse_lease(text: &str) -> Result<Option<Lease>, Refusal> {
     if text.is_empty() {
         return Ok(None);
     }
-    let lease = unhex(text).map(Lease);
+    let lease = from_hex(text).map(Lease);
     let wrong =
         || Refusal::invalid("lease must be the 32 hexadecimal digits that the record shows.");
     lease.map(Some).ok_or_else(wrong)

@@ -1,12 +1,12 @@
-//! Who asks: the bearer of the token, or a browser with a session that was opened with it.
+//! Authenticates an operator: the bearer of the token, or a browser with a session.
 
 use std::cell::RefCell;
 
-use super::{Operator, Said};
+use super::{Operator, Reply};
 use crate::cloudflare::bindings;
 use crate::cloudflare::clock::now;
 use crate::operator::api::{self, ApiRequest};
-use crate::operator::auth::{FailedLogins, SESSION};
+use crate::operator::auth::{FailedLogins, SESSION, is_bearer};
 use crate::operator::refusal::{Kind, Refusal};
 use crate::request::credential::cookies;
 
@@ -15,21 +15,21 @@ thread_local! {
 }
 
 impl Operator<'_> {
-    /// The session, where it is not a bearer of the token.
-    pub(super) fn visitor(&self) -> Result<Option<String>, Refusal> {
-        // A session cannot be guessed: it is good whatever else comes from its address. Other schemes are
-        // another one's, such as a site's own.
+    /// The session that the request comes with; `None` where it bears the token.
+    pub(super) fn authenticate(&self) -> Result<Option<String>, Refusal> {
+        // Other schemes of Authorization belong to others, such as the site's own Basic.
         let authorization = (self.head.header)("authorization").filter(|text| is_bearer(text));
+        // A session cannot be guessed, so failed log-ins from its address do not block it.
         if authorization.is_none()
             && let Some(session) = self.session()
         {
             return Ok(Some(session));
         }
-        self.heard()?;
+        self.verify_not_blocked()?;
         match authorization {
             Some(authorization) if self.auth.verify_authorization(&authorization) => Ok(None),
             Some(_) => {
-                self.note_wrong();
+                self.note_failed_login();
                 Err(Refusal::new(Kind::Unauthorized, "The token is wrong."))
             }
             None => {
@@ -39,27 +39,30 @@ impl Operator<'_> {
         }
     }
 
+    /// The valid session among the request's cookies, if there is one.
     pub(super) fn session(&self) -> Option<String> {
         let header = (self.head.header)("cookie")?;
-        // Another site of the same domain may have set one of that name too.
+        // Another site of the same domain may have set a cookie of that name too.
         let mut sessions = cookies(&header).into_iter().filter(|(name, _)| *name == COOKIE);
         sessions
             .find(|(_, session)| self.auth.verify_session(session, now()))
             .map(|(_, session)| session)
     }
 
-    pub(super) fn log_in(&self, form: &[u8]) -> Result<Said, Refusal> {
-        // Asked after the wait: many may have come with it.
-        self.heard()?;
+    /// Opens a session for the bearer of the token.
+    pub(super) fn log_in(&self, form: &[u8]) -> Result<Reply, Refusal> {
+        // Verified now, after the body was read: meanwhile many wrong tokens may have come.
+        self.verify_not_blocked()?;
         if !self.auth.verify_token(&field(form, "token")) {
-            self.note_wrong();
+            self.note_failed_login();
             return Err(Refusal::new(Kind::Unauthorized, "That is not the token."));
         }
         let session = self.auth.new_session(self.nonce, now());
-        Ok(Said::SeeOther(self.set_cookie(&session, SESSION.as_secs())))
+        Ok(Reply::SeeOther(self.set_cookie(&session, SESSION.as_secs())))
     }
 
-    pub(super) fn posted(
+    /// Reads a form that was posted with a session.
+    pub(super) fn read_form(
         &self,
         request: ApiRequest,
         session: &str,
@@ -76,28 +79,31 @@ impl Operator<'_> {
         }
     }
 
-    /// Whether this address may try a token at all.
-    fn heard(&self) -> Result<(), Refusal> {
-        let shut = FAILED_LOGINS.with_borrow(|wrong| wrong.blocked_for_s(&self.address(), now()));
-        shut.map_or(Ok(()), |seconds| {
+    /// Refuses an address from which too many wrong tokens came.
+    fn verify_not_blocked(&self) -> Result<(), Refusal> {
+        let address = self.client_address();
+        let blocked = FAILED_LOGINS.with_borrow(|failed| failed.blocked_for_s(&address, now()));
+        blocked.map_or(Ok(()), |seconds| {
             let detail = format!("Too many wrong tokens came from your address. Wait {seconds} s.");
             Err(Refusal::new(Kind::TooMany(seconds), &detail))
         })
     }
 
-    fn note_wrong(&self) {
-        FAILED_LOGINS.with_borrow_mut(|wrong| wrong.note(&self.address(), now()));
-        bindings::warn(&format!("a wrong operator's token came from {}", self.address()));
+    fn note_failed_login(&self) {
+        let address = self.client_address();
+        FAILED_LOGINS.with_borrow_mut(|failed| failed.note(&address, now()));
+        bindings::warn(&format!("a wrong operator's token came from {address}"));
     }
 
-    /// Set by Cloudflare, whatever the client sends (developers.cloudflare.com,
+    /// Cloudflare sets this header itself, whatever the client sends (developers.cloudflare.com,
     /// fundamentals/reference/http-headers); a local runtime has none.
-    fn address(&self) -> String {
+    fn client_address(&self) -> String {
         (self.head.header)("cf-connecting-ip").unwrap_or_default()
     }
 
-    /// Browsers say where a form comes from; SameSite=Strict keeps the cookie from other sites anyway.
-    pub(super) fn same_site(&self) -> Result<(), Refusal> {
+    /// Refuses a form that another site sent. Browsers name the site that a form comes from; besides,
+    /// SameSite=Strict keeps the cookie from other sites.
+    pub(super) fn verify_same_site(&self) -> Result<(), Refusal> {
         let site = (self.head.header)("sec-fetch-site");
         let origin = (self.head.header)("origin");
         let own = format!("{}://{}", self.head.address.scheme, self.head.address.host);
@@ -111,7 +117,7 @@ impl Operator<'_> {
 
     pub(super) fn set_cookie(&self, value: &str, seconds: u64) -> String {
         let secure = if self.head.address.scheme == "https" { "; Secure" } else { "" };
-        // Only the operators' part gets it: never the origin, to which it would be a credential.
+        // The path keeps the cookie from the origin, to which it would be a credential.
         format!(
             "{COOKIE}={value}; Path={}; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}",
             api::ROOT
@@ -119,16 +125,11 @@ impl Operator<'_> {
     }
 }
 
-/// A field of a form. The form is read anew for each: a list of its fields could be far larger than itself.
+/// A field of a form. The form is parsed for each field anew: a list of its fields could be far larger than
+/// the form itself.
 fn field(form: &[u8], name: &str) -> String {
     let mut fields = form_urlencoded::parse(form);
     fields.find(|(known, _)| known == name).map(|(_, value)| value.into_owned()).unwrap_or_default()
-}
-
-/// Whether an Authorization header is of the scheme that bears a token (RFC 6750 section 2.1).
-fn is_bearer(authorization: &str) -> bool {
-    let scheme = authorization.trim().split(' ').next().unwrap_or_default();
-    scheme.eq_ignore_ascii_case("bearer")
 }
 
 const COOKIE: &str = "oncegate_session";
