@@ -5,13 +5,14 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::config::Policy;
-use crate::config::route::{Doubtful, Mode, Route};
+use crate::config::route::{Doubtful, Route};
+use crate::config::values::Mode;
+use crate::lifecycle::event::{Claim, OnInDoubt, Strategy};
 use crate::lifecycle::record::{KeySpelling, Lease, Metadata};
-use crate::lifecycle::step::{Claim, OnInDoubt, Strategy};
 use crate::problem::{Code, Problem};
 use crate::request::credential::{Undecodable, credential};
 use crate::request::digest::hex;
-use crate::request::fingerprint::{FINGERPRINT_HEADERS, Fingerprint, media_type};
+use crate::request::fingerprint::{Fingerprint, media_type};
 use crate::request::key::{Key, KeyId, KeyInvalid};
 use crate::request::key_source::{Parts, Source, Value};
 use crate::request::path::Address;
@@ -94,7 +95,7 @@ pub fn consider(route: Rc<Route>, head: &Head<'_>, body: Option<&[u8]>) -> Admis
             );
             return Admission::Refuse(Problem::new(Code::KeyInvalid, detail), route);
         }
-        Sought::Missing if route.key_required => {
+        Sought::Missing if route.key.required => {
             let detail = "This operation requires an idempotency key. Send a new one, such as a UUID, with each new operation, and the same one with each retry of it.";
             return Admission::Refuse(Problem::new(Code::KeyMissing, detail), route);
         }
@@ -148,6 +149,7 @@ impl Guarded {
                 Doubtful::Retry => OnInDoubt::Retry,
                 Doubtful::Hold | Doubtful::Probe => OnInDoubt::Hold,
             },
+            credential_change: route.credential_change,
             durations: route.durations(),
             wait: self.wait,
             spelling: self.spelling,
@@ -170,7 +172,7 @@ enum Sought {
 
 fn find_key(route: &Route, head: &Head<'_>, body: Option<&[u8]>) -> Sought {
     let parts = Parts { header: head.header, query: head.address.target.query.as_deref(), body };
-    for source in &route.key_from {
+    for source in &route.key.from {
         match source.value(parts) {
             Value::Missing => {}
             Value::NeedsBody => return Sought::NeedsBody,
@@ -229,27 +231,15 @@ fn caller<'a>(route: &'a Route, head: &Head<'a>, credential: [u8; 16]) -> Caller
 
 /// The first header of the scope or the fingerprint that holds bytes that are not UTF-8. The runtime replaces them by
 /// U+FFFD, so two different values may read the same.
-fn undecodable(route: &Route, head: &Head<'_>) -> Option<String> {
-    let is_undecodable = |value: &str| value.contains(char::REPLACEMENT_CHARACTER);
-    let of_scope = route.scope.iter().filter_map(|part| match part {
-        ScopePart::Header(name) => Some(name.as_str()),
-        ScopePart::Host
-        | ScopePart::Method
-        | ScopePart::Path
-        | ScopePart::Credential
-        | ScopePart::Route => None,
-    });
-    let of_fingerprint = route.fingerprint.headers.iter().map(String::as_str);
-    of_scope
-        .chain(FINGERPRINT_HEADERS)
-        .chain(of_fingerprint)
-        .find(|name| (head.header)(name).is_some_and(|value| is_undecodable(&value)))
-        .or_else(|| {
-            // Of the content type only the media type counts.
-            let media_type = media_type(&(head.header)("content-type")?);
-            is_undecodable(&media_type).then_some("content-type")
-        })
-        .map(str::to_owned)
+fn undecodable<'a>(route: &'a Route, head: &Head<'_>) -> Option<&'a str> {
+    let is_undecodable = |value: String| value.contains(char::REPLACEMENT_CHARACTER);
+    let mut names =
+        route.scope.iter().filter_map(ScopePart::header).chain(route.fingerprint.headers());
+    names.find(|name| (head.header)(name).is_some_and(is_undecodable)).or_else(|| {
+        // Of the content type only the media type counts.
+        let media_type = media_type(&(head.header)("content-type")?);
+        is_undecodable(media_type).then_some("content-type")
+    })
 }
 
 fn strategy(route: &Route, asked: Option<&str>) -> Result<Strategy, Problem> {
@@ -291,7 +281,8 @@ fn client_correlation_id(head: &Head<'_>) -> Option<String> {
         .filter(|id| (1..=255).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic()))
 }
 
-/// `Prefer: wait=N` in seconds (RFC 7240 section 4.3); the first one counts (section 2).
+/// `Prefer: wait=N` in seconds (RFC 7240 section 4.3). The first one counts (section 2), names are compared whatever
+/// their case, and there may be space around `=`: a structured field (`sfv`) would refuse or read all three otherwise.
 fn preferred_wait(field: &str) -> Option<Duration> {
     field
         .split(',')

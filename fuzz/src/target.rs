@@ -14,7 +14,8 @@ pub fn check(data: &[u8]) {
     if let Some(address) = Address::parse(text) {
         assert!(!address.host.contains(['/', '?', '#']));
         let again = format!("{}://{}{}", address.scheme, address.host, address.target.as_text());
-        assert_eq!(Address::parse(&again), Some(address), "{text:?}");
+        let again = Address::parse(&again).map(|again| (again.host, again.target));
+        assert_eq!(again, Some((address.host, address.target)), "{text:?}");
     }
 }
 

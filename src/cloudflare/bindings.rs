@@ -1,7 +1,7 @@
 //! JavaScript calls of the platform. Each is bound with `catch`: a throw that crosses Wasm unannounced
 //! ends its task without an answer. What can be done in one crossing is (`host.js`).
 
-use js_sys::{Array, Object, Promise, Reflect, Uint8Array};
+use js_sys::{Object, Promise, Reflect, Uint8Array};
 use wasm_bindgen::JsCast as _;
 use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
 use web_sys::{Headers, Request, Response};
@@ -35,6 +35,9 @@ extern "C" {
     pub(crate) fn told(head: &[u8], body: Option<&Uint8Array>) -> JsValue;
     /// The same where its body is a stream.
     pub(crate) fn streamed(head: &[u8], body: &JsValue) -> JsValue;
+    /// The text and JSON vars of a deployment, as JSON. Bindings are left out.
+    #[wasm_bindgen(catch)]
+    pub(crate) fn vars(env: &Env) -> Result<String, JsValue>;
     /// All bytes of a request or a response.
     pub(crate) fn bytes(from: &JsValue) -> Promise;
     /// Sends a request on; resolves to a response, its headers as lines, and its body where it is at most
@@ -192,12 +195,6 @@ pub(crate) fn metrics(env: &Env) -> JsValue {
 /// A property, or `undefined` where there is none or reading it throws.
 pub(crate) fn get(of: &JsValue, name: &str) -> JsValue {
     Reflect::get(of, &JsValue::from_str(name)).unwrap_or(JsValue::UNDEFINED)
-}
-
-/// The names of an object's own members.
-pub(crate) fn keys(of: &JsValue) -> Vec<String> {
-    let names = Reflect::own_keys(of).unwrap_or_else(|_| Array::new());
-    names.iter().filter_map(|name| name.as_string()).collect()
 }
 
 /// A plain object of these members.

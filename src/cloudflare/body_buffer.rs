@@ -1,89 +1,126 @@
-//! Buffers bodies, within limits: so much per body, and 32 MiB in all per instance (an isolate has
-//! 128 MB, developers.cloudflare.com, workers/platform/limits). Bytes stay in JavaScript memory: they
-//! are hashed, stored and sent on without entering Wasm.
+//! The bodies that this isolate holds in memory. It has 128 MB (developers.cloudflare.com,
+//! workers/platform/limits); bodies take half of it at most, and new requests are let in below a quarter only.
+//! So once a claim is granted its reply finds room: a full buffer refuses new work, and loses no outcome.
 //!
-//! A request is admitted only while there is room; once its claim is granted the reply always finds
-//! room, so that a full buffer refuses new work and never loses an outcome.
+//! Bytes count for as long as they are held. They stay in JavaScript's memory: they are hashed, stored and sent on
+//! without being copied into Wasm.
+//!
+//! Nobody waits here for another one to give bytes back. The platform allows I/O only in the context that began it,
+//! so a task must not wake one of another request. Whoever finds no room is refused, or looks again after a while.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
 use js_sys::Uint8Array;
-use wasm_bindgen::{JsCast as _, JsValue};
 
-use super::bindings;
-use super::tasks::wait;
-use super::world::now;
-use crate::config::BODY_MAX;
-use crate::request::digest::sha256;
-use crate::request::fingerprint::BodyRule;
+use super::clock::{now, pause};
+use super::stepped_writer::Pace;
+use crate::config::values::BODY_MAX;
 use crate::time::Timestamp;
 
 thread_local! {
-    static SHARES: RefCell<Vec<Rc<Share>>> = const { RefCell::new(Vec::new()) };
+    static ENTRIES: RefCell<Vec<Rc<Entry>>> = const { RefCell::new(Vec::new()) };
+    /// When somebody found no room the last time, unless a reader has given up its bytes for it since.
+    static WANTED: Cell<Timestamp> = const { Cell::new(Timestamp(0)) };
 }
 
-/// What one body takes of the buffer.
-struct Share {
+/// What one body takes.
+struct Entry {
     bytes: Cell<u64>,
     chunks: RefCell<Vec<Uint8Array>>,
-    lapses: Cell<Timestamp>,
+    expires: Cell<Timestamp>,
+    /// Since when its reader has taken nothing, where it is one that may be cut off.
+    stalls_since: Cell<Option<Timestamp>>,
 }
 
-/// A body in the instance's buffer; given back when dropped.
+/// A body in memory. Its bytes are given back when this is dropped.
 ///
-/// When a client hangs up at the wrong moment the runtime drops the request's context, and the future
-/// that owns this is never polled nor dropped again. So every share has a time at which it lapses, and
-/// whoever needs room takes back what has lapsed.
-pub(super) struct Room(Rc<Share>);
+/// The runtime may end a request's context at any time. Its tasks are dropped only when their callbacks have been
+/// collected as garbage, which may be late. So every body has a time at which it expires, and whoever needs room
+/// takes what has expired.
+pub(super) struct BufferedBody(Rc<Entry>);
 
-impl Room {
-    /// An empty share for a body that is about to be read.
-    fn new(of: Of) -> Self {
-        let lasts = match of {
-            Of::Request => READ_IDLE,
-            Of::Shadow => READ_MAX,
-            Of::Reply { lasts } => lasts,
-        };
-        let share = Rc::new(Share {
+/// Whose body it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Owner {
+    /// A request: refused where there is no room, and given up where nothing comes for a while.
+    Request,
+    /// A request that goes on in any case: streamed where there is no room.
+    Shadow,
+    /// The reply to a granted claim, kept for as long as its lease may last.
+    Reply {
+        /// Time for reading and settling it.
+        lasts: Duration,
+    },
+}
+
+impl Owner {
+    /// How much all bodies together may take when this one comes.
+    fn limit(self) -> u64 {
+        match self {
+            Self::Request | Self::Shadow => BODY_MAX,
+            Self::Reply { .. } => 2 * BODY_MAX,
+        }
+    }
+
+    /// For how long it is kept if nothing comes of it.
+    fn lasts(self) -> Duration {
+        match self {
+            Self::Request => IDLE_MAX,
+            Self::Shadow => READ_MAX,
+            Self::Reply { lasts } => lasts,
+        }
+    }
+
+    /// Whether so many bytes more fit. Where readers that are slow keep them from it, they get some time to be cut off.
+    pub(super) async fn has_room(self, bytes: u64) -> bool {
+        let began = now();
+        loop {
+            if fits(bytes, self.limit()) {
+                return true;
+            }
+            if !has_slow_reader() || now().since(began) > PATIENCE {
+                return false;
+            }
+            pause(LOOK_EVERY).await;
+        }
+    }
+}
+
+impl BufferedBody {
+    /// An empty one, about to be read.
+    pub(super) fn new(owner: Owner) -> Self {
+        let entry = Rc::new(Entry {
             bytes: Cell::new(0),
             chunks: RefCell::default(),
-            lapses: Cell::new(now().plus(lasts)),
+            expires: Cell::new(now().plus(owner.lasts())),
+            stalls_since: Cell::new(None),
         });
-        SHARES.with_borrow_mut(|shares| shares.push(share.clone()));
-        Self(share)
+        ENTRIES.with_borrow_mut(|entries| entries.push(entry.clone()));
+        Self(entry)
     }
 
     /// What has been read already.
-    pub(super) fn of(bytes: Uint8Array, of: Of) -> Self {
-        let room = Self::new(of);
-        room.0.bytes.set(bytes.byte_length().into());
-        room.0.chunks.replace(vec![bytes]);
-        room
+    pub(super) fn of(bytes: Uint8Array, owner: Owner) -> Self {
+        let body = Self::new(owner);
+        body.fill(bytes);
+        body
     }
 
-    /// Keeps what is there for so long, instead of the time for reading it.
-    pub(super) fn keep_for(&self, span: Duration) {
-        self.0.lapses.set(now().plus(span));
+    /// Counts so many bytes before they come.
+    pub(super) fn expect(&self, bytes: u64) {
+        self.0.bytes.set(bytes);
     }
 
-    /// Keeps what is there until it has been read, or for a while.
-    pub(super) fn keep_until_read(&self) {
-        self.keep_for(READ_IDLE);
+    /// All of it has come.
+    pub(super) fn fill(&self, bytes: Uint8Array) {
+        self.0.bytes.set(bytes.byte_length().into());
+        self.0.chunks.replace(vec![bytes]);
     }
 
-    /// All bytes; none once the share has lapsed: less than was read must never pass for the body.
-    pub(super) fn bytes(&self) -> Option<Uint8Array> {
-        if self.has_lapsed() {
-            return None;
-        }
-        let whole = joined(self.0.chunks.take());
-        self.0.chunks.replace(vec![whole.clone()]);
-        Some(whole)
-    }
-
-    fn add(&self, chunk: Uint8Array, started: Timestamp) {
+    /// One more part of it has come, which began at `started`.
+    pub(super) fn add(&self, chunk: Uint8Array, started: Timestamp) {
         self.0.bytes.set(self.0.bytes.get() + u64::from(chunk.byte_length()));
         let mut chunks = self.0.chunks.borrow_mut();
         chunks.push(chunk);
@@ -92,163 +129,119 @@ impl Room {
             let whole = joined(std::mem::take(&mut *chunks));
             chunks.push(whole);
         }
-        // Longer for what goes on coming, but nobody holds room for ever by a byte now and then.
-        let on = now().plus(READ_IDLE).min(started.plus(READ_MAX));
-        self.0.lapses.set(self.0.lapses.get().max(on));
+        // Longer for what goes on coming, but nobody holds memory for ever by a byte now and then.
+        let later = now().plus(IDLE_MAX).min(started.plus(READ_MAX));
+        self.0.expires.set(self.0.expires.get().max(later));
     }
 
-    fn take(&self) -> Vec<Uint8Array> {
-        self.0.bytes.set(0);
+    /// Keeps it for so long, instead of the time for reading it.
+    pub(super) fn keep_for(&self, span: Duration) {
+        self.0.expires.set(now().plus(span));
+    }
+
+    /// All bytes; none once it has expired: less than was read must never pass for the body.
+    pub(super) fn bytes(&self) -> Option<Uint8Array> {
+        if self.has_expired() {
+            return None;
+        }
+        let whole = joined(self.0.chunks.take());
+        self.0.chunks.replace(vec![whole.clone()]);
+        Some(whole)
+    }
+
+    /// The parts as they came; they go on counting.
+    pub(super) fn take_chunks(&self) -> Vec<Uint8Array> {
         self.0.chunks.take()
     }
 
-    fn has_lapsed(&self) -> bool {
-        SHARES.with_borrow(|shares| !shares.iter().any(|share| Rc::ptr_eq(share, &self.0)))
+    pub(super) fn has_expired(&self) -> bool {
+        ENTRIES.with_borrow(|entries| !entries.iter().any(|entry| Rc::ptr_eq(entry, &self.0)))
+    }
+
+    /// What goes to whoever reads it from here on: a client, or the origin. One that `may_be_cut` loses it where it
+    /// reads too slowly and others need the bytes.
+    pub(super) fn into_reader(self, may_be_cut: bool) -> Reader {
+        let reader = Reader { body: self, may_be_cut };
+        reader.moved();
+        reader
     }
 }
 
-impl Drop for Room {
+impl Drop for BufferedBody {
     fn drop(&mut self) {
-        SHARES.with_borrow_mut(|shares| shares.retain(|share| !Rc::ptr_eq(share, &self.0)));
+        ENTRIES.with_borrow_mut(|entries| entries.retain(|entry| !Rc::ptr_eq(entry, &self.0)));
     }
 }
 
-/// Whether so many bytes more fit below a limit, lapsed shares being taken back if they are in the way.
+/// A body on its way to its reader. The bytes count until this is dropped.
+pub(super) struct Reader {
+    body: BufferedBody,
+    may_be_cut: bool,
+}
+
+impl Pace for Reader {
+    fn moved(&self) {
+        self.body.keep_for(IDLE_MAX);
+        self.body.0.stalls_since.set(self.may_be_cut.then(now));
+    }
+
+    /// It is, where it has taken less than a step in 5 s while others found no room (contract 1.8). Operating systems
+    /// take what they send in bursts, so one that reads evenly may seem to stall for some seconds. So the one that
+    /// stalls for longest goes first, and none goes in vain.
+    fn is_too_slow(&self) -> bool {
+        self.body.keep_for(IDLE_MAX);
+        let (now, own) = (now(), &self.body.0);
+        let is_cut = now.since(WANTED.get()) <= WANTED_FOR
+            && own.stalls(now)
+            && !is_any(|other| {
+                other.stalls_since.get().is_some_and(|since| Some(since) < own.stalls_since.get())
+            });
+        if is_cut {
+            WANTED.set(Timestamp(0));
+        }
+        is_cut
+    }
+}
+
+impl Entry {
+    fn stalls(&self, now: Timestamp) -> bool {
+        self.stalls_since.get().is_some_and(|since| now.since(since) >= STALL_MAX)
+    }
+}
+
+fn is_any(is: impl Fn(&Entry) -> bool) -> bool {
+    ENTRIES.with_borrow(|entries| entries.iter().any(|entry| is(entry)))
+}
+
+fn has_slow_reader() -> bool {
+    let now = now();
+    is_any(|entry| entry.stalls(now))
+}
+
+/// Whether so many bytes more fit below a limit. Bodies that have expired are taken if they are in the way.
 fn fits(bytes: u64, limit: u64) -> bool {
-    SHARES.with_borrow_mut(|shares| {
-        let free = |shares: &Vec<Rc<Share>>| {
-            limit.saturating_sub(shares.iter().map(|share| share.bytes.get()).sum()) >= bytes
+    ENTRIES.with_borrow_mut(|entries| {
+        let free = |entries: &[Rc<Entry>]| {
+            limit.saturating_sub(entries.iter().map(|entry| entry.bytes.get()).sum()) >= bytes
         };
-        if free(shares) {
+        if free(entries) {
             return true;
         }
         let now = now();
-        shares.retain(|share| {
-            let lapsed = share.lapses.get() < now;
-            if lapsed {
-                share.bytes.set(0);
-                share.chunks.borrow_mut().clear();
-            }
-            !lapsed
-        });
-        free(shares)
+        for expired in entries.extract_if(.., |entry| entry.expires.get() < now) {
+            expired.bytes.set(0);
+            expired.chunks.take();
+        }
+        let fits = free(entries);
+        if !fits {
+            WANTED.set(now);
+        }
+        fits
     })
-}
-
-/// Whose body it is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Of {
-    /// A request's: refused where there is no room, and given up where nothing comes for a while.
-    Request,
-    /// A request's that goes on in any case: streamed where there is no room.
-    Shadow,
-    /// The reply to a granted claim: let in where a request is not, so that a full buffer refuses new work
-    /// and loses no outcome; kept for as long as its lease may last.
-    Reply {
-        /// Time for reading and settling it.
-        lasts: Duration,
-    },
-}
-
-impl Of {
-    fn limit(self) -> u64 {
-        match self {
-            Self::Request | Self::Shadow => BODY_MAX,
-            Self::Reply { .. } => REPLIES_MAX,
-        }
-    }
-}
-
-/// What came of reading a body.
-pub(super) enum Read {
-    /// All of it.
-    Whole(Room),
-    /// More than the limit: what was read so far; the stream, unlocked, has the rest.
-    TooLarge(Vec<Uint8Array>),
-    /// The instance's buffer is full.
-    NoRoom(Vec<Uint8Array>),
-    /// It broke off.
-    Broken(String),
-}
-
-/// Reads a stream to its end, but not beyond `limit` bytes. `length` is what Content-Length says.
-pub(super) async fn read(stream: JsValue, length: Option<u64>, limit: u64, of: Of) -> Read {
-    if length.is_some_and(|length| length > limit) {
-        return Read::TooLarge(Vec::new());
-    }
-    let room = Room::new(of);
-    match read_into(&room, &stream.unchecked_into(), length, limit, of).await {
-        Ok(Stopped::AtEnd) => Read::Whole(room),
-        Ok(Stopped::OverLimit) => Read::TooLarge(room.take()),
-        Ok(Stopped::NoRoom) => Read::NoRoom(room.take()),
-        Ok(Stopped::TooSlow) => Read::Broken("it took too long".to_owned()),
-        Err(error) => Read::Broken(bindings::text(&error)),
-    }
-}
-
-/// Reads all of a body that says how long it is and is not too long; none where there is no room.
-pub(super) async fn read_known(from: &JsValue, length: u64, of: Of) -> Option<Read> {
-    if !fits(length, of.limit()) {
-        return None;
-    }
-    let room = Room::new(of);
-    room.0.bytes.set(length);
-    Some(match wait(bindings::bytes(from)).await {
-        Ok(_) if room.has_lapsed() => Read::Broken("it took too long".to_owned()),
-        Ok(bytes) => {
-            let bytes: Uint8Array = bytes.unchecked_into();
-            // A Worker behind a binding may say what it likes.
-            room.0.bytes.set(bytes.byte_length().into());
-            room.0.chunks.replace(vec![bytes]);
-            Read::Whole(room)
-        }
-        Err(error) => Read::Broken(bindings::text(&error)),
-    })
-}
-
-enum Stopped {
-    AtEnd,
-    OverLimit,
-    NoRoom,
-    TooSlow,
-}
-
-async fn read_into(
-    room: &Room,
-    stream: &bindings::Readable,
-    length: Option<u64>,
-    limit: u64,
-    of: Of,
-) -> Result<Stopped, JsValue> {
-    // Only bytes that have come take room: a length is a promise, and anyone can make it.
-    if !fits(length.unwrap_or(1), of.limit()) {
-        return Ok(Stopped::NoRoom);
-    }
-    let reader = stream.get_reader()?;
-    let started = now();
-    let mut total = 0;
-    loop {
-        let step = wait(reader.read()?).await?;
-        if room.has_lapsed() {
-            return Ok(Stopped::TooSlow);
-        }
-        if bindings::get(&step, "done").is_truthy() {
-            return Ok(Stopped::AtEnd);
-        }
-        let chunk: Uint8Array = bindings::get(&step, "value").unchecked_into();
-        let bytes = u64::from(chunk.byte_length());
-        total += bytes;
-        let has_room = fits(bytes, of.limit());
-        room.add(chunk, started);
-        if total > limit || !has_room {
-            reader.release_lock()?;
-            return Ok(if total > limit { Stopped::OverLimit } else { Stopped::NoRoom });
-        }
-    }
 }
 
 /// One array of several; the one itself where there is one.
-pub(super) fn joined(mut chunks: Vec<Uint8Array>) -> Uint8Array {
+fn joined(mut chunks: Vec<Uint8Array>) -> Uint8Array {
     if chunks.len() == 1 {
         return chunks.remove(0);
     }
@@ -261,34 +254,18 @@ pub(super) fn joined(mut chunks: Vec<Uint8Array>) -> Uint8Array {
     whole
 }
 
-/// The digest of a body by a route's rule. Only rules that look into a body copy it into Wasm, and
-/// small ones, which beats a promise; large ones are hashed by the runtime.
-pub(super) async fn digest(rule: &BodyRule, body: &Uint8Array) -> Result<[u8; 32], JsValue> {
-    if rule.reads() || body.byte_length() <= COPIED_MAX {
-        let copy = body.to_vec();
-        return Ok(rule.digest(&copy).unwrap_or_else(|| sha256(&copy)));
-    }
-    if let Some(digest) = rule.digest(&[]) {
-        return Ok(digest);
-    }
-    let digest = wait(bindings::digest("SHA-256", body)?).await?;
-    let mut bytes = [0; 32];
-    let digest = Uint8Array::new(&digest);
-    if digest.byte_length() != 32 {
-        return Err(JsValue::from_str("SHA-256 did not give 32 bytes"));
-    }
-    digest.copy_to(&mut bytes);
-    Ok(bytes)
-}
-
-/// Above this, hashing by the runtime is cheaper than copying (measured: between 1 and 2 KB).
-const COPIED_MAX: u32 = 2048;
-/// A body of which nothing comes, or that is not read, for so long may lose its room to others.
-const READ_IDLE: Duration = Duration::from_secs(15);
-/// And so may one that has not come whole after so long.
+/// A body of which nothing comes for so long may be taken; and so may one whose reader is not looked after for so long,
+/// since its context has ended.
+const IDLE_MAX: Duration = Duration::from_secs(15);
+/// And so may a request's that has not come whole after so long.
 const READ_MAX: Duration = Duration::from_mins(2);
-/// Bodies of requests and replies together: half of an isolate's 128 MB. Beyond it a reply is streamed and
-/// only its status is kept.
-const REPLIES_MAX: u64 = 2 * BODY_MAX;
 /// Chunks that are held as they came.
 const CHUNKS_MAX: usize = 256;
+/// A reader that takes less than a step (64 KiB) in so long is slow.
+const STALL_MAX: Duration = Duration::from_secs(5);
+/// Others are waiting for as long as this after they found no room: they look again sooner, and clients that were told to
+/// come again after 1 s do so.
+const WANTED_FOR: Duration = Duration::from_secs(2);
+/// How long, and how often, it is looked whether slow readers have gone. A slow reader is seen within 500 ms.
+const PATIENCE: Duration = Duration::from_secs(3);
+const LOOK_EVERY: Duration = Duration::from_millis(250);

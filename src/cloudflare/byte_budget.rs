@@ -1,95 +1,81 @@
-//! Bytes that a Ledger holds in memory while they come in or go out: so many at once, the others wait
-//! for their turn.
+//! How many bytes of large bodies a Ledger holds in memory: so many at once, the others wait for their turn.
+//!
+//! The semaphore of tokio is fair: bytes that come free go to whoever waits first, even where somebody behind it
+//! needs fewer, so that a large body gets its turn. All who wait belong to one Ledger, so they may wake each other.
 
-use std::cell::{Cell, RefCell};
-use std::rc::Rc;
+use std::cell::Cell;
+use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
-use futures_channel::oneshot::{self, Sender};
 use futures_util::future::{Either, select};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::tasks::pause;
+use super::clock::pause;
 
-/// Room for so many bytes.
+/// So many bytes.
 pub(super) struct ByteBudget {
-    limit: u64,
-    taken: Cell<u64>,
-    /// Those who wait, in the order in which they came.
-    queue: RefCell<Vec<(u64, Sender<Place>)>>,
+    limit: u32,
+    free: Arc<Semaphore>,
+    waiting: Cell<usize>,
 }
 
-/// Room that is taken; given to the next one when dropped.
-pub(super) struct Place {
-    of: Rc<ByteBudget>,
-    bytes: u64,
-}
+/// Bytes that are set aside for one body, until this is dropped.
+pub(super) type Reservation = OwnedSemaphorePermit;
 
 impl ByteBudget {
-    pub(super) fn new(limit: u64) -> Rc<Self> {
-        Rc::new(Self { limit, taken: Cell::default(), queue: RefCell::default() })
+    pub(super) fn new(limit: u32) -> Self {
+        let free = Semaphore::new(usize::try_from(limit).unwrap_or(usize::MAX));
+        Self { limit, free: Arc::new(free), waiting: Cell::new(0) }
     }
 
-    /// Room for so many bytes, now or not at all.
-    pub(super) fn take(self: &Rc<Self>, bytes: u64) -> Option<Place> {
-        // What is larger than all room takes all of it.
-        let bytes = bytes.min(self.limit);
-        let fits = !self.is_wanted() && self.taken.get() + bytes <= self.limit;
-        fits.then(|| self.taken(bytes))
+    /// Reserves so many bytes if they are free and nobody waits.
+    pub(super) fn try_reserve(&self, bytes: u64) -> Option<Reservation> {
+        self.free.clone().try_acquire_many_owned(self.at_most_all(bytes)).ok()
     }
 
-    /// Room for so many bytes as soon as it is there; none after so long, or where too many wait already.
-    pub(super) async fn wait(self: &Rc<Self>, bytes: u64, patience: Duration) -> Option<Place> {
-        if let Some(place) = self.take(bytes) {
-            return Some(place);
+    /// Reserves so many bytes as soon as they are free; none after so long, or where too many wait already.
+    pub(super) async fn reserve(&self, bytes: u64, patience: Duration) -> Option<Reservation> {
+        if let Some(reservation) = self.try_reserve(bytes) {
+            return Some(reservation);
         }
-        if self.queue.borrow().len() >= QUEUE_MAX {
+        if self.waiting.get() >= WAITERS_MAX {
             return None;
         }
-        let (sender, place) = oneshot::channel();
-        self.queue.borrow_mut().push((bytes.min(self.limit), sender));
-        match select(place, pause(patience)).await {
-            Either::Left((place, _)) => place.ok(),
-            Either::Right(((), gone)) => {
-                drop(gone);
-                self.queue.borrow_mut().retain(|(_, waiter)| !waiter.is_canceled());
-                // It may have stood before others who fit.
-                self.hand_on();
-                None
-            }
+        let _until_reserved = Waiting::new(&self.waiting);
+        let reserved = pin!(self.free.clone().acquire_many_owned(self.at_most_all(bytes)));
+        match select(reserved, pause(patience)).await {
+            Either::Left((reservation, _)) => reservation.ok(),
+            Either::Right(_) => None,
         }
     }
 
-    /// Whether somebody waits for room.
+    /// Whether somebody waits for bytes to come free.
     pub(super) fn is_wanted(&self) -> bool {
-        !self.queue.borrow().is_empty()
+        self.waiting.get() > 0
     }
 
-    fn taken(self: &Rc<Self>, bytes: u64) -> Place {
-        self.taken.set(self.taken.get() + bytes);
-        Place { of: self.clone(), bytes }
-    }
-
-    /// Gives the room that is free to those who are first.
-    fn hand_on(self: &Rc<Self>) {
-        while let Some((bytes, waiter)) = self.next() {
-            // One who has left gives it back at once.
-            let _ = waiter.send(self.taken(bytes));
-        }
-    }
-
-    fn next(&self) -> Option<(u64, Sender<Place>)> {
-        let free = self.limit - self.taken.get();
-        let mut queue = self.queue.borrow_mut();
-        (queue.first()?.0 <= free).then(|| queue.remove(0))
+    /// A body that is larger than the budget gets in when it is alone.
+    fn at_most_all(&self, bytes: u64) -> u32 {
+        u32::try_from(bytes).unwrap_or(u32::MAX).min(self.limit)
     }
 }
 
-impl Drop for Place {
+/// One that waits, until this is dropped.
+struct Waiting<'a>(&'a Cell<usize>);
+
+impl<'a> Waiting<'a> {
+    fn new(count: &'a Cell<usize>) -> Self {
+        count.set(count.get() + 1);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.of.taken.set(self.of.taken.get() - self.bytes);
-        self.of.hand_on();
+        self.0.set(self.0.get() - 1);
     }
 }
 
-/// As many may wait for room; each takes some 75 KB of memory meanwhile.
-const QUEUE_MAX: usize = 200;
+/// As many may wait; each takes some 75 KB of memory meanwhile (measured).
+const WAITERS_MAX: usize = 200;

@@ -1,9 +1,11 @@
-//! Faults on order, for the tests of what a panic leaves behind: `X-Oncegate-Fault: panic granted` on a
-//! request makes whoever next comes by the place `granted` panic; `throw` raises an exception that
-//! nothing says it may raise, `abort` ends the instance, `panics` makes everyone panic until the next
-//! order; `panic stored 1` lets one pass before.
+//! Faults on order, for the tests of what a fault leaves behind. A request brings the order in a header,
+//! `X-Oncegate-Fault: panic granted`, and the next one that comes by the place `granted` has the fault:
 //!
-//! Only with the feature `faults`; without it all of this is nothing.
+//! - `panic`, or `panics`: every one that comes by any of several places, `panics start,aborted`, until the next order;
+//! - `throw`, `throws`: the same with an exception that nothing says it may be thrown;
+//! - `abort` and `overflow` trap, which ends this instance of the program.
+//!
+//! `panic stored 1` lets one pass before. Without the feature `faults` all of this is nothing.
 
 #[cfg(feature = "faults")]
 pub(super) use ordered::{arm, here};
@@ -11,6 +13,7 @@ pub(super) use ordered::{arm, here};
 #[cfg(feature = "faults")]
 mod ordered {
     use std::cell::{Cell, RefCell};
+    use std::hint::black_box;
 
     use wasm_bindgen::JsValue;
     use wasm_bindgen::prelude::wasm_bindgen;
@@ -39,24 +42,33 @@ mod ordered {
     pub(in crate::cloudflare) fn here(place: &str) {
         let order = ORDER.take();
         let mut words = order.split(' ');
-        let (fault, at) = (words.next(), words.next());
-        if at != Some(place) {
+        let (fault, places) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        if !places.split(',').any(|at| at == place) {
             return ORDER.set(order);
         }
         match words.next().and_then(|passes| passes.parse::<u32>().ok()) {
             Some(passes) if passes > 0 => {
-                ORDER.set(format!("{} {place} {}", fault.unwrap_or_default(), passes - 1));
+                return ORDER.set(format!("{fault} {places} {}", passes - 1));
             }
-            _ => match fault {
-                Some("throw") => drop(parse_uncaught("{")),
-                Some("panics") => {
-                    ORDER.set(order);
-                    panic!("a fault that was ordered")
-                }
-                Some("abort") => std::process::abort(),
-                _ => panic!("a fault that was ordered"),
-            },
+            _ => {}
         }
+        if let "panics" | "throws" = fault {
+            ORDER.set(order.clone());
+        }
+        match fault {
+            "throw" | "throws" => drop(parse_uncaught("{")),
+            "abort" => std::process::abort(),
+            "overflow" => {
+                deeper(0);
+            }
+            _ => panic!("a fault that was ordered"),
+        }
+    }
+
+    /// Recurs until the stack is exhausted.
+    #[expect(unconditional_recursion, reason = "that is what it is for")]
+    fn deeper(depth: u64) -> u64 {
+        black_box(deeper(black_box(depth) + 1)) + 1
     }
 }
 

@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use js_sys::Array;
 use wasm_bindgen::{JsCast as _, JsValue};
-
 use worker::Env;
 
-use super::world::now;
+use super::clock::now;
 use super::{bindings, env};
 use crate::filter::Reached;
 use crate::lifecycle::record::Execution;

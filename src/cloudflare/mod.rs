@@ -12,14 +12,20 @@
 
 mod bindings;
 mod body_buffer;
+mod body_reader;
+mod body_stream;
 mod byte_budget;
+mod clock;
 mod env;
+mod error;
 mod faults;
 mod ledger;
+mod ledger_stub;
 mod log;
 mod operator;
 mod origin;
 mod response;
+mod stepped_writer;
 mod tasks;
 mod worker;
 mod world;

@@ -8,7 +8,8 @@ use web_sys::Headers;
 
 use super::SMALL;
 use super::bindings;
-use super::body_buffer::{self, Of, Read, Room};
+use super::body_buffer::{BufferedBody, Owner};
+use super::body_reader::{self, Read};
 use super::tasks::wait;
 use crate::config::Origin;
 use crate::config::route::Route;
@@ -38,10 +39,10 @@ pub(super) struct Answer {
 pub(super) enum Body {
     /// None, by its status.
     None,
-    /// All of it, and its share of the instance's buffer.
-    Whole(Uint8Array, Room),
-    /// What has been read, and the stream that has the rest.
-    Streaming(Vec<Uint8Array>),
+    /// All of it, and its place in the buffer.
+    Whole(Uint8Array, BufferedBody),
+    /// What has been read; the response has the rest.
+    Streaming(BufferedBody),
 }
 
 impl OriginResponse for Answer {
@@ -55,7 +56,8 @@ impl OriginResponse for Answer {
             Body::Whole(bytes, _) => Kept::Whole { bytes: bytes.byte_length().into() },
             Body::Streaming(_) => Kept::StatusOnly,
         };
-        let headers = kept_headers(&self.headers.all(), &self.route.reply);
+        let headers =
+            kept_headers(&self.headers.all(), &self.route.reply.drop, &self.route.reply.keep);
         Reply { status: self.status, headers, body }
     }
 }
@@ -128,8 +130,8 @@ impl Lines {
 fn facts(status: u16, headers: &Lines) -> Facts {
     Facts {
         status,
-        says_when: headers.get("retry-after").is_some(),
-        said: headers.get("idempotency-outcome").map(str::to_owned),
+        has_retry_after: headers.get("retry-after").is_some(),
+        origin_outcome: headers.get("idempotency-outcome").map(str::to_owned),
     }
 }
 
@@ -197,7 +199,7 @@ pub(super) async fn forward(
     free: impl FnOnce(),
 ) -> Result<Answer, Failure> {
     let Sending { address, method, headers, body } = sending;
-    let easy = SMALL.min(u32::try_from(route.reply_max).unwrap_or(SMALL));
+    let easy = SMALL.min(u32::try_from(route.reply.max).unwrap_or(SMALL));
     let sent = bindings::forward(binding, address, method, &headers, &body, easy);
     let has_body = !body.is_null();
     drop(body);
@@ -223,34 +225,31 @@ async fn read(
     easy: JsValue,
     route: &Rc<Route>,
 ) -> Result<Body, Failure> {
-    let of = Of::Reply { lasts: route.durations().lease };
+    let owner = Owner::Reply { lasts: route.durations().lease };
     if let Ok(bytes) = easy.dyn_into::<Uint8Array>() {
-        return Ok(Body::Whole(bytes.clone(), Room::of(bytes, of)));
+        return Ok(Body::Whole(bytes.clone(), BufferedBody::of(bytes, owner)));
     }
     if has_no_body(status) || !is_sendable(status) {
         return Ok(Body::None);
     }
     if headers.is_event_stream() {
-        return Ok(Body::Streaming(Vec::new()));
+        return Ok(Body::Streaming(BufferedBody::new(owner)));
     }
     let read = match headers.content_length() {
-        Some(length) if length <= route.reply_max => {
-            match body_buffer::read_known(response, length, of).await {
-                Some(read) => read,
-                None => return Ok(Body::Streaming(Vec::new())),
-            }
+        Some(length) if length <= route.reply.max => {
+            body_reader::read_known(response, length, owner).await
         }
         length => {
             let Some(stream) = response.body() else { return Ok(Body::None) };
-            body_buffer::read(stream.into(), length, route.reply_max, of).await
+            body_reader::read(stream.into(), length, route.reply.max, owner).await
         }
     };
     match read {
-        Read::Whole(room) => {
-            room.keep_for(route.durations().lease);
-            Ok(Body::Whole(room.bytes().ok_or(Failure::Unknown)?, room))
+        Read::Whole(body) => {
+            body.keep_for(route.durations().lease);
+            Ok(Body::Whole(body.bytes().ok_or(Failure::Unknown)?, body))
         }
-        Read::TooLarge(chunks) | Read::NoRoom(chunks) => Ok(Body::Streaming(chunks)),
+        Read::TooLarge(first) | Read::NoRoom(first) => Ok(Body::Streaming(first)),
         // Truncated or reset: the runtime raises it when the body is read to its end.
         Read::Broken(_) => Err(Failure::Unknown),
     }

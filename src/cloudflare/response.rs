@@ -1,22 +1,21 @@
 //! Builds responses: the origin's own, stored ones, problems.
 
 use js_sys::Uint8Array;
-use wasm_bindgen::{JsCast as _, JsValue};
+use wasm_bindgen::JsValue;
 use web_sys::Headers;
 use worker::Context;
 
 use super::SMALL;
-use super::bindings;
-use super::body_buffer::Room;
+use super::error::Error;
+use super::ledger_stub::Payload;
 use super::origin::{self, Body};
-use super::tasks::{spawn, wait, wait_until};
-use super::world::Payload;
+use super::{bindings, body_stream};
 use crate::admission::Head;
 use crate::answer::{self, Marks, Status, cors_marks};
 use crate::config::route::Route;
+use crate::lifecycle::event::Replay;
 use crate::lifecycle::reply::{allows_origin, has_no_body, is_ours};
 use crate::problem::Problem;
-use crate::protocol::Replay;
 use crate::time::Timestamp;
 
 pub(super) type Response = web_sys::Response;
@@ -46,7 +45,7 @@ impl Client {
         status: Status,
         expires: Option<Timestamp>,
         context: &Context,
-    ) -> Result<Response, JsValue> {
+    ) -> Result<Response, Error> {
         let mut changes = Changes::default();
         let mut n = 0;
         while let Some((name, _)) = heard.headers.line(n) {
@@ -59,19 +58,17 @@ impl Client {
         let from = &heard.response;
         let body = match heard.body {
             Body::None => JsValue::NULL,
-            Body::Whole(bytes, room) if bytes.byte_length() > SMALL => {
-                room.keep_until_read();
-                let pipe = bindings::FixedLengthStream::new(bytes.byte_length().into())?.into();
-                through(pipe, vec![bytes], None, Some(room), context)
+            Body::Whole(bytes, body) if bytes.byte_length() > SMALL => {
+                body_stream::whole(bytes, body, expires.is_some(), context)?
             }
             Body::Whole(bytes, _) => bytes.into(),
-            Body::Streaming(chunks) => stream(from.body(), chunks, context)?,
+            Body::Streaming(first) => body_stream::resumed(from.body(), first, context)?,
         };
         changes.respond(heard.status, Some(&from.headers()), &body)
     }
 
-    /// The stored reply.
-    pub(super) fn stored(&self, replay: &Replay<Payload>) -> Result<Response, JsValue> {
+    /// The stored reply; without a body where that is empty.
+    pub(super) fn stored(&self, replay: &Replay, body: Option<Payload>) -> Result<Response, Error> {
         let mut changes = Changes::default();
         for (name, value) in &replay.reply.headers {
             // A grant to one browser origin is not one to another.
@@ -87,11 +84,12 @@ impl Client {
             // Payment clients would go on retrying a 500 that never changes.
             changes.set(&vec![("stripe-should-retry", "false".to_owned())]);
         }
-        let body = match &replay.body {
+        let body = match body {
             _ if has_no_body(status) => JsValue::NULL,
-            Payload::Whole(bytes) => bytes.into(),
+            None => Uint8Array::new_with_length(0).into(),
+            Some(Payload::Whole(bytes)) => bytes.into(),
             // Its length is known, and it passes without being read.
-            Payload::Streaming(rest) => rest.into(),
+            Some(Payload::Streaming(rest)) => rest.into(),
         };
         changes.respond(status, None, &body)
     }
@@ -101,7 +99,7 @@ impl Client {
         &self,
         problem: &Problem,
         status: Option<Status>,
-    ) -> Result<Response, JsValue> {
+    ) -> Result<Response, Error> {
         let mut changes = Changes::default();
         self.for_browsers(&mut changes);
         changes.set(&answer::problem_marks(problem, status, &self.correlation_id));
@@ -121,7 +119,7 @@ impl Client {
 }
 
 /// A problem that is not of the filter's own kinds (RFC 9457 section 4.2.1).
-pub(super) fn plain_problem(status: u16, title: &str) -> Result<Response, JsValue> {
+pub(super) fn plain_problem(status: u16, title: &str) -> Result<Response, Error> {
     let body = format!(r#"{{"type":"about:blank","title":"{title}","status":{status}}}"#);
     let marks = vec![
         ("content-type", "application/problem+json".to_owned()),
@@ -131,7 +129,7 @@ pub(super) fn plain_problem(status: u16, title: &str) -> Result<Response, JsValu
 }
 
 /// A JSON document.
-pub(super) fn json(document: &str) -> Result<Response, JsValue> {
+pub(super) fn json(document: &str) -> Result<Response, Error> {
     let marks = vec![
         ("content-type", "application/json".to_owned()),
         ("cache-control", "public, max-age=300".to_owned()),
@@ -139,62 +137,8 @@ pub(super) fn json(document: &str) -> Result<Response, JsValue> {
     response(200, &marks, &JsValue::from_str(document))
 }
 
-/// A stream of which some has been read: that first, then the rest.
-pub(super) fn stream(
-    rest: Option<web_sys::ReadableStream>,
-    chunks: Vec<Uint8Array>,
-    context: &Context,
-) -> Result<JsValue, JsValue> {
-    match rest {
-        None => Ok(JsValue::NULL),
-        Some(rest) if chunks.is_empty() => Ok(rest.into()),
-        rest => Ok(through(bindings::IdentityTransformStream::new()?, chunks, rest, None, context)),
-    }
-}
-
-/// What is read of it is these bytes, then the rest of a stream. `room` is what they take until the client
-/// has read them.
-fn through(
-    pipe: bindings::IdentityTransformStream,
-    first: Vec<Uint8Array>,
-    rest: Option<web_sys::ReadableStream>,
-    room: Option<Room>,
-    context: &Context,
-) -> JsValue {
-    let readable = pipe.readable();
-    let pumped = async move {
-        // A break on either side reaches the other one as an aborted stream.
-        if let Err(error) = pump(first, rest, &pipe.writable()).await {
-            bindings::log(&format!("a streamed body broke off: {}", bindings::text(&error)));
-        }
-        drop(room);
-    };
-    wait_until(context, spawn(pumped));
-    readable
-}
-
-/// Writes these bytes and then the rest of a stream, to its end.
-async fn pump(
-    first: Vec<Uint8Array>,
-    rest: Option<web_sys::ReadableStream>,
-    to: &bindings::Writable,
-) -> Result<(), JsValue> {
-    if !first.is_empty() {
-        let writer = to.get_writer()?;
-        for chunk in first {
-            wait(writer.write(&chunk)?).await?;
-        }
-        writer.release_lock()?;
-    }
-    let ended = match &rest {
-        Some(rest) => rest.unchecked_ref::<bindings::Readable>().pipe_to(to)?,
-        None => to.close()?,
-    };
-    wait(ended).await.map(|_| ())
-}
-
 /// A response of the filter's own.
-pub(super) fn response(status: u16, marks: &Marks, body: &JsValue) -> Result<Response, JsValue> {
+pub(super) fn response(status: u16, marks: &Marks, body: &JsValue) -> Result<Response, Error> {
     let mut changes = Changes::default();
     changes.set(marks);
     changes.respond(status, None, body)
@@ -238,16 +182,12 @@ impl Changes {
     }
 
     /// A copy of headers with the changes.
-    pub(super) fn of(&self, headers: &Headers) -> Result<Headers, JsValue> {
-        bindings::changed(headers, self.sound()?)
+    pub(super) fn of(&self, headers: &Headers) -> Result<Headers, Error> {
+        Ok(bindings::changed(headers, self.sound()?)?)
     }
 
-    fn sound(&self) -> Result<&str, JsValue> {
-        if self.is_wrong {
-            Err(JsValue::from_str("a header with a line end"))
-        } else {
-            Ok(&self.lines)
-        }
+    fn sound(&self) -> Result<&str, Error> {
+        if self.is_wrong { Err(Error::HeaderLineEnd) } else { Ok(&self.lines) }
     }
 
     fn respond(
@@ -255,7 +195,7 @@ impl Changes {
         status: u16,
         headers: Option<&Headers>,
         body: &JsValue,
-    ) -> Result<Response, JsValue> {
-        bindings::respond(status, headers, self.sound()?, body)
+    ) -> Result<Response, Error> {
+        Ok(bindings::respond(status, headers, self.sound()?, body)?)
     }
 }

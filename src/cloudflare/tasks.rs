@@ -15,8 +15,6 @@
 //! Tasks that wake one another belong to one event, or to one Ledger: the platform allows I/O only in the
 //! context that it was begun in (developers.cloudflare.com, workers/runtime-apis/context).
 
-mod pause;
-
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::future::poll_fn;
@@ -34,19 +32,17 @@ use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen_futures::spawn_local;
 
-use self::pause::Timer;
-pub(super) use self::pause::pause;
 use super::bindings;
+use super::error::Error;
 
 /// What one event of the platform has under way.
 struct Scope {
     /// Its name in JavaScript.
     id: u32,
     tasks: RefCell<Vec<AbortHandle>>,
-    timers: RefCell<Vec<Timer>>,
 }
 
-type Settled = Result<JsValue, JsValue>;
+pub(super) type Settled = Result<JsValue, Error>;
 
 thread_local! {
     static SCOPES: RefCell<BTreeMap<u32, Weak<Scope>>> = const { RefCell::new(BTreeMap::new()) };
@@ -90,11 +86,16 @@ pub(super) fn wait_until<T: 'static>(
     context.wait_until(Scope::current().run(work).map(drop));
 }
 
+/// The id of the scope of the task that calls this; 0 outside of a task, which is no scope's.
+pub(super) fn current_scope() -> u32 {
+    CURRENT.with_borrow(|scope| scope.as_ref().map_or(0, |scope| scope.id))
+}
+
 impl Scope {
     fn new() -> Rc<Self> {
         log_panics();
         let id = next_id();
-        let scope = Rc::new(Self { id, tasks: RefCell::default(), timers: RefCell::default() });
+        let scope = Rc::new(Self { id, tasks: RefCell::default() });
         SCOPES.with_borrow_mut(|scopes| scopes.insert(id, Rc::downgrade(&scope)));
         scope
     }
@@ -149,7 +150,7 @@ impl Drop for Polled {
 /// a task that kept its own promise would never be forgotten.
 pub(super) fn wait(promise: Promise) -> Wait {
     let wait = Wait::new();
-    bindings::wait(promise, wait.id, Scope::current().id);
+    bindings::wait(promise, wait.id, current_scope());
     wait
 }
 
@@ -160,11 +161,16 @@ pub(super) struct Wait {
 }
 
 impl Wait {
-    fn new() -> Self {
+    /// Waits until [`settle`] is called with its id.
+    pub(super) fn new() -> Self {
         let (sender, settled) = oneshot::channel();
         let id = next_id();
         AWAITED.with_borrow_mut(|awaited| awaited.insert(id, sender));
         Self { id, settled }
+    }
+
+    pub(super) const fn id(&self) -> u32 {
+        self.id
     }
 }
 
@@ -172,10 +178,8 @@ impl Future for Wait {
     type Output = Settled;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Settled> {
-        // The sender is dropped by `settle` only, which sends.
-        self.settled
-            .poll_unpin(context)
-            .map(|settled| settled.unwrap_or_else(|_| Err(JsValue::UNDEFINED)))
+        // Nothing but `settle` takes the sender while this is there, and that sends.
+        self.settled.poll_unpin(context).map(|settled| settled.unwrap_or(Err(Error::ContextEnded)))
     }
 }
 
@@ -185,7 +189,8 @@ impl Drop for Wait {
     }
 }
 
-fn settle(id: u32, settled: Settled) {
+/// Ends a [`Wait`], if it is still waited.
+pub(super) fn settle(id: u32, settled: Settled) {
     if let Some(sender) = AWAITED.with_borrow_mut(|awaited| awaited.remove(&id)) {
         let _ = sender.send(settled);
     }
@@ -195,7 +200,7 @@ fn settle(id: u32, settled: Settled) {
 #[wasm_bindgen]
 #[expect(unreachable_pub, reason = "JavaScript calls it")]
 pub fn settled(id: u32, is_fulfilled: bool, value: JsValue) {
-    settle(id, if is_fulfilled { Ok(value) } else { Err(value) });
+    settle(id, if is_fulfilled { Ok(value) } else { Err(Error::Thrown(value)) });
 }
 
 /// `host.js` says that a scope's context has ended: nothing will ever wake its tasks.

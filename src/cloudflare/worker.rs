@@ -15,7 +15,8 @@ use worker::{Context, Env, event};
 
 use self::passthrough::log_shadow;
 use self::request_body::{Body, digest};
-use super::body_buffer::Room;
+use super::body_buffer::BufferedBody;
+use super::error::Error;
 use super::log::{self, Timing};
 use super::operator::Operator;
 use super::origin::Lines;
@@ -26,7 +27,8 @@ use super::{bindings, env, faults, origin};
 use crate::admission::{self, Admission, Guarded, Head, admit};
 use crate::answer::{Answer, Status};
 use crate::config::publish::published;
-use crate::config::route::{Mode, Route};
+use crate::config::route::Route;
+use crate::config::values::Mode;
 use crate::config::{Origin, Policy};
 use crate::filter::{GuardedRequest, clear_up, filter};
 use crate::lifecycle::record::Lease;
@@ -56,17 +58,17 @@ async fn fetch(
             return answer;
         }
         let aborted = spawn(async move { asked.aborted().map(JsValue::from) }).await;
-        aborted.unwrap_or_else(|Canceled| Err(JsValue::from_str("two faults in one request")))
+        aborted.unwrap_or_else(|Canceled| Err(Error::SecondFault))
     });
     let answer = answer.await.unwrap_or(Ok(JsValue::UNDEFINED));
     // `entry.js` answers where this rejects. An error of this function would be a text of the crate's own.
-    Ok(answer.unwrap_or_else(|error| Promise::reject(&error).into()).unchecked_into())
+    Ok(answer.unwrap_or_else(|error| Promise::reject(&error.into()).into()).unchecked_into())
 }
 
 /// What `entry.js` answers where all else has failed: nobody knows how far the request had come.
 #[wasm_bindgen]
 #[expect(unreachable_pub, reason = "JavaScript calls it")]
-pub fn lost(error: &JsValue) -> Result<Response, JsValue> {
+pub fn lost(error: &JsValue) -> Result<Response, Error> {
     bindings::error(&format!("unanswered: {}", bindings::text(error)));
     plain_problem(500, "Internal Server Error")
 }
@@ -98,23 +100,22 @@ impl Asked {
         }
     }
 
-    async fn answer(&self) -> Result<JsValue, JsValue> {
+    async fn answer(&self) -> Result<JsValue, Error> {
         match self.serve().await {
             Ok(response) => Ok(response),
             Err(error) => {
-                bindings::error(&format!("{}: {}", self.method, bindings::text(&error)));
+                bindings::error(&format!("{}: {error}", self.method));
                 plain_problem(502, "Bad Gateway").map(Into::into)
             }
         }
     }
 
     /// The response, or the promise of one.
-    async fn serve(&self) -> Result<JsValue, JsValue> {
+    async fn serve(&self) -> Result<JsValue, Error> {
         faults::arm(&self.request);
         faults::here("start");
         let header = |name: &str| self.headers().get(name).map(str::to_owned);
-        let url = self.request.url();
-        let Some(address) = Address::parse(&url) else {
+        let Some(address) = Address::parse(&self.request.url()) else {
             return plain_problem(400, "Bad Request").map(Into::into);
         };
         let head = Head { method: &self.method, address: &address, header: &header };
@@ -124,8 +125,8 @@ impl Asked {
             return self.operate(&auth, &head).await.map(Into::into);
         }
         match env::policy(&self.env) {
-            Ok(policy) => self.admit(&policy, &head, &url).await,
-            Err(wrongs) => self.misconfigured(&wrongs, &head, &url),
+            Ok(policy) => self.admit(&policy, &head).await,
+            Err(wrongs) => self.misconfigured(&wrongs, &head),
         }
     }
 
@@ -133,30 +134,25 @@ impl Asked {
         self.headers.get_or_init(|| Lines::of(&self.request.headers()))
     }
 
-    async fn operate(&self, auth: &Auth, head: &Head<'_>) -> Result<Response, JsValue> {
+    async fn operate(&self, auth: &Auth, head: &Head<'_>) -> Result<Response, Error> {
         let Lease(nonce) = lease()?;
         let (env, request, policy) = (&self.env, &self.request, env::policy(&self.env));
         Operator { auth, env, request, head, policy, nonce }.serve().await
     }
 
-    async fn admit(
-        &self,
-        policy: &Rc<Policy>,
-        head: &Head<'_>,
-        url: &str,
-    ) -> Result<JsValue, JsValue> {
+    async fn admit(&self, policy: &Rc<Policy>, head: &Head<'_>) -> Result<JsValue, Error> {
         let (admission, body) = match admit(policy, head) {
             Admission::Read(route) => self.read(route, head).await,
             admission => (admission, Body::Untouched),
         };
         let answered = match admission {
-            Admission::Pass => return self.hand_on(&policy.origin, head, url, body),
+            Admission::Pass => return self.hand_on(&policy.origin, head, body),
             Admission::Hidden => plain_problem(404, "Not Found"),
             Admission::Publish => response::json(&published(policy)),
             Admission::Refuse(problem, route) if route.mode == Mode::Shadow => {
                 let id = admission::correlation_id(head, lease()?);
                 log_shadow(&route, problem.code.as_str(), &id);
-                return self.hand_on(&policy.origin, head, url, body);
+                return self.hand_on(&policy.origin, head, body);
             }
             Admission::Refuse(problem, route) => {
                 let id = admission::correlation_id(head, lease()?);
@@ -164,11 +160,11 @@ impl Asked {
                 Client::new(id, Some(&route), head).problem(&problem, None)
             }
             Admission::Guard(guarded) if guarded.route.mode == Mode::Shadow => {
-                return self.shadow(policy, guarded, head, url, body).await;
+                return self.shadow(policy, guarded, head, body).await;
             }
             Admission::Guard(guarded) => self.guard(policy, guarded, head, body).await,
             // The body has been read; asking for it again would be a loop.
-            Admission::Read(_) => Err(JsValue::from_str("a body was asked for twice")),
+            Admission::Read(_) => Err(Error::BodyAskedTwice),
         };
         answered.map(Into::into)
     }
@@ -179,7 +175,7 @@ impl Asked {
         guarded: Guarded,
         head: &Head<'_>,
         body: Body,
-    ) -> Result<Response, JsValue> {
+    ) -> Result<Response, Error> {
         let client = self.client.get_or_init(|| {
             Client::new(guarded.correlation_id.clone(), Some(&guarded.route), head)
         });
@@ -195,12 +191,12 @@ impl Asked {
         let digest = digest(body.as_ref(), &guarded.route).await?;
         faults::here("read");
         let guarded = Rc::new(guarded);
-        let (exchange, order) = self.exchange(policy, guarded.clone(), head, &digest, body)?;
+        let (exchange, request) = self.exchange(policy, guarded.clone(), head, &digest, body)?;
         let (sender, answer) = oneshot::channel();
-        let (exchange, key) = (Rc::new(exchange), order.key);
+        let (exchange, key) = (Rc::new(exchange), request.key_id);
         let telling = exchange.clone();
         let story = spawn(async move {
-            filter(&*telling, order, |said| {
+            filter(&*telling, request, |said| {
                 // Nobody to answer is no reason to stop.
                 let _ = sender.send(said);
             })
@@ -217,7 +213,7 @@ impl Asked {
         let said = match &answer {
             Ok(Answer::Problem(problem, _)) => Said::of(problem),
             Ok(Answer::OriginResponse(heard, status, _)) => Said::heard(heard.status, *status),
-            Ok(Answer::Stored(replay)) => {
+            Ok(Answer::Stored(replay, _)) => {
                 let outcome = Status::from(replay.how).as_str();
                 Said { outcome, status: replay.reply.status, why: None }
             }
@@ -231,13 +227,14 @@ impl Asked {
                 faults::here("heard");
                 client.heard(heard, status, expires, &self.context)
             }
-            Ok(Answer::Stored(replay)) => client.stored(&replay),
+            Ok(Answer::Stored(replay, body)) => client.stored(&replay, body),
             Err(Canceled) => self.aborted(),
         }
     }
 
     /// The answer where a fault of the filter itself ended the work in the middle.
-    fn aborted(&self) -> Result<Response, JsValue> {
+    fn aborted(&self) -> Result<Response, Error> {
+        faults::here("aborted");
         let Some(client) = self.client.get() else {
             return plain_problem(500, "Internal Server Error");
         };
@@ -278,10 +275,10 @@ impl Asked {
         guarded: Rc<Guarded>,
         head: &Head<'_>,
         digest: &[u8; 32],
-        body: Option<Room>,
-    ) -> Result<(RequestWorld, GuardedRequest), JsValue> {
+        body: Option<BufferedBody>,
+    ) -> Result<(RequestWorld, GuardedRequest), Error> {
         let claim = guarded.claim(head, digest, lease()?);
-        let order = GuardedRequest { key: guarded.id, claim, route: guarded.route.clone() };
+        let request = GuardedRequest { key_id: guarded.id, claim, route: guarded.route.clone() };
         let exchange = RequestWorld {
             ledger: bindings::ledger(&self.env),
             binding: matches!(policy.origin, Origin::Binding).then(|| self.binding()),
@@ -294,7 +291,7 @@ impl Asked {
             policy: policy.clone(),
             course: self.course.clone(),
         };
-        Ok((exchange, order))
+        Ok((exchange, request))
     }
 
     fn binding(&self) -> bindings::Fetcher {
@@ -328,7 +325,7 @@ impl Said {
 }
 
 /// A fresh token: 128 random bits.
-fn lease() -> Result<Lease, JsValue> {
+fn lease() -> Result<Lease, Error> {
     let mut token = [0; 16];
     bindings::fill_random(&mut token)?;
     Ok(Lease(token))

@@ -4,28 +4,30 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use js_sys::{Array, Date, Uint8Array};
-use wasm_bindgen::{JsCast as _, JsValue};
+use js_sys::Uint8Array;
+use wasm_bindgen::JsValue;
 use web_sys::Headers;
 
-use super::body_buffer::Room;
+use super::body_buffer::BufferedBody;
+use super::clock::{now, pause};
+use super::error::Error;
+use super::ledger_stub::{FromLedger, Payload, call, unreachable};
 use super::log::Timing;
 use super::origin::{self, Answer, Body, Sending};
 use super::response::Changes;
-use super::tasks::{pause, wait};
 use super::{bindings, faults};
 use crate::admission::{Guarded, KEY_HEADER};
 use crate::config::Policy;
 use crate::config::route::ForwardKey;
 use crate::filter::{Reached, Unreachable, World};
+use crate::lifecycle::event::Event;
 use crate::lifecycle::outcome::Failure;
 use crate::lifecycle::record::Execution;
-use crate::protocol::{Ask, Told};
+use crate::protocol::{LedgerAnswer, LedgerRequest, Question, VERSION, agreed, write_request};
 use crate::request::key::{self, KeyId};
 use crate::request::key_source::Source;
 use crate::request::path::Address;
 use crate::time::Timestamp;
-use crate::wire::{self, VERSION};
 
 /// One guarded request on its way.
 pub(super) struct RequestWorld {
@@ -44,7 +46,7 @@ pub(super) struct RequestWorld {
     /// Headers of the request as they came.
     pub(super) headers: Headers,
     /// Its body, until the origin has it; none where it had none.
-    pub(super) body: RefCell<Option<Room>>,
+    pub(super) body: RefCell<Option<BufferedBody>>,
     /// Where requests go.
     pub(super) policy: Rc<Policy>,
     /// Its course, for whoever answers and writes it down.
@@ -57,29 +59,29 @@ impl World for RequestWorld {
 
     async fn ask(
         &self,
-        key: &KeyId,
-        ask: &Ask,
-        heard: Option<&Answer>,
-    ) -> Result<Told<Payload>, Unreachable> {
+        key_id: &KeyId,
+        event: &Event,
+        response: Option<&Answer>,
+    ) -> Result<FromLedger, Unreachable> {
         faults::here("ask");
-        if let Ask::Claim(claim, _) = ask {
+        if let Event::Claim(claim) = event {
             self.course.reached.set(Reached::Claim(claim.lease));
         }
         let _until_answered = self.course.asking();
-        let body = heard.and_then(|heard| match &heard.body {
+        let body = response.and_then(|response| match &response.body {
             Body::Whole(bytes, _) => Some(bytes),
             Body::None | Body::Streaming(_) => None,
         });
-        let told = self.ask_in(key, ask, VERSION, body).await?;
+        let (answer, stored) = self.ask_in(key_id, event, VERSION, body).await?;
         // A busy object runs the code of before for minutes after a deploy.
-        match told {
-            Told::UnknownVersion(offered) => match wire::agreed(offered)
+        match answer {
+            LedgerAnswer::UnknownVersion(offered) => match agreed(offered)
                 .filter(|version| *version != VERSION)
             {
-                Some(version) => self.ask_in(key, ask, version, body).await,
+                Some(version) => self.ask_in(key_id, event, version, body).await,
                 None => Err(Unreachable::Lost(format!("the Ledger speaks version {offered} only"))),
             },
-            told => Ok(told),
+            answer => Ok((answer, stored)),
         }
     }
 
@@ -87,7 +89,7 @@ impl World for RequestWorld {
         faults::here("granted");
         let headers = self.headers_of(run).map_err(|_| Failure::NeverSent)?;
         let body = match self.body.borrow().as_ref() {
-            Some(room) => room.bytes().ok_or(Failure::NeverSent)?.into(),
+            Some(body) => body.bytes().ok_or(Failure::NeverSent)?.into(),
             None => JsValue::NULL,
         };
         let _until_answered = self.course.forwarding(run);
@@ -133,22 +135,23 @@ impl World for RequestWorld {
 impl RequestWorld {
     async fn ask_in(
         &self,
-        key: &KeyId,
-        ask: &Ask,
+        key_id: &KeyId,
+        event: &Event,
         version: u8,
         body: Option<&Uint8Array>,
-    ) -> Result<Told<Payload>, Unreachable> {
+    ) -> Result<FromLedger, Unreachable> {
         let shards = self.policy.shards;
-        let head = wire::write_question(key, shards, ask, version);
-        let shard = key.shard(shards);
+        let question = Question::Event(event);
+        let request = LedgerRequest { key_id: *key_id, shards, question };
+        let head = write_request(&request, version);
+        let shard = key_id.shard(shards);
         let hint = self.policy.location_hint.as_deref();
         let answer = call(&self.ledger, shard, hint, &head, body).await;
-        let (told, body) = answer.map_err(|error| unreachable(&error))?;
-        Ok(told.with_body(|()| body))
+        answer.map_err(|error| unreachable(&error))
     }
 
     /// Copied as a whole: repeated lines, case and bytes beyond ASCII stay as they came.
-    fn headers_of(&self, run: Execution) -> Result<Headers, JsValue> {
+    fn headers_of(&self, run: Execution) -> Result<Headers, Error> {
         let mut changes = Changes::default();
         changes.replace("x-correlation-id", &self.guarded.correlation_id);
         changes.replace("idempotency-attempt", &run.attempt.to_string());
@@ -159,7 +162,8 @@ impl RequestWorld {
     fn forward_key(&self, changes: &mut Changes, run: Execution) {
         let Guarded { route, key, spelling, .. } = self.guarded.as_ref();
         let names = route
-            .key_from
+            .key
+            .from
             .iter()
             .filter_map(Source::header)
             .filter(|name| !matches!(*name, KEY_HEADER | "x-correlation-id"));
@@ -187,82 +191,13 @@ impl RequestWorld {
 
     /// The headers of the request, credentials included, without those that speak of its body, make it
     /// conditional or partial, or turn it into something else than a GET.
-    fn probe_headers(&self) -> Result<Headers, JsValue> {
+    fn probe_headers(&self) -> Result<Headers, Error> {
         let mut changes = Changes::default();
         for name in NOT_OF_A_QUESTION {
             changes.delete(name);
         }
         changes.replace("x-correlation-id", &self.guarded.correlation_id);
         changes.of(&self.headers)
-    }
-}
-
-/// A stored body as it comes from the Ledger.
-pub(super) enum Payload {
-    /// In memory.
-    Whole(Uint8Array),
-    /// Large: it passes through, as fast as the client reads.
-    Streaming(web_sys::ReadableStream),
-}
-
-/// One call of a Ledger.
-pub(super) async fn call(
-    ledger: &bindings::Namespace,
-    shard: u16,
-    location_hint: Option<&str>,
-    head: &[u8],
-    body: Option<&Uint8Array>,
-) -> Result<(Told<()>, Payload), JsValue> {
-    let (frame, body) =
-        message(wait(bindings::ask(ledger, shard, location_hint, head, body)).await?);
-    let (_, head) = wire::open(&frame).map_err(unreadable)?;
-    let told = wire::read_told(head).map_err(unreadable)?;
-    let body = match body.dyn_into::<Uint8Array>() {
-        Ok(bytes) => Payload::Whole(bytes),
-        Err(none) if none.is_undefined() => Payload::Whole(Uint8Array::new_with_length(0)),
-        Err(stream) => Payload::Streaming(stream.unchecked_into()),
-    };
-    Ok((told, body))
-}
-
-/// Head with prefix, and body, of what [`bindings::opened`] or [`bindings::ask`] came to.
-pub(super) fn message(opened: JsValue) -> (Vec<u8>, JsValue) {
-    let opened: Array = opened.unchecked_into();
-    (opened.get(0).unchecked_into::<Uint8Array>().to_vec(), opened.get(1))
-}
-
-/// A request that has waited so long that its body was given up is not forwarded without it.
-pub(super) fn lapsed() -> JsValue {
-    JsValue::from_str("the request's body is no longer buffered")
-}
-
-/// The Worker's clock. It stands still between I/O, which is when nothing needs it.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "whole milliseconds since 1970"
-)]
-pub(super) fn now() -> Timestamp {
-    Timestamp(Date::now() as u64)
-}
-
-/// An instant as JavaScript has it.
-#[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 stay below 2^53")]
-pub(super) fn to_js(at: Timestamp) -> f64 {
-    at.0 as f64
-}
-
-fn unreadable(wire::Unreadable(at): wire::Unreadable) -> JsValue {
-    JsValue::from_str(&format!("the Ledger's answer is unreadable: {at}"))
-}
-
-/// `overloaded` is the one thing that the runtime says reliably of a failed call.
-fn unreachable(error: &JsValue) -> Unreachable {
-    let why = bindings::text(error);
-    if bindings::get(error, "overloaded").is_truthy() {
-        Unreachable::Overloaded(why)
-    } else {
-        Unreachable::Lost(why)
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::fmt::Display;
 
+use serde::Serialize;
+
 use crate::operator::decide::DecisionResult;
 use crate::request::json;
 use crate::request::key::KeyId;
@@ -86,6 +88,12 @@ impl Refusal {
         )
     }
 
+    /// No body is stored for the record.
+    #[must_use]
+    pub fn no_body() -> Self {
+        Self::new(Kind::NotFound, "No body is stored for this record.")
+    }
+
     /// The status of the answer.
     #[must_use]
     pub fn status(&self) -> u16 {
@@ -117,12 +125,12 @@ impl Refusal {
     #[must_use]
     pub fn document(&self) -> String {
         let (code, status, title) = self.row();
-        json::object(|document| {
-            document.text("type", &format!("/.well-known/idempotency#{code}"));
-            document.text("title", title);
-            document.number("status", status.into());
-            document.text("detail", &self.detail);
-            document.text("code", code);
+        json::to_text(&Document {
+            kind: format!("/.well-known/idempotency#{code}"),
+            title,
+            status,
+            detail: &self.detail,
+            code,
         })
     }
 
@@ -142,4 +150,14 @@ impl Refusal {
             }
         }
     }
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    #[serde(rename = "type")]
+    kind: String,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    code: &'a str,
 }

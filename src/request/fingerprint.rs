@@ -1,43 +1,58 @@
-//! Which parts of two requests must agree for one to be the other's retry.
+//! The fingerprint: what must agree for one request to be the retry of another.
 //!
-//! Host and credential are not here: they keep equal keys of different callers apart (the scope),
-//! while the fingerprint tells a retry from another request under the same key.
+//! Host and credential are not part of it. They belong to the scope, which keeps equal keys of different callers
+//! apart; the fingerprint tells a retry from another request under the same key.
+
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::request::digest::Parts;
 use crate::request::json::{self, Pointer};
+use crate::request::key_source::header_names;
 use crate::request::path::Target;
 
-/// What makes two requests the same request: 20 bytes of a SHA-256 over all of it, then two bytes for each
-/// of [`PARTS`], which tell where two requests differ.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The fingerprint of a request: 20 bytes of SHA-256 over all parts, then two bytes of each of [`PARTS`], which tell
+/// in which parts two requests differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fingerprint(pub [u8; 32]);
 
-/// In which of [`PARTS`] two requests differ, one bit for each, the first the lowest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// In which of [`PARTS`] two requests differ: one bit for each, the lowest bit for the first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mismatch(pub u8);
 
-/// The parts of a request that count, by the names that an operator's log has.
+/// The parts that a fingerprint is made of, as the operator's log names them.
 pub const PARTS: [&str; 6] = ["method", "path", "query", "body", "Content-Type", "headers"];
 
-/// Digest of everything that names an operation except who asks: route, the scope without its
-/// credential, and the fingerprint. Equal kin under another key id means that only the credential
-/// changed between two tries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Names an operation, whoever asks for it: a digest of route, fingerprint, and the scope without the credential. A
+/// record of the same operation under another key id means that the credential changed between two tries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OperationId(pub [u8; 16]);
 
 /// What a route compares.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
 pub struct Rule {
-    /// Of the body.
+    /// What of the body a retry must match: `raw`, `json` (RFC 8785), `none`, or a list of JSON pointers.
     pub body: BodyRule,
-    /// Whether the raw query counts.
+    /// Whether a retry must match the query.
     pub query: bool,
-    /// Further headers, by lower-case name.
+    /// Further headers that a retry must match.
+    #[serde(deserialize_with = "header_names")]
     pub headers: Vec<String>,
 }
 
+impl Default for Rule {
+    fn default() -> Self {
+        Self { body: BodyRule::Raw, query: true, headers: Vec::new() }
+    }
+}
+
 /// What of the body counts.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(
+    rename_all = "lowercase",
+    expecting = r#"must be raw, json, none, or a list of JSON pointers such as ["/amount", "/currency"]"#
+)]
 pub enum BodyRule {
     /// Every byte.
     Raw,
@@ -46,17 +61,24 @@ pub enum BodyRule {
     /// Nothing.
     None,
     /// What these pointers name.
-    Pointers(Vec<Pointer>),
+    #[serde(untagged)]
+    Pointers(#[serde(deserialize_with = "one_or_more")] Vec<Pointer>),
 }
 
-/// Headers that change what a request asks for and are therefore part of "the same request" where
-/// present. Content-Type is compared by media type alone: multipart boundaries differ on every try.
-/// Accept* is left out: the stored representation is replayed as it is.
+fn one_or_more<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Pointer>, D::Error> {
+    let pointers = Vec::<Pointer>::deserialize(from)?;
+    if pointers.is_empty() { Err(D::Error::custom("none is named")) } else { Ok(pointers) }
+}
+
+/// Headers that change what a request asks for, and count where they are present. Of Content-Type only the media type
+/// counts, since a client may choose another multipart boundary for each try. Accept headers do not count: the stored
+/// representation is replayed as it is.
 pub const FINGERPRINT_HEADERS: [&str; 5] =
     ["content-encoding", "if-match", "if-none-match", "content-range", "x-http-method-override"];
 
 impl Fingerprint {
-    /// `body` is the digest of the body by the rule, `header` looks a header up by lower-case name.
+    /// The fingerprint of a request. `body` is the digest of its body by the rule; `header` looks a header up by
+    /// lower-case name.
     pub fn of(
         rule: &Rule,
         method: &str,
@@ -91,7 +113,7 @@ impl Fingerprint {
         Self(fingerprint)
     }
 
-    /// Where another request differs, as far as two bytes of each part tell.
+    /// In which parts another request differs, as far as two bytes of each part tell.
     #[must_use]
     pub fn differs(&self, other: &Self) -> Mismatch {
         let mut bits = 0;
@@ -105,7 +127,7 @@ impl Fingerprint {
 }
 
 impl Mismatch {
-    /// `fingerprint differs in body, query`.
+    /// The reason for the log: `fingerprint differs in query, body`.
     #[must_use]
     pub fn why(self) -> String {
         let mut names = Vec::new();
@@ -121,15 +143,22 @@ impl Mismatch {
     }
 }
 
+impl Rule {
+    /// The names of the headers whose whole value counts.
+    pub fn headers(&self) -> impl Iterator<Item = &str> {
+        FINGERPRINT_HEADERS.into_iter().chain(self.headers.iter().map(String::as_str))
+    }
+}
+
 impl BodyRule {
-    /// Whether the rule looks into the body, or only at its bytes as they are.
+    /// Whether the rule reads the body as JSON.
     #[must_use]
     pub fn reads(&self) -> bool {
         matches!(self, Self::Json | Self::Pointers(_))
     }
 
-    /// The digest of a body by this rule; `None` where its raw bytes are what counts: by the rule, or
-    /// since the body is not JSON or not safely canonical. Then the caller hashes them (SHA-256).
+    /// The digest of a body by this rule. `None` where its raw bytes count, by the rule or since the body has no
+    /// canonical form; the caller then hashes them with SHA-256.
     #[must_use]
     pub fn digest(&self, body: &[u8]) -> Option<[u8; 32]> {
         match self {
@@ -155,7 +184,7 @@ pub fn media_type(content_type: &str) -> String {
     content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
-/// Bytes of the digest over all parts: 160 bits are beyond any search.
+/// Bytes of the digest over all parts: nobody finds two requests with the same 160 bits.
 const DIGEST: usize = 20;
-/// Bytes of each part's own digest.
+/// Bytes of the digest of each part.
 const HINT: usize = 2;

@@ -24,26 +24,34 @@ pub struct Address {
     pub host: String,
     /// Path and query.
     pub target: Target,
+    /// The same as it came: what is not guarded goes on in this form.
+    pub raw_target: String,
 }
 
 impl Address {
-    /// Splits the text of an absolute URL; `None` if it is not one.
+    /// Splits the text of an absolute URL. `None` if it is not one, or if the host is followed by `#` or `\`: the
+    /// runtime puts an HTTP request's Host into its URL as it came, and reads `http://a#x/v1/payments` as a fragment and
+    /// `http://a\x/v1/payments` as another path (WHATWG URL section 4.4). Neither is a host (RFC 9110 section 7.2).
     #[must_use]
     pub fn parse(url: &str) -> Option<Self> {
         let (scheme, rest) = url.split_once("://")?;
-        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let end = rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len());
         let (host, rest) = rest.split_at_checked(end)?;
+        if rest.starts_with(['#', '\\']) {
+            return None;
+        }
+        let raw_target = rest.split_once('#').map_or(rest, |(before, _)| before);
         Some(Self {
             scheme: scheme.to_ascii_lowercase(),
             host: host.to_ascii_lowercase(),
-            target: Target::parse(rest),
+            target: Target::parse(raw_target),
+            raw_target: raw_target.to_owned(),
         })
     }
 }
 
 impl Target {
     fn parse(text: &str) -> Self {
-        let text = text.split_once('#').map_or(text, |(before, _)| before);
         let (path, query) = match text.split_once('?') {
             Some((path, query)) => (path, Some(query.to_owned())),
             None => (text, None),

@@ -45,7 +45,7 @@ function counting({ unused = false } = {}) {
 }
 
 // The tables: of records and their bodies, of the statistics, and what a shard is set up with.
-const KIND = { r: "records", c: "records", h: "statistics", s: "setup", a: "setup" };
+const KIND = { records: "records", body_chunks: "records", hours: "statistics", settings: "setup", audit: "setup", sqlite_schema: "setup" };
 
 function summed({ rows, crossed, ...counts }) {
   const cost = { ...counts, copied: crossed.into + crossed.out, crossings: crossed.calls };
@@ -288,11 +288,11 @@ describe("a pass of the sweep", { timeout: 60_000 }, () => {
     await on.worker.kill();
     // That many more rows, which go one after the other within the day.
     onDisk(on.worker, (database) => {
-      const columns = database.prepare("PRAGMA table_info(r)").all().map(({ name }) => name);
+      const columns = database.prepare("PRAGMA table_info(records)").all().map(({ name }) => name);
       const due = `${Date.now() + 3_000} + abs(random()) % ${LAST_S * 1_000}`;
-      const values = columns.map((name) => ({ k: "randomblob(32)", due })[name] ?? name);
+      const values = columns.map((name) => ({ key_id: "randomblob(32)", due })[name] ?? name);
       database.exec(`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${ROWS})
-        INSERT INTO r (${columns}) SELECT ${values} FROM (SELECT * FROM r LIMIT 1), n`);
+        INSERT INTO records (${columns}) SELECT ${values} FROM (SELECT * FROM records LIMIT 1), n`);
     });
     await on.worker.restart();
     isExecuted(await on.operation(null, { prefix: "/brief" }).send());

@@ -88,7 +88,7 @@ describe("a fault in one request", { timeout: 120_000 }, () => {
   }
 
   for (const kind of ["panic", "throw"]) {
-    for (const [place, when] of [["start", "before it is looked at"], ["read", "with its body read"], ["ask", "before its claim"], ["granted", "with its claim granted"], ["step", "in the Ledger, before the claim is written"], ["stored", "in the Ledger, with the claim written"]]) {
+    for (const [place, when] of [["start", "before it is looked at"], ["read", "with its body read"], ["ask", "before its claim"], ["granted", "with its claim granted"], ["step", "in the Ledger, before the claim is written"], ["stored", "in the Ledger, with the claim written"], ["told", "in the Ledger, when it answers a claim"], ["begin", "in the Ledger, before its question is a task"]]) {
       test(`${kind} ${when}: nothing is forwarded, and the key can be used at once`, async () => {
         const it = await culprit(`${kind} ${place}`);
         if (place === "start") assert.equal(it.response.status, 500);
@@ -117,7 +117,7 @@ describe("a fault in one request", { timeout: 120_000 }, () => {
       isReplay(replay, another);
       assert.equal(it.count(), 1);
     });
-    for (const [place, when] of [["step 1", "before"], ["stored 1", "after"]]) {
+    for (const [place, when] of [["step 1", "before"], ["stored 1", "after"], ["told 1", "when it answers, after"], ["begin 1", "before its question is a task, so before"]]) {
       test(`${kind} in the Ledger ${when} the settle is written: it is settled again`, async () => {
         // Its claim passes the place first.
         const it = await culprit(`${kind} ${place}`);
@@ -143,12 +143,24 @@ describe("a fault in one request", { timeout: 120_000 }, () => {
       });
     }
     test(`${kind} in the Ledger's alarm: the sweep is tried again`, async () => {
-      const count = () => rowsOf(worker).filter(({ table }) => table === "r").length;
+      const count = () => rowsOf(worker).filter(({ table }) => table === "records").length;
       const before = count();
       const it = await culprit(`${kind} sweep`, { prefix: "/brief" });
       isExecuted(it.response);
       assert.equal(count(), before + 1);
       await until(() => count() === before, { ms: 20_000, what: "the expired row is swept" });
+    });
+    test(`${kind}s in whatever answers instead of what the first one ended: its client is told at once all the same`, async () => {
+      for (const places of ["start,aborted", "read,aborted", "answered,aborted"]) {
+        const it = await culprit(`${kind}s ${places}`);
+        assert.equal(it.response.status, 500);
+        assert.match(it.response.get("Content-Type"), /problem/);
+      }
+      const it = await culprit(`${kind}s step,failed`);
+      isProblem(it.response, "store-unavailable");
+      assert.equal(it.count(), 0);
+      await culprit("none", { key: undefined });
+      isExecuted(await it.again());
     });
     test(`${kind} in a request that is not guarded`, async () => {
       const it = await culprit(`${kind} start`, { key: undefined });
@@ -210,7 +222,7 @@ describe("a fault in one request", { timeout: 120_000 }, () => {
   });
 });
 
-test("an abort ends the instance: whoever is in flight is told, the next ones are served, and nothing runs twice", { timeout: 60_000 }, async () => {
+for (const [kind, what] of [["abort", "an abort"], ["overflow", "an exhausted stack"]]) test(`${what} ends the instance: whoever is in flight is told, the next ones are served, and nothing runs twice`, { timeout: 60_000 }, async () => {
   const origin = await startOrigin();
   const worker = await start({ origin, routes, shards: 1, build: FAULTY });
   const is500 = (response) => {
@@ -224,7 +236,7 @@ test("an abort ends the instance: whoever is in flight is told, the next ones ar
     origin.on(it.path, async () => (await opened, { status: 201, body: "paid" }));
     const sibling = worker.send(it);
     await origin.reached(it.path);
-    is500(await worker.send({ path: freshPath(), headers: fault("abort start") }));
+    is500(await worker.send({ path: freshPath(), headers: fault(`${kind} start`) }));
     is500(await sibling);
     open();
     isExecuted(await worker.send({ path: freshPath(), key: freshKey() }));

@@ -1,46 +1,48 @@
-//! How a large reply leaves a Ledger: as it is read, a piece at a time, never as a second copy.
+//! How a large reply leaves a Ledger: in chunks, as it is read, never as a second copy.
 //!
-//! Those who waited for a reply share the one that was settled; everybody else's is read from its rows,
-//! 1 MiB after the other. Both take room of the Ledger's [`ByteBudget`] until the last byte has left.
+//! Callers who waited for a reply share the one that was settled; for all others it is read from its rows, one
+//! chunk after the other. Both hold a reservation of the Ledger's [`ByteBudget`] until the last byte has left.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use futures_util::future::{Either, select};
 use js_sys::Uint8Array;
 use wasm_bindgen::JsValue;
 
-use super::store::{Pieces, Store};
+use super::store::{ChunkedBody, Store};
 use crate::cloudflare::bindings;
-use crate::cloudflare::byte_budget::{ByteBudget, Place};
-use crate::cloudflare::tasks::{Wait, pause, spawn, wait};
-use crate::cloudflare::world::now;
-use crate::lifecycle::record::Completed;
+use crate::cloudflare::byte_budget::{ByteBudget, Reservation};
+use crate::cloudflare::clock::now;
+use crate::cloudflare::error::Error;
+use crate::cloudflare::stepped_writer::{Pace, SteppedWriter};
+use crate::cloudflare::tasks::spawn;
+use crate::lifecycle::event::Replay;
 use crate::time::Timestamp;
 
 /// A reply in memory.
-pub(super) struct Settled {
-    /// What the record says of it.
-    pub(super) completed: Completed,
+pub(super) struct SettledReply {
+    /// What the caller is answered.
+    pub(super) replay: Replay,
     /// Its body.
     pub(super) body: Uint8Array,
-    /// The room that it takes; none where it is small.
-    pub(super) place: Option<Place>,
+    /// The reservation for its bytes; none where it is small.
+    pub(super) reservation: Option<Reservation>,
 }
 
 /// A body that is too large to be copied into a message.
-pub(super) enum Large {
+pub(super) enum LargeBody {
     /// In memory.
-    Held(Rc<Settled>),
-    /// In rows of its own; the room is for one of them.
-    Pieces(Pieces, #[expect(dead_code, reason = "held while they are sent")] Place),
+    Held(Rc<SettledReply>),
+    /// In rows of its own; the reservation is for one chunk.
+    Chunks(ChunkedBody, #[expect(dead_code, reason = "held while they are sent")] Reservation),
 }
 
-impl Large {
+impl LargeBody {
     fn bytes(&self) -> u64 {
         match self {
             Self::Held(settled) => settled.body.byte_length().into(),
-            Self::Pieces(pieces, _) => pieces.bytes,
+            Self::Chunks(chunks, _) => chunks.bytes,
         }
     }
 }
@@ -48,75 +50,60 @@ impl Large {
 /// An answer whose body is sent while it is read.
 pub(super) fn stream(
     head: &[u8],
-    body: Large,
+    body: LargeBody,
     store: Rc<Store>,
-    places: Rc<ByteBudget>,
+    budget: Rc<ByteBudget>,
 ) -> Result<JsValue, JsValue> {
     let pipe = bindings::FixedLengthStream::new(body.bytes())?;
     let answer = bindings::streamed(head, &pipe.readable());
-    let writer = pipe.writable().get_writer()?;
+    let pace = OthersWait { budget, started: now(), moved: Cell::new(now()) };
+    let writer = SteppedWriter::new(&pipe.writable(), pace)?;
     drop(spawn(async move {
-        let to = To { writer, places, started: now() };
-        if let Err(why) = to.all(&body, &store).await {
-            // The reader sees that it was cut. One who has left needs to see nothing.
-            if let Ok(aborted) = to.writer.abort(&why) {
-                let _ = wait(aborted).await;
-            }
+        if let Err(why) = send(&writer, &body, &store).await {
+            // The reader sees that the body was cut.
+            writer.abort(&why).await;
         }
     }));
     Ok(answer)
 }
 
-struct To {
-    writer: bindings::Writer,
-    places: Rc<ByteBudget>,
+async fn send(
+    writer: &SteppedWriter<OthersWait>,
+    body: &LargeBody,
+    store: &Store,
+) -> Result<(), Error> {
+    match body {
+        LargeBody::Held(settled) => writer.write(&settled.body).await?,
+        LargeBody::Chunks(chunks, _) => {
+            for id in chunks.ids() {
+                writer.write(&store.chunk(chunks, id)?).await?;
+            }
+        }
+    }
+    writer.close().await
+}
+
+/// A reader that does not go on loses its reservation if others wait for one.
+struct OthersWait {
+    budget: Rc<ByteBudget>,
     started: Timestamp,
+    moved: Cell<Timestamp>,
 }
 
-impl To {
-    async fn all(&self, body: &Large, store: &Store) -> Result<(), JsValue> {
-        match body {
-            Large::Held(settled) => self.write(&settled.body).await?,
-            Large::Pieces(pieces, _) => {
-                for id in pieces.ids() {
-                    self.write(&store.piece(id)?).await?;
-                }
-            }
-        }
-        self.step(wait(self.writer.close()?)).await
+impl Pace for OthersWait {
+    fn moved(&self) {
+        self.moved.set(now());
     }
 
-    /// In small steps, to see whether the other side goes on reading.
-    async fn write(&self, bytes: &Uint8Array) -> Result<(), JsValue> {
-        let length = bytes.byte_length();
-        for at in (0..length).step_by(STEP as usize) {
-            let step = bytes.subarray(at, length.min(at + STEP));
-            self.step(wait(self.writer.write(&step)?)).await?;
-        }
-        Ok(())
-    }
-
-    async fn step(&self, mut written: Wait) -> Result<(), JsValue> {
-        let began = now();
-        loop {
-            match select(&mut written, pause(LOOK_EVERY)).await {
-                Either::Left((done, _)) => return done.map(|_| ()),
-                Either::Right(_) => {
-                    let slow =
-                        now().since(began) > IDLE_MAX || now().since(self.started) > SLOW_MAX;
-                    if slow && self.places.is_wanted() {
-                        return Err(JsValue::from_str("it is read too slowly, and others wait"));
-                    }
-                }
-            }
-        }
+    fn is_too_slow(&self) -> bool {
+        let now = now();
+        let slow = now.since(self.moved.get()) > IDLE_MAX || now.since(self.started) > SLOW_MAX;
+        slow && self.budget.is_wanted()
     }
 }
 
-const STEP: u32 = 64 * 1024;
-const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// One who reads nothing for so long loses its place if others wait for it: sooner than their patience of
-/// 3 s is over, or those who do not read would keep those who do from ever reading.
+/// A reader that reads nothing for so long is cut off if others wait for its room: sooner than their patience
+/// of 3 s is over, or readers that do not read would keep the others from ever reading.
 const IDLE_MAX: Duration = Duration::from_millis(1_500);
-/// And so does one who is not done after so long.
+/// And so is a reader that is not done after so long.
 const SLOW_MAX: Duration = Duration::from_secs(20);

@@ -3,14 +3,15 @@
 use std::rc::Rc;
 
 use js_sys::Uint8Array;
-use wasm_bindgen::JsValue;
 
 use super::Asked;
 use crate::admission::{Admission, Head, consider};
 use crate::cloudflare::SMALL;
-use crate::cloudflare::body_buffer::{self, Of, Read, Room};
-use crate::cloudflare::world::lapsed;
-use crate::config::route::{Mode, Route};
+use crate::cloudflare::body_buffer::{BufferedBody, Owner};
+use crate::cloudflare::body_reader::{self, Read};
+use crate::cloudflare::error::Error;
+use crate::config::route::Route;
+use crate::config::values::Mode;
 use crate::problem::{Code, Problem};
 
 /// What has been read of a request's body.
@@ -18,9 +19,9 @@ pub(super) enum Body {
     /// Nothing.
     Untouched,
     /// All of it; none where it has none.
-    Whole(Option<Room>),
+    Whole(Option<BufferedBody>),
     /// So much, before it turned out to be too much.
-    Begun(Vec<Uint8Array>),
+    Begun(BufferedBody),
 }
 
 impl Asked {
@@ -28,7 +29,7 @@ impl Asked {
     pub(super) async fn read(&self, route: Rc<Route>, head: &Head<'_>) -> (Admission, Body) {
         match self.buffer(&route).await {
             Ok(body) => {
-                let bytes = body.as_ref().and_then(Room::bytes);
+                let bytes = body.as_ref().and_then(BufferedBody::bytes);
                 let copy = bytes.map(|bytes| bytes.to_vec()).unwrap_or_default();
                 (consider(route, head, Some(&copy)), Body::Whole(body))
             }
@@ -40,7 +41,7 @@ impl Asked {
         &self,
         body: Body,
         route: &Route,
-    ) -> Result<Option<Room>, (Problem, Vec<Uint8Array>)> {
+    ) -> Result<Option<BufferedBody>, (Problem, BufferedBody)> {
         match body {
             Body::Whole(body) => Ok(body),
             Body::Untouched | Body::Begun(_) => self.buffer(route).await,
@@ -48,41 +49,41 @@ impl Asked {
     }
 
     /// The request's body in memory; none where it has none. With a refusal comes what was read.
-    async fn buffer(&self, route: &Route) -> Result<Option<Room>, (Problem, Vec<Uint8Array>)> {
+    async fn buffer(&self, route: &Route) -> Result<Option<BufferedBody>, (Problem, BufferedBody)> {
         let length = self.headers().content_length();
-        let of = if route.mode == Mode::Shadow { Of::Shadow } else { Of::Request };
+        let owner = if route.mode == Mode::Shadow { Owner::Shadow } else { Owner::Request };
         // A small one takes no more room than it says, however slowly it comes.
         let easy = length.filter(|bytes| (1..=SMALL.into()).contains(bytes));
-        let read = match easy.filter(|bytes| *bytes <= route.request_max) {
-            Some(length) => match body_buffer::read_known(&self.request, length, of).await {
-                Some(read) => read,
-                None => Read::NoRoom(Vec::new()),
-            },
+        let read = match easy.filter(|bytes| *bytes <= route.request.max) {
+            Some(length) => body_reader::read_known(&self.request, length, owner).await,
             None => {
                 let Some(stream) = self.request.body() else { return Ok(None) };
-                body_buffer::read(stream.into(), length, route.request_max, of).await
+                body_reader::read(stream.into(), length, route.request.max, owner).await
             }
         };
         match read {
-            Read::Whole(room) => Ok(Some(room)),
-            Read::TooLarge(chunks) => {
+            Read::Whole(body) => Ok(Some(body)),
+            Read::TooLarge(first) => {
                 let detail = format!(
                     "The body is larger than the {} bytes that this operation accepts. Nothing was forwarded.",
-                    route.request_max
+                    route.request.max
                 );
-                Err((Problem::new(Code::RequestTooLarge, detail), chunks))
+                Err((Problem::new(Code::RequestTooLarge, detail), first))
             }
-            Read::NoRoom(chunks) => {
+            Read::NoRoom(first) => {
                 let detail = "The filter is buffering as much as it can. Nothing was forwarded; send the request again with the same key.";
                 let problem = Problem::new(Code::StoreUnavailable, detail);
-                Err((problem.because("this instance has no room for another body"), chunks))
+                Err((problem.because("this instance has no room for another body"), first))
             }
             Read::Broken(why) => {
                 let detail = format!(
                     "The request's body broke off ({why}). Nothing was forwarded; send the request again with the same key."
                 );
                 let problem = Problem::new(Code::StoreUnavailable, detail);
-                Err((problem.because(format!("the request's body broke off: {why}")), Vec::new()))
+                Err((
+                    problem.because(format!("the request's body broke off: {why}")),
+                    BufferedBody::new(owner),
+                ))
             }
         }
     }
@@ -90,13 +91,13 @@ impl Asked {
 
 /// The digest of a body by the route's rule. From here on the body is kept for as long as its request
 /// may last.
-pub(super) async fn digest(body: Option<&Room>, route: &Route) -> Result<[u8; 32], JsValue> {
+pub(super) async fn digest(body: Option<&BufferedBody>, route: &Route) -> Result<[u8; 32], Error> {
     let bytes = match body {
         None => Uint8Array::new_with_length(0),
-        Some(room) => {
-            room.keep_for(route.wait.saturating_add(route.durations().lease));
-            room.bytes().ok_or_else(lapsed)?
+        Some(body) => {
+            body.keep_for(route.wait.saturating_add(route.durations().lease));
+            body.bytes().ok_or(Error::BodyExpired)?
         }
     };
-    body_buffer::digest(&route.fingerprint.body, &bytes).await
+    body_reader::digest(&route.fingerprint.body, &bytes).await
 }

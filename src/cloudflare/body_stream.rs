@@ -1,0 +1,83 @@
+//! Bodies that are sent on while they are read: what has been buffered, then the rest of a stream.
+
+use js_sys::Uint8Array;
+use wasm_bindgen::{JsCast as _, JsValue};
+use web_sys::ReadableStream;
+use worker::Context;
+
+use super::bindings::{self, FixedLengthStream, IdentityTransformStream};
+use super::body_buffer::{BufferedBody, Reader};
+use super::error::Error;
+use super::stepped_writer::SteppedWriter;
+use super::tasks::{spawn, wait, wait_until};
+
+/// A body that is all there. It counts until it has been read; `is_stored` says that the client may come for it again.
+pub(super) fn whole(
+    bytes: Uint8Array,
+    body: BufferedBody,
+    is_stored: bool,
+    context: &Context,
+) -> Result<JsValue, Error> {
+    let pipe = FixedLengthStream::new(bytes.byte_length().into())?.into();
+    Ok(through(pipe, vec![bytes], body.into_reader(is_stored), None, context))
+}
+
+/// A stream of which some has been read: that first, then the rest.
+pub(super) fn resumed(
+    rest: Option<ReadableStream>,
+    first: BufferedBody,
+    context: &Context,
+) -> Result<JsValue, Error> {
+    // Whoever reads it cannot come for it again, and is not cut off.
+    let (first, reader) = (first.take_chunks(), first.into_reader(false));
+    match rest {
+        None => Ok(JsValue::NULL),
+        Some(rest) if first.is_empty() => Ok(rest.into()),
+        rest => Ok(through(IdentityTransformStream::new()?, first, reader, rest, context)),
+    }
+}
+
+/// One end of a pipe; the other end is written in a task of its own.
+fn through(
+    pipe: IdentityTransformStream,
+    first: Vec<Uint8Array>,
+    reader: Reader,
+    rest: Option<ReadableStream>,
+    context: &Context,
+) -> JsValue {
+    let readable = pipe.readable();
+    let copied = async move {
+        // A break on either side reaches the other one as an aborted stream.
+        if let Err(error) = copy(first, reader, rest, &pipe.writable()).await {
+            bindings::log(&format!("a streamed body broke off: {error}"));
+        }
+    };
+    wait_until(context, spawn(copied));
+    readable
+}
+
+async fn copy(
+    first: Vec<Uint8Array>,
+    reader: Reader,
+    rest: Option<ReadableStream>,
+    to: &bindings::Writable,
+) -> Result<(), Error> {
+    let writer = SteppedWriter::new(to, reader)?;
+    let written = async {
+        for chunk in first {
+            writer.write(&chunk).await?;
+        }
+        if rest.is_none() { writer.close().await } else { Ok(()) }
+    };
+    if let Err(why) = written.await {
+        writer.abort(&why).await;
+        return Err(why);
+    }
+    writer.release()?;
+    match rest {
+        None => Ok(()),
+        Some(rest) => {
+            wait(rest.unchecked_into::<bindings::Readable>().pipe_to(to)?).await.map(drop)
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! What goes wrong at the edge. Exceptions of JavaScript become this where they come out of [`super::bindings`].
+
+use thiserror::Error as ThisError;
+use wasm_bindgen::JsValue;
+
+use super::bindings;
+
+/// Why something at the edge did not come about.
+#[derive(Debug, ThisError)]
+pub(super) enum Error {
+    /// The runtime has thrown, or rejected a promise.
+    #[error("{}", bindings::text(.0))]
+    Thrown(JsValue),
+    /// The request waited so long that its body was given up. It must not be forwarded without one.
+    #[error("the request's body is no longer buffered")]
+    BodyExpired,
+    /// The body decides who is guarded, and has been read for that already.
+    #[error("a body was asked for twice")]
+    BodyAskedTwice,
+    /// A line end in a header would make two of it.
+    #[error("a header with a line end")]
+    HeaderLineEnd,
+    /// The runtime's digest is no SHA-256.
+    #[error("SHA-256 did not give 32 bytes")]
+    NoDigest,
+    /// A message of the protocol, in its version, has another form than it should.
+    #[error("the Ledger's answer is unreadable: {0}")]
+    Unreadable(#[from] crate::encoding::Unreadable),
+    /// Others need the memory that a body takes whose reader does not go on.
+    #[error("it is read too slowly, and others wait")]
+    ReadTooSlowly,
+    /// The work was ended by a fault, and so was what should have said so.
+    #[error("two faults in one event")]
+    SecondFault,
+    /// Nobody is there to be answered.
+    #[error("the event's context has ended")]
+    ContextEnded,
+}
+
+impl Error {
+    /// Whether the runtime says of a failed call that the object has too much to do
+    /// (developers.cloudflare.com, durable-objects/best-practices/error-handling).
+    pub(super) fn is_overload(&self) -> bool {
+        matches!(self, Self::Thrown(error) if bindings::get(error, "overloaded").is_truthy())
+    }
+}
+
+impl From<JsValue> for Error {
+    fn from(error: JsValue) -> Self {
+        Self::Thrown(error)
+    }
+}
+
+impl From<worker::Error> for Error {
+    fn from(error: worker::Error) -> Self {
+        Self::Thrown(error.into())
+    }
+}
+
+/// What a promise is rejected with that the platform waits for.
+impl From<Error> for JsValue {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Thrown(error) => error,
+            own => js_sys::Error::new(&own.to_string()).into(),
+        }
+    }
+}

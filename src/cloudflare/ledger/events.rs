@@ -1,0 +1,88 @@
+//! What follows from an event: the decision, then whoever waited is woken, the sweep is scheduled, and the
+//! event is counted.
+
+use std::time::Duration;
+
+use js_sys::Uint8Array;
+use wasm_bindgen::JsValue;
+
+use super::replies::QueuedReply;
+use super::store::EventRows;
+use super::{Answer, Shard};
+use crate::cloudflare::clock::now;
+use crate::lifecycle::event::{Event, Verdict};
+use crate::lifecycle::ledger::{self, Decision};
+use crate::lifecycle::record::SweepAction;
+use crate::lifecycle::step::Change;
+use crate::protocol::LedgerAnswer;
+use crate::request::key::KeyId;
+use crate::time::Timestamp;
+
+/// How a caller comes to its answer.
+pub(super) enum Next {
+    /// At once.
+    Answer(Answer),
+    /// It waits for the running claim of this route, until then.
+    Wait(Timestamp, String),
+    /// The reply is too large to be sent before others have been.
+    Queue(QueuedReply),
+}
+
+impl Shard {
+    pub(super) async fn happen(
+        &self,
+        key_id: KeyId,
+        event: Event,
+        body: &Uint8Array,
+    ) -> Result<Answer, JsValue> {
+        match self.decide(key_id, event, body)? {
+            Next::Answer(answer) => Ok(answer),
+            Next::Wait(until, route) => self.wait(key_id, until, &route).await,
+            Next::Queue(reply) => self.queue(key_id, reply).await,
+        }
+    }
+
+    /// The synchronous block. No await in here.
+    fn decide(&self, key_id: KeyId, mut event: Event, body: &Uint8Array) -> Result<Next, JsValue> {
+        let store = self.store()?;
+        if let Event::Claim(claim) = &mut event
+            && !self.waiters.has_place(key_id)
+        {
+            claim.wait = Duration::ZERO;
+        }
+        // Taken out meanwhile: a cell that stays borrowed after a fault would fail every later event.
+        let mut ended = self.ended_leases.take();
+        let mut rows = EventRows::new(store, body);
+        let decided = ledger::decide(&mut rows, &mut ended, key_id, event, now());
+        self.ended_leases.replace(ended);
+        let Decision { verdict, change, found, count } = decided?;
+        self.written(key_id, &change, body);
+        let route = || count.as_ref().map(|(route, _)| route.clone()).unwrap_or_default();
+        let next = match (verdict, &found) {
+            (Verdict::Replay(replay), Some(row)) => self.replay(key_id, replay, row, None)?,
+            (Verdict::Join(until), _) => Next::Wait(until, route()),
+            (verdict, _) => Next::Answer((LedgerAnswer::Verdict(verdict), None)),
+        };
+        match (next, count) {
+            // Counted when it is sent.
+            (Next::Queue(mut reply), count) => {
+                reply.count = count;
+                Ok(Next::Queue(reply))
+            }
+            (next, Some((route, count))) => {
+                self.statistics.count(store, &route, count, key_id, body.byte_length().into());
+                Ok(next)
+            }
+            (next, None) => Ok(next),
+        }
+    }
+
+    /// What follows from a change: the waiters are woken, and the sweep comes in time.
+    pub(super) fn written(&self, key_id: KeyId, change: &Change, body: &Uint8Array) {
+        self.wake(key_id, change, body);
+        if let Change::Insert(record) | Change::Update(record) | Change::Complete(record) = change {
+            let (SweepAction::Delete(at) | SweepAction::Tombstone(at)) = record.due();
+            self.arm(at);
+        }
+    }
+}
