@@ -6,7 +6,7 @@ use std::time::Duration;
 use js_sys::Uint8Array;
 use wasm_bindgen::JsValue;
 
-use super::replies::QueuedReply;
+use super::replies::Next;
 use super::store::EventRows;
 use super::{Answer, Shard};
 use crate::cloudflare::clock::now;
@@ -17,16 +17,6 @@ use crate::lifecycle::step::Change;
 use crate::protocol::LedgerAnswer;
 use crate::request::key::KeyId;
 use crate::time::Timestamp;
-
-/// How a caller comes to its answer.
-pub(super) enum Next {
-    /// At once.
-    Answer(Answer),
-    /// It waits for the running claim of this route, until then.
-    Wait(Timestamp, String),
-    /// The reply is too large to be sent before others have been.
-    Queue(QueuedReply),
-}
 
 impl Shard {
     pub(super) async fn happen(
