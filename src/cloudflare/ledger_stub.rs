@@ -11,7 +11,7 @@ use crate::protocol::Told;
 use crate::wire;
 
 /// A stored body as it comes from the Ledger.
-pub(super) enum Payload {
+pub(super) enum StoredBody {
     /// In memory.
     Whole(Uint8Array),
     /// Large: it passes through, as fast as the client reads.
@@ -25,15 +25,15 @@ pub(super) async fn call(
     location_hint: Option<&str>,
     head: &[u8],
     body: Option<&Uint8Array>,
-) -> Result<(Told<()>, Payload), Error> {
+) -> Result<(Told<()>, StoredBody), Error> {
     let (frame, body) =
         message(wait(bindings::ask(ledger, shard, location_hint, head, body)).await?);
     let (_, head) = wire::open(&frame).map_err(unreadable)?;
     let told = wire::read_told(head).map_err(unreadable)?;
     let body = match body.dyn_into::<Uint8Array>() {
-        Ok(bytes) => Payload::Whole(bytes),
-        Err(none) if none.is_undefined() => Payload::Whole(Uint8Array::new_with_length(0)),
-        Err(stream) => Payload::Streaming(stream.unchecked_into()),
+        Ok(bytes) => StoredBody::Whole(bytes),
+        Err(none) if none.is_undefined() => StoredBody::Whole(Uint8Array::new_with_length(0)),
+        Err(stream) => StoredBody::Streaming(stream.unchecked_into()),
     };
     Ok((told, body))
 }

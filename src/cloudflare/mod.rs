@@ -19,6 +19,7 @@ mod clock;
 mod env;
 mod error;
 mod faults;
+mod headers;
 mod ledger;
 mod ledger_stub;
 mod log;

@@ -1,14 +1,13 @@
 //! Builds responses: the origin's own, stored ones, problems.
 
 use wasm_bindgen::JsValue;
-use web_sys::Headers;
 use worker::Context;
 
-use super::SMALL;
 use super::error::Error;
-use super::ledger_stub::Payload;
-use super::origin::{self, Body};
-use super::{bindings, body_stream};
+use super::headers::HeaderChanges;
+use super::ledger_stub::StoredBody;
+use super::origin::{OriginResponse, ResponseBody};
+use super::{SMALL, body_stream};
 use crate::admission::Head;
 use crate::answer::{self, Marks, Status, cors_marks};
 use crate::config::route::Route;
@@ -38,37 +37,37 @@ impl Client {
     }
 
     /// The origin's own response, marked.
-    pub(super) fn heard(
+    pub(super) fn origin_response(
         &self,
-        heard: origin::Answer,
+        received: OriginResponse,
         status: Status,
         expires: Option<Timestamp>,
         context: &Context,
     ) -> Result<Response, Error> {
-        let mut changes = Changes::default();
+        let mut changes = HeaderChanges::default();
         let mut n = 0;
-        while let Some((name, _)) = heard.headers.line(n) {
+        while let Some((name, _)) = received.headers.line(n) {
             if is_ours(name) {
                 changes.delete(name);
             }
             n += 1;
         }
-        changes.set(&answer::marks(status, expires, &self.correlation_id));
-        let from = &heard.response;
-        let body = match heard.body {
-            Body::None => JsValue::NULL,
-            Body::Whole(bytes, body) if bytes.byte_length() > SMALL => {
+        changes.replace_all(&answer::marks(status, expires, &self.correlation_id));
+        let from = &received.response;
+        let body = match received.body {
+            ResponseBody::None => JsValue::NULL,
+            ResponseBody::Whole(bytes, body) if bytes.byte_length() > SMALL => {
                 body_stream::whole(bytes, body, expires.is_some(), context)?
             }
-            Body::Whole(bytes, _) => bytes.into(),
-            Body::Streaming(first) => body_stream::resumed(from.body(), first, context)?,
+            ResponseBody::Whole(bytes, _) => bytes.into(),
+            ResponseBody::Streaming(first) => body_stream::resumed(from.body(), first, context)?,
         };
-        changes.respond(heard.status, Some(&from.headers()), &body)
+        changes.respond(received.status, Some(&from.headers()), &body)
     }
 
     /// The stored reply.
-    pub(super) fn stored(&self, replay: &Replay<Payload>) -> Result<Response, Error> {
-        let mut changes = Changes::default();
+    pub(super) fn replay(&self, replay: &Replay<StoredBody>) -> Result<Response, Error> {
+        let mut changes = HeaderChanges::default();
         for (name, value) in &replay.reply.headers {
             // A grant to one browser origin is not one to another.
             let granted = self.cors.is_empty() && allows_origin(value, self.origin.as_deref());
@@ -78,16 +77,20 @@ impl Client {
         }
         let status = replay.reply.status;
         self.for_browsers(&mut changes);
-        changes.set(&answer::marks(replay.how.into(), Some(replay.expires), &self.correlation_id));
+        changes.replace_all(&answer::marks(
+            replay.how.into(),
+            Some(replay.expires),
+            &self.correlation_id,
+        ));
         if status >= 500 {
             // Payment clients would go on retrying a 500 that never changes.
-            changes.set(&vec![("stripe-should-retry", "false".to_owned())]);
+            changes.replace_all(&vec![("stripe-should-retry", "false".to_owned())]);
         }
         let body = match &replay.body {
             _ if has_no_body(status) => JsValue::NULL,
-            Payload::Whole(bytes) => bytes.into(),
+            StoredBody::Whole(bytes) => bytes.into(),
             // Its length is known, and it passes without being read.
-            Payload::Streaming(rest) => rest.into(),
+            StoredBody::Streaming(rest) => rest.into(),
         };
         changes.respond(status, None, &body)
     }
@@ -98,14 +101,14 @@ impl Client {
         problem: &Problem,
         status: Option<Status>,
     ) -> Result<Response, Error> {
-        let mut changes = Changes::default();
+        let mut changes = HeaderChanges::default();
         self.for_browsers(&mut changes);
-        changes.set(&answer::problem_marks(problem, status, &self.correlation_id));
+        changes.replace_all(&answer::problem_marks(problem, status, &self.correlation_id));
         let body = JsValue::from_str(&problem.body(&self.correlation_id));
         changes.respond(problem.status, None, &body)
     }
 
-    fn for_browsers(&self, changes: &mut Changes) {
+    fn for_browsers(&self, changes: &mut HeaderChanges) {
         for (name, value) in &self.cors {
             // What the origin exposed stays exposed; whom it allowed has been left out.
             changes.append(name, value);
@@ -137,63 +140,7 @@ pub(super) fn json(document: &str) -> Result<Response, Error> {
 
 /// A response of the filter's own.
 pub(super) fn response(status: u16, marks: &Marks, body: &JsValue) -> Result<Response, Error> {
-    let mut changes = Changes::default();
-    changes.set(marks);
+    let mut changes = HeaderChanges::default();
+    changes.replace_all(marks);
     changes.respond(status, None, body)
-}
-
-/// What is done to headers, in the form in which it crosses over to JavaScript.
-#[derive(Default)]
-pub(super) struct Changes {
-    lines: String,
-    /// A line end in a header would make two of it.
-    is_wrong: bool,
-}
-
-impl Changes {
-    /// One more line.
-    pub(super) fn append(&mut self, name: &str, value: &str) {
-        self.add("+", name, value);
-    }
-
-    /// One line instead of what there is of that name.
-    pub(super) fn replace(&mut self, name: &str, value: &str) {
-        self.add("=", name, value);
-    }
-
-    /// No line of that name.
-    pub(super) fn delete(&mut self, name: &str) {
-        self.add("-", name, "");
-    }
-
-    fn set(&mut self, marks: &Marks) {
-        for (name, value) in marks {
-            self.replace(name, value);
-        }
-    }
-
-    fn add(&mut self, how: &str, name: &str, value: &str) {
-        self.is_wrong |= name.contains('\n') || value.contains('\n');
-        for part in [how, name, "\n", value, "\n"] {
-            self.lines.push_str(part);
-        }
-    }
-
-    /// A copy of headers with the changes.
-    pub(super) fn of(&self, headers: &Headers) -> Result<Headers, Error> {
-        Ok(bindings::changed(headers, self.sound()?)?)
-    }
-
-    fn sound(&self) -> Result<&str, Error> {
-        if self.is_wrong { Err(Error::HeaderLineEnd) } else { Ok(&self.lines) }
-    }
-
-    fn respond(
-        &self,
-        status: u16,
-        headers: Option<&Headers>,
-        body: &JsValue,
-    ) -> Result<Response, Error> {
-        Ok(bindings::respond(status, headers, self.sound()?, body)?)
-    }
 }

@@ -11,10 +11,10 @@ use web_sys::Headers;
 use super::body_buffer::BufferedBody;
 use super::clock::{now, pause};
 use super::error::Error;
-use super::ledger_stub::{Payload, call, unreachable};
+use super::headers::HeaderChanges;
+use super::ledger_stub::{StoredBody, call, unreachable};
 use super::log::Timing;
-use super::origin::{self, Answer, Body, Sending};
-use super::response::Changes;
+use super::origin::{self, OriginResponse, OutgoingRequest, ResponseBody};
 use super::{bindings, faults};
 use crate::admission::{Guarded, KEY_HEADER};
 use crate::config::Policy;
@@ -34,13 +34,13 @@ pub(super) struct RequestWorld {
     /// The namespace LEDGER.
     pub(super) ledger: bindings::Namespace,
     /// The service binding ORIGIN, if that is where requests go.
-    pub(super) binding: Option<bindings::Fetcher>,
+    pub(super) origin_binding: Option<bindings::Fetcher>,
     /// The address to send on to.
-    pub(super) address: String,
+    pub(super) origin_address: String,
     /// The guarded request.
     pub(super) guarded: Rc<Guarded>,
     /// Where it was asked for; a probe goes to the same host.
-    pub(super) asked: Address,
+    pub(super) requested_address: Address,
     /// Method of the request.
     pub(super) method: String,
     /// Headers of the request as they came.
@@ -49,28 +49,28 @@ pub(super) struct RequestWorld {
     pub(super) body: RefCell<Option<BufferedBody>>,
     /// Where requests go.
     pub(super) policy: Rc<Policy>,
-    /// Its course, for whoever answers and writes it down.
-    pub(super) course: Rc<Timing>,
+    /// Its timing, for whoever answers and writes it down.
+    pub(super) timing: Rc<Timing>,
 }
 
 impl World for RequestWorld {
-    type OriginResponse = Answer;
-    type Body = Payload;
+    type OriginResponse = OriginResponse;
+    type Body = StoredBody;
 
     async fn ask(
         &self,
         key: &KeyId,
         ask: &Ask,
-        heard: Option<&Answer>,
-    ) -> Result<Told<Payload>, Unreachable> {
+        heard: Option<&OriginResponse>,
+    ) -> Result<Told<StoredBody>, Unreachable> {
         faults::here("ask");
         if let Ask::Claim(claim, _) = ask {
-            self.course.reached.set(Reached::Claim(claim.lease));
+            self.timing.reached.set(Reached::Claim(claim.lease));
         }
-        let _until_answered = self.course.asking();
+        let _until_answered = self.timing.ledger_call();
         let body = heard.and_then(|heard| match &heard.body {
-            Body::Whole(bytes, _) => Some(bytes),
-            Body::None | Body::Streaming(_) => None,
+            ResponseBody::Whole(bytes, _) => Some(bytes),
+            ResponseBody::None | ResponseBody::Streaming(_) => None,
         });
         let told = self.ask_in(key, ask, VERSION, body).await?;
         // A busy object runs the code of before for minutes after a deploy.
@@ -85,35 +85,41 @@ impl World for RequestWorld {
         }
     }
 
-    async fn forward(&self, run: Execution) -> Result<Answer, Failure> {
+    async fn forward(&self, run: Execution) -> Result<OriginResponse, Failure> {
         faults::here("granted");
         let headers = self.headers_of(run).map_err(|_| Failure::NeverSent)?;
         let body = match self.body.borrow().as_ref() {
             Some(body) => body.bytes().ok_or(Failure::NeverSent)?.into(),
             None => JsValue::NULL,
         };
-        let _until_answered = self.course.forwarding(run);
-        if let Reached::Claim(lease) = self.course.reached.get() {
-            self.course.reached.set(Reached::Origin(lease));
+        let _until_answered = self.timing.forwarding(run);
+        if let Reached::Claim(lease) = self.timing.reached.get() {
+            self.timing.reached.set(Reached::Origin(lease));
         }
-        let sending = Sending { address: &self.address, method: &self.method, headers, body };
+        let sending =
+            OutgoingRequest { address: &self.origin_address, method: &self.method, headers, body };
         // Not held while the origin works: only the runtime needs the bytes then, and a future whose
         // context dies would hold them for long.
         let free = || drop(self.body.take());
-        let binding = self.binding.as_ref();
+        let binding = self.origin_binding.as_ref();
         let heard = origin::forward(sending, binding, &self.guarded.route, free).await;
         faults::here("answered");
         heard
     }
 
-    async fn probe(&self) -> Result<Answer, Failure> {
+    async fn probe(&self) -> Result<OriginResponse, Failure> {
         let path = self.guarded.route.probe.as_deref().ok_or(Failure::NeverSent)?;
-        let address =
-            origin::probe_address(&self.policy.origin, &self.asked, path, &self.guarded.key)
-                .ok_or(Failure::NeverSent)?;
+        let address = origin::probe_address(
+            &self.policy.origin,
+            &self.requested_address,
+            path,
+            &self.guarded.key,
+        )
+        .ok_or(Failure::NeverSent)?;
         let headers = self.probe_headers().map_err(|_| Failure::NeverSent)?;
-        let sending = Sending { address: &address, method: "GET", headers, body: JsValue::NULL };
-        origin::forward(sending, self.binding.as_ref(), &self.guarded.route, || {}).await
+        let sending =
+            OutgoingRequest { address: &address, method: "GET", headers, body: JsValue::NULL };
+        origin::forward(sending, self.origin_binding.as_ref(), &self.guarded.route, || {}).await
     }
 
     async fn pause(&self, span: Duration) {
@@ -139,7 +145,7 @@ impl RequestWorld {
         ask: &Ask,
         version: u8,
         body: Option<&Uint8Array>,
-    ) -> Result<Told<Payload>, Unreachable> {
+    ) -> Result<Told<StoredBody>, Unreachable> {
         let shards = self.policy.shards;
         let head = wire::write_question(key, shards, ask, version);
         let shard = key.shard(shards);
@@ -151,14 +157,14 @@ impl RequestWorld {
 
     /// Copied as a whole: repeated lines, case and bytes beyond ASCII stay as they came.
     fn headers_of(&self, run: Execution) -> Result<Headers, Error> {
-        let mut changes = Changes::default();
+        let mut changes = HeaderChanges::default();
         changes.replace("x-correlation-id", &self.guarded.correlation_id);
         changes.replace("idempotency-attempt", &run.attempt.to_string());
         self.forward_key(&mut changes, run);
         changes.of(&self.headers)
     }
 
-    fn forward_key(&self, changes: &mut Changes, run: Execution) {
+    fn forward_key(&self, changes: &mut HeaderChanges, run: Execution) {
         let Guarded { route, key, spelling, .. } = self.guarded.as_ref();
         let names = route
             .key_from
@@ -190,7 +196,7 @@ impl RequestWorld {
     /// The headers of the request, credentials included, without those that speak of its body, make it
     /// conditional or partial, or turn it into something else than a GET.
     fn probe_headers(&self) -> Result<Headers, Error> {
-        let mut changes = Changes::default();
+        let mut changes = HeaderChanges::default();
         for name in NOT_OF_A_QUESTION {
             changes.delete(name);
         }

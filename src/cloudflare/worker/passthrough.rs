@@ -7,8 +7,8 @@ use js_sys::Promise;
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast as _, JsValue};
 
-use super::request_body::{Body, digest};
-use super::{Asked, lease};
+use super::request_body::{RequestBody, digest};
+use super::{FetchEvent, new_lease};
 use crate::admission::{self, Guarded, Head};
 use crate::cloudflare::error::Error;
 use crate::cloudflare::response::{Client, Response, plain_problem};
@@ -30,19 +30,24 @@ pub fn unreachable(error: &JsValue) -> Result<Response, Error> {
     plain_problem(502, "Bad Gateway")
 }
 
-impl Asked {
+impl FetchEvent {
     /// Hands a request on as it is, and answers with whatever comes.
-    pub(super) fn hand_on(
+    pub(super) fn pass_through(
         &self,
         to: &Origin,
         head: &Head<'_>,
-        body: Body,
+        body: RequestBody,
     ) -> Result<JsValue, Error> {
-        Ok(bindings::or_unreachable(&self.pass(to, head, body)?).into())
+        Ok(bindings::or_unreachable(&self.forward_unchanged(to, head, body)?).into())
     }
 
     /// Hands a request on as it is: body and answer stream, upgrades included.
-    fn pass(&self, to: &Origin, head: &Head<'_>, body: Body) -> Result<Promise, Error> {
+    fn forward_unchanged(
+        &self,
+        to: &Origin,
+        head: &Head<'_>,
+        body: RequestBody,
+    ) -> Result<Promise, Error> {
         let request = &self.request;
         let base = match to {
             Origin::Url { base } => base.clone(),
@@ -52,16 +57,18 @@ impl Asked {
         };
         // The path goes on as it came: an unguarded request is not even normalised.
         let address = format!("{base}{}", head.address.raw_target);
-        let binding = matches!(to, Origin::Binding).then(|| self.binding());
+        let binding = matches!(to, Origin::Binding).then(|| self.origin_binding());
         let carrying = |body: JsValue| origin::init(head.method, &request.headers(), body);
         let (address, init) = match body {
-            Body::Untouched if matches!(to, Origin::Url { .. }) => (Some(address), request.into()),
-            Body::Untouched => (None, request.into()),
-            Body::Whole(None) => (Some(address), carrying(JsValue::NULL)),
-            Body::Whole(Some(body)) => {
+            RequestBody::Unread if matches!(to, Origin::Url { .. }) => {
+                (Some(address), request.into())
+            }
+            RequestBody::Unread => (None, request.into()),
+            RequestBody::Whole(None) => (Some(address), carrying(JsValue::NULL)),
+            RequestBody::Whole(Some(body)) => {
                 (Some(address), carrying(body.bytes().ok_or(Error::BodyExpired)?.into()))
             }
-            Body::Begun(first) => {
+            RequestBody::Begun(first) => {
                 let body = body_stream::resumed(request.body(), first, &self.context)?;
                 (Some(address), carrying(body))
             }
@@ -81,10 +88,12 @@ impl Asked {
             return plain_problem(404, "Not Found").map(Into::into);
         }
         match Origin::parse(&env::origin(&self.env)) {
-            Ok(origin) if is_safe(head.method) => self.hand_on(&origin, head, Body::Untouched),
+            Ok(origin) if is_safe(head.method) => {
+                self.pass_through(&origin, head, RequestBody::Unread)
+            }
             Ok(_) | Err(_) => {
                 let detail = "The filter's configuration does not parse, so nothing was forwarded. Its operator finds the reason in the log.";
-                let id = admission::correlation_id(head, lease()?);
+                let id = admission::correlation_id(head, new_lease()?);
                 Client::new(id, None, head)
                     .problem(&Problem::new(Code::Misconfigured, detail), None)
                     .map(Into::into)
@@ -98,26 +107,26 @@ impl Asked {
         policy: &Rc<Policy>,
         guarded: Guarded,
         head: &Head<'_>,
-        body: Body,
+        body: RequestBody,
     ) -> Result<JsValue, Error> {
-        let body = match self.whole(body, &guarded.route).await {
+        let body = match self.whole_body(body, &guarded.route).await {
             Ok(body) => body,
             Err((problem, first)) => {
                 log_shadow(&guarded.route, problem.code.as_str(), &guarded.correlation_id);
-                return self.hand_on(&policy.origin, head, Body::Begun(first));
+                return self.pass_through(&policy.origin, head, RequestBody::Begun(first));
             }
         };
         let digest = digest(body.as_ref(), &guarded.route).await?;
-        let (exchange, order) = self.exchange(policy, Rc::new(guarded), head, &digest, None)?;
-        let reply_max = order.route.reply_max;
+        let (world, request) = self.world(policy, Rc::new(guarded), head, &digest, None)?;
+        let reply_max = request.route.reply_max;
         let (tell, told) = oneshot::channel::<Passed>();
         let watching = async move {
             let passed = async { told.await.map_err(|oneshot::Canceled| Failure::Unknown) };
-            let id = &order.claim.metadata.correlation_id;
-            watch(&exchange, &order, passed, |would| log_shadow(&order.route, would, id)).await;
+            let id = &request.claim.metadata.correlation_id;
+            watch(&world, &request, passed, |would| log_shadow(&request.route, would, id)).await;
         };
         wait_until(&self.context, spawn(watching));
-        let passed = self.pass(&policy.origin, head, Body::Whole(body))?;
+        let passed = self.forward_unchanged(&policy.origin, head, RequestBody::Whole(body))?;
         let response: Response = wait(passed).await?.unchecked_into();
         // Whoever watches may have given up; the answer passes all the same.
         let _ = tell.send(origin::passed(&response, reply_max));
