@@ -1,5 +1,5 @@
-//! Headers, which cross between Rust and JavaScript as one text: a crossing for each of them would cost more than all the
-//! rest that is done with them (measured).
+//! Headers. They cross between Rust and JavaScript as one text: a crossing for each header would take more CPU than all the
+//! rest that is done with it (measured).
 
 use wasm_bindgen::JsValue;
 use web_sys::Headers;
@@ -9,8 +9,8 @@ use super::error::Error;
 use crate::answer::Marks;
 use crate::request::fingerprint::media_type;
 
-/// Headers as one text, which crosses over from JavaScript at once. Names are in lower case; repeated lines come joined by
-/// a comma, Set-Cookie apart (Fetch, section 2.2.2).
+/// Headers that have come from JavaScript. Names are in lower case. Repeated lines are joined by a comma, those of Set-Cookie
+/// are kept apart (Fetch standard, section 2.2.2, "sort and combine").
 pub(super) struct HeaderLines {
     text: String,
     /// Where each name and each value ends.
@@ -22,7 +22,7 @@ impl HeaderLines {
         Self::read(bindings::lines(headers))
     }
 
-    /// A name, a line end, its value, a line end, and so on.
+    /// `text` holds a name, a line end, its value, a line end, and so on.
     pub(super) fn read(text: String) -> Self {
         let mut ends = Vec::new();
         for (at, byte) in text.bytes().enumerate() {
@@ -33,35 +33,23 @@ impl HeaderLines {
         Self { text, ends }
     }
 
-    /// The first of a name.
+    /// The first value of a name.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
-        let mut n = 0;
-        while let Some((known, value)) = self.line(n) {
-            if known == name {
-                return Some(value);
-            }
-            n += 1;
-        }
-        None
+        self.iter().find(|(known, _)| *known == name).map(|(_, value)| value)
     }
 
-    /// Name and value of the nth one.
-    pub(super) fn line(&self, n: usize) -> Option<(&str, &str)> {
+    /// Names and values.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        (0..).map_while(|n| self.line(n))
+    }
+
+    fn line(&self, n: usize) -> Option<(&str, &str)> {
         let from = if n == 0 { 0 } else { self.ends.get(2 * n - 1)? + 1 };
         let (name, value) = (*self.ends.get(2 * n)?, *self.ends.get(2 * n + 1)?);
         Some((self.text.get(from..name)?, self.text.get(name + 1..value)?))
     }
 
-    pub(super) fn all(&self) -> Vec<(&str, &str)> {
-        let mut all = Vec::new();
-        while let Some(line) = self.line(all.len()) {
-            all.push(line);
-        }
-        all
-    }
-
-    /// Content-Length in bytes, where it is there, a number, and what ends the body (RFC 9112 section 6.3:
-    /// not beside a Transfer-Encoding).
+    /// Content-Length, unless a Transfer-Encoding overrides it (RFC 9112 section 6.3).
     pub(super) fn content_length(&self) -> Option<u64> {
         if self.get("transfer-encoding").is_some() {
             return None;
@@ -74,31 +62,27 @@ impl HeaderLines {
     }
 }
 
-/// Changes of headers as one text, which crosses over to JavaScript at once.
+/// Changes that JavaScript makes to headers: `+name` adds a line, `=name` replaces all lines, `-name` deletes them.
 #[derive(Default)]
 pub(super) struct HeaderChanges {
     lines: String,
-    /// A line end in a header would make two of it.
-    is_wrong: bool,
+    /// A header has a line end in it, which would make two headers of one.
+    has_line_end: bool,
 }
 
 impl HeaderChanges {
-    /// One more line.
     pub(super) fn append(&mut self, name: &str, value: &str) {
         self.add("+", name, value);
     }
 
-    /// One line instead of what there is of that name.
     pub(super) fn replace(&mut self, name: &str, value: &str) {
         self.add("=", name, value);
     }
 
-    /// No line of that name.
     pub(super) fn delete(&mut self, name: &str) {
         self.add("-", name, "");
     }
 
-    /// The same for several of the filter's own.
     pub(super) fn replace_all(&mut self, marks: &Marks) {
         for (name, value) in marks {
             self.replace(name, value);
@@ -106,28 +90,28 @@ impl HeaderChanges {
     }
 
     fn add(&mut self, how: &str, name: &str, value: &str) {
-        self.is_wrong |= name.contains('\n') || value.contains('\n');
+        self.has_line_end |= name.contains('\n') || value.contains('\n');
         for part in [how, name, "\n", value, "\n"] {
             self.lines.push_str(part);
         }
     }
 
-    /// A copy of headers with the changes.
-    pub(super) fn of(&self, headers: &Headers) -> Result<Headers, Error> {
-        Ok(bindings::changed(headers, self.sound()?)?)
+    /// A copy of headers, with the changes. What is not changed keeps its case, its repeated lines, and bytes beyond UTF-8.
+    pub(super) fn applied_to(&self, headers: &Headers) -> Result<Headers, Error> {
+        Ok(bindings::changed(headers, self.lines()?)?)
     }
 
-    fn sound(&self) -> Result<&str, Error> {
-        if self.is_wrong { Err(Error::HeaderLineEnd) } else { Ok(&self.lines) }
+    fn lines(&self) -> Result<&str, Error> {
+        if self.has_line_end { Err(Error::HeaderLineEnd) } else { Ok(&self.lines) }
     }
 
-    /// A response with headers so changed.
+    /// A response with a copy of headers, with the changes.
     pub(super) fn respond(
         &self,
         status: u16,
         headers: Option<&Headers>,
         body: &JsValue,
     ) -> Result<web_sys::Response, Error> {
-        Ok(bindings::respond(status, headers, self.sound()?, body)?)
+        Ok(bindings::respond(status, headers, self.lines()?, body)?)
     }
 }

@@ -1,20 +1,19 @@
-//! Calls a Ledger: by the stub of its object, with a message of the protocol.
+//! Calls a Ledger by the stub of its object.
 
 use js_sys::{Array, Uint8Array};
 use wasm_bindgen::{JsCast as _, JsValue};
 
-use super::bindings;
 use super::error::Error;
 use super::tasks::wait;
+use super::{SMALL, bindings};
 use crate::filter::Unreachable;
 use crate::protocol::Told;
 use crate::wire;
 
-/// A stored body as it comes from the Ledger.
+/// A stored body, as it comes from a Ledger.
 pub(super) enum StoredBody {
-    /// In memory.
     Whole(Uint8Array),
-    /// Large: it passes through, as fast as the client reads.
+    /// It is large, and passes through as fast as the client reads.
     Streaming(web_sys::ReadableStream),
 }
 
@@ -27,7 +26,7 @@ pub(super) async fn call(
     body: Option<&Uint8Array>,
 ) -> Result<(Told<()>, StoredBody), Error> {
     let (frame, body) =
-        message(wait(bindings::ask(ledger, shard, location_hint, head, body)).await?);
+        message(wait(bindings::ask(ledger, shard, location_hint, head, body, SMALL)).await?);
     let (_, head) = wire::open(&frame).map_err(unreadable)?;
     let told = wire::read_told(head).map_err(unreadable)?;
     let body = match body.dyn_into::<Uint8Array>() {
@@ -38,7 +37,7 @@ pub(super) async fn call(
     Ok((told, body))
 }
 
-/// Head with prefix, and body, of what [`bindings::opened`] or [`bindings::ask`] came to.
+/// Head and body of what [`bindings::opened`] or [`bindings::ask`] resolved to.
 pub(super) fn message(opened: JsValue) -> (Vec<u8>, JsValue) {
     let opened: Array = opened.unchecked_into();
     (opened.get(0).unchecked_into::<Uint8Array>().to_vec(), opened.get(1))

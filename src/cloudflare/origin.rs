@@ -1,4 +1,5 @@
-//! Calls the origin, once per grant, following nothing, and reads its answer as bytes.
+//! Calls the origin, once for each granted claim, and reads its response as bytes. Redirects are not followed: a redirect is
+//! a reply to keep, and following one would send the body twice.
 
 use std::rc::Rc;
 
@@ -22,25 +23,22 @@ use crate::shadow::{Keeps, Passed};
 
 /// The origin's response.
 pub(super) struct OriginResponse {
-    /// The response as the runtime gave it; its headers keep bytes that Rust strings cannot.
+    /// As the runtime gave it. Its headers keep bytes that are not UTF-8, which Rust's strings cannot.
     pub(super) response: web_sys::Response,
-    /// Its status.
     pub(super) status: u16,
-    /// Its headers as far as strings can hold them.
     pub(super) headers: HeaderLines,
-    /// Its body.
     pub(super) body: ResponseBody,
-    /// The rules for keeping it.
+    /// The route whose rules say what of it is kept.
     route: Rc<Route>,
 }
 
 /// The body of a response.
 pub(super) enum ResponseBody {
-    /// None, by its status.
+    /// A response of this status has none.
     None,
-    /// All of it, and its place in the buffer.
+    /// All of it, and its entry in the buffer.
     Whole(Uint8Array, BufferedBody),
-    /// What has been read; the response has the rest.
+    /// It is too large to be kept, or made to be streamed: what has been read of it. The response has the rest.
     Streaming(BufferedBody),
 }
 
@@ -55,12 +53,12 @@ impl filter::OriginResponse for OriginResponse {
             ResponseBody::Whole(bytes, _) => Kept::Whole { bytes: bytes.byte_length().into() },
             ResponseBody::Streaming(_) => Kept::StatusOnly,
         };
-        let headers = kept_headers(&self.headers.all(), &self.route.reply);
+        let headers = kept_headers(&self.headers.iter().collect::<Vec<_>>(), &self.route.reply);
         Reply { status: self.status, headers, body }
     }
 }
 
-/// What an answer is judged by.
+/// What tells whether the origin executed the request.
 fn facts(status: u16, headers: &HeaderLines) -> Facts {
     Facts {
         status,
@@ -69,7 +67,7 @@ fn facts(status: u16, headers: &HeaderLines) -> Facts {
     }
 }
 
-/// What the head of an answer that passed tells.
+/// The same of a response that passed unread, on a route in shadow mode.
 pub(super) fn passed(response: &web_sys::Response, reply_max: u64) -> Passed {
     let headers = HeaderLines::of(&response.headers());
     let too_large = headers.content_length().is_some_and(|length| length > reply_max);
@@ -77,7 +75,7 @@ pub(super) fn passed(response: &web_sys::Response, reply_max: u64) -> Passed {
     Passed { facts: facts(response.status(), &headers), keeps }
 }
 
-/// What `fetch` is asked to send. A redirect is a reply to keep: following it would send a body twice.
+/// The options of a call of `fetch`.
 pub(super) fn init(method: &str, headers: &Headers, body: JsValue) -> JsValue {
     bindings::object(&[
         ("method", JsValue::from_str(method)),
@@ -88,8 +86,8 @@ pub(super) fn init(method: &str, headers: &Headers, body: JsValue) -> JsValue {
     .into()
 }
 
-/// The address at which the origin tells what became of a key, which is one path segment or query value;
-/// none for the keys that no URL can hold as a segment: whoever reads `.` or `..` walks up the path.
+/// The address at which the origin is asked what became of a key. None where the key would be a dot segment, which URL
+/// parsers remove together with the segment before it (RFC 3986 section 5.2.4).
 pub(super) fn probe_address(
     origin: &Origin,
     requested: &Address,
@@ -99,24 +97,24 @@ pub(super) fn probe_address(
     let encoded = String::from(js_sys::encode_uri_component(key.as_str()));
     let path = path.replace("{key}", &encoded);
     let segments = path.split('?').next().unwrap_or_default().split('/');
-    let climbs = segments.into_iter().any(|segment| matches!(segment, "." | ".."));
-    (!climbs).then(|| format!("{}{path}", base(origin, requested)))
+    let is_removed = segments.into_iter().any(|segment| matches!(segment, "." | ".."));
+    (!is_removed).then(|| format!("{}{path}", base(origin, requested)))
 }
 
-/// The address that a request is sent on to.
+/// The address that a guarded request is forwarded to. Path and query are appended as text and never resolved, so that
+/// `//evil.example/x` stays a path.
 pub(super) fn address(origin: &Origin, requested: &Address) -> String {
-    // Appended as text, never resolved: `//evil.example/x` stays a path.
     format!("{}{}", base(origin, requested), requested.target.as_text())
 }
 
-fn base(origin: &Origin, requested: &Address) -> String {
+/// Scheme, host and port that requests are forwarded to.
+pub(super) fn base(origin: &Origin, requested: &Address) -> String {
     match origin {
         Origin::Url { base } => base.clone(),
         Origin::Zone | Origin::Binding => format!("{}://{}", requested.scheme, requested.host),
     }
 }
 
-/// A request to the origin.
 pub(super) struct OutgoingRequest<'a> {
     pub(super) address: &'a str,
     pub(super) method: &'a str,
@@ -124,21 +122,23 @@ pub(super) struct OutgoingRequest<'a> {
     pub(super) body: JsValue,
 }
 
-/// Sends a request on, and reads the answer. `binding` is the service binding ORIGIN, if that is where
-/// it goes; `free` is called once the origin has answered.
+/// Forwards a request and reads the response. `binding` is the service binding ORIGIN, if requests go there. `free` is
+/// called as soon as the head of the response is here.
 pub(super) async fn forward(
-    sending: OutgoingRequest<'_>,
+    request: OutgoingRequest<'_>,
     binding: Option<&bindings::Fetcher>,
     route: &Rc<Route>,
     free: impl FnOnce(),
 ) -> Result<OriginResponse, Failure> {
-    let OutgoingRequest { address, method, headers, body } = sending;
+    let OutgoingRequest { address, method, headers, body } = request;
     let small = SMALL.min(u32::try_from(route.reply_max).unwrap_or(SMALL));
     let sent = bindings::forward(binding, address, method, &headers, &body, small);
     let has_body = !body.is_null();
     drop(body);
     let answered = wait(sent).await;
     free();
+    // Error texts prove nothing: the runtime words a refused connection like a lost one. Only a request that cannot even be
+    // built was never sent.
     let Ok(answered) = answered else {
         let sendable = bindings::is_sendable(address, method, &headers, has_body);
         return Err(if sendable { Failure::Unknown } else { Failure::NeverSent });
@@ -151,7 +151,7 @@ pub(super) async fn forward(
     Ok(OriginResponse { response, status, headers, body, route: route.clone() })
 }
 
-/// The body; `small` is all of it where it was small to read.
+/// The body. `small` is all of it, where the call that forwarded the request has read it already.
 async fn read(
     response: &web_sys::Response,
     status: u16,
@@ -175,7 +175,7 @@ async fn read(
         }
         length => {
             let Some(stream) = response.body() else { return Ok(ResponseBody::None) };
-            body_reader::read(stream.into(), length, route.reply_max, owner).await
+            body_reader::read(&stream, length, route.reply_max, owner).await
         }
     };
     match read {
@@ -184,7 +184,7 @@ async fn read(
             Ok(ResponseBody::Whole(body.bytes().ok_or(Failure::Unknown)?, body))
         }
         Read::TooLarge(first) | Read::NoRoom(first) => Ok(ResponseBody::Streaming(first)),
-        // Truncated or reset: the runtime raises it when the body is read to its end.
+        // Where a body is truncated or its connection reset, the runtime rejects the read of its end.
         Read::Broken(_) => Err(Failure::Unknown),
     }
 }

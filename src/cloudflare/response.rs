@@ -1,4 +1,4 @@
-//! Builds responses: the origin's own, stored ones, problems.
+//! Builds the responses to clients: the origin's own, stored replies, problems.
 
 use wasm_bindgen::JsValue;
 use worker::Context;
@@ -18,25 +18,24 @@ use crate::time::Timestamp;
 
 pub(super) type Response = web_sys::Response;
 
-/// Whom an answer goes to.
+/// The client that a response goes to.
 pub(super) struct Client {
-    /// Its correlation id, or the one it was given.
+    /// The id that it sent, or the one that it was given.
     pub(super) correlation_id: String,
-    /// Its Origin, if it is a browser's page.
+    /// Its Origin, which browsers send.
     origin: Option<String>,
-    /// What such a page is allowed.
+    /// The CORS headers for that Origin.
     cors: Marks,
 }
 
 impl Client {
-    /// `route` is the one whose rules answer, where there is one.
     pub(super) fn new(correlation_id: String, route: Option<&Route>, head: &Head<'_>) -> Self {
         let origin = (head.header)("origin");
         let cors = route.map_or_else(Vec::new, |route| cors_marks(&route.cors, origin.as_deref()));
         Self { correlation_id, origin, cors }
     }
 
-    /// The origin's own response, marked.
+    /// The origin's own response, with the filter's headers. `expires` says until when it is stored, if it is.
     pub(super) fn origin_response(
         &self,
         received: OriginResponse,
@@ -45,12 +44,8 @@ impl Client {
         context: &Context,
     ) -> Result<Response, Error> {
         let mut changes = HeaderChanges::default();
-        let mut n = 0;
-        while let Some((name, _)) = received.headers.line(n) {
-            if is_ours(name) {
-                changes.delete(name);
-            }
-            n += 1;
+        for (name, _) in received.headers.iter().filter(|(name, _)| is_ours(name)) {
+            changes.delete(name);
         }
         changes.replace_all(&answer::marks(status, expires, &self.correlation_id));
         let from = &received.response;
@@ -69,27 +64,27 @@ impl Client {
     pub(super) fn replay(&self, replay: &Replay<StoredBody>) -> Result<Response, Error> {
         let mut changes = HeaderChanges::default();
         for (name, value) in &replay.reply.headers {
-            // A grant to one browser origin is not one to another.
+            // What the origin allowed one browser origin it did not allow another.
             let granted = self.cors.is_empty() && allows_origin(value, self.origin.as_deref());
             if name != "access-control-allow-origin" || granted {
                 changes.append(name, value);
             }
         }
         let status = replay.reply.status;
-        self.for_browsers(&mut changes);
+        self.add_cors(&mut changes);
         changes.replace_all(&answer::marks(
             replay.how.into(),
             Some(replay.expires),
             &self.correlation_id,
         ));
         if status >= 500 {
-            // Payment clients would go on retrying a 500 that never changes.
+            // Payment clients would go on retrying a stored 500, which never changes.
             changes.replace_all(&vec![("stripe-should-retry", "false".to_owned())]);
         }
         let body = match &replay.body {
             _ if has_no_body(status) => JsValue::NULL,
             StoredBody::Whole(bytes) => bytes.into(),
-            // Its length is known, and it passes without being read.
+            // It passes without being read; the runtime knows its length.
             StoredBody::Streaming(rest) => rest.into(),
         };
         changes.respond(status, None, &body)
@@ -102,15 +97,15 @@ impl Client {
         status: Option<Status>,
     ) -> Result<Response, Error> {
         let mut changes = HeaderChanges::default();
-        self.for_browsers(&mut changes);
+        self.add_cors(&mut changes);
         changes.replace_all(&answer::problem_marks(problem, status, &self.correlation_id));
         let body = JsValue::from_str(&problem.body(&self.correlation_id));
         changes.respond(problem.status, None, &body)
     }
 
-    fn for_browsers(&self, changes: &mut HeaderChanges) {
+    fn add_cors(&self, changes: &mut HeaderChanges) {
         for (name, value) in &self.cors {
-            // What the origin exposed stays exposed; whom it allowed has been left out.
+            // Appended: what the stored reply exposes stays exposed.
             changes.append(name, value);
         }
         if !self.cors.is_empty() {
@@ -119,7 +114,7 @@ impl Client {
     }
 }
 
-/// A problem that is not of the filter's own kinds (RFC 9457 section 4.2.1).
+/// A problem that is told by its status alone (RFC 9457 section 4.2.1).
 pub(super) fn plain_problem(status: u16, title: &str) -> Result<Response, Error> {
     let body = format!(r#"{{"type":"about:blank","title":"{title}","status":{status}}}"#);
     let marks = vec![

@@ -1,4 +1,4 @@
-//! The world of one guarded request: its Ledger, its origin, its clock.
+//! What the filter needs of the outside for one guarded request: its Ledger, its origin, the clock, the log.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -29,27 +29,23 @@ use crate::request::path::Address;
 use crate::time::Timestamp;
 use crate::wire::{self, VERSION};
 
-/// One guarded request on its way.
+/// What the filter needs of the outside for one guarded request.
 pub(super) struct RequestWorld {
-    /// The namespace LEDGER.
     pub(super) ledger: bindings::Namespace,
-    /// The service binding ORIGIN, if that is where requests go.
+    /// The service binding ORIGIN, if requests go there.
     pub(super) origin_binding: Option<bindings::Fetcher>,
-    /// The address to send on to.
+    /// Where the request is forwarded to.
     pub(super) origin_address: String,
-    /// The guarded request.
-    pub(super) guarded: Rc<Guarded>,
-    /// Where it was asked for; a probe goes to the same host.
+    /// Where the client sent it. A probe goes to the same host.
     pub(super) requested_address: Address,
-    /// Method of the request.
+    pub(super) guarded: Rc<Guarded>,
     pub(super) method: String,
-    /// Headers of the request as they came.
+    /// As they came.
     pub(super) headers: Headers,
-    /// Its body, until the origin has it; none where it had none.
+    /// Its body, until the origin has answered; none where it has none.
     pub(super) body: RefCell<Option<BufferedBody>>,
-    /// Where requests go.
     pub(super) policy: Rc<Policy>,
-    /// Its timing, for whoever answers and writes it down.
+    /// What the response and the log say where the filter is ended by a fault.
     pub(super) timing: Rc<Timing>,
 }
 
@@ -61,19 +57,20 @@ impl World for RequestWorld {
         &self,
         key: &KeyId,
         ask: &Ask,
-        heard: Option<&OriginResponse>,
+        response: Option<&OriginResponse>,
     ) -> Result<Told<StoredBody>, Unreachable> {
         faults::here("ask");
         if let Ask::Claim(claim, _) = ask {
             self.timing.reached.set(Reached::Claim(claim.lease));
         }
         let _until_answered = self.timing.ledger_call();
-        let body = heard.and_then(|heard| match &heard.body {
+        let body = response.and_then(|response| match &response.body {
             ResponseBody::Whole(bytes, _) => Some(bytes),
             ResponseBody::None | ResponseBody::Streaming(_) => None,
         });
         let told = self.ask_in(key, ask, VERSION, body).await?;
-        // A busy object runs the code of before for minutes after a deploy.
+        // After a deploy an object that is busy runs the version before for some minutes
+        // (developers.cloudflare.com, durable-objects/reference/durable-objects-lifecycle).
         match told {
             Told::UnknownVersion(offered) => match wire::agreed(offered)
                 .filter(|version| *version != VERSION)
@@ -96,15 +93,14 @@ impl World for RequestWorld {
         if let Reached::Claim(lease) = self.timing.reached.get() {
             self.timing.reached.set(Reached::Origin(lease));
         }
-        let sending =
+        let request =
             OutgoingRequest { address: &self.origin_address, method: &self.method, headers, body };
-        // Not held while the origin works: only the runtime needs the bytes then, and a future whose
-        // context dies would hold them for long.
+        // Given back as soon as the origin answers, and not only when the reply has been stored.
         let free = || drop(self.body.take());
         let binding = self.origin_binding.as_ref();
-        let heard = origin::forward(sending, binding, &self.guarded.route, free).await;
+        let response = origin::forward(request, binding, &self.guarded.route, free).await;
         faults::here("answered");
-        heard
+        response
     }
 
     async fn probe(&self) -> Result<OriginResponse, Failure> {
@@ -117,9 +113,9 @@ impl World for RequestWorld {
         )
         .ok_or(Failure::NeverSent)?;
         let headers = self.probe_headers().map_err(|_| Failure::NeverSent)?;
-        let sending =
+        let request =
             OutgoingRequest { address: &address, method: "GET", headers, body: JsValue::NULL };
-        origin::forward(sending, self.origin_binding.as_ref(), &self.guarded.route, || {}).await
+        origin::forward(request, self.origin_binding.as_ref(), &self.guarded.route, || {}).await
     }
 
     async fn pause(&self, span: Duration) {
@@ -161,7 +157,7 @@ impl RequestWorld {
         changes.replace("x-correlation-id", &self.guarded.correlation_id);
         changes.replace("idempotency-attempt", &run.attempt.to_string());
         self.forward_key(&mut changes, run);
-        changes.of(&self.headers)
+        changes.applied_to(&self.headers)
     }
 
     fn forward_key(&self, changes: &mut HeaderChanges, run: Execution) {
@@ -201,7 +197,7 @@ impl RequestWorld {
             changes.delete(name);
         }
         changes.replace("x-correlation-id", &self.guarded.correlation_id);
-        changes.of(&self.headers)
+        changes.applied_to(&self.headers)
     }
 }
 

@@ -4,10 +4,10 @@ use js_sys::{Array, Promise, Uint8Array};
 use wasm_bindgen::{JsCast as _, JsValue};
 
 use super::{Later, Operator, failed};
-use crate::cloudflare::bindings;
 use crate::cloudflare::error::Error;
 use crate::cloudflare::ledger_stub::message;
 use crate::cloudflare::tasks::wait;
+use crate::cloudflare::{SMALL, bindings};
 use crate::config::Policy;
 use crate::filter::other_shards;
 use crate::operator::answer::queries;
@@ -100,7 +100,7 @@ impl Operator<'_> {
         let ledger = bindings::ledger(self.env);
         let hint = policy.location_hint.as_deref();
         let failed_call = |error: Error| failed(error);
-        let ask = |shard: &u16| bindings::ask(&ledger, *shard, hint, &head, body);
+        let ask = |shard: &u16| bindings::ask(&ledger, *shard, hint, &head, body, SMALL);
         let all = Promise::all_iterable(&shards.iter().map(ask).collect::<Array>());
         let answers: Array =
             wait(all.unchecked_into()).await.map_err(failed_call)?.unchecked_into();
@@ -163,7 +163,8 @@ async fn bytes(body: JsValue) -> Result<Uint8Array, Error> {
         Ok(bytes) => Ok(bytes),
         Err(none) if none.is_undefined() => Ok(Uint8Array::new_with_length(0)),
         Err(stream) => {
-            let response = bindings::NewResponse::new(&stream, &JsValue::UNDEFINED)?;
+            let stream = stream.unchecked_into();
+            let response = web_sys::Response::new_with_opt_readable_stream(Some(&stream))?;
             Ok(wait(bindings::bytes(&response)).await?.unchecked_into())
         }
     }

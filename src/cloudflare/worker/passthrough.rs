@@ -1,4 +1,5 @@
-//! What goes on as it came: the unguarded, the misconfigured that is safe, and what is only watched.
+//! Requests that are forwarded as they came: those that no route guards, safe ones where the configuration does not parse,
+//! and those of routes in shadow mode, which are watched besides.
 
 use std::rc::Rc;
 
@@ -22,7 +23,7 @@ use crate::log::shadow_line;
 use crate::problem::{Code, Problem};
 use crate::shadow::{Passed, watch};
 
-/// Says of a request that was handed on that its origin could not be reached.
+/// The response to a request that was passed through and whose origin could not be reached.
 #[wasm_bindgen]
 #[expect(unreachable_pub, reason = "JavaScript calls it")]
 pub fn unreachable(error: &JsValue) -> Result<Response, Error> {
@@ -31,7 +32,7 @@ pub fn unreachable(error: &JsValue) -> Result<Response, Error> {
 }
 
 impl FetchEvent {
-    /// Hands a request on as it is, and answers with whatever comes.
+    /// Forwards the request as it is. The response is not awaited: the promise of it is returned.
     pub(super) fn pass_through(
         &self,
         to: &Origin,
@@ -41,7 +42,7 @@ impl FetchEvent {
         Ok(bindings::or_unreachable(&self.forward_unchanged(to, head, body)?).into())
     }
 
-    /// Hands a request on as it is: body and answer stream, upgrades included.
+    /// Forwards the request as it is: its body and the response are streamed, WebSocket upgrades included.
     fn forward_unchanged(
         &self,
         to: &Origin,
@@ -49,16 +50,11 @@ impl FetchEvent {
         body: RequestBody,
     ) -> Result<Promise, Error> {
         let request = &self.request;
-        let base = match to {
-            Origin::Url { base } => base.clone(),
-            Origin::Zone | Origin::Binding => {
-                format!("{}://{}", head.address.scheme, head.address.host)
-            }
-        };
-        // The path goes on as it came: an unguarded request is not even normalised.
-        let address = format!("{base}{}", head.address.raw_target);
+        // Only what is guarded is forwarded in its normal form.
+        let address = format!("{}{}", origin::base(to, head.address), head.address.raw_target);
         let binding = matches!(to, Origin::Binding).then(|| self.origin_binding());
         let carrying = |body: JsValue| origin::init(head.method, &request.headers(), body);
+        let mut held = None;
         let (address, init) = match body {
             RequestBody::Unread if matches!(to, Origin::Url { .. }) => {
                 (Some(address), request.into())
@@ -66,16 +62,28 @@ impl FetchEvent {
             RequestBody::Unread => (None, request.into()),
             RequestBody::Whole(None) => (Some(address), carrying(JsValue::NULL)),
             RequestBody::Whole(Some(body)) => {
-                (Some(address), carrying(body.bytes().ok_or(Error::BodyExpired)?.into()))
+                let bytes = body.bytes().ok_or(Error::BodyExpired)?;
+                held = Some(body);
+                (Some(address), carrying(bytes.into()))
             }
             RequestBody::Begun(first) => {
                 let body = body_stream::resumed(request.body(), first, &self.context)?;
                 (Some(address), carrying(body))
             }
         };
-        Ok(bindings::pass(binding.as_ref(), address.as_deref(), &init)?)
+        let response = bindings::pass(binding.as_ref(), address.as_deref(), &init)?;
+        if held.is_some() {
+            // The runtime holds the bytes until the origin has them, so they count for as long.
+            let answered = wait(response.clone());
+            drop(spawn(async move {
+                let _ = answered.await;
+                drop(held);
+            }));
+        }
+        Ok(response)
     }
 
+    /// What is answered where the configuration does not parse: safe methods pass, all others are refused.
     pub(super) fn misconfigured(
         &self,
         wrongs: &[Misconfigured],
@@ -101,7 +109,7 @@ impl FetchEvent {
         }
     }
 
-    /// Forwards as if unguarded, and logs what enforcing would have answered.
+    /// Forwards the request as if it were unguarded, and logs what would have been answered under `enforce`.
     pub(super) async fn shadow(
         &self,
         policy: &Rc<Policy>,
@@ -128,13 +136,13 @@ impl FetchEvent {
         wait_until(&self.context, spawn(watching));
         let passed = self.forward_unchanged(&policy.origin, head, RequestBody::Whole(body))?;
         let response: Response = wait(passed).await?.unchecked_into();
-        // Whoever watches may have given up; the answer passes all the same.
+        // The watching may have failed; the response passes all the same.
         let _ = tell.send(origin::passed(&response, reply_max));
         Ok(response.into())
     }
 }
 
-/// What enforcing would have answered.
+/// Logs what would have been answered under `enforce`.
 pub(super) fn log_shadow(route: &Route, would: &str, correlation_id: &str) {
     bindings::log(&shadow_line(&route.name, would, correlation_id));
 }

@@ -64,7 +64,7 @@ impl FetchEvent {
             Some(length) => body_reader::read_known(&self.request, length, owner).await,
             None => {
                 let Some(stream) = self.request.body() else { return Ok(None) };
-                body_reader::read(stream.into(), length, route.request_max, owner).await
+                body_reader::read(&stream, length, route.request_max, owner).await
             }
         };
         match read {
