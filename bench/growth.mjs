@@ -115,7 +115,7 @@ async function sweep(origin, rows, { busy }) {
     let [swept, passes, ms, seen] = [0, 0, 0, 0];
     const look = async () => {
       const counts = await worker.counts();
-      const now = counts.rows.filter(({ query }) => query.startsWith("DELETE FROM r")).reduce((sum, { written }) => sum + written, 0);
+      const now = counts.rows.filter(({ query }) => query.startsWith("DELETE FROM records")).reduce((sum, { written }) => sum + written, 0);
       swept += now;
       passes += counts.alarms;
       ms += counts.alarmMs;
@@ -161,15 +161,15 @@ async function filled(origin, size, { expired }) {
   client.close();
   await worker.kill();
   onDisk(worker, (database) => {
-    const model = database.prepare("SELECT * FROM r").get();
+    const model = database.prepare("SELECT * FROM records").get();
     const due = expired ? Date.now() - 1_000 : model.due;
-    const scope = Buffer.from(model.k).subarray(16);
+    const scope = Buffer.from(model.key_id).subarray(16);
     const ids = Array.from({ length: size }, (_, n) => Buffer.concat([createHash("sha256").update(`g${n}`).digest().subarray(0, 16), scope]));
     ids.sort(Buffer.compare);
     const columns = Object.keys(model);
-    const insert = database.prepare(`INSERT INTO r (${columns}) VALUES (${columns.map(() => "?")})`);
+    const insert = database.prepare(`INSERT INTO records (${columns}) VALUES (${columns.map(() => "?")})`);
     database.exec("BEGIN");
-    for (const k of ids) insert.run(...columns.map((name) => ({ ...model, k, due })[name]));
+    for (const key_id of ids) insert.run(...columns.map((name) => ({ ...model, key_id, due })[name]));
     database.exec("COMMIT");
     database.exec("PRAGMA wal_checkpoint(TRUNCATE)");
   });

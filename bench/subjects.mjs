@@ -147,14 +147,15 @@ const workerd = () => createRequire(createRequire(join(ROOT, 'package.json')).re
 
 /** The statements of the Ledger's store, for the floor that executes the same. */
 function statements() {
-  const source = readFileSync(join(ROOT, 'src', 'cloudflare', 'ledger', 'store.rs'), 'utf8');
+  const files = ['store.rs', 'store/event_rows.rs'];
+  const source = files.map((file) => readFileSync(join(ROOT, 'src', 'cloudflare', 'ledger', file), 'utf8')).join('\n');
   const statement = (name) => {
     const found = new RegExp(`^const ${name}: &str\\s*=\\s*"((?:[^"\\\\]|\\\\\\n)*)";`, 'm').exec(source);
-    if (!found) throw new Stop(`src/cloudflare/ledger/store.rs has no statement ${name}: bench/floors/calls.mjs must execute what is there now`);
+    if (!found) throw new Stop(`src/cloudflare/ledger/store.rs and store/ have no statement ${name}: bench/floors/calls.mjs must execute what is there now`);
     return found[1].replace(/\\\n\s*/g, '');
   };
-  const own = Object.fromEntries(['FIND_NEAR', 'INSERT', 'FIND', 'COMPLETE'].map((name) => [name, statement(name)]));
-  return { create: ['CREATE_ROWS', 'CREATE_CROWD'].map(statement), ...own };
+  const own = Object.fromEntries(['FIND_FOR_CLAIM', 'INSERT', 'FIND', 'COMPLETE'].map((name) => [name, statement(name)]));
+  return { create: ['CREATE_RECORDS', 'CREATE_OPERATIONS'].map(statement), ...own };
 }
 
 /** The config of the runtime, in Cap'n Proto's text form. */

@@ -5,9 +5,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::config::Policy;
-use crate::config::route::{Doubtful, Mode, Route};
+use crate::config::route::{Doubtful, Route};
+use crate::config::values::Mode;
+use crate::lifecycle::event::{Claim, OnInDoubt, Strategy};
 use crate::lifecycle::record::{KeySpelling, Lease, Metadata};
-use crate::lifecycle::step::{Claim, OnInDoubt, Strategy};
 use crate::problem::{Code, Problem};
 use crate::request::credential::{Undecodable, credential};
 use crate::request::digest::hex;
@@ -94,7 +95,7 @@ pub fn consider(route: Rc<Route>, head: &Head<'_>, body: Option<&[u8]>) -> Admis
             );
             return Admission::Refuse(Problem::new(Code::KeyInvalid, detail), route);
         }
-        Sought::Missing if route.key_required => {
+        Sought::Missing if route.key.required => {
             let detail = "This operation requires an idempotency key. Send a new one, such as a UUID, with each new operation, and the same one with each retry of it.";
             return Admission::Refuse(Problem::new(Code::KeyMissing, detail), route);
         }
@@ -148,6 +149,7 @@ impl Guarded {
                 Doubtful::Retry => OnInDoubt::Retry,
                 Doubtful::Hold | Doubtful::Probe => OnInDoubt::Hold,
             },
+            credential_change: route.credential_change,
             durations: route.durations(),
             wait: self.wait,
             spelling: self.spelling,
@@ -170,7 +172,7 @@ enum Sought {
 
 fn find_key(route: &Route, head: &Head<'_>, body: Option<&[u8]>) -> Sought {
     let parts = Parts { header: head.header, query: head.address.target.query.as_deref(), body };
-    for source in &route.key_from {
+    for source in &route.key.from {
         match source.value(parts) {
             Value::Missing => {}
             Value::NeedsBody => return Sought::NeedsBody,

@@ -1,19 +1,19 @@
 //! What a client of a guarded request is answered, and the headers that the filter adds to it.
 
+use crate::lifecycle::event::{How, Replay, Verdict};
 use crate::lifecycle::reply::Kept;
 use crate::problem::{Code, Problem};
-use crate::protocol::{How, Replay, Told};
 use crate::time::{Timestamp, rfc3339};
 
-/// An answer on its way to the client. `H` is what the origin said, `B` a stored body.
+/// An answer on its way to the client. `R` is the origin's response, `B` a stored body.
 #[derive(Debug)]
-pub enum Answer<H, B> {
+pub enum Answer<R, B> {
     /// A refusal.
     Problem(Problem, Option<Status>),
-    /// The origin's own response to this request.
-    OriginResponse(H, Status, Option<Timestamp>),
-    /// The stored reply.
-    Stored(Replay<B>),
+    /// The origin's own response to this request; when its stored reply expires, if there is one.
+    OriginResponse(R, Status, Option<Timestamp>),
+    /// The stored reply, with its body unless that is empty.
+    Stored(Replay, Option<B>),
 }
 
 /// What became of the operation, as `Idempotency-Status` says it.
@@ -56,48 +56,43 @@ impl From<How> for Status {
 
 /// What a duplicate is answered.
 #[must_use]
-pub fn duplicate<H, B>(told: Told<B>) -> Answer<H, B> {
+pub fn duplicate<R, B>(verdict: Verdict, body: Option<B>) -> Answer<R, B> {
     let problem = |code, detail: &str| Answer::Problem(Problem::new(code, detail), None);
-    match told {
-        Told::Replay(replay) => match replay.reply.body {
-            Kept::Whole { .. } => Answer::Stored(replay),
+    match verdict {
+        Verdict::Replay(replay) => match replay.reply.body {
+            Kept::Whole { .. } => Answer::Stored(replay, body),
             Kept::StatusOnly => reply_not_stored(&replay),
         },
-        Told::InFlight { retry_after_s } => {
+        Verdict::InFlight { retry_after_s } => {
             let detail = "The first request under this key is still running. Send it again, unchanged, after Retry-After.";
             Answer::Problem(Problem::new(Code::InFlight, detail).retry_after(retry_after_s), None)
         }
-        Told::AlreadyExecuted => problem(
+        Verdict::AlreadyExecuted => problem(
             Code::AlreadyExecuted,
             "The operation was executed before, and the strategy of this request is to fail then. Do not send it again.",
         ),
-        Told::InDoubt { .. } => unknown(409, STILL_IN_DOUBT),
-        Told::Expired => problem(
+        Verdict::InDoubt { .. } => unknown(409, STILL_IN_DOUBT),
+        Verdict::Expired => problem(
             Code::KeyExpired,
             "The reply to this key is gone and the operation is not executed again. Find out what became of it before using a new key.",
         ),
-        Told::KeyReused(differs) => {
+        Verdict::KeyReused(mismatch) => {
             let detail = "This key was used for another request. Use a new key for a new operation, and send retries unchanged.";
-            Answer::Problem(Problem::new(Code::KeyReused, detail).because(differs.why()), None)
+            Answer::Problem(Problem::new(Code::KeyReused, detail).because(mismatch.why()), None)
         }
-        Told::CredentialChanged => problem(
+        Verdict::CredentialChanged => problem(
             Code::CredentialChanged,
             "The same request was sent under this key with another credential. Retry with the first credential, or find out what became of it before using a new key.",
         ),
-        Told::Granted(_)
-        | Told::Again
-        | Told::Kept(_)
-        | Told::Stale
-        | Told::Absent
-        | Told::Crowded
-        | Told::OtherShards(_)
-        | Told::Failed(_)
-        | Told::UnknownVersion(_)
-        | Told::Operator(_) => store_unavailable("the Ledger's answer makes no sense"),
+        Verdict::Granted(_)
+        | Verdict::Join(_)
+        | Verdict::Kept(_)
+        | Verdict::Stale
+        | Verdict::Absent => store_unavailable("the Ledger's answer makes no sense"),
     }
 }
 
-fn reply_not_stored<H, B>(replay: &Replay<B>) -> Answer<H, B> {
+fn reply_not_stored<R, B>(replay: &Replay) -> Answer<R, B> {
     let status = replay.reply.status;
     let detail = format!(
         "The operation was executed and answered with status {status}, but its reply was not kept. Do not send it again; ask the origin for the result."
@@ -108,7 +103,7 @@ fn reply_not_stored<H, B>(replay: &Replay<B>) -> Answer<H, B> {
 }
 
 /// The outcome is not known: 502 or 504 to the first caller, 409 to duplicates.
-pub(crate) fn unknown<H, B>(status: u16, what: &str) -> Answer<H, B> {
+pub(crate) fn unknown<R, B>(status: u16, what: &str) -> Answer<R, B> {
     let detail = format!(
         "{what} It is not known whether the operation was executed, and it is not sent again by itself. Find out what became of it before using a new key."
     );
@@ -117,7 +112,7 @@ pub(crate) fn unknown<H, B>(status: u16, what: &str) -> Answer<H, B> {
 }
 
 /// The Ledger could not be asked; nothing was forwarded.
-pub(crate) fn store_unavailable<H, B>(why: &str) -> Answer<H, B> {
+pub(crate) fn store_unavailable<R, B>(why: &str) -> Answer<R, B> {
     let detail = "The idempotency store could not be asked, so nothing was forwarded. Send the request again with the same key.";
     Answer::Problem(Problem::new(Code::StoreUnavailable, detail).because(why), None)
 }

@@ -11,12 +11,13 @@
 //! Reading order: [`filter`] is the story of one request, [`lifecycle::step`] that of one key,
 //! [`lifecycle::outcome`] what an origin's answer means. [`admission`] says what is guarded, [`request`] what
 //! makes two requests the same; [`config`] holds every knob. [`protocol`] is the conversation of Worker and
-//! Ledger, [`wire`] its bytes; [`operator`] what operators see and decide, [`mod@log`] what the log says. All of
+//! Ledger, [`encoding`] its bytes and those of rows; [`operator`] what operators see and decide, [`mod@log`] what the log says. All of
 //! that is pure: no clock, no I/O, no Cloudflare type. Only `cloudflare` knows the platform.
 
 pub mod admission;
 pub mod answer;
 pub mod config;
+pub mod encoding;
 pub mod filter;
 pub mod lifecycle;
 pub mod log;
@@ -26,7 +27,6 @@ pub mod protocol;
 pub mod request;
 pub mod shadow;
 pub mod time;
-pub mod wire;
 
 #[cfg(feature = "cloudflare")]
 mod cloudflare;

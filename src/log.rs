@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use sha2::Sha256;
 
 use crate::request::digest::{hex, sha256};
@@ -16,7 +16,8 @@ use crate::request::key::Key;
 use crate::time::millis;
 
 /// How a key appears in the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum LogKeys {
     /// As a digest under the secret `LOG_KEY`; not at all where there is none.
     Hashed,

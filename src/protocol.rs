@@ -1,155 +1,130 @@
-//! What a Worker asks a Ledger, and what it is told: the conversation, without its bytes (`wire`).
+//! What a Worker and a Ledger say to each other, and its bytes.
+//!
+//! A message is a frame, `[version u8][head length u32 LE][head][body]`. The head is a [`LedgerRequest`] or
+//! a [`LedgerAnswer`] ([`crate::encoding`]). The body is that of a reply, as the origin sent it; it is never
+//! decoded or copied into the head.
+//!
+//! Worker and Ledger differ in version for minutes after every deploy, since a busy object keeps its old
+//! code. So both sides read every version from [`OLDEST`] to [`VERSION`], and a Ledger that is asked in
+//! another version says which it speaks, having changed nothing.
 
-use std::time::Duration;
+use serde::{Deserialize, Serialize};
 
-use crate::lifecycle::record::{Execution, Lease};
-use crate::lifecycle::reply::Reply;
-use crate::lifecycle::step::{Claim, Verdict};
+use crate::encoding::{self, Unreadable};
+use crate::lifecycle::event::{Event, Verdict};
 use crate::operator::search::{OperatorQuery, OperatorResult};
-use crate::request::fingerprint::{Fingerprint, Mismatch};
-use crate::time::Timestamp;
+use crate::request::key::KeyId;
 
-/// A question about one key id.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ask {
-    /// Take the right to forward; wait for a running claim as long as the claim says.
-    Claim(Claim, CredentialChange),
-    /// End a claim with the reply to keep, whose body travels beside the question.
-    Settle(Lease, Reply),
-    /// End a claim: nothing happened.
-    Release(Lease),
-    /// Say that a claim's outcome cannot be known.
-    Doubt(Lease),
-    /// Read without claiming.
-    Look(Fingerprint),
-    /// Asked of shard 0 by another one on its first use: is this the number of shards? A shard that
-    /// remembers none takes it.
+/// The version that is written.
+pub const VERSION: u8 = 1;
+/// The oldest version that is read. The first release knows no version before its own.
+pub const OLDEST: u8 = 1;
+/// Bytes before the head: the version and the head's length.
+pub const PREFIX: usize = 5;
+
+/// A request to a Ledger. `E` is an [`Event`], or a reference to one where the request is only written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LedgerRequest<E = Event> {
+    /// The record that it is about.
+    pub key_id: KeyId,
+    /// How many shards the sender believes in.
+    pub shards: u16,
+    /// What is asked.
+    pub question: Question<E>,
+}
+
+/// What a Ledger is asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Question<E = Event> {
+    /// Something happens to the record. The body of a settle travels beside the request.
+    Event(E),
+    /// A shard asks shard 0 on its first use: is this the number of shards? A shard 0 that remembers none
+    /// takes it.
     Shards,
-    /// An operator's question.
+    /// An operator's query. The body of a reply that an operator gives travels beside the request.
     Operator(OperatorQuery),
 }
 
-/// What a route says of the same operation under another credential.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CredentialChange {
-    /// It is neither replayed nor forwarded.
-    Refuse,
-    /// It is another operation (callers whose keys are weak).
-    Forward,
-}
-
-/// The answer. A stored body (`B`) travels beside it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Told<B> {
-    /// Forward: the lease is yours.
-    Granted(Execution),
-    /// What was waited for has ended, or the wait has: claim again. A wake grants nothing, so that no
-    /// right to forward goes to someone who has left.
-    Again,
-    /// A claim is running; come again after so many seconds.
-    InFlight {
-        /// Seconds.
-        retry_after_s: u64,
-    },
-    /// Send this.
-    Replay(Replay<B>),
-    /// The operation has been executed.
-    AlreadyExecuted,
-    /// The outcome is not known.
-    InDoubt {
-        /// The doubtful lease, for whoever resolves it.
-        lease: Option<Lease>,
-        /// For how long that lease has been over; none while it is not.
-        over_for: Option<Duration>,
-    },
-    /// The reply is gone; the operation is not run again.
-    Expired,
-    /// The key was used for another request, which differs in this.
-    KeyReused(Mismatch),
-    /// The operation is recorded under another credential.
-    CredentialChanged,
-    /// The settle, release or doubt counts. After a settle: when the reply expires.
-    Kept(Option<Timestamp>),
-    /// The lease is not, or no longer, this record's: nothing was changed.
-    Stale,
-    /// There is no record (only to a look).
-    Absent,
-    /// Too many are waiting in this Ledger already.
-    Crowded,
-    /// This data was first used with another number of shards; nothing was changed.
-    OtherShards(u16),
-    /// The Ledger could not do it; nothing was changed. For the operator's log.
-    Failed(String),
-    /// The Ledger does not speak the version it was asked in; nothing was changed. It offers this one.
+/// What a Ledger answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LedgerAnswer {
+    /// The Ledger does not speak the version of the request; nothing was changed. It speaks this one.
+    /// Always the first variant: it is written with the same bytes in every version.
     UnknownVersion(u8),
-    /// What an operator is told.
+    /// What the event led to. The body of a replay travels beside the answer.
+    Verdict(Verdict),
+    /// What the claim waited for has ended, or the wait has: claim again. A wake grants nothing, so that no
+    /// right to forward goes to a caller who has left.
+    ClaimAgain,
+    /// The Ledger has no room for so many bytes at once; nothing was changed.
+    Crowded,
+    /// This data was first used with the number of shards that the request names.
+    SameShards,
+    /// This data was first used with this other number of shards; nothing was changed.
+    OtherShards(u16),
+    /// The Ledger could not do it. Why, for the log.
+    Failed(String),
+    /// The result of an operator's query.
     Operator(OperatorResult),
 }
 
-/// A stored reply on its way to a duplicate.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Replay<B> {
-    /// Status and headers.
-    pub reply: Reply,
-    /// When it is no longer replayed.
-    pub expires: Timestamp,
-    /// Whether the duplicate waited for it.
-    pub how: How,
-    /// The body; empty where none was stored.
-    pub body: B,
+/// The version to ask again in, after a Ledger offered one; none if this code does not write it.
+#[must_use]
+pub fn agreed(offered: u8) -> Option<u8> {
+    (OLDEST..=VERSION).contains(&offered).then_some(offered)
 }
 
-/// How a duplicate came to its reply.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum How {
-    /// It came after the settle.
-    Replayed,
-    /// It waited for the settle.
-    Joined,
+/// Prefix and head of a request, in a version from [`OLDEST`] to [`VERSION`].
+#[must_use]
+pub fn write_request<E: Serialize>(request: &LedgerRequest<E>, version: u8) -> Vec<u8> {
+    write(request, version)
 }
 
-impl<B> Told<B> {
-    /// What a verdict is told as; none where that takes more than the verdict: a replay has a body, and
-    /// a join is told when it is over.
-    #[must_use]
-    pub fn of(verdict: &Verdict) -> Option<Self> {
-        Some(match *verdict {
-            Verdict::Replay(_) | Verdict::Join(_) => return None,
-            Verdict::Granted(run) => Self::Granted(run),
-            Verdict::InFlight { retry_after_s } => Self::InFlight { retry_after_s },
-            Verdict::AlreadyExecuted => Self::AlreadyExecuted,
-            Verdict::InDoubt { lease, over_for } => Self::InDoubt { lease, over_for },
-            Verdict::Expired => Self::Expired,
-            Verdict::KeyReused(differs) => Self::KeyReused(differs),
-            Verdict::CredentialChanged => Self::CredentialChanged,
-            Verdict::Kept(expires) => Self::Kept(expires),
-            Verdict::Stale => Self::Stale,
-            Verdict::Absent => Self::Absent,
-        })
-    }
+/// Reads prefix and head of a request, and says in which version it was written: the answer is written in
+/// the same.
+///
+/// # Errors
+/// The bytes are of an unknown version ([`Unreadable::Version`]), or no request.
+pub fn read_request(frame: &[u8]) -> Result<(u8, LedgerRequest), Unreadable> {
+    let (version, head) = parts(frame)?;
+    agreed(version).ok_or(Unreadable::Version(version))?;
+    Ok((version, encoding::read(head)?))
+}
 
-    /// The same answer with another form of body.
-    pub fn with_body<C>(self, change: impl FnOnce(B) -> C) -> Told<C> {
-        match self {
-            Self::Replay(Replay { reply, expires, how, body }) => {
-                Told::Replay(Replay { reply, expires, how, body: change(body) })
-            }
-            Self::Granted(run) => Told::Granted(run),
-            Self::Again => Told::Again,
-            Self::InFlight { retry_after_s } => Told::InFlight { retry_after_s },
-            Self::AlreadyExecuted => Told::AlreadyExecuted,
-            Self::InDoubt { lease, over_for } => Told::InDoubt { lease, over_for },
-            Self::Expired => Told::Expired,
-            Self::KeyReused(differs) => Told::KeyReused(differs),
-            Self::CredentialChanged => Told::CredentialChanged,
-            Self::Kept(expires) => Told::Kept(expires),
-            Self::Stale => Told::Stale,
-            Self::Absent => Told::Absent,
-            Self::Crowded => Told::Crowded,
-            Self::OtherShards(shards) => Told::OtherShards(shards),
-            Self::Failed(why) => Told::Failed(why),
-            Self::UnknownVersion(version) => Told::UnknownVersion(version),
-            Self::Operator(finding) => Told::Operator(finding),
-        }
+/// Prefix and head of an answer, in the version of the request.
+#[must_use]
+pub fn write_answer(answer: &LedgerAnswer, version: u8) -> Vec<u8> {
+    write(answer, version)
+}
+
+/// Reads prefix and head of an answer.
+///
+/// # Errors
+/// The bytes are no answer.
+pub fn read_answer(frame: &[u8]) -> Result<LedgerAnswer, Unreadable> {
+    let (version, head) = parts(frame)?;
+    match encoding::read(head)? {
+        answer @ LedgerAnswer::UnknownVersion(_) => Ok(answer),
+        answer => agreed(version).map(|_| answer).ok_or(Unreadable::Version(version)),
     }
+}
+
+fn write<T: Serialize>(head: &T, version: u8) -> Vec<u8> {
+    let mut frame = encoding::append(vec![version, 0, 0, 0, 0], head);
+    // A head is far below 4 GiB: the largest part of it is headers, which the platform limits to 128 KB.
+    let length = u32::try_from(frame.len().saturating_sub(PREFIX)).unwrap_or(u32::MAX);
+    for (byte, length) in frame.iter_mut().skip(1).zip(length.to_le_bytes()) {
+        *byte = length;
+    }
+    frame
+}
+
+/// Version and head of a frame without its body.
+fn parts(frame: &[u8]) -> Result<(u8, &[u8]), Unreadable> {
+    let (&[version, length @ ..], head) =
+        frame.split_first_chunk::<PREFIX>().ok_or(Unreadable::Length)?;
+    if head.len() != u32::from_le_bytes(length) as usize {
+        return Err(Unreadable::Length);
+    }
+    Ok((version, head))
 }

@@ -7,13 +7,13 @@ use futures_util::future::join;
 
 use crate::answer::{Answer, duplicate};
 use crate::filter::{CALL_PATIENCE, GuardedRequest, World, end, other_shards, within};
+use crate::lifecycle::event::{Claim, Event, Strategy, Verdict};
 use crate::lifecycle::outcome::{Facts, Failure, Outcome};
 use crate::lifecycle::reply::{Kept, Reply};
-use crate::lifecycle::step::{Claim, Strategy};
 use crate::problem::Code;
-use crate::protocol::{Ask, Told};
+use crate::protocol::LedgerAnswer;
 
-/// What passed.
+/// A response that was passed on.
 #[derive(Clone, Debug)]
 pub struct Passed {
     /// What enforcing would judge by.
@@ -32,70 +32,72 @@ pub enum Keeps {
 }
 
 /// Watches a request that has gone on already, and says what enforcing would have answered. Nothing is
-/// withheld, replayed or added. Its records learn from the answer that passed.
+/// withheld, replayed or added. The shadow records are settled by the response that was passed on.
 pub async fn watch<W: World>(
     world: &W,
-    order: &GuardedRequest,
+    request: &GuardedRequest,
     passed: impl Future<Output = Result<Passed, Failure>>,
     say: impl FnOnce(&'static str),
 ) {
     let started = world.now();
-    let claim = Claim { wait: Duration::from_millis(0), ..order.claim.clone() };
-    let ask = Ask::Claim(claim, order.route.credential_change);
-    let claimed = within(world, CALL_PATIENCE, world.ask(&order.key, &ask, None));
-    let (told, passed) = join(claimed, passed).await;
-    let lease = order.claim.lease;
-    match told {
-        Ok(Told::Granted(_)) => {
-            let in_time = world.now().since(started) <= order.route.timeout;
+    let claim = Event::Claim(Claim { wait: Duration::ZERO, ..request.claim.clone() });
+    let claimed = within(world, CALL_PATIENCE, world.ask(&request.key_id, &claim, None));
+    let (answer, passed) = join(claimed, passed).await;
+    match answer.map(|(answer, _)| answer) {
+        Ok(LedgerAnswer::Verdict(Verdict::Granted(_))) => {
+            let in_time = world.now().since(started) <= request.route.timeout;
             // Whatever the origin says then, it would have been forwarded.
             say(if in_time { "executed" } else { Code::OutcomeUnknown.as_str() });
-            end(world, &order.key, learnt(order, passed), None).await;
+            end(world, &request.key_id, ending(request, passed), None).await;
         }
-        Ok(Told::Replay(replay)) => say(match replay.reply.headers.as_slice() {
-            [] => "replayed",
-            _ => Code::ReplyNotStored.as_str(),
-        }),
-        Ok(Told::InFlight { .. })
-            if order.claim.strategy == Strategy::ReturnExisting
-                && order.claim.wait > Duration::from_millis(0) =>
-        {
-            say("joined");
-        }
-        Ok(Told::OtherShards(first)) => {
+        Ok(LedgerAnswer::Verdict(verdict)) => say(would_answer(request, verdict)),
+        Ok(LedgerAnswer::OtherShards(first)) => {
             world.log(&other_shards(first));
             say(Code::StoreUnavailable.as_str());
         }
-        Ok(told) => say(match duplicate::<W::OriginResponse, W::Body>(told) {
-            Answer::Problem(problem, _) => problem.code.as_str(),
-            Answer::OriginResponse(..) | Answer::Stored(_) => "replayed",
-        }),
+        Ok(_) => say(Code::StoreUnavailable.as_str()),
         Err(_) => {
             say(Code::StoreUnavailable.as_str());
             // It may be granted yet; a shadow of a doubt would only confuse the log.
-            end(world, &order.key, Ask::Release(lease), None).await;
+            let release = Event::Release(request.claim.lease);
+            end(world, &request.key_id, release, None).await;
         }
     }
 }
 
+/// What enforcing would have answered to a duplicate.
+fn would_answer(request: &GuardedRequest, verdict: Verdict) -> &'static str {
+    let waits =
+        request.claim.strategy == Strategy::ReturnExisting && request.claim.wait > Duration::ZERO;
+    match verdict {
+        Verdict::Replay(replay) if replay.reply.headers.is_empty() => "replayed",
+        Verdict::Replay(_) => Code::ReplyNotStored.as_str(),
+        Verdict::InFlight { .. } if waits => "joined",
+        verdict => match duplicate::<(), ()>(verdict, None) {
+            Answer::Problem(problem, _) => problem.code.as_str(),
+            Answer::OriginResponse(..) | Answer::Stored(..) => "replayed",
+        },
+    }
+}
+
 /// How the claim ends.
-fn learnt(order: &GuardedRequest, passed: Result<Passed, Failure>) -> Ask {
-    let lease = order.claim.lease;
+fn ending(request: &GuardedRequest, passed: Result<Passed, Failure>) -> Event {
+    let lease = request.claim.lease;
     let Passed { facts, keeps } = match passed {
         Ok(passed) => passed,
-        Err(Failure::NeverSent) => return Ask::Release(lease),
-        Err(Failure::Unknown) => return Ask::Doubt(lease),
+        Err(Failure::NeverSent) => return Event::Release(lease),
+        Err(Failure::Unknown) => return Event::Doubt(lease),
     };
-    match order.route.outcome.judge(&facts) {
+    match request.route.outcome.judge(&facts) {
         Outcome::Store => {
-            // A shadow keeps no reply; a mark tells what enforcing would not keep either.
+            // A shadow record keeps no reply; a header tells that enforcing would not keep it either.
             let headers = match keeps {
                 Keeps::Reply => Vec::new(),
                 Keeps::Status => vec![("not-kept".to_owned(), String::new())],
             };
-            Ask::Settle(lease, Reply { status: facts.status, headers, body: Kept::StatusOnly })
+            Event::Settle(lease, Reply { status: facts.status, headers, body: Kept::StatusOnly })
         }
-        Outcome::Release => Ask::Release(lease),
-        Outcome::InDoubt => Ask::Doubt(lease),
+        Outcome::Release => Event::Release(lease),
+        Outcome::InDoubt => Event::Doubt(lease),
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 /// One broken line of a route each, and the knob that must be named.
-const ROUTE: [(&str, &str); 47] = [
+const ROUTE: [(&str, &str); 48] = [
     ("name = \"\"", "ROUTES[0].name"),
     ("name = \"two words\"", "ROUTES[0].name"),
     ("name = 7", "ROUTES[0].name"),
@@ -18,6 +18,7 @@ const ROUTE: [(&str, &str); 47] = [
     ("path = \"/v1/zahlungen/ü\"", "ROUTES[0].path"),
     ("path = \"/v1/{id\"", "ROUTES[0].path"),
     ("path = \"/v1/{*rest}/more\"", "ROUTES[0].path"),
+    ("path = \"/v1/img-{n}.png\"", "ROUTES[0].path"),
     ("mode = \"on\"", "ROUTES[0].mode"),
     ("preset = \"paypal-webhook\"", "ROUTES[0].preset"),
     ("key = true", "ROUTES[0].key"),
@@ -116,6 +117,19 @@ fn a_ledger_that_is_not_bound_and_an_origin_that_is_bound_twice_are_found() {
     );
     let (code, said) = check("both", &both);
     assert!(code == 1 && said.contains("error: ORIGIN"), "{said}");
+}
+
+#[test]
+fn a_binding_may_have_a_name_that_would_be_a_misspelt_var() {
+    let bound = "[[kv_namespaces]]\nbinding = \"SHARED\"\nid = \"1\"\n[[services]]\nbinding = \"ROUTER\"\nservice = \"r\"\n";
+    let (code, said) = check("bound", &format!("{LEDGER}{bound}"));
+    assert!(code == 0 && !said.contains("SHARED") && !said.contains("ROUTER"), "{said}");
+}
+
+#[test]
+fn a_var_that_nobody_reads_is_a_warning() {
+    let (code, said) = check("unread", &format!("[vars]\nGREETING = \"hi\"\n{LEDGER}"));
+    assert!(code == 0 && said.contains("warning: GREETING: is a var that"), "{said}");
 }
 
 #[test]

@@ -3,10 +3,10 @@
 // First-seen: read the body, hash key and body, one call of the shard's object for the claim (SELECT, INSERT), the
 // origin, one call for the settle (SELECT, UPDATE with the body), the answer with two headers more. Replay: one call,
 // whose answer is the stored reply. Both writes are durable before their answer leaves, as the object's output gate
-// makes them. The tables and the statements are those of src/cloudflare/ledger/store.rs, which the benchmark hands over as `SQL`.
+// makes them. The tables and the statements are those of src/cloudflare/ledger/store.rs and store/, which the benchmark hands over as `SQL`.
 //
 // Left out is everything that makes a filter of it: routes, the key's format, scopes and credentials, what an answer
-// of the origin means, limits, timeouts, large bodies in pieces, doubts, expiry, header rules, retries, statistics, the
+// of the origin means, limits, timeouts, large bodies in chunks, doubts, expiry, header rules, retries, statistics, the
 // log line. A duplicate waits for the running one however long that takes. It is a measure, not something to deploy.
 
 import { DurableObject } from "cloudflare:workers";
@@ -85,16 +85,16 @@ export class Ledger extends DurableObject {
     const [lowest, highest] = [0, 255].map((fill) => new Uint8Array(32).fill(fill, 16));
     lowest.set(key.subarray(0, 16));
     highest.set(key.subarray(0, 16));
-    const kin = Uint8Array.fromHex(fingerprint).subarray(0, 16);
-    const row = this.sql.exec(this.statements.FIND_NEAR, key, lowest, highest, kin).toArray().find((row) => row.own);
+    const operation = Uint8Array.fromHex(fingerprint).subarray(0, 16);
+    const row = this.sql.exec(this.statements.FIND_FOR_CLAIM, key, lowest, highest, operation).toArray().find((row) => row.is_own);
     if (!row) {
       const due = Date.now() + LEASE_MS;
       const record = text.encode.encode(JSON.stringify({ running: claim, fingerprint, due }));
-      this.sql.exec(this.statements.INSERT, key, kin, 0, due, 0, record);
+      this.sql.exec(this.statements.INSERT, key, operation, 0, due, 0, record);
       this.arm(due + TTL_MS);
       return frame({ verdict: "granted" });
     }
-    const record = JSON.parse(text.decode.decode(row.rec));
+    const record = JSON.parse(text.decode.decode(row.value));
     if (record.fingerprint !== fingerprint) return frame({ verdict: "reused" });
     if (record.running) {
       const waiting = this.waiting.get(id) ?? this.waiting.set(id, []).get(id);
@@ -106,7 +106,7 @@ export class Ledger extends DurableObject {
   settle({ id, settle, status, headers }, body) {
     const key = Uint8Array.fromHex(id);
     const row = this.sql.exec(this.statements.FIND, key).toArray()[0];
-    const { running, fingerprint } = JSON.parse(text.decode.decode(row.rec));
+    const { running, fingerprint } = JSON.parse(text.decode.decode(row.value));
     if (running !== settle) return frame({ verdict: "superseded" });
     const due = Date.now() + TTL_MS;
     const record = text.encode.encode(JSON.stringify({ fingerprint, status, headers, due }));

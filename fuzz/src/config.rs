@@ -3,10 +3,11 @@
 
 use oncegate::admission::{Head, admit};
 use oncegate::config::publish::published;
+use oncegate::config::read::Misconfigured;
 use oncegate::config::route::Route;
 use oncegate::config::routing::is_safe;
-use oncegate::config::{Misconfigured, OriginVar, Policy, Vars};
-use oncegate::request::json::Json;
+use oncegate::config::{Policy, Vars};
+use oncegate::request::json;
 use oncegate::request::path::{Address, normal_path};
 use serde_json::Value;
 
@@ -16,25 +17,26 @@ pub fn check(data: &[u8]) {
     let mut lines = text.splitn(5, '\n');
     let mut line = || lines.next().filter(|line| !line.is_empty());
     let [origin, shards, hint, other, routes] = [(); 5].map(|()| line());
-    let vars = Vars {
-        origin: origin.map_or(OriginVar::Absent, |text| OriginVar::Text(text.to_owned())),
-        shards: shards.map(value),
-        location_hint: hint.map(|hint| Json::Text(hint.to_owned())),
-        log_keys: None,
-        routes: routes
-            .map(|text| ("ROUTES".to_owned(), Json::Text(text.to_owned())))
-            .into_iter()
-            .collect(),
-        others: other.into_iter().map(str::to_owned).collect(),
-    };
+    let as_text = |value: &str| Value::String(value.to_owned());
+    let named = [
+        ("ORIGIN", origin.map(as_text)),
+        ("SHARDS", shards.map(value)),
+        ("LOCATION_HINT", hint.map(as_text)),
+        ("ROUTES", routes.map(as_text)),
+        (other.unwrap_or_default(), other.map(as_text)),
+    ];
+    let named = named.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    let mut vars = Vars { values: named.collect(), binds_origin: false };
     let parsed = Policy::parse(&vars);
     match &parsed {
         Ok(policy) => holds(policy),
         Err(wrongs) => names_knobs(wrongs, other),
     }
     // A list of tables says the same as its JSON text.
-    if let Some(list @ Json::List(_)) = routes.and_then(|text| Json::parse(text).ok()) {
-        let vars = Vars { routes: vec![("ROUTES".to_owned(), list)], ..vars };
+    let is_plain = |text: &&str| json::canonical(text.as_bytes()).is_some();
+    let routes = vars.values.get("ROUTES").and_then(Value::as_str).filter(is_plain);
+    if let Some(Ok(list @ Value::Array(_))) = routes.map(serde_json::from_str) {
+        vars.values.insert("ROUTES".to_owned(), list);
         match (&parsed, Policy::parse(&vars)) {
             (Ok(one), Ok(other)) => assert_eq!(one.routes.all(), other.routes.all()),
             (one, other) => assert_eq!(one.as_ref().err(), other.as_ref().err(), "{text:?}"),
@@ -43,8 +45,8 @@ pub fn check(data: &[u8]) {
 }
 
 /// SHARDS comes as a number or as its text.
-fn value(text: &str) -> Json {
-    Json::parse(text).unwrap_or_else(|_| Json::Text(text.to_owned()))
+fn value(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()))
 }
 
 fn names_knobs(wrongs: &[Misconfigured], other: Option<&str>) {

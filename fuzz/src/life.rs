@@ -3,14 +3,13 @@
 
 use std::time::Duration;
 
+use oncegate::encoding::{read_row, write_row};
+use oncegate::lifecycle::event::{Claim, CredentialChange, Event, OnInDoubt, Strategy, Verdict};
 use oncegate::lifecycle::record::{Durations, KeySpelling, Lease, Metadata, Record};
 use oncegate::lifecycle::reply::{Kept, Reply};
-use oncegate::lifecycle::step::{
-    Change, Claim, Event, OnInDoubt, OtherCredential, Step, Strategy, Verdict, step,
-};
+use oncegate::lifecycle::step::{Change, OtherCredential, Step, step};
 use oncegate::request::fingerprint::{Fingerprint, OperationId};
 use oncegate::time::Timestamp;
-use oncegate::wire::{read_record, write_record};
 
 use super::row::is_stored;
 
@@ -22,12 +21,12 @@ pub fn check(data: &[u8]) {
         (None::<Vec<u8>>, Timestamp(1_000_000), Auditor::default());
     for [what, whose, after] in program.as_chunks::<3>().0 {
         now = now.plus(span(*after));
-        let stored = row.as_deref().map(read_record);
+        let stored = row.as_deref().map(read_row::<Record>);
         assert!(stored.as_ref().is_none_or(Result::is_ok), "what was written is read");
         let stored = stored.and_then(Result::ok);
-        let event = event(*what, *whose, durations);
+        let (event, other_credential) = event(*what, *whose, durations);
         let gone = stored.clone().and_then(|record| record.at(now)).is_none();
-        let Step { change, verdict } = step(stored, event.clone(), now);
+        let Step { change, verdict } = step(stored, other_credential, event.clone(), now);
         auditor.hear(&event, &verdict, gone, now);
         apply(&mut row, change);
     }
@@ -40,7 +39,7 @@ fn apply(row: &mut Option<Vec<u8>>, change: Change) {
         Change::Insert(record) | Change::Update(record) | Change::Complete(record) => record,
     };
     is_stored(&written);
-    *row = Some(write_record(&written));
+    *row = Some(write_row(&written));
 }
 
 /// What was granted, and what has become of it.
@@ -62,8 +61,8 @@ impl Auditor {
             *self = Self::default();
         }
         match (event, verdict) {
-            (Event::Claim(claim, _), Verdict::Granted(run)) => self.grant(claim, run.attempt, now),
-            (Event::Claim(..), Verdict::Kept(_) | Verdict::Stale | Verdict::Absent) => {
+            (Event::Claim(claim), Verdict::Granted(run)) => self.grant(claim, run.attempt, now),
+            (Event::Claim(_), Verdict::Kept(_) | Verdict::Stale | Verdict::Absent) => {
                 panic!("a claim is told {verdict:?}");
             }
             (Event::Settle(lease, _), Verdict::Kept(expires)) => {
@@ -119,12 +118,14 @@ fn span(byte: u8) -> Duration {
     Duration::from_millis(unit * u64::from(byte & 0x1f))
 }
 
-fn event(what: u8, whose: u8, durations: Durations) -> Event {
+fn event(what: u8, whose: u8, durations: Durations) -> (Event, OtherCredential) {
     let lease = Lease([whose & 3; 16]);
     let fingerprint = Fingerprint([whose >> 7; 32]);
     let kept = if whose & 0x40 == 0 { Kept::Whole { bytes: 3 } } else { Kept::StatusOnly };
     let status = 200 + u16::from(whose >> 2 & 0xf);
-    match what % 8 {
+    let other_credential =
+        if what & 0xc0 == 0xc0 { OtherCredential::Live } else { OtherCredential::None };
+    let event = match what % 8 {
         0..=3 => {
             let strategy = match what >> 3 & 3 {
                 0 | 1 => Strategy::ReturnExisting,
@@ -132,21 +133,27 @@ fn event(what: u8, whose: u8, durations: Durations) -> Event {
                 _ => Strategy::FailOnRunning,
             };
             let on_in_doubt = if what & 0x20 == 0 { OnInDoubt::Hold } else { OnInDoubt::Retry };
-            let other_credential =
-                if what & 0xc0 == 0xc0 { OtherCredential::Live } else { OtherCredential::None };
+            let credential_change = CredentialChange::Refuse;
             let wait = Duration::from_millis(if what & 0x40 == 0 { 0 } else { 10_000 });
             let spelling = if whose & 0x20 == 0 { KeySpelling::Bare } else { KeySpelling::Quoted };
             let metadata = metadata(fingerprint);
-            Event::Claim(
-                Claim { lease, metadata, strategy, on_in_doubt, durations, wait, spelling },
-                other_credential,
-            )
+            Event::Claim(Claim {
+                lease,
+                metadata,
+                strategy,
+                on_in_doubt,
+                credential_change,
+                durations,
+                wait,
+                spelling,
+            })
         }
         4 => Event::Settle(lease, Reply { status, headers: Vec::new(), body: kept }),
         5 => Event::Release(lease),
         6 => Event::Doubt(lease),
         _ => Event::Look(fingerprint),
-    }
+    };
+    (event, other_credential)
 }
 
 fn metadata(fingerprint: Fingerprint) -> Metadata {

@@ -3,20 +3,19 @@
 
 use std::time::Duration;
 
+use oncegate::encoding::{read_row, write_row};
+use oncegate::lifecycle::event::{Claim, CredentialChange, Event, OnInDoubt, Strategy, Verdict};
 use oncegate::lifecycle::record::{
     Completed, Doubt, KeySpelling, Lease, Record, State, SweepAction,
 };
 use oncegate::lifecycle::reply::{Kept, Reply};
-use oncegate::lifecycle::step::{
-    Change, Claim, Event, OnInDoubt, OtherCredential, Step, Strategy, Verdict, step,
-};
+use oncegate::lifecycle::step::{Change, OtherCredential, Step, step};
 use oncegate::request::fingerprint::Fingerprint;
 use oncegate::time::Timestamp;
-use oncegate::wire::{read_record, write_record};
 
 /// Any bytes.
 pub fn check(data: &[u8]) {
-    let Ok(record) = read_record(data) else { return };
+    let Ok(record) = read_row::<Record>(data) else { return };
     for now in instants(&record) {
         is_swept(&record, now);
         for event in events(&record) {
@@ -70,7 +69,7 @@ fn is_in_order(record: &Record) -> bool {
 
 pub(crate) fn is_stored(record: &Record) {
     assert!(!matches!(record.state, State::Expired(_) | State::Closed(_)), "{record:?}");
-    assert_eq!(read_record(&write_record(record)).as_ref(), Ok(record));
+    assert_eq!(read_row::<Record>(&write_row(record)).as_ref(), Ok(record));
 }
 
 /// A claim of each kind, and each end of a claim, by the record's own lease and by another.
@@ -93,7 +92,7 @@ fn events(record: &Record) -> Vec<Event> {
                     let mut metadata = record.metadata.clone();
                     metadata.fingerprint = fingerprint;
                     let claim = Claim { lease, metadata, strategy, on_in_doubt, ..claim(record) };
-                    events.push(Event::Claim(claim, OtherCredential::None));
+                    events.push(Event::Claim(claim));
                 }
             }
         }
@@ -118,6 +117,7 @@ fn claim(record: &Record) -> Claim {
         metadata: record.metadata.clone(),
         strategy: Strategy::Fail,
         on_in_doubt: OnInDoubt::Hold,
+        credential_change: CredentialChange::Refuse,
         durations,
         wait: span,
         spelling: KeySpelling::Bare,
@@ -125,7 +125,8 @@ fn claim(record: &Record) -> Claim {
 }
 
 fn happens(record: &Record, event: &Event, now: Timestamp) {
-    let Step { change, verdict } = step(Some(record.clone()), event.clone(), now);
+    let Step { change, verdict } =
+        step(Some(record.clone()), OtherCredential::None, event.clone(), now);
     match &change {
         Change::Insert(written) | Change::Update(written) | Change::Complete(written) => {
             is_stored(written);
@@ -137,7 +138,7 @@ fn happens(record: &Record, event: &Event, now: Timestamp) {
     match (event, found.map(|found| found.state)) {
         (_, None) => {}
         (Event::Look(_), _) => assert_eq!(change, Change::Keep, "{}", context()),
-        (Event::Claim(claim, _), Some(state)) => {
+        (Event::Claim(claim), Some(state)) => {
             let granted = matches!(verdict, Verdict::Granted(_));
             let same = claim.metadata.fingerprint == record.metadata.fingerprint;
             let may = match state {

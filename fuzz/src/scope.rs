@@ -2,7 +2,7 @@
 //! between, then two requests of five lines each, which are two headers (those with names of odd and of
 //! even length), the Cookie header, the host and the path.
 
-use oncegate::config::route::Mode;
+use oncegate::config::values::Mode;
 use oncegate::request::credential::{CredentialPart, Undecodable, credential};
 use oncegate::request::fingerprint::Fingerprint;
 use oncegate::request::scope::{Caller, ScopePart};

@@ -2,8 +2,7 @@
 //! are two headers (those with names of odd and of even length), the query, and the body.
 
 use oncegate::config::publish::published;
-use oncegate::config::{OriginVar, Policy, Vars};
-use oncegate::request::json::Json;
+use oncegate::config::{Policy, Vars};
 use oncegate::request::key_source::{Parts, Piece, Source, Value};
 use serde_json::json;
 
@@ -51,15 +50,8 @@ fn places(pieces: &[Piece], request: &[&str; 4]) -> Vec<Value> {
 /// What the published policy calls it is read as the same source.
 fn is_published_as_it_is(spelled: &str, source: &Source) {
     let routes = json!([{ "key": { "from": [spelled] } }]).to_string();
-    let routes = Json::Text(routes);
-    let vars = Vars {
-        origin: OriginVar::Absent,
-        shards: None,
-        location_hint: None,
-        log_keys: None,
-        routes: vec![("ROUTES".to_owned(), routes)],
-        others: Vec::new(),
-    };
+    let values = [("ROUTES".to_owned(), serde_json::Value::String(routes))];
+    let vars = Vars { values: values.into_iter().collect(), binds_origin: false };
     let policy = Policy::parse(&vars);
     assert!(policy.is_ok(), "{spelled:?}: {policy:?}");
     let document = policy.map(|policy| published(&policy)).unwrap_or_default();

@@ -1,7 +1,7 @@
 //! The calls of JavaScript that neither `worker` nor `web-sys` has. Each that may throw is bound with `catch`: an exception
 //! that is not ends the task that made the call. What belongs together is done in one crossing, in `host.js`.
 
-use js_sys::{Array, Object, Promise, Reflect, Uint8Array};
+use js_sys::{Object, Promise, Reflect, Uint8Array};
 use wasm_bindgen::JsCast as _;
 use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
 use web_sys::{Headers, ReadableStream, Request, Response, WritableStream};
@@ -36,6 +36,9 @@ extern "C" {
     pub(crate) fn told(head: &[u8], body: Option<&Uint8Array>) -> JsValue;
     /// A Ledger's answer whose body is a stream.
     pub(crate) fn streamed(head: &[u8], body: &JsValue) -> JsValue;
+    /// The text and JSON vars of a deployment, as JSON. Bindings are left out.
+    #[wasm_bindgen(catch)]
+    pub(crate) fn vars(env: &Env) -> Result<String, JsValue>;
     /// Resolves to all bytes of a request or a response.
     pub(crate) fn bytes(from: &JsValue) -> Promise;
     /// Forwards a request. Resolves to the response, its headers as lines, and its body where it is at most `small`.
@@ -155,12 +158,6 @@ pub(crate) fn metrics(env: &Env) -> JsValue {
 /// A property, or `undefined` where there is none or reading it throws.
 pub(crate) fn get(of: &JsValue, name: &str) -> JsValue {
     Reflect::get(of, &JsValue::from_str(name)).unwrap_or(JsValue::UNDEFINED)
-}
-
-/// The names of an object's own members.
-pub(crate) fn keys(of: &JsValue) -> Vec<String> {
-    let names = Reflect::own_keys(of).unwrap_or_else(|_| Array::new());
-    names.iter().filter_map(|name| name.as_string()).collect()
 }
 
 /// A plain object of these members.

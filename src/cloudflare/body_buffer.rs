@@ -16,7 +16,7 @@ use js_sys::Uint8Array;
 
 use super::clock::{now, pause};
 use super::stepped_writer::Pace;
-use crate::config::BODY_MAX;
+use crate::config::values::BODY_MAX;
 use crate::time::Timestamp;
 
 thread_local! {

@@ -4,14 +4,14 @@
 use std::cell::OnceCell;
 use std::rc::Rc;
 
-use js_sys::JSON;
+use serde_json::{Map, Value};
 use worker::Env;
 
 use super::bindings;
-use crate::config::{Misconfigured, OriginVar, Policy, VARS, Vars};
+use crate::config::read::Misconfigured;
+use crate::config::{Policy, VARS, Vars};
 use crate::log::LogKey;
-use crate::operator::auth::Auth;
-use crate::request::json::Json;
+use crate::operator::auth::{Auth, NoAuth, TOKEN_MIN};
 
 thread_local! {
     static AUTH: OnceCell<Option<Rc<Auth>>> = const { OnceCell::new() };
@@ -22,7 +22,8 @@ thread_local! {
 /// The policy of this deployment.
 pub(super) fn policy(env: &Env) -> Result<Rc<Policy>, Rc<Vec<Misconfigured>>> {
     POLICY.with(|cell| {
-        cell.get_or_init(|| Policy::parse(&read(env)).map(Rc::new).map_err(Rc::new)).clone()
+        let parse = || Policy::parse(&vars(env).map_err(|mistake| vec![mistake])?);
+        cell.get_or_init(|| parse().map(Rc::new).map_err(Rc::new)).clone()
     })
 }
 
@@ -41,57 +42,36 @@ pub(super) fn log_key(env: &Env) -> Option<Rc<LogKey>> {
     })
 }
 
-/// What lets operators in; none where there is no `ADMIN_TOKEN`.
+/// Authenticates operators; `None` where there is no usable `ADMIN_TOKEN`.
 pub(super) fn auth(env: &Env) -> Option<Rc<Auth>> {
-    AUTH.with(|cell| {
-        let open = || bindings::get(env, "ADMIN_TOKEN").as_string().as_deref().and_then(Auth::new);
-        cell.get_or_init(|| open().map(Rc::new)).clone()
-    })
+    AUTH.with(|cell| cell.get_or_init(|| read_auth(env).map(Rc::new)).clone())
 }
 
-/// What is bound as ORIGIN.
-pub(super) fn origin(env: &Env) -> OriginVar {
-    let bound = bindings::origin(env);
-    if let Some(text) = bound.as_string() {
-        return OriginVar::Text(text);
-    }
-    if bindings::is_fetcher(&bound) {
-        return OriginVar::Binding;
-    }
-    if bound.is_undefined() || bound.is_null() {
-        return OriginVar::Absent;
-    }
-    OriginVar::Text(String::new())
-}
-
-fn read(env: &Env) -> Vars {
-    let (mut routes, mut others) = (Vec::new(), Vec::new());
-    for name in bindings::keys(env) {
-        if !name.starts_with("ROUTES") {
-            others.extend((!VARS.contains(&name.as_str())).then_some(name));
-        } else if let Some(value) = value(env, &name) {
-            routes.push((name, value));
+fn read_auth(env: &Env) -> Option<Auth> {
+    match Auth::new(&bindings::get(env, "ADMIN_TOKEN").as_string()?) {
+        Ok(auth) => Some(auth),
+        Err(NoAuth::Blank) => None,
+        Err(NoAuth::TooShort) => {
+            bindings::error(&format!(
+                "ADMIN_TOKEN has fewer than {TOKEN_MIN} characters and opens nothing: set a longer one"
+            ));
+            None
         }
     }
-    // ROUTES_10 comes after ROUTES_9.
-    routes.sort_unstable_by(|(one, _), (other, _)| (one.len(), one).cmp(&(other.len(), other)));
-    Vars {
-        origin: origin(env),
-        shards: value(env, "SHARDS"),
-        location_hint: value(env, "LOCATION_HINT"),
-        log_keys: value(env, "LOG_KEYS"),
-        routes,
-        others,
-    }
 }
 
-/// A var as JSON; what JSON cannot say becomes a text that no knob takes.
-fn value(env: &Env, name: &str) -> Option<Json> {
-    let value = bindings::get(env, name);
-    if value.is_undefined() || value.is_null() {
-        return None;
+/// What is configured. A binding is nobody's misspelt var, so bindings are left out; one that has the
+/// name of a var of ours becomes a null, which no var takes.
+pub(super) fn vars(env: &Env) -> Result<Vars, Misconfigured> {
+    let unreadable = |why: String| Misconfigured { knob: "vars".to_owned(), why };
+    let json = bindings::vars(env).map_err(|error| unreadable(bindings::text(&error)))?;
+    let mut values: Map<String, Value> =
+        serde_json::from_str(&json).map_err(|error| unreadable(error.to_string()))?;
+    for name in VARS {
+        if !values.contains_key(name) && !bindings::get(env, name).is_undefined() {
+            values.insert(name.to_owned(), Value::Null);
+        }
     }
-    let json = JSON::stringify(&value).ok().and_then(|text| text.as_string());
-    let parsed = json.and_then(|json| Json::parse(&json).ok());
-    Some(parsed.unwrap_or_else(|| Json::Text("not JSON".to_owned())))
+    let binds_origin = bindings::is_fetcher(&bindings::get(env, "ORIGIN"));
+    Ok(Vars { values, binds_origin })
 }

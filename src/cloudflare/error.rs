@@ -25,7 +25,7 @@ pub(super) enum Error {
     NoDigest,
     /// A message of the protocol, in its version, has another form than it should.
     #[error("the Ledger's answer is unreadable: {0}")]
-    Unreadable(&'static str),
+    Unreadable(#[from] crate::encoding::Unreadable),
     /// Others need the memory that a body takes whose reader does not go on.
     #[error("it is read too slowly, and others wait")]
     ReadTooSlowly,

@@ -6,6 +6,13 @@ import * as rust from "./rust.js";
 /** Counts the starts of the program. What belongs to an earlier one is not called back. */
 export let instance = 0;
 
+/** The text and JSON vars of a deployment, as JSON. A binding is an object of a class of its own, or has methods; bindings are left out. */
+export function vars(env) {
+  const isPlain = (value) => Object.getPrototypeOf(value) === Object.prototype && !Object.values(value).some((member) => typeof member === "function");
+  const isVar = (value) => Object(value) !== value || Array.isArray(value) || isPlain(value);
+  return JSON.stringify(Object.fromEntries(Object.entries(env).filter(([, value]) => isVar(value))));
+}
+
 /** What rejects the answers that are still to come. */
 const unanswered = new Set();
 

@@ -7,15 +7,17 @@ use super::error::Error;
 use super::tasks::wait;
 use super::{SMALL, bindings};
 use crate::filter::Unreachable;
-use crate::protocol::Told;
-use crate::wire;
+use crate::protocol::{LedgerAnswer, read_answer};
 
 /// A stored body, as it comes from a Ledger.
-pub(super) enum StoredBody {
+pub(super) enum LedgerBody {
     Whole(Uint8Array),
     /// It is large, and passes through as fast as the client reads.
     Streaming(web_sys::ReadableStream),
 }
+
+/// A Ledger's answer, with the stored body beside it.
+pub(super) type FromLedger = (LedgerAnswer, Option<LedgerBody>);
 
 /// One call of a Ledger.
 pub(super) async fn call(
@@ -24,27 +26,22 @@ pub(super) async fn call(
     location_hint: Option<&str>,
     head: &[u8],
     body: Option<&Uint8Array>,
-) -> Result<(Told<()>, StoredBody), Error> {
-    let (frame, body) =
+) -> Result<FromLedger, Error> {
+    let (head, body) =
         message(wait(bindings::ask(ledger, shard, location_hint, head, body, SMALL)).await?);
-    let (_, head) = wire::open(&frame).map_err(unreadable)?;
-    let told = wire::read_told(head).map_err(unreadable)?;
+    let answer = read_answer(&head)?;
     let body = match body.dyn_into::<Uint8Array>() {
-        Ok(bytes) => StoredBody::Whole(bytes),
-        Err(none) if none.is_undefined() => StoredBody::Whole(Uint8Array::new_with_length(0)),
-        Err(stream) => StoredBody::Streaming(stream.unchecked_into()),
+        Ok(bytes) => Some(LedgerBody::Whole(bytes)),
+        Err(none) if none.is_undefined() => None,
+        Err(stream) => Some(LedgerBody::Streaming(stream.unchecked_into())),
     };
-    Ok((told, body))
+    Ok((answer, body))
 }
 
 /// Head and body of what [`bindings::opened`] or [`bindings::ask`] resolved to.
 pub(super) fn message(opened: JsValue) -> (Vec<u8>, JsValue) {
     let opened: Array = opened.unchecked_into();
     (opened.get(0).unchecked_into::<Uint8Array>().to_vec(), opened.get(1))
-}
-
-fn unreadable(wire::Unreadable(at): wire::Unreadable) -> Error {
-    Error::Unreadable(at)
 }
 
 pub(super) fn unreachable(error: &Error) -> Unreachable {

@@ -55,7 +55,7 @@ impl Outcome {
             Answer::OriginResponse(response, status, _) => {
                 Self::of_origin_response(response.status, *status)
             }
-            Answer::Stored(replay) => {
+            Answer::Stored(replay, _) => {
                 let name = Status::from(replay.how).as_str();
                 Self { name, status: replay.reply.status, why: None }
             }

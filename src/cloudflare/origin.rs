@@ -53,7 +53,11 @@ impl filter::OriginResponse for OriginResponse {
             ResponseBody::Whole(bytes, _) => Kept::Whole { bytes: bytes.byte_length().into() },
             ResponseBody::Streaming(_) => Kept::StatusOnly,
         };
-        let headers = kept_headers(&self.headers.iter().collect::<Vec<_>>(), &self.route.reply);
+        let headers = kept_headers(
+            &self.headers.iter().collect::<Vec<_>>(),
+            &self.route.reply.drop,
+            &self.route.reply.keep,
+        );
         Reply { status: self.status, headers, body }
     }
 }
@@ -62,8 +66,8 @@ impl filter::OriginResponse for OriginResponse {
 fn facts(status: u16, headers: &HeaderLines) -> Facts {
     Facts {
         status,
-        says_when: headers.get("retry-after").is_some(),
-        said: headers.get("idempotency-outcome").map(str::to_owned),
+        has_retry_after: headers.get("retry-after").is_some(),
+        origin_outcome: headers.get("idempotency-outcome").map(str::to_owned),
     }
 }
 
@@ -131,7 +135,7 @@ pub(super) async fn forward(
     free: impl FnOnce(),
 ) -> Result<OriginResponse, Failure> {
     let OutgoingRequest { address, method, headers, body } = request;
-    let small = SMALL.min(u32::try_from(route.reply_max).unwrap_or(SMALL));
+    let small = SMALL.min(u32::try_from(route.reply.max).unwrap_or(SMALL));
     let sent = bindings::forward(binding, address, method, &headers, &body, small);
     let has_body = !body.is_null();
     drop(body);
@@ -170,12 +174,12 @@ async fn read(
         return Ok(ResponseBody::Streaming(BufferedBody::new(owner)));
     }
     let read = match headers.content_length() {
-        Some(length) if length <= route.reply_max => {
+        Some(length) if length <= route.reply.max => {
             body_reader::read_known(response, length, owner).await
         }
         length => {
             let Some(stream) = response.body() else { return Ok(ResponseBody::None) };
-            body_reader::read(&stream, length, route.reply_max, owner).await
+            body_reader::read(&stream, length, route.reply.max, owner).await
         }
     };
     match read {

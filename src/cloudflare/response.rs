@@ -1,19 +1,20 @@
 //! Builds the responses to clients: the origin's own, stored replies, problems.
 
+use js_sys::Uint8Array;
 use wasm_bindgen::JsValue;
 use worker::Context;
 
 use super::error::Error;
 use super::headers::HeaderChanges;
-use super::ledger_stub::StoredBody;
+use super::ledger_stub::LedgerBody;
 use super::origin::{OriginResponse, ResponseBody};
 use super::{SMALL, body_stream};
 use crate::admission::Head;
 use crate::answer::{self, Marks, Status, cors_marks};
 use crate::config::route::Route;
+use crate::lifecycle::event::Replay;
 use crate::lifecycle::reply::{allows_origin, has_no_body, is_ours};
 use crate::problem::Problem;
-use crate::protocol::Replay;
 use crate::time::Timestamp;
 
 pub(super) type Response = web_sys::Response;
@@ -60,8 +61,12 @@ impl Client {
         changes.respond(received.status, Some(&from.headers()), &body)
     }
 
-    /// The stored reply.
-    pub(super) fn replay(&self, replay: &Replay<StoredBody>) -> Result<Response, Error> {
+    /// The stored reply; without a body where that is empty.
+    pub(super) fn replay(
+        &self,
+        replay: &Replay,
+        body: Option<LedgerBody>,
+    ) -> Result<Response, Error> {
         let mut changes = HeaderChanges::default();
         for (name, value) in &replay.reply.headers {
             // What the origin allowed one browser origin it did not allow another.
@@ -81,11 +86,12 @@ impl Client {
             // Payment clients would go on retrying a stored 500, which never changes.
             changes.replace_all(&vec![("stripe-should-retry", "false".to_owned())]);
         }
-        let body = match &replay.body {
+        let body = match body {
             _ if has_no_body(status) => JsValue::NULL,
-            StoredBody::Whole(bytes) => bytes.into(),
+            None => Uint8Array::new_with_length(0).into(),
+            Some(LedgerBody::Whole(bytes)) => bytes.into(),
             // It passes without being read; the runtime knows its length.
-            StoredBody::Streaming(rest) => rest.into(),
+            Some(LedgerBody::Streaming(rest)) => rest.into(),
         };
         changes.respond(status, None, &body)
     }

@@ -27,7 +27,7 @@ use super::{bindings, env, faults};
 use crate::admission::{self, Admission, Head, admit};
 use crate::config::Policy;
 use crate::config::publish::published;
-use crate::config::route::Mode;
+use crate::config::values::Mode;
 use crate::lifecycle::record::Lease;
 use crate::operator::auth::Auth;
 use crate::request::path::Address;

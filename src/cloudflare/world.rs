@@ -12,7 +12,7 @@ use super::body_buffer::BufferedBody;
 use super::clock::{now, pause};
 use super::error::Error;
 use super::headers::HeaderChanges;
-use super::ledger_stub::{StoredBody, call, unreachable};
+use super::ledger_stub::{FromLedger, LedgerBody, call, unreachable};
 use super::log::Timing;
 use super::origin::{self, OriginResponse, OutgoingRequest, ResponseBody};
 use super::{bindings, faults};
@@ -20,14 +20,14 @@ use crate::admission::{Guarded, KEY_HEADER};
 use crate::config::Policy;
 use crate::config::route::ForwardKey;
 use crate::filter::{Reached, Unreachable, World};
+use crate::lifecycle::event::Event;
 use crate::lifecycle::outcome::Failure;
 use crate::lifecycle::record::Execution;
-use crate::protocol::{Ask, Told};
+use crate::protocol::{LedgerAnswer, LedgerRequest, Question, VERSION, agreed, write_request};
 use crate::request::key::{self, KeyId};
 use crate::request::key_source::Source;
 use crate::request::path::Address;
 use crate::time::Timestamp;
-use crate::wire::{self, VERSION};
 
 /// What the filter needs of the outside for one guarded request.
 pub(super) struct RequestWorld {
@@ -51,16 +51,16 @@ pub(super) struct RequestWorld {
 
 impl World for RequestWorld {
     type OriginResponse = OriginResponse;
-    type Body = StoredBody;
+    type Body = LedgerBody;
 
     async fn ask(
         &self,
-        key: &KeyId,
-        ask: &Ask,
+        key_id: &KeyId,
+        event: &Event,
         response: Option<&OriginResponse>,
-    ) -> Result<Told<StoredBody>, Unreachable> {
+    ) -> Result<FromLedger, Unreachable> {
         faults::here("ask");
-        if let Ask::Claim(claim, _) = ask {
+        if let Event::Claim(claim) = event {
             self.timing.reached.set(Reached::Claim(claim.lease));
         }
         let _until_answered = self.timing.ledger_call();
@@ -68,17 +68,17 @@ impl World for RequestWorld {
             ResponseBody::Whole(bytes, _) => Some(bytes),
             ResponseBody::None | ResponseBody::Streaming(_) => None,
         });
-        let told = self.ask_in(key, ask, VERSION, body).await?;
+        let (answer, stored) = self.ask_in(key_id, event, VERSION, body).await?;
         // After a deploy an object that is busy runs the version before for some minutes
         // (developers.cloudflare.com, durable-objects/reference/durable-objects-lifecycle).
-        match told {
-            Told::UnknownVersion(offered) => match wire::agreed(offered)
+        match answer {
+            LedgerAnswer::UnknownVersion(offered) => match agreed(offered)
                 .filter(|version| *version != VERSION)
             {
-                Some(version) => self.ask_in(key, ask, version, body).await,
+                Some(version) => self.ask_in(key_id, event, version, body).await,
                 None => Err(Unreachable::Lost(format!("the Ledger speaks version {offered} only"))),
             },
-            told => Ok(told),
+            answer => Ok((answer, stored)),
         }
     }
 
@@ -137,21 +137,22 @@ impl World for RequestWorld {
 impl RequestWorld {
     async fn ask_in(
         &self,
-        key: &KeyId,
-        ask: &Ask,
+        key_id: &KeyId,
+        event: &Event,
         version: u8,
         body: Option<&Uint8Array>,
-    ) -> Result<Told<StoredBody>, Unreachable> {
+    ) -> Result<FromLedger, Unreachable> {
         let shards = self.policy.shards;
-        let head = wire::write_question(key, shards, ask, version);
-        let shard = key.shard(shards);
+        let question = Question::Event(event);
+        let request = LedgerRequest { key_id: *key_id, shards, question };
+        let head = write_request(&request, version);
+        let shard = key_id.shard(shards);
         let hint = self.policy.location_hint.as_deref();
         let answer = call(&self.ledger, shard, hint, &head, body).await;
-        let (told, body) = answer.map_err(|error| unreachable(&error))?;
-        Ok(told.with_body(|()| body))
+        answer.map_err(|error| unreachable(&error))
     }
 
-    /// Copied as a whole: repeated lines, case and bytes beyond ASCII stay as they came.
+    /// The headers of the forwarded request.
     fn headers_of(&self, run: Execution) -> Result<Headers, Error> {
         let mut changes = HeaderChanges::default();
         changes.replace("x-correlation-id", &self.guarded.correlation_id);
@@ -163,7 +164,8 @@ impl RequestWorld {
     fn forward_key(&self, changes: &mut HeaderChanges, run: Execution) {
         let Guarded { route, key, spelling, .. } = self.guarded.as_ref();
         let names = route
-            .key_from
+            .key
+            .from
             .iter()
             .filter_map(Source::header)
             .filter(|name| !matches!(*name, KEY_HEADER | "x-correlation-id"));

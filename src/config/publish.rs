@@ -5,149 +5,130 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
+
 use crate::admission::strategy_name;
 use crate::config::Policy;
-use crate::config::route::{Mode, Route};
+use crate::config::route::Route;
+use crate::config::values::Mode;
+use crate::lifecycle::event::Strategy;
 use crate::lifecycle::outcome::{self, Outcome, Preset};
-use crate::lifecycle::step::Strategy;
 use crate::problem::Code;
-use crate::request::fingerprint::BodyRule;
-use crate::request::json::{self, Writer};
-use crate::request::key_source::{Piece, Source};
+use crate::request::fingerprint;
+use crate::request::key_source::Source;
 
 /// The whole document.
 #[must_use]
 pub fn published(policy: &Policy) -> String {
-    json::object(|document| {
-        document.list("routes", |routes| {
-            for route in policy.routes.all() {
-                if route.publish && route.mode != Mode::Off {
-                    routes.item(|members| rules(members, route));
-                }
-            }
-        });
-        document.list("problems", |problems| {
-            for code in Code::ALL {
-                problems.item(|members| problem(members, code));
-            }
-        });
-    })
-}
-
-fn rules(document: &mut Writer, route: &Route) {
-    document.text("name", &route.name);
-    let mode = match route.mode {
-        Mode::Enforce => "enforce",
-        Mode::Shadow => "shadow",
-        Mode::Off => "off",
+    let is_public = |route: &&Route| route.publish && route.mode != Mode::Off;
+    let routes = policy.routes.all().iter().map(AsRef::as_ref);
+    let document = Document {
+        routes: routes.filter(is_public).map(rules).collect(),
+        problems: Code::ALL.map(problem),
     };
-    document.text("mode", mode);
-    document.texts("methods", &route.methods);
-    document.text("path", &route.path);
-    document.object("key", |key| {
-        key.list("from", |list| {
-            for from in &route.key_from {
-                list.item_text(&source(from));
-            }
-        });
-        key.flag("required", route.key_required);
-        key.text("grammar", KEY_GRAMMAR);
-    });
-    document.object("fingerprint", |fingerprint| {
-        match &route.fingerprint.body {
-            BodyRule::Raw => fingerprint.text("body", "raw"),
-            BodyRule::Json => fingerprint.text("body", "json"),
-            BodyRule::None => fingerprint.text("body", "none"),
-            BodyRule::Pointers(pointers) => {
-                fingerprint.list("body", |list| {
-                    for pointer in pointers {
-                        list.item_text(&pointer.to_string());
-                    }
-                });
-            }
-        }
-        fingerprint.flag("query", route.fingerprint.query);
-        fingerprint.texts("headers", &route.fingerprint.headers);
-    });
-    document.text("on_duplicate", &strategy(route.on_duplicate));
-    document.list("client_strategies", |list| {
-        for strategy in &route.client_strategies {
-            list.item_text(strategy_name(*strategy));
-        }
-    });
-    document.object("outcome", |members| outcome_rule(members, &route.outcome));
-    document.text("wait", &iso8601(route.wait));
-    document.text("timeout", &iso8601(route.timeout));
-    document.text("ttl", &iso8601(route.ttl));
-    document.text("tombstone", &iso8601(route.tombstone));
+    // Structs of texts, numbers and lists always have a JSON form.
+    serde_json::to_string(&document).unwrap_or_default()
 }
 
-fn source(source: &Source) -> String {
-    match source {
-        Source::Header(name) => format!("header:{name}"),
-        Source::Query(name) => format!("query:{name}"),
-        Source::Body(pointer) => format!("body:{pointer}"),
-        Source::Template(pieces) => {
-            let mut text = "template:".to_owned();
-            for piece in pieces {
-                match piece {
-                    Piece::Literal(literal) => text += literal,
-                    Piece::Place(place, _) => {
-                        for part in ["{", &self::source(place), "}"] {
-                            text.push_str(part);
-                        }
-                    }
-                }
-            }
-            text
-        }
+#[derive(Serialize)]
+struct Document<'a> {
+    routes: Vec<Rules<'a>>,
+    problems: [Problem; Code::ALL.len()],
+}
+
+#[derive(Serialize)]
+struct Rules<'a> {
+    name: &'a str,
+    mode: Mode,
+    methods: &'a [String],
+    path: &'a str,
+    key: Key<'a>,
+    fingerprint: &'a fingerprint::Rule,
+    on_duplicate: Strategy,
+    /// As clients write them in `X-On-Conflict`.
+    client_strategies: Vec<&'static str>,
+    outcome: Outcomes,
+    wait: String,
+    timeout: String,
+    ttl: String,
+    tombstone: String,
+}
+
+#[derive(Serialize)]
+struct Key<'a> {
+    from: &'a [Source],
+    required: bool,
+    grammar: &'static str,
+}
+
+/// What becomes of each status, as ranges: `200-399`, `402`.
+#[derive(Serialize)]
+struct Outcomes {
+    preset: Preset,
+    store: Vec<String>,
+    release: Vec<String>,
+    in_doubt: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Problem {
+    code: &'static str,
+    status: u16,
+    title: &'static str,
+    retry: bool,
+    ask: &'static str,
+}
+
+fn rules(route: &Route) -> Rules<'_> {
+    let strategies = route.client_strategies.iter();
+    Rules {
+        name: &route.name,
+        mode: route.mode,
+        methods: &route.methods,
+        path: &route.path,
+        key: Key { from: &route.key.from, required: route.key.required, grammar: KEY_GRAMMAR },
+        fingerprint: &route.fingerprint,
+        on_duplicate: route.on_duplicate,
+        client_strategies: strategies.map(|strategy| strategy_name(*strategy)).collect(),
+        outcome: Outcomes {
+            preset: route.outcome.preset,
+            store: ranges(&route.outcome, Outcome::Store),
+            release: ranges(&route.outcome, Outcome::Release),
+            in_doubt: ranges(&route.outcome, Outcome::InDoubt),
+        },
+        wait: iso8601(route.wait),
+        timeout: iso8601(route.timeout),
+        ttl: iso8601(route.ttl),
+        tombstone: iso8601(route.tombstone),
     }
 }
 
-fn strategy(strategy: Strategy) -> String {
-    strategy_name(strategy).to_ascii_lowercase()
-}
-
-/// What becomes of each status: asked of the judgement itself, so that it cannot say anything else.
-fn outcome_rule(document: &mut Writer, rule: &outcome::Rule) {
-    let preset = match rule.preset {
-        Preset::Standard => "standard",
-        Preset::Strict => "strict",
-        Preset::SuccessOnly => "success-only",
+/// The statuses of one outcome. The rule itself is asked, so that the document cannot say anything else.
+fn ranges(rule: &outcome::Rule, wanted: Outcome) -> Vec<String> {
+    let mut ranges: Vec<(u16, u16)> = Vec::new();
+    for status in 200..=599 {
+        let facts = outcome::Facts { status, has_retry_after: false, origin_outcome: None };
+        if rule.judge(&facts) == wanted {
+            match ranges.last_mut() {
+                Some((_, last)) if *last + 1 == status => *last = status,
+                _ => ranges.push((status, status)),
+            }
+        }
+    }
+    let text = |(first, last)| {
+        if first == last { format!("{first}") } else { format!("{first}-{last}") }
     };
-    document.text("preset", preset);
-    for (name, outcome) in
-        [("store", Outcome::Store), ("release", Outcome::Release), ("in_doubt", Outcome::InDoubt)]
-    {
-        document.list(name, |list| ranges(list, rule, outcome));
-    }
+    ranges.into_iter().map(text).collect()
 }
 
-/// `200-399`, `402`.
-fn ranges(list: &mut Writer, rule: &outcome::Rule, wanted: Outcome) {
-    let mut first = None;
-    for status in 200..=600 {
-        let facts = outcome::Facts { status, says_when: false, said: None };
-        let is_in = status < 600 && rule.judge(&facts) == wanted;
-        match first {
-            None if is_in => first = Some(status),
-            Some(from) if !is_in => {
-                let last = status - 1;
-                let one = from == last;
-                list.item_text(&if one { format!("{from}") } else { format!("{from}-{last}") });
-                first = None;
-            }
-            _ => {}
-        }
+fn problem(code: Code) -> Problem {
+    Problem {
+        code: code.as_str(),
+        status: code.status(),
+        title: code.title(),
+        retry: code.should_retry(),
+        ask: code.ask(),
     }
-}
-
-fn problem(document: &mut Writer, code: Code) {
-    document.text("code", code.as_str());
-    document.number("status", code.status().into());
-    document.text("title", code.title());
-    document.flag("retry", code.should_retry());
-    document.text("ask", code.ask());
 }
 
 /// An ISO 8601 duration: `P7D`, `PT1H30M`, `PT0.5S`.

@@ -1,108 +1,147 @@
-//! Every knob of a route once: name, default, meaning, parser.
+//! Every knob of a route: a field with its meaning, its default (in `impl Default`) and its type.
 //!
-//! A knob's default is text that goes through the same parser as a configured value, so the table
-//! cannot promise what the parser does not take. README and the published policy are held to it by
-//! tests.
+//! `serde` reads a route from a table of `ROUTES`. A dotted knob of the documentation is a field of a
+//! group: `key.required` is `key = { required = true }`. The groups `fingerprint` and `outcome` stand
+//! beside the code that follows them. Tests hold the table of knobs in README.md to these fields,
+//! their defaults and their comments.
 
 use std::time::Duration;
 
-use crate::config::values::{self, Wrong};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::config::preset::WebhookSender;
+use crate::config::read::{Misconfigured, read};
+use crate::config::values::{self, DAY, MINUTE, Mode};
+use crate::lifecycle::event::{CredentialChange, Strategy};
 use crate::lifecycle::outcome;
 use crate::lifecycle::record::Durations;
-use crate::lifecycle::reply::Adjusted;
-use crate::lifecycle::step::Strategy;
-use crate::protocol::CredentialChange;
 use crate::request::credential::CredentialPart;
 use crate::request::fingerprint;
-use crate::request::json::Json;
-use crate::request::key_source::Source;
+use crate::request::key_source::{Source, header_names};
 use crate::request::scope::ScopePart;
 
 /// The rules of one route.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Route {
-    /// Names it in records and logs.
+    /// Names the route in records and logs; without it `route-1`, `route-2` …
+    #[serde(deserialize_with = "values::name")]
     pub name: String,
-    /// Methods that it guards, upper case.
+    /// Methods it guards. GET, HEAD, OPTIONS and TRACE are never guarded.
+    #[serde(deserialize_with = "values::methods")]
     pub methods: Vec<String>,
-    /// Its path: `{name}` is one segment, `{*rest}` the rest.
+    /// Path it guards; `{name}` is one segment, `{*rest}` the rest. The most specific path wins.
+    #[serde(deserialize_with = "values::path")]
     pub path: String,
-    /// Whether it enforces, watches, or is off.
+    /// `enforce`; `shadow` forwards everything and logs what enforcing would answer; `off`.
     pub mode: Mode,
-    /// The sender whose habits were taken as defaults.
-    pub preset: Option<Sender>,
-    /// Where the key is taken from, tried in this order.
-    pub key_from: Vec<Source>,
-    /// Whether a request without a key is refused.
-    pub key_required: bool,
-    /// What keeps equal keys apart.
+    /// A webhook sender's habits as defaults: `stripe-webhook`, `github-webhook`, `shopify-webhook`,
+    /// `standard-webhooks`, `svix`.
+    pub preset: Option<WebhookSender>,
+    /// Where a request's key comes from.
+    pub key: KeyRule,
+    /// What keeps equal keys apart; also `route`, `header:NAME`. Changing it makes known keys unknown.
     pub scope: Vec<ScopePart>,
-    /// Where callers carry who they are.
+    /// Where callers carry who they are: `header:NAME`, `cookie:NAME`; if none is there, all cookies.
     pub credential: Vec<CredentialPart>,
-    /// What happens to the same operation under another credential.
+    /// The same operation under another credential: `refuse` (409) or `forward`, which runs it again.
     pub credential_change: CredentialChange,
     /// What a retry must match.
     pub fingerprint: fingerprint::Rule,
-    /// What a duplicate gets.
+    /// What a duplicate gets: `return_existing`, `fail`, or `fail_on_running`, which runs a completed
+    /// operation again.
     pub on_duplicate: Strategy,
     /// What a client may choose with `X-On-Conflict`.
     pub client_strategies: Vec<Strategy>,
-    /// How long a duplicate waits for the running one.
+    /// How long a duplicate waits for the running one; `0s` never.
+    #[serde(deserialize_with = "values::span::<0, { 10 * MINUTE }, _>")]
     pub wait: Duration,
-    /// How long the origin may take, to the last body byte.
+    /// How long the origin may take, to the last body byte. The lease is this and 15 s.
+    #[serde(deserialize_with = "values::span::<1, { 60 * MINUTE }, _>")]
     pub timeout: Duration,
     /// What the origin's answer means.
     pub outcome: outcome::Rule,
-    /// What happens to a record in doubt when a duplicate comes.
+    /// A duplicate of an unknown outcome: `hold`, `probe` (asks the origin), or `retry`, which may run it
+    /// twice.
     pub on_in_doubt: Doubtful,
-    /// Path to ask the origin what became of a key; `{key}` is the key.
+    /// Path at the origin that tells what became of a key: `/v1/payments/by-key/{key}`.
+    #[serde(deserialize_with = "values::probe")]
     pub probe: Option<String>,
-    /// How long after the lease's end a 404 of the probe means that nothing happened.
+    /// How long after the lease's end a 404 of the probe frees the key.
+    #[serde(deserialize_with = "values::span::<0, { 30 * DAY }, _>")]
     pub probe_after: Duration,
-    /// How long a stored reply is kept.
+    /// How long a stored reply is replayed. After it and the tombstone the key is free again.
+    #[serde(deserialize_with = "values::span::<1, { 3660 * DAY }, _>")]
     pub ttl: Duration,
-    /// How long key id and fingerprint outlive the reply.
+    /// How long after `ttl` a late retry gets 410 and not a second charge.
+    #[serde(deserialize_with = "values::span::<0, { 3660 * DAY }, _>")]
     pub tombstone: Duration,
-    /// How long a record at least stays in doubt.
+    /// How long a record stays in doubt; then its key answers 410.
+    #[serde(deserialize_with = "values::span::<1, { 3660 * DAY }, _>")]
     pub doubt_ttl: Duration,
-    /// Bytes of reply body that are kept at most.
-    pub reply_max: u64,
-    /// Headers of the reply that are kept against, or not in spite of, the rule.
-    pub reply: Adjusted,
-    /// Bytes of request body that are accepted at most.
-    pub request_max: u64,
-    /// In which form the key goes on to the origin.
+    /// What is kept of a reply.
+    pub reply: ReplyRule,
+    /// What is accepted of a request.
+    pub request: RequestRule,
+    /// The key that the origin gets: `same` as received, `derived` (one per run), `none`.
     pub forward_key: ForwardKey,
-    /// Browser origins that may read replays and problems.
+    /// Browser origins that may read replays, problems and the headers of the filter.
+    #[serde(deserialize_with = "values::cors")]
     pub cors: Vec<String>,
-    /// Whether it appears in the published policy.
+    /// Whether the route appears in the published policy.
     pub publish: bool,
 }
 
-/// Whether a route enforces its rules.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// It does.
-    Enforce,
-    /// Everything is forwarded as if unguarded; the log says what enforcing would answer.
-    Shadow,
-    /// Everything is forwarded.
-    Off,
+/// Where a request's key comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub struct KeyRule {
+    /// Where the key is taken from, in order: `header:NAME`, `query:NAME`, `body:/pointer`, `template:…`.
+    pub from: Vec<Source>,
+    /// Refuse a request without a key (400); else it passes through unguarded.
+    pub required: bool,
+}
+
+/// What is kept of a reply.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub struct ReplyRule {
+    /// Reply bodies above it reach the first caller but are not kept.
+    #[serde(deserialize_with = "values::size")]
+    pub max: u64,
+    /// Reply headers that are not kept although they would be.
+    #[serde(deserialize_with = "header_names")]
+    pub drop: Vec<String>,
+    /// Reply headers that are kept although they would not be.
+    #[serde(deserialize_with = "values::kept_names")]
+    pub keep: Vec<String>,
+}
+
+/// What is accepted of a request.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub struct RequestRule {
+    /// Request bodies above it are refused (413).
+    #[serde(deserialize_with = "values::size")]
+    pub max: u64,
 }
 
 /// What happens to a record in doubt when a duplicate comes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Doubtful {
-    /// Nothing; the duplicate hears so.
+    /// Nothing; the duplicate is told that the outcome is unknown.
     Hold,
-    /// It is forwarded again: for origins that are idempotent themselves.
+    /// The request is forwarded again: for origins that are idempotent themselves.
     Retry,
     /// The origin is asked.
     Probe,
 }
 
 /// In which form the key goes on to the origin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum ForwardKey {
     /// As received.
     Same,
@@ -112,259 +151,83 @@ pub enum ForwardKey {
     None,
 }
 
-/// Senders of webhooks whose habits are known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sender {
-    /// `stripe-webhook`: the event's id in the body.
-    Stripe,
-    /// `github-webhook`: X-GitHub-Delivery.
-    GitHub,
-    /// `shopify-webhook`: X-Shopify-Webhook-Id.
-    Shopify,
-    /// `standard-webhooks`: webhook-id.
-    Standard,
-    /// `svix`: svix-id.
-    Svix,
-}
-
-/// One knob of a route: its only definition.
-#[derive(Debug)]
-pub struct Knob {
-    /// Dotted name: `key.required`.
-    pub name: &'static str,
-    /// The default, as JSON (and as TOML, where it is no table).
-    pub default: &'static str,
-    /// What it does, in one line: for people, so the Worker is spared it.
-    #[cfg(not(target_family = "wasm"))]
-    pub doc: &'static str,
-    /// Reads a value into the route.
-    pub(crate) set: fn(&mut Route, &Json) -> Result<(), Wrong>,
-}
-
-macro_rules! knob {
-    ($name:literal, $default:literal, $doc:literal, $($field:ident).+ = $parse:expr) => {
-        Knob {
-            name: $name,
-            default: $default,
-            #[cfg(not(target_family = "wasm"))]
-            doc: $doc,
-            set: |route, value| {
-                route.$($field).+ = $parse(value)?;
-                Ok(())
-            },
+impl Default for Route {
+    fn default() -> Self {
+        Self {
+            name: "default".to_owned(),
+            methods: vec!["POST".to_owned(), "PATCH".to_owned()],
+            path: "/{*rest}".to_owned(),
+            mode: Mode::Enforce,
+            preset: None,
+            key: KeyRule::default(),
+            scope: vec![ScopePart::Host, ScopePart::Method, ScopePart::Path, ScopePart::Credential],
+            credential: vec![
+                CredentialPart::Header("authorization".to_owned()),
+                CredentialPart::Header("x-api-key".to_owned()),
+            ],
+            credential_change: CredentialChange::Refuse,
+            fingerprint: fingerprint::Rule::default(),
+            on_duplicate: Strategy::ReturnExisting,
+            client_strategies: vec![Strategy::ReturnExisting, Strategy::Fail],
+            wait: Duration::from_secs(10),
+            timeout: Duration::from_mins(1),
+            outcome: outcome::Rule::default(),
+            on_in_doubt: Doubtful::Hold,
+            probe: None,
+            probe_after: Duration::from_mins(1),
+            ttl: Duration::from_hours(24),
+            tombstone: Duration::ZERO,
+            doubt_ttl: Duration::from_hours(90 * 24),
+            reply: ReplyRule::default(),
+            request: RequestRule::default(),
+            forward_key: ForwardKey::Same,
+            cors: Vec::new(),
+            publish: true,
         }
-    };
+    }
 }
 
-/// All knobs of a route, in the order of the documentation.
-pub static KNOBS: [Knob; 34] = [
-    knob!(
-        "name",
-        r#""default""#,
-        "Names the route in records and logs; without it `route-1`, `route-2` …",
-        name = values::name
-    ),
-    knob!(
-        "methods",
-        r#"["POST", "PATCH"]"#,
-        "Methods it guards. GET, HEAD, OPTIONS and TRACE are never guarded.",
-        methods = values::methods
-    ),
-    knob!(
-        "path",
-        r#""/{*rest}""#,
-        "Path it guards; `{name}` is one segment, `{*rest}` the rest. The most specific path wins.",
-        path = values::path
-    ),
-    knob!(
-        "mode",
-        r#""enforce""#,
-        "`enforce`; `shadow` forwards everything and logs what enforcing would answer; `off`.",
-        mode = values::mode
-    ),
-    knob!(
-        "preset",
-        "null",
-        "A webhook sender's habits as defaults: `stripe-webhook`, `github-webhook`, `shopify-webhook`, `standard-webhooks`, `svix`.",
-        preset = values::sender
-    ),
-    knob!(
-        "key.from",
-        r#"["header:Idempotency-Key"]"#,
-        "Where the key is taken from, in order: `header:NAME`, `query:NAME`, `body:/pointer`, `template:…`.",
-        key_from = values::sources
-    ),
-    knob!(
-        "key.required",
-        "false",
-        "Refuse a request without a key (400); else it passes through unguarded.",
-        key_required = values::switch
-    ),
-    knob!(
-        "scope",
-        r#"["host", "method", "path", "credential"]"#,
-        "What keeps equal keys apart; also `route`, `header:NAME`. Changing it makes known keys unknown.",
-        scope = values::scope
-    ),
-    knob!(
-        "credential",
-        r#"["header:Authorization", "header:X-Api-Key"]"#,
-        "Where callers carry who they are: `header:NAME`, `cookie:NAME`; if none is there, all cookies.",
-        credential = values::credential
-    ),
-    knob!(
-        "credential_change",
-        r#""refuse""#,
-        "The same operation under another credential: `refuse` (409) or `forward`, which runs it again.",
-        credential_change = values::credential_change
-    ),
-    knob!(
-        "fingerprint.body",
-        r#""raw""#,
-        "What of the body a retry must match: `raw`, `json` (RFC 8785), `none`, or a list of JSON pointers.",
-        fingerprint.body = values::body_rule
-    ),
-    knob!(
-        "fingerprint.query",
-        "true",
-        "Whether a retry must match the query.",
-        fingerprint.query = values::switch
-    ),
-    knob!(
-        "fingerprint.headers",
-        "[]",
-        "Further headers that a retry must match.",
-        fingerprint.headers = values::header_names
-    ),
-    knob!(
-        "on_duplicate",
-        r#""return_existing""#,
-        "What a duplicate gets: `return_existing`, `fail`, or `fail_on_running`, which runs a completed operation again.",
-        on_duplicate = values::strategy
-    ),
-    knob!(
-        "client_strategies",
-        r#"["return_existing", "fail"]"#,
-        "What a client may choose with `X-On-Conflict`.",
-        client_strategies = values::strategies
-    ),
-    knob!(
-        "wait",
-        r#""10s""#,
-        "How long a duplicate waits for the running one; `0s` never.",
-        wait = |value| values::span(value, 0, 10 * MINUTE)
-    ),
-    knob!(
-        "timeout",
-        r#""60s""#,
-        "How long the origin may take, to the last body byte. The lease is this and 15 s.",
-        timeout = |value| values::span(value, 1, 60 * MINUTE)
-    ),
-    knob!(
-        "outcome.preset",
-        r#""standard""#,
-        "What the origin's answer means: `standard`, `strict` (as Stripe), `success-only`, which runs a failed operation again.",
-        outcome.preset = values::outcome_preset
-    ),
-    knob!(
-        "outcome.store",
-        "[]",
-        "Statuses whose replies are stored whatever the preset says.",
-        outcome.store = values::status_list
-    ),
-    knob!(
-        "outcome.release",
-        "[]",
-        "Statuses that free the key whatever the preset says: a retry runs again.",
-        outcome.release = values::status_list
-    ),
-    knob!(
-        "outcome.in_doubt",
-        "[]",
-        "Statuses that leave the outcome unknown whatever the preset says.",
-        outcome.in_doubt = values::status_list
-    ),
-    knob!(
-        "on_in_doubt",
-        r#""hold""#,
-        "A duplicate of an unknown outcome: `hold`, `probe` (asks the origin), or `retry`, which may run it twice.",
-        on_in_doubt = values::doubtful
-    ),
-    knob!(
-        "probe",
-        "null",
-        "Path at the origin that tells what became of a key: `/v1/payments/by-key/{key}`.",
-        probe = values::probe
-    ),
-    knob!(
-        "probe_after",
-        r#""60s""#,
-        "How long after the lease's end a 404 of the probe frees the key.",
-        probe_after = |value| values::span(value, 0, 30 * DAY)
-    ),
-    knob!(
-        "ttl",
-        r#""24h""#,
-        "How long a stored reply is replayed. After it and the tombstone the key is free again.",
-        ttl = |value| values::span(value, 1, 3660 * DAY)
-    ),
-    knob!(
-        "tombstone",
-        r#""0s""#,
-        "How long after `ttl` a late retry gets 410 and not a second charge.",
-        tombstone = |value| values::span(value, 0, 3660 * DAY)
-    ),
-    knob!(
-        "doubt_ttl",
-        r#""90d""#,
-        "How long a record stays in doubt; then its key answers 410.",
-        doubt_ttl = |value| values::span(value, 1, 3660 * DAY)
-    ),
-    knob!(
-        "reply.max",
-        r#""8MiB""#,
-        "Reply bodies above it reach the first caller but are not kept.",
-        reply_max = values::size
-    ),
-    knob!(
-        "reply.drop",
-        "[]",
-        "Reply headers that are not kept although they would be.",
-        reply.drop = values::header_names
-    ),
-    knob!(
-        "reply.keep",
-        "[]",
-        "Reply headers that are kept although they would not be.",
-        reply.keep = values::kept_names
-    ),
-    knob!(
-        "request.max",
-        r#""8MiB""#,
-        "Request bodies above it are refused (413).",
-        request_max = values::size
-    ),
-    knob!(
-        "forward_key",
-        r#""same""#,
-        "The key that the origin gets: `same` as received, `derived` (one per run), `none`.",
-        forward_key = values::forward_key
-    ),
-    knob!(
-        "cors",
-        "[]",
-        "Browser origins that may read replays, problems and the headers of the filter.",
-        cors = values::cors
-    ),
-    knob!(
-        "publish",
-        "true",
-        "Whether the route appears in the published policy.",
-        publish = values::switch
-    ),
-];
+impl Default for KeyRule {
+    fn default() -> Self {
+        Self { from: vec![Source::Header("idempotency-key".to_owned())], required: false }
+    }
+}
+
+impl Default for ReplyRule {
+    fn default() -> Self {
+        Self { max: 8 * 1024 * 1024, drop: Vec::new(), keep: Vec::new() }
+    }
+}
+
+impl Default for RequestRule {
+    fn default() -> Self {
+        Self { max: 8 * 1024 * 1024 }
+    }
+}
 
 impl Route {
+    /// Reads the table at `place`, the route of that number: its own knobs lie over its preset's, and
+    /// those over the defaults.
+    pub(super) fn read(
+        place: &str,
+        table: &Map<String, Value>,
+        number: usize,
+    ) -> Result<Self, Vec<Misconfigured>> {
+        let mut knobs = Map::new();
+        knobs.insert("name".to_owned(), Value::String(format!("route-{number}")));
+        if let Some(Ok(sender)) = table.get("preset").map(WebhookSender::deserialize) {
+            lay_over(&mut knobs, &sender.habits());
+        }
+        lay_over(&mut knobs, table);
+        let route: Self = read(place, knobs)?;
+        let contradictions: Vec<_> = route
+            .contradictions()
+            .into_iter()
+            .map(|(knob, why)| Misconfigured::new(format!("{place}.{knob}"), why))
+            .collect();
+        if contradictions.is_empty() { Ok(route) } else { Err(contradictions) }
+    }
+
     /// The route's spans as the Ledger is told them.
     #[must_use]
     pub fn durations(&self) -> Durations {
@@ -376,92 +239,49 @@ impl Route {
         }
     }
 
-    /// A route with every knob at its default.
-    ///
-    /// # Errors
-    /// A default is not what its own parser takes; a test holds that none is.
-    pub fn with_defaults() -> Result<Self, Wrong> {
-        let mut route = Self::blank();
-        for knob in &KNOBS {
-            if knob.default != "null" {
-                let value = Json::parse(knob.default).map_err(|e| Wrong(e.to_string()))?;
-                (knob.set)(&mut route, &value)?;
-            }
+    /// Knobs that are sound each and make no sense together.
+    fn contradictions(&self) -> Vec<(&'static str, &'static str)> {
+        let mut found = Vec::new();
+        let (doubtful, forwarded) = (self.on_in_doubt, self.forward_key);
+        if self.key.from.is_empty() {
+            found.push(if self.key.required {
+                ("key.required", "asks for a key, but key.from names no source for one")
+            } else {
+                ("key.from", "names no source, so nothing is guarded: use mode = \"off\" for that")
+            });
         }
-        Ok(route)
-    }
-
-    /// Takes a sender's habits as defaults: redeliveries differ in small ways, come again after any
-    /// answer but 2xx, and go to receivers that must bear at-least-once delivery anyway.
-    pub(crate) fn take_habits(&mut self, sender: Sender) {
-        self.preset = Some(sender);
-        self.key_from = sender.key().into_iter().collect();
-        self.outcome.preset = outcome::Preset::SuccessOnly;
-        self.fingerprint.body = fingerprint::BodyRule::None;
-        self.on_in_doubt = Doubtful::Retry;
-        self.ttl = Duration::from_millis(7 * DAY);
-    }
-
-    fn blank() -> Self {
-        Self {
-            name: String::new(),
-            methods: Vec::new(),
-            path: String::new(),
-            mode: Mode::Enforce,
-            preset: None,
-            key_from: Vec::new(),
-            key_required: false,
-            scope: Vec::new(),
-            credential: Vec::new(),
-            credential_change: CredentialChange::Refuse,
-            fingerprint: fingerprint::Rule {
-                body: fingerprint::BodyRule::Raw,
-                query: true,
-                headers: Vec::new(),
-            },
-            on_duplicate: Strategy::ReturnExisting,
-            client_strategies: Vec::new(),
-            wait: Duration::from_millis(0),
-            timeout: Duration::from_millis(0),
-            outcome: outcome::Rule {
-                preset: outcome::Preset::Standard,
-                store: Vec::new(),
-                release: Vec::new(),
-                in_doubt: Vec::new(),
-            },
-            on_in_doubt: Doubtful::Hold,
-            probe: None,
-            probe_after: Duration::from_millis(0),
-            ttl: Duration::from_millis(0),
-            tombstone: Duration::from_millis(0),
-            doubt_ttl: Duration::from_millis(0),
-            reply_max: 0,
-            reply: Adjusted::default(),
-            request_max: 0,
-            forward_key: ForwardKey::Same,
-            cors: Vec::new(),
-            publish: true,
+        if doubtful == Doubtful::Probe && self.probe.is_none() {
+            found.push(("on_in_doubt", "is probe, but probe names no path to ask at"));
         }
+        if doubtful == Doubtful::Probe && forwarded != ForwardKey::Same {
+            found.push(("on_in_doubt", "is probe, which asks by the client's key, but forward_key keeps that key from the origin"));
+        }
+        if doubtful == Doubtful::Retry && forwarded == ForwardKey::None {
+            found.push(("on_in_doubt", "is retry, which only an origin that sees the same key can bear, but forward_key is none"));
+        }
+        if self.outcome.lists_overlap() {
+            found.push(("outcome", "names one status in two of its lists"));
+        }
+        found
     }
 }
 
-impl Sender {
-    /// Where it puts the id that it repeats on every redelivery.
-    fn key(self) -> Option<Source> {
-        let source = match self {
-            Self::Stripe => "body:/id",
-            Self::GitHub => "header:X-GitHub-Delivery",
-            Self::Shopify => "header:X-Shopify-Webhook-Id",
-            Self::Standard => "header:webhook-id",
-            Self::Svix => "header:svix-id",
-        };
-        Source::parse(source).ok()
+/// Lays a table over another: what the upper one says counts, group by group. A knob may be written as
+/// the documentation writes it: `"key.required" = true`.
+fn lay_over(below: &mut Map<String, Value>, above: &Map<String, Value>) {
+    for (name, value) in above {
+        match (name.split_once('.'), below.get_mut(name), value) {
+            (Some((group, knob)), ..) => {
+                let knob = Map::from_iter([(knob.to_owned(), value.clone())]);
+                lay_over(below, &Map::from_iter([(group.to_owned(), Value::Object(knob))]));
+            }
+            (None, Some(Value::Object(below)), Value::Object(above)) => lay_over(below, above),
+            (None, ..) => {
+                below.insert(name.clone(), value.clone());
+            }
+        }
     }
 }
 
 /// Time beyond the route's `timeout` for the settle and its retries, and for reading on.
 pub const SETTLE_ROOM: Duration = Duration::from_secs(15);
-/// One minute in milliseconds.
-const MINUTE: u64 = 60_000;
-/// One day in milliseconds.
-pub(crate) const DAY: u64 = 24 * 60 * MINUTE;

@@ -1,100 +1,109 @@
-//! Which route guards a request: method and path → the most specific route.
+//! Which route guards a request: its method and path, by `matchit`.
+//!
+//! Of several routes that match, the most specific one counts, segment by segment from the left: text
+//! before a parameter, a parameter before the rest. `/x/{*rest}` also takes `/x/`.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use crate::config::pattern::Pattern;
-use crate::config::route::Route;
-use crate::config::{Misconfigured, wrong};
+use matchit::{InsertError, Router};
 
-/// All routes, with the patterns of their paths.
-#[derive(Debug)]
+use crate::config::read::Misconfigured;
+use crate::config::route::Route;
+
+/// All routes, ready for matching.
+#[derive(Debug, Default)]
 pub struct Routes {
-    list: Vec<Rc<Route>>,
-    patterns: Vec<(Pattern, Rc<Route>)>,
+    all: Vec<Rc<Route>>,
+    /// By method. `matchit` refuses `/{id}` beside `/{*rest}`, so the paths that end in a catch-all have
+    /// a router for each number of segments, and all other paths have router 0.
+    routers: BTreeMap<String, BTreeMap<usize, Router<Rc<Route>>>>,
 }
 
 impl Routes {
-    /// Takes the paths apart. `places` says for each route where it is configured.
+    /// Takes the routes, each with its place in the vars.
     ///
     /// # Errors
-    /// Paths that are no patterns, and routes of which one can never match since another takes the same
-    /// methods and path.
-    pub fn new(list: Vec<Rc<Route>>, places: &[String]) -> Result<Self, Vec<Misconfigured>> {
-        let mut patterns: Vec<(Pattern, Rc<Route>)> = Vec::new();
-        let mut wrongs = Vec::new();
-        for (route, place) in list.iter().zip(places) {
-            let path = |why: &str| wrong(&format!("{place}.path"), why);
-            match Pattern::parse(&route.path) {
-                Err(why) => wrongs.push(path(&format!("is no path pattern: {why}"))),
-                Ok(pattern) => match taken(&patterns, &pattern, route) {
-                    Some((method, with)) => wrongs.push(path(&format!(
-                        "is taken: a route for {method} {with} comes first, so this one could never match"
-                    ))),
-                    None => patterns.push((pattern, Rc::clone(route))),
-                },
+    /// Paths that are no patterns, and routes that can never match since an earlier one takes the same
+    /// method and path.
+    pub fn new(routes: Vec<(String, Rc<Route>)>) -> Result<Self, Vec<Misconfigured>> {
+        let mut built = Self::default();
+        let mut mistakes = Vec::new();
+        for (place, route) in routes {
+            if let Err(why) = built.insert(&route) {
+                mistakes.push(Misconfigured::new(format!("{place}.path"), why));
+            }
+            built.all.push(route);
+        }
+        for route in &built.all {
+            if let Some((parent, _)) = route.path.split_once("{*") {
+                for method in &route.methods {
+                    let router = built.routers.entry(method.clone()).or_default().entry(0);
+                    // A conflict means that a route of its own names the parent.
+                    let _ = router.or_default().insert(parent, Rc::clone(route));
+                }
             }
         }
-        // A catch-all takes at least one character; "everything below /x/" includes /x/ itself, unless
-        // a route names that: of two equal ones the first is found.
-        for route in &list {
-            let parent = route.path.split_once("{*").map(|(parent, _)| Pattern::parse(parent));
-            patterns.extend(parent.and_then(Result::ok).map(|parent| (parent, Rc::clone(route))));
-        }
-        if wrongs.is_empty() { Ok(Self { list, patterns }) } else { Err(wrongs) }
+        if mistakes.is_empty() { Ok(built) } else { Err(mistakes) }
     }
 
-    /// The route that guards a request, if any: of several that match, the one whose path is spelled out
-    /// the furthest, and then the one without a catch-all. Safe methods are never guarded (RFC 9110
-    /// section 9.2.1): they have no effect that a retry could repeat.
+    fn insert(&mut self, route: &Rc<Route>) -> Result<(), String> {
+        let path = &route.path;
+        let depth = if path.contains("/{*") { path.split('/').count() } else { 0 };
+        for method in &route.methods {
+            let router = self.routers.entry(method.clone()).or_default().entry(depth);
+            match router.or_default().insert(path, Rc::clone(route)) {
+                Ok(()) => {}
+                Err(InsertError::Conflict { with }) => {
+                    return Err(format!(
+                        "is taken: a route for {method} {with} comes first, so this one could never match"
+                    ));
+                }
+                Err(other) => {
+                    return Err(format!("is \"{path}\", but is no path pattern: {other}"));
+                }
+            }
+        }
+        match path.split('/').find(|segment| is_partly_a_parameter(segment)) {
+            Some(segment) => Err(format!(
+                "is \"{path}\", but a parameter is a whole segment, as in /files/{{name}}: write {{name}} for \"{segment}\", and let the origin look at the rest of it"
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// The route that guards a request, if any. Safe methods are never guarded (RFC 9110 section 9.2.1):
+    /// they have no effect that a retry could repeat.
     #[must_use]
     pub fn find(&self, method: &str, path: &str) -> Option<Rc<Route>> {
         if is_safe(method) {
             return None;
         }
-        match (self.closest(false, method, path), self.closest(true, method, path)) {
-            (Some(plain), Some(rest)) if spelled_out(rest) > spelled_out(plain) => Some(rest),
-            (plain, rest) => plain.or(rest),
-        }
-        .cloned()
-    }
-
-    fn closest(&self, open: bool, method: &str, path: &str) -> Option<&Rc<Route>> {
-        let mut closest: Option<&(Pattern, Rc<Route>)> = None;
-        for known in &self.patterns {
-            let (pattern, route) = known;
-            if pattern.is_open() == open
-                && route.methods.iter().any(|own| own == method)
-                && closest.is_none_or(|(closest, _)| pattern.closer_than(closest))
-                && pattern.matches(path)
-            {
-                closest = Some(known);
-            }
-        }
-        closest.map(|(_, route)| route)
+        let routers = self.routers.get(method)?.values();
+        let found = routers.filter_map(|router| router.at(path).ok()).map(|found| found.value);
+        found.max_by(|one, other| specificity(&one.path).cmp(specificity(&other.path))).cloned()
     }
 
     /// All routes in the order in which they were configured.
     #[must_use]
     pub fn all(&self) -> &[Rc<Route>] {
-        &self.list
+        &self.all
     }
 }
 
-/// A method for which another route takes these paths, and how that one spells them.
-fn taken<'a>(
-    patterns: &'a [(Pattern, Rc<Route>)],
-    pattern: &Pattern,
-    route: &'a Route,
-) -> Option<(&'a str, &'a str)> {
-    patterns.iter().filter(|(known, _)| known == pattern).find_map(|(_, other)| {
-        let method = route.methods.iter().find(|method| other.methods.contains(method))?;
-        Some((method.as_str(), other.path.as_str()))
+fn specificity(path: &str) -> impl Iterator<Item = u8> {
+    path.split('/').map(|segment| match segment {
+        rest if rest.starts_with("{*") => 0,
+        // A doubled brace stands for itself.
+        parameter if parameter.starts_with('{') && !parameter.starts_with("{{") => 1,
+        _ => 2,
     })
 }
 
-/// How many characters come before the first parameter.
-fn spelled_out(route: &Route) -> usize {
-    route.path.find('{').unwrap_or(route.path.len())
+/// `img-{n}.png`. `matchit` has taken the pattern, so its braces are sound.
+fn is_partly_a_parameter(segment: &str) -> bool {
+    let plain = segment.replace("{{", "x").replace("}}", "x");
+    plain.contains('{') && !(plain.starts_with('{') && plain.ends_with('}'))
 }
 
 /// GET, HEAD, OPTIONS, TRACE.

@@ -1,6 +1,8 @@
 //! The life of one key: what is recorded of it, every transition, and what an origin's answer means.
 
 pub mod ended_leases;
+pub mod event;
+pub mod ledger;
 pub mod outcome;
 pub mod record;
 pub mod reply;

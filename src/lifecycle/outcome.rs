@@ -1,9 +1,12 @@
-//! What the origin's answer means: store it, release the key, or doubt. One table.
+//! What the origin's answer means: store it, release the key, or put the record in doubt. One table.
 
-/// Why there is no answer. The distinction that the product hangs on.
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+
+/// Why there is no answer. The whole product depends on this distinction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// The request was never handed to the runtime: nothing can have happened.
+    /// The request was never handed over to the runtime: nothing can have happened.
     NeverSent,
     /// Anything else. The runtime words a refused connection like one that was lost after the origin
     /// had done its work, so an error's text proves nothing.
@@ -21,51 +24,85 @@ pub enum Outcome {
     InDoubt,
 }
 
-/// Which of the three schools a route follows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The preset table of a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Preset {
-    /// Store outcomes, release what did not happen.
+    /// Store what has an outcome, release what did not happen.
     Standard,
-    /// As Stripe: store whatever came of an execution that began, 4xx included.
+    /// As Stripe does: store every answer to an execution that began, 4xx included.
     Strict,
-    /// Store only 2xx; any answer that was heard frees the key otherwise (webhooks, Checkout).
+    /// Store only 2xx; any other answer releases the key (webhooks, Checkout).
     SuccessOnly,
 }
 
 /// A route's rule.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
 pub struct Rule {
-    /// The table.
+    /// What the origin's answer means: `standard`, `strict` (as Stripe), `success-only`, which runs a
+    /// failed operation again.
     pub preset: Preset,
-    /// Statuses to store; like the other two lists it wins over the preset.
+    /// Statuses whose replies are stored whatever the preset says.
+    #[serde(deserialize_with = "statuses")]
     pub store: Vec<u16>,
-    /// Statuses to release.
+    /// Statuses that free the key whatever the preset says: a retry runs again.
+    #[serde(deserialize_with = "statuses")]
     pub release: Vec<u16>,
-    /// Statuses to doubt.
+    /// Statuses that leave the outcome unknown whatever the preset says.
+    #[serde(deserialize_with = "statuses")]
     pub in_doubt: Vec<u16>,
+}
+
+impl Default for Rule {
+    fn default() -> Self {
+        Self {
+            preset: Preset::Standard,
+            store: Vec::new(),
+            release: Vec::new(),
+            in_doubt: Vec::new(),
+        }
+    }
+}
+
+fn statuses<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u16>, D::Error> {
+    let statuses = Vec::<u16>::deserialize(from)?;
+    if !statuses.iter().all(|status| (200..=599).contains(status)) {
+        return Err(D::Error::custom("must be a list of statuses from 200 to 599, such as [402]"));
+    }
+    Ok(statuses)
 }
 
 /// What the judgement looks at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
-    /// Status as it came.
+    /// The status as the origin sent it.
     pub status: u16,
-    /// Whether the answer carries Retry-After.
-    pub says_when: bool,
-    /// The origin's own `Idempotency-Outcome`.
-    pub said: Option<String>,
+    /// Whether the answer has a Retry-After.
+    pub has_retry_after: bool,
+    /// The answer's `Idempotency-Outcome`, by which the origin decides itself.
+    pub origin_outcome: Option<String>,
 }
 
 impl Rule {
-    /// Judges an answer: a status that is none is a doubt; then the origin's own word counts, then the
+    /// Whether two of the lists name one status.
+    #[must_use]
+    pub fn lists_overlap(&self) -> bool {
+        let named = |one: &[u16], other: &[u16]| one.iter().any(|status| other.contains(status));
+        named(&self.store, &self.release)
+            || named(&self.release, &self.in_doubt)
+            || named(&self.in_doubt, &self.store)
+    }
+
+    /// Judges an answer: a status that is not HTTP is a doubt; then the origin's own decision counts, then the
     /// route's lists, then the preset.
     #[must_use]
-    pub fn judge(&self, heard: &Facts) -> Outcome {
-        let status = heard.status;
+    pub fn judge(&self, facts: &Facts) -> Outcome {
+        let status = facts.status;
         if !(200..=599).contains(&status) {
             return Outcome::InDoubt;
         }
-        let said = match heard.said.as_deref().map(str::trim) {
+        let decided = match facts.origin_outcome.as_deref().map(str::trim) {
             Some("store") => Some(Outcome::Store),
             Some("release") => Some(Outcome::Release),
             Some("in-doubt") => Some(Outcome::InDoubt),
@@ -77,18 +114,18 @@ impl Rule {
             _ if self.release.contains(&status) => Some(Outcome::Release),
             _ => None,
         };
-        said.or_else(listed).unwrap_or_else(|| self.preset.judge(status, heard.says_when))
+        decided.or_else(listed).unwrap_or_else(|| self.preset.judge(status, facts.has_retry_after))
     }
 }
 
 impl Preset {
-    /// The table of the contract (1.6), by status from 200 to 599. `says_when` tells whether the answer
-    /// carries Retry-After.
+    /// The table of the contract (1.6), by status from 200 to 599. `has_retry_after` tells whether the
+    /// answer has a Retry-After.
     ///
     /// 52x and 530 are made by Cloudflare's edge: 521 refused, 523 unreachable, 525 and 526 TLS, 530
     /// DNS never reached the origin; 520, 522 and 524 may have.
     #[must_use]
-    pub fn judge(self, status: u16, says_when: bool) -> Outcome {
+    pub fn judge(self, status: u16, has_retry_after: bool) -> Outcome {
         use Outcome::{InDoubt, Release, Store};
         let [standard, strict, success_only] = match status {
             200..=299 => [Store, Store, Store],
@@ -97,7 +134,7 @@ impl Preset {
             // A decline is an outcome.
             402 => [Store, Store, Release],
             400..=499 => [Release, Store, Release],
-            503 if says_when => [Release, Release, Release],
+            503 if has_retry_after => [Release, Release, Release],
             521 | 523 | 525 | 526 | 530 => [Release, Release, Release],
             502 | 503 | 504 | 520 | 522 | 524 => [InDoubt, InDoubt, InDoubt],
             // 500 and its like: an effect may hide behind it, so it is never run again.

@@ -1,28 +1,30 @@
-//! What is recorded of a key, and how time alone changes it. What else happens to it is in [`crate::lifecycle::step`].
+//! The record of a key, and how time alone changes it. Every other change is in [`crate::lifecycle::step`].
 
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use crate::lifecycle::reply::{Kept, Reply};
 use crate::request::digest::Parts;
 use crate::request::fingerprint::{Fingerprint, OperationId};
 use crate::time::Timestamp;
 
-/// Random token of one claim. It fences: once granted, only its holder can settle or release.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// The random token of one claim. Once it is granted, only its holder can settle or release.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Lease(pub [u8; 16]);
 
 impl Lease {
-    /// Another token, as unguessable as this one, for when this one may not be used again.
+    /// Another token, as hard to guess as this one, for a claim whose token may not be used again.
     #[must_use]
     pub fn next(self) -> Self {
         Self(Parts::of("next lease").part(self.0).half())
     }
 }
 
-/// What does not change over a record's life; what an operator searches by.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What stays the same over a record's life, and what operators search by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Metadata {
-    /// What a retry must match.
+    /// What a retry has to match.
     pub fingerprint: Fingerprint,
     /// The operation, whoever asks for it.
     pub operation: OperationId,
@@ -38,30 +40,30 @@ pub struct Metadata {
     pub created: Timestamp,
 }
 
-/// How long things last, as the claim's route has it; all spans.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How long things last by the rules of the claim's route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Durations {
-    /// How long a grant lasts: the route's `timeout` and room to settle.
+    /// How long a grant lasts: the route's `timeout`, and 15 s more to settle.
     pub lease: Duration,
     /// How long a stored reply is kept.
     pub ttl: Duration,
     /// How long key id and fingerprint outlive the reply.
     pub tombstone: Duration,
-    /// How long a record at least stays in doubt.
+    /// How long a record stays in doubt at least.
     pub doubt_ttl: Duration,
 }
 
 /// The state of one key id, as stored. Nothing here has a default: unreadable is never "absent".
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     /// Identity.
     pub metadata: Metadata,
-    /// Where in its life it is.
+    /// Its state.
     pub state: State,
 }
 
-/// Where in its life a record is. `Expired` and `Closed` are only ever read, never written.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The state of a record. `Expired` and `Closed` are read, by the clock, and not written to the record's row.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum State {
     /// A Worker holds the lease and may be talking to the origin.
     Running(Running),
@@ -76,18 +78,18 @@ pub enum State {
 }
 
 /// One run of the operation at the origin, over all its attempts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Execution {
     /// Names the run: the lease of its first attempt.
     pub id: Lease,
     /// 1 for the first attempt.
     pub attempt: u32,
-    /// In which spelling its first attempt brought the key: later ones go on in the same.
+    /// The spelling of the key in its first attempt; later attempts use the same.
     pub spelling: KeySpelling,
 }
 
 /// The two spellings of a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum KeySpelling {
     /// As Stripe's clients send it, or from another source than the Idempotency-Key header.
     Bare,
@@ -96,9 +98,9 @@ pub enum KeySpelling {
 }
 
 /// A granted claim.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Running {
-    /// Who may settle or release.
+    /// The token of whoever may settle or release.
     pub lease: Lease,
     /// Run and attempt.
     pub run: Execution,
@@ -106,14 +108,14 @@ pub struct Running {
     pub since: Timestamp,
     /// When the lease is over.
     pub until: Timestamp,
-    /// Spans for what follows.
+    /// The durations for what follows.
     pub durations: Durations,
-    /// What a release puts back.
+    /// What the claim found, and what a release puts back.
     pub previous: Previous,
 }
 
 /// What a claim found.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Previous {
     /// No record.
     Nothing,
@@ -124,9 +126,9 @@ pub enum Previous {
 }
 
 /// A settled claim. The body is stored beside the record.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Completed {
-    /// The lease that settled it: a settle whose answer was lost may come twice.
+    /// The lease that settled it: a settle whose answer was lost comes twice.
     pub lease: Lease,
     /// Run and attempt that gave the reply.
     pub run: Execution,
@@ -141,15 +143,15 @@ pub struct Completed {
 }
 
 /// A claim whose outcome is not known.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Doubt {
-    /// Whose late settle or release still counts; none once that attempt was released.
+    /// The lease whose late settle or release still counts; none once that attempt was released.
     pub lease: Option<Lease>,
     /// Run and the latest attempt.
     pub run: Execution,
-    /// When the doubtful lease is over: until then its Worker may still be at it.
+    /// When the doubtful lease is over: until then its Worker may still get the origin's answer.
     pub until: Timestamp,
-    /// Spans for what follows.
+    /// The durations for what follows.
     pub durations: Durations,
     /// When the doubt is closed.
     pub closes: Timestamp,
@@ -203,15 +205,14 @@ impl Record {
         completed.map(|completed| &completed.reply)
     }
 
-    /// Leaves the headers of its reply out, for whoever only looks.
+    /// Drops the headers of its reply, for a reader who does not need them.
     pub fn without_headers(&mut self) {
         if let State::Completed(completed) | State::Expired(completed) = &mut self.state {
             completed.reply.headers = Vec::new();
         }
     }
 
-    /// When the sweep has something to do with the row, if nothing else happens to it: delete it, or,
-    /// where a tombstone is due before that, take the reply out of it.
+    /// What the sweep will do with the row, and when, if nothing else happens to it.
     #[must_use]
     pub fn due(&self) -> SweepAction {
         match &self.state {
@@ -232,12 +233,12 @@ impl Record {
     }
 }
 
-/// What the sweep will do, and when.
+/// What the sweep will do with a row, and when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SweepAction {
     /// Delete the row.
     Delete(Timestamp),
-    /// Take the reply out of it.
+    /// Remove the reply from it and leave the tombstone.
     Tombstone(Timestamp),
 }
 
@@ -289,7 +290,7 @@ impl Completed {
 }
 
 impl Running {
-    /// The doubt that this claim becomes when its lease lapses or its Worker does not know.
+    /// The doubt that this claim becomes when its lease lapses or its Worker does not know the outcome.
     pub(crate) fn into_doubt(self) -> Doubt {
         let (earlier, base, at_least) = match self.previous {
             Previous::Nothing => (false, None, Timestamp(0)),
@@ -329,6 +330,6 @@ fn doubt_at(doubt: Doubt, now: Timestamp) -> Option<State> {
     (now < doubt.gone).then_some(State::Closed(doubt))
 }
 
-/// How long a closed doubt goes on to answer 410 at the least: 90 days. Nobody ever learnt whether the
-/// origin executed it, so forgetting it early would be the one way in which a doubt runs again.
+/// How long a closed doubt goes on to answer 410 at least: 90 days. Nobody ever learnt whether the origin executed
+/// it, so forgetting it early would be the one way in which a doubt is run again.
 pub const CLOSED_KEPT: Duration = Duration::from_hours(2160);

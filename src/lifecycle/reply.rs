@@ -1,32 +1,35 @@
-//! What of a response is kept and replayed: status, end-to-end headers, body bytes exactly.
+//! What of a response is kept and replayed: the status, the end-to-end headers, the exact bytes of the body.
 //!
-//! Bodies never enter this crate's pure half; they are carried beside a [`Reply`] as bytes.
+//! The core never sees a body: it travels and is stored beside its [`Reply`].
+
+use serde::{Deserialize, Serialize};
 
 /// The kept part of a response, without its body.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reply {
     /// Status code, 200 to 599.
     pub status: u16,
-    /// Headers to replay, names in lower case, in the order they came.
+    /// The headers to replay, in the order in which they came; names in lower case.
     pub headers: Vec<(String, String)>,
     /// What is kept of the body.
     pub body: Kept,
 }
 
 /// Whether the body is there to be replayed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kept {
-    /// All of it, so many bytes.
+    /// The whole body.
     Whole {
-        /// Length of the body.
+        /// Its length.
         bytes: u64,
     },
-    /// None of it: it was over `reply.max` or an event stream. Duplicates hear so, never run again.
+    /// Nothing: the body was longer than `reply.max`, or an event stream. Duplicates are told so and never
+    /// forwarded.
     StatusOnly,
 }
 
 impl Kept {
-    /// How many bytes are there.
+    /// How many bytes of it are kept.
     #[must_use]
     pub fn bytes(self) -> u64 {
         match self {
@@ -36,28 +39,24 @@ impl Kept {
     }
 }
 
-/// How a route adjusts what is kept; header names in lower case.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Adjusted {
-    /// Not kept although it would be.
-    pub drop: Vec<String>,
-    /// Kept although it would not be.
-    pub keep: Vec<String>,
-}
-
-/// The headers of a response that a replay carries; names in lower case.
+/// The headers of a response that a replay carries; names in lower case. Those in `drop` are not kept although
+/// they would be, those in `keep` are kept although they would not be.
 #[must_use]
-pub fn kept_headers(heard: &[(&str, &str)], adjusted: &Adjusted) -> Vec<(String, String)> {
+pub fn kept_headers(
+    headers: &[(&str, &str)],
+    drop: &[String],
+    keep: &[String],
+) -> Vec<(String, String)> {
     let mut named = Vec::new();
-    for (_, value) in heard.iter().filter(|(name, _)| *name == "connection") {
+    for (_, value) in headers.iter().filter(|(name, _)| *name == "connection") {
         for name in value.split(',') {
             named.push(name.trim().to_ascii_lowercase());
         }
     }
     let mut all = Vec::new();
-    for (name, value) in heard {
-        let kept = is_in(&adjusted.keep, name) || (is_kept(name) && !is_in(&named, name));
-        if kept && !is_in(&adjusted.drop, name) {
+    for (name, value) in headers {
+        let kept = is_in(keep, name) || (is_kept(name) && !is_in(&named, name));
+        if kept && !is_in(drop, name) {
             all.push(((*name).to_owned(), (*value).to_owned()));
         }
     }
@@ -99,8 +98,8 @@ pub fn allows_origin(stored: &str, origin: Option<&str>) -> bool {
     stored == "*" || Some(stored) == origin
 }
 
-/// Whether a header may be kept at all: what belongs to one hop, and what the runtime or the filter
-/// sets anew, would be wrong on any replay.
+/// Whether a route may keep a header: one that belongs to a single hop, or that the runtime or the filter sets
+/// anew, would be wrong on any replay.
 #[must_use]
 pub fn may_keep(name: &str) -> bool {
     is_kept(name)

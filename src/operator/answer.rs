@@ -1,12 +1,15 @@
 //! From a request to the queries that it takes, and from their results to an answer: JSON for programs, a
 //! page for people.
 
+use std::iter;
+
 use serde::Serialize;
 
-use crate::operator::api::{ApiRequest, cursor};
+use crate::operator::api::{Action, ApiRequest, DecisionRequest, Draft, cursor};
 use crate::operator::documents::{
     AuditDocument, DecidedDocument, DecisionsDocument, KeyDocument, OverviewDocument,
-    RecordDocument, RecordWithDecisions, RecordsDocument, StatsDocument, StoredReply,
+    RecordDocument, RecordWithDecisions, RecordsDocument, StatsAnswer, StatsDocument, StoredReply,
+    UnavailableShard,
 };
 use crate::operator::page::{self, PageContext};
 use crate::operator::refusal::{Kind, Refusal};
@@ -15,7 +18,7 @@ use crate::operator::search::{
 };
 use crate::operator::statistics::Statistics;
 use crate::request::digest::hex;
-use crate::request::key::KeyId;
+use crate::request::key::{Key, KeyId};
 
 /// The content of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +27,17 @@ pub enum ApiResponse {
     Json(String),
     /// For people.
     Page(String),
+}
+
+/// What the Ledgers said.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Results {
+    /// One result for each query.
+    pub results: Vec<OperatorResult>,
+    /// The stored replies of the records whose bodies were asked for; `None` where no reply is stored.
+    pub replies: Vec<Option<StoredReply>>,
+    /// The shards whose records and numbers are missing from the results.
+    pub unavailable: Vec<UnavailableShard>,
 }
 
 /// The queries that a request takes, in order, and the key id that they are about; `token_id` names the
@@ -56,131 +70,183 @@ pub fn queries(request: &ApiRequest, token_id: [u8; 4]) -> (KeyId, Vec<OperatorQ
         ApiRequest::Audit { after, limit } => {
             (NO_KEY, vec![OperatorQuery::Audit { after: *after, limit: *limit }])
         }
+        ApiRequest::Body(key) => (*key, vec![OperatorQuery::Key]),
         ApiRequest::LogIn | ApiRequest::LogOut | ApiRequest::DecideByBody => (NO_KEY, Vec::new()),
     }
 }
 
-/// Answers with the results, one for each query. `replies` are those of the records, where they were asked
-/// for; `context` is there where a page is wanted.
+/// Answers with the results of the request's queries: as a page where there is a `context` for one.
 ///
 /// # Errors
 /// There is no such record, or a decision was refused.
 pub fn answer(
     request: &ApiRequest,
-    results: Vec<OperatorResult>,
-    replies: &[Option<StoredReply>],
+    results: Results,
     context: Option<&PageContext>,
 ) -> Result<ApiResponse, Refusal> {
+    let Results { results, replies, unavailable } = results;
+    let renderer = Renderer { replies, unavailable, context };
     let mut results = results.into_iter();
     let mut next = || results.next().ok_or_else(unexpected_result);
     match request {
         ApiRequest::Overview => {
-            let (doubts, latest) = (records(next()?)?, records(next()?)?);
-            let stats = stats(next()?)?;
-            respond(
-                context,
-                |context| page::overview(context, &doubts, &latest, &stats),
-                || OverviewDocument {
-                    in_doubt: RecordDocument::list(&doubts),
-                    latest: RecordDocument::list(&latest),
-                    stats: StatsDocument::new(&stats),
-                },
-            )
+            renderer.overview(&records(next()?)?, &records(next()?)?, &stats(next()?)?)
         }
-        ApiRequest::Key { key, .. } => {
-            let found = records(next()?)?;
-            let document = || {
-                let replies = replies.iter().map(Some).chain(std::iter::repeat(None));
-                let records = found.iter().zip(replies);
-                KeyDocument {
-                    records: records
-                        .map(|(found, reply)| RecordDocument::new(found, reply))
-                        .collect(),
-                }
-            };
-            respond(context, |context| page::key(context, key.as_str(), &found), document)
-        }
+        ApiRequest::Key { key, .. } => renderer.key(key, &records(next()?)?),
         ApiRequest::Records { search, digest } => {
-            let found = records(next()?)?;
-            let last = found.last().map(FoundRecord::position);
-            let cursor = end_of_full_page(last, found.len(), search.limit)
-                .map(|last| cursor::write(search, digest, last));
-            respond(
-                context,
-                |context| page::records(context, &found, cursor.as_deref()),
-                || RecordsDocument {
-                    records: RecordDocument::list(&found),
-                    cursor: cursor.clone(),
-                },
-            )
+            renderer.records(search, digest, &records(next()?)?)
         }
         ApiRequest::Record { key, .. } => {
-            let (found, decisions) = (record(next()?, *key)?, audit(next()?)?);
-            let reply = replies.first();
-            respond(
-                context,
-                |context| page::record(context, &found, reply.and_then(Option::as_ref), &decisions),
-                || RecordWithDecisions {
-                    record: RecordDocument::new(&found, reply),
-                    decisions: AuditDocument::list(&decisions),
-                },
-            )
+            renderer.record(&record(next()?, *key)?, &audit(next()?)?)
         }
         ApiRequest::Confirm { key, action, refused } => {
-            let found = record(next()?, *key)?;
-            let Some(context) = context else {
-                let other = "This is a page for people: send POST /.oncegate/resolve.";
-                let why = refused.as_ref().map(|(refusal, _)| refusal.clone());
-                return Err(why.unwrap_or_else(|| Refusal::new(Kind::NotFound, other)));
-            };
-            Ok(ApiResponse::Page(page::confirm(context, &found, *action, refused.as_ref())))
+            renderer.confirm(&record(next()?, *key)?, *action, refused.as_ref())
         }
         ApiRequest::Decide(request) => {
             let OperatorResult::Decided(result) = next()? else { return Err(unexpected_result()) };
-            let (key, action) = (request.key, request.decision.as_str());
-            if let Some(refusal) = Refusal::of(result, key) {
-                return Err(refusal);
+            match Refusal::of(result, request.key) {
+                Some(refusal) => Err(refusal),
+                None => renderer.decided(request, record(next()?, request.key).ok().as_ref()),
             }
-            let record = record(next()?, key).ok();
-            respond(
-                context,
-                |context| page::decided(context, key, action, record.is_some()),
-                || DecidedDocument {
-                    key_id: hex(&key.0),
-                    action,
-                    record: record.as_ref().map(|record| RecordDocument::new(record, None)),
-                },
-            )
         }
-        ApiRequest::Stats => Ok(json(&StatsDocument::new(&stats(next()?)?))?),
-        ApiRequest::Audit { limit, .. } => {
-            let decisions = audit(next()?)?;
-            let last = decisions.last().map(AuditEntry::position);
-            let cursor = end_of_full_page(last, decisions.len(), *limit).map(cursor::write_audit);
-            respond(
-                context,
-                |context| page::audit(context, &decisions, cursor.as_deref()),
-                || DecisionsDocument {
-                    decisions: AuditDocument::list(&decisions),
-                    cursor: cursor.clone(),
-                },
-            )
-        }
-        ApiRequest::LogIn | ApiRequest::LogOut | ApiRequest::DecideByBody => {
+        ApiRequest::Stats => json(&StatsAnswer {
+            stats: StatsDocument::new(&stats(next()?)?),
+            unavailable_shards: &renderer.unavailable,
+        }),
+        ApiRequest::Audit { limit, .. } => renderer.audit(*limit, &audit(next()?)?),
+        ApiRequest::Body(_) | ApiRequest::LogIn | ApiRequest::LogOut | ApiRequest::DecideByBody => {
             Err(Refusal::new(Kind::NotFound, "There is no session."))
         }
     }
 }
 
-/// A page where there is a context for one, else a document.
-fn respond<D: Serialize>(
-    context: Option<&PageContext>,
-    page: impl FnOnce(&PageContext) -> String,
-    document: impl FnOnce() -> D,
-) -> Result<ApiResponse, Refusal> {
-    match context {
-        Some(context) => Ok(ApiResponse::Page(page(context))),
-        None => json(&document()),
+/// Renders results as a page or as a document.
+struct Renderer<'a> {
+    replies: Vec<Option<StoredReply>>,
+    unavailable: Vec<UnavailableShard>,
+    context: Option<&'a PageContext>,
+}
+
+impl Renderer<'_> {
+    fn overview(
+        &self,
+        doubts: &[FoundRecord],
+        latest: &[FoundRecord],
+        stats: &[(u64, Statistics)],
+    ) -> Result<ApiResponse, Refusal> {
+        self.page_or_document(
+            |context| page::overview(context, doubts, latest, stats),
+            || OverviewDocument {
+                in_doubt: RecordDocument::list(doubts),
+                latest: RecordDocument::list(latest),
+                stats: StatsDocument::new(stats),
+                unavailable_shards: &self.unavailable,
+            },
+        )
+    }
+
+    fn key(&self, key: &Key, found: &[FoundRecord]) -> Result<ApiResponse, Refusal> {
+        let document = || {
+            let replies = self.replies.iter().map(Some).chain(iter::repeat(None));
+            let records = found.iter().zip(replies);
+            KeyDocument {
+                records: records.map(|(found, reply)| RecordDocument::new(found, reply)).collect(),
+            }
+        };
+        self.page_or_document(|context| page::key(context, key.as_str(), found), document)
+    }
+
+    fn records(
+        &self,
+        search: &Search,
+        digest: &str,
+        found: &[FoundRecord],
+    ) -> Result<ApiResponse, Refusal> {
+        let last = found.last().map(FoundRecord::position);
+        let cursor = end_of_full_page(last, found.len(), search.limit)
+            .map(|last| cursor::write(search, digest, last));
+        self.page_or_document(
+            |context| page::records(context, found, cursor.as_deref()),
+            || RecordsDocument {
+                records: RecordDocument::list(found),
+                cursor: cursor.clone(),
+                unavailable_shards: &self.unavailable,
+            },
+        )
+    }
+
+    fn record(
+        &self,
+        found: &FoundRecord,
+        decisions: &[AuditEntry],
+    ) -> Result<ApiResponse, Refusal> {
+        let reply = self.replies.first();
+        self.page_or_document(
+            |context| page::record(context, found, reply.and_then(Option::as_ref), decisions),
+            || RecordWithDecisions {
+                record: RecordDocument::new(found, reply),
+                decisions: AuditDocument::list(decisions),
+            },
+        )
+    }
+
+    fn confirm(
+        &self,
+        found: &FoundRecord,
+        action: Action,
+        refused: Option<&(Refusal, Draft)>,
+    ) -> Result<ApiResponse, Refusal> {
+        match (self.context, refused) {
+            (Some(context), _) => {
+                Ok(ApiResponse::Page(page::confirm(context, found, action, refused)))
+            }
+            (None, Some((refusal, _))) => Err(refusal.clone()),
+            (None, None) => {
+                let detail = "This is a page for people: send POST /.oncegate/resolve.";
+                Err(Refusal::new(Kind::NotFound, detail))
+            }
+        }
+    }
+
+    /// A decision was carried out; `record` is what is left.
+    fn decided(
+        &self,
+        request: &DecisionRequest,
+        record: Option<&FoundRecord>,
+    ) -> Result<ApiResponse, Refusal> {
+        let (key, action) = (request.key, request.decision.as_str());
+        self.page_or_document(
+            |context| page::decided(context, key, action, record.is_some()),
+            || DecidedDocument {
+                key_id: hex(&key.0),
+                action,
+                record: record.map(|record| RecordDocument::new(record, None)),
+            },
+        )
+    }
+
+    fn audit(&self, limit: u16, decisions: &[AuditEntry]) -> Result<ApiResponse, Refusal> {
+        let last = decisions.last().map(AuditEntry::position);
+        let cursor = end_of_full_page(last, decisions.len(), limit).map(cursor::write_audit);
+        self.page_or_document(
+            |context| page::audit(context, decisions, cursor.as_deref()),
+            || DecisionsDocument {
+                decisions: AuditDocument::list(decisions),
+                cursor: cursor.clone(),
+                unavailable_shards: &self.unavailable,
+            },
+        )
+    }
+
+    fn page_or_document<D: Serialize>(
+        &self,
+        page: impl FnOnce(&PageContext) -> String,
+        document: impl FnOnce() -> D,
+    ) -> Result<ApiResponse, Refusal> {
+        match self.context {
+            Some(context) => Ok(ApiResponse::Page(page(context))),
+            None => json(&document()),
+        }
     }
 }
 

@@ -1,40 +1,54 @@
-//! Who may ask: the bearer of `ADMIN_TOKEN`, or a browser that has shown it and holds a session.
+//! Who may ask: the bearer of `ADMIN_TOKEN`, or a browser that has logged in with it and holds a session.
 //!
-//! A session is a cookie that says until when, signed with a key derived from the token: nothing is
-//! stored, and changing the token ends every session. A form carries a token bound to its session, so
-//! that no other site can post one.
+//! A session is a cookie with its end and a random part, signed by HMAC with a key derived from the token:
+//! nothing is stored, and a new token ends every session. A form carries a CSRF token that is signed for its
+//! session, so that no other site can post it.
 
 use std::time::Duration;
 
 use subtle::ConstantTimeEq as _;
 
-use crate::request::digest::{Parts, hex, hmac};
+use crate::request::digest::{Parts, from_hex, hex, hmac};
 use crate::time::{Timestamp, millis};
 
-/// What opens the operators' part.
+/// The token of this deployment, and what is derived from it.
 pub struct Auth {
+    /// A digest of the token.
     token: [u8; 32],
-    /// For HMAC.
+    /// The HMAC key of sessions and CSRF tokens.
     key: [u8; 64],
 }
 
+/// Why a token opens nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoAuth {
+    /// It is blank: there is no operators' part.
+    Blank,
+    /// It has fewer than [`TOKEN_MIN`] characters, so it could be guessed.
+    TooShort,
+}
+
 impl Auth {
-    /// `None` where the token is blank: then there is no operators' part.
-    #[must_use]
-    pub fn new(token: &str) -> Option<Self> {
+    /// Takes this token.
+    ///
+    /// # Errors
+    /// The token is blank or too short.
+    pub fn new(token: &str) -> Result<Self, NoAuth> {
         let token = token.trim();
-        if token.is_empty() {
-            return None;
+        match token.chars().count() {
+            0 => return Err(NoAuth::Blank),
+            characters if characters < TOKEN_MIN => return Err(NoAuth::TooShort),
+            _ => {}
         }
         let mut key = [0; 64];
         for (to, from) in key.iter_mut().zip(Parts::of("session key").part(token).whole()) {
             *to = from;
         }
-        Some(Self { token: digest(token), key })
+        Ok(Self { token: digest(token), key })
     }
 
-    /// Whether this is the token. Digests are compared, in constant time: neither the place of the first
-    /// difference nor the length shows.
+    /// Whether this is the token. Digests are compared, in constant time: neither the first difference nor
+    /// the length shows.
     #[must_use]
     pub fn verify_token(&self, token: &str) -> bool {
         digest(token.trim()).ct_eq(&self.token).into()
@@ -43,20 +57,21 @@ impl Auth {
     /// Whether an Authorization header bears the token (RFC 6750 section 2.1).
     #[must_use]
     pub fn verify_authorization(&self, authorization: &str) -> bool {
-        let credentials = authorization.trim().split_once(' ');
-        credentials.is_some_and(|(scheme, token)| {
-            scheme.eq_ignore_ascii_case("bearer") && self.verify_token(token)
-        })
+        is_bearer(authorization)
+            && authorization
+                .trim()
+                .split_once(' ')
+                .is_some_and(|(_, token)| self.verify_token(token))
     }
 
-    /// Names the token in the audit.
+    /// Names the token in the audit and the log.
     #[must_use]
     pub fn token_id(&self) -> [u8; 4] {
-        let mut by = [0; 4];
-        for (to, from) in by.iter_mut().zip(Parts::of("by").part(self.token).whole()) {
+        let mut id = [0; 4];
+        for (to, from) in id.iter_mut().zip(Parts::of("by").part(self.token).whole()) {
             *to = from;
         }
-        by
+        id
     }
 
     /// A session that lasts [`SESSION`] from now; `nonce` is random.
@@ -67,68 +82,76 @@ impl Auth {
         format!("{claims}.{mac}")
     }
 
-    /// Whether a session is one of ours and not over.
+    /// Whether a session was signed here and is not over.
     #[must_use]
     pub fn verify_session(&self, session: &str, now: Timestamp) -> bool {
         let Some((claims, mac)) = session.rsplit_once('.') else { return false };
         let until = claims.split('.').next().and_then(|until| until.parse().ok());
-        self.is_mac("session", claims, mac) && until.is_some_and(|until| now.0 < until)
+        self.verify_mac("session", claims, mac) && until.is_some_and(|until| now.0 < until)
     }
 
-    /// The token of the forms of a session.
+    /// The CSRF token for the forms of a session.
     #[must_use]
     pub fn csrf_token(&self, session: &str) -> String {
         hex(&self.mac("form", session))
     }
 
-    /// Whether a form was made for this session.
+    /// Whether a CSRF token was signed for this session.
     #[must_use]
     pub fn verify_csrf_token(&self, session: &str, token: &str) -> bool {
-        self.is_mac("form", session, token)
+        self.verify_mac("form", session, token)
     }
 
     fn mac(&self, purpose: &str, text: &str) -> [u8; 32] {
         hmac(&self.key, format!("{purpose}.{text}").as_bytes())
     }
 
-    fn is_mac(&self, purpose: &str, text: &str, mac: &str) -> bool {
-        unhex::<32>(mac).is_some_and(|mac| self.mac(purpose, text).ct_eq(&mac).into())
+    fn verify_mac(&self, purpose: &str, text: &str, mac: &str) -> bool {
+        from_hex::<32>(mac).is_some_and(|mac| self.mac(purpose, text).ct_eq(&mac).into())
     }
 }
 
-/// Counts wrong tokens by address, in this instance's memory: an address that has shown
-/// [`FAILED_MAX`] within a minute is not heard until that is over.
+/// Whether an Authorization header has the scheme of bearer tokens.
+#[must_use]
+pub fn is_bearer(authorization: &str) -> bool {
+    let scheme = authorization.trim().split(' ').next().unwrap_or_default();
+    scheme.eq_ignore_ascii_case("bearer")
+}
+
+/// Counts wrong tokens by address, in this instance's memory. An address that has sent [`FAILED_MAX`] of
+/// them within [`FAILED_WITHIN`] is refused until that time is over.
 #[derive(Debug, Default)]
-pub struct FailedLogins(Vec<Shown>);
+pub struct FailedLogins(Vec<Attempts>);
 
 #[derive(Debug)]
-struct Shown {
+struct Attempts {
     address: String,
-    times: u32,
+    count: u32,
     since: Timestamp,
 }
 
 impl FailedLogins {
-    /// In how many seconds an address is heard again; `None` where it is heard.
+    /// For how many seconds an address is refused; `None` where it is not.
     #[must_use]
     pub fn blocked_for_s(&self, address: &str, now: Timestamp) -> Option<u64> {
-        let shown = self.0.iter().find(|shown| shown.address == address)?;
-        let over = shown.since.plus(FAILED_WITHIN);
-        (shown.times >= FAILED_MAX && now < over).then(|| millis(over.since(now)).div_ceil(1000))
+        let attempts = self.0.iter().find(|attempts| attempts.address == address)?;
+        let until = attempts.since.plus(FAILED_WITHIN);
+        (attempts.count >= FAILED_MAX && now < until)
+            .then(|| millis(until.since(now)).div_ceil(1000))
     }
 
     /// Notes a wrong token.
     pub fn note(&mut self, address: &str, now: Timestamp) {
-        self.0.retain(|shown| now < shown.since.plus(FAILED_WITHIN));
-        if let Some(shown) = self.0.iter_mut().find(|shown| shown.address == address) {
-            shown.times += 1;
+        self.0.retain(|attempts| now < attempts.since.plus(FAILED_WITHIN));
+        if let Some(attempts) = self.0.iter_mut().find(|attempts| attempts.address == address) {
+            attempts.count += 1;
             return;
         }
         if self.0.len() >= ADDRESSES_MAX {
-            // The oldest makes room: whoever has so many addresses is not held back by a count.
+            // The oldest makes room: an attacker with that many addresses is not slowed down by a count.
             self.0.remove(0);
         }
-        self.0.push(Shown { address: address.to_owned(), times: 1, since: now });
+        self.0.push(Attempts { address: address.to_owned(), count: 1, since: now });
     }
 }
 
@@ -136,24 +159,11 @@ fn digest(token: &str) -> [u8; 32] {
     Parts::of("admin token").part(token).whole()
 }
 
-/// Bytes from hexadecimal, exactly so many.
-#[must_use]
-pub fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
-    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    if text.len() != 2 * N {
-        return None;
-    }
-    let mut bytes = [0; N];
-    for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-        let [high, low] = pair else { return None };
-        *byte = digit(*high)? << 4 | digit(*low)?;
-    }
-    Some(bytes)
-}
-
-/// How long a browser stays logged in.
+/// The least characters of a token.
+pub const TOKEN_MIN: usize = 16;
+/// How long a session lasts.
 pub const SESSION: Duration = Duration::from_hours(1);
-/// Wrong tokens of one address within [`FAILED_WITHIN`].
+/// So many wrong tokens within [`FAILED_WITHIN`] block an address.
 pub const FAILED_MAX: u32 = 10;
 /// The span in which they are counted.
 pub const FAILED_WITHIN: Duration = Duration::from_mins(1);

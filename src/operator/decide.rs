@@ -4,13 +4,15 @@
 //! a Worker may still be at it, nothing is changed and the operator is told: two people who decide at
 //! once do not both succeed. (To hold is to leave open: after it another decision still counts.)
 
+use serde::{Deserialize, Serialize};
+
 use crate::lifecycle::record::{CLOSED_KEPT, Completed, Doubt, Lease, Record, Running, State};
 use crate::lifecycle::reply::Reply;
 use crate::lifecycle::step::Change;
 use crate::time::Timestamp;
 
 /// What to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Decision {
     /// The operation was executed, and this is what its caller gets from now on. The body travels beside it.
     Complete(Reply),
@@ -23,7 +25,7 @@ pub enum Decision {
 }
 
 /// What came of a decision.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DecisionResult {
     /// It is done.
     Done,

@@ -3,29 +3,82 @@
 
 use std::borrow::Cow;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 
-use crate::lifecycle::record::Record;
+use crate::lifecycle::record::{Record, State};
 use crate::lifecycle::reply::Kept;
-use crate::operator::api::DecisionRequest;
+use crate::operator::api::{DecisionRequest, ROOT};
 use crate::operator::decide::lease_of;
 use crate::operator::search::{AuditEntry, FoundRecord, StateKind};
 use crate::operator::statistics::{Counter, Counts, Statistics, count_of, hour_start};
 use crate::request::digest::hex;
+use crate::request::key::KeyId;
 use crate::time::rfc3339;
 
-/// A stored reply with its body.
+/// A stored reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredReply {
     /// Its status.
     pub status: u16,
-    /// Its headers.
-    pub headers: Vec<(String, String)>,
-    /// Its body: a text, or the base64 of what is none.
-    pub body: String,
-    /// Whether it is base64.
-    pub is_base64: bool,
+    /// Its headers; `None` where they were left out with the body.
+    pub headers: Option<Vec<(String, String)>>,
+    /// Its body.
+    pub body: StoredBody,
+}
+
+/// A stored body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoredBody {
+    /// As it is stored.
+    Text(String),
+    /// In base64, where it is not a text.
+    Base64(String),
+    /// There was no room for it in the answer; it is at an address of its own.
+    LeftOut,
+}
+
+impl StoredReply {
+    /// The reply of a record without headers and body; `None` where no reply is stored.
+    #[must_use]
+    pub fn left_out(found: &FoundRecord) -> Option<Self> {
+        let State::Completed(completed) = &found.record.state else { return None };
+        Some(Self { status: completed.reply.status, headers: None, body: StoredBody::LeftOut })
+    }
+
+    /// How much of an answer it takes.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        let headers = self.headers.iter().flatten();
+        let headers: usize = headers.map(|(name, value)| name.len() + value.len()).sum();
+        let body = match &self.body {
+            StoredBody::Text(body) | StoredBody::Base64(body) => body.len(),
+            StoredBody::LeftOut => 0,
+        };
+        (headers + body) as u64
+    }
+}
+
+impl StoredBody {
+    /// These bytes, as a text if they are one.
+    #[must_use]
+    pub fn new(bytes: Vec<u8>) -> Self {
+        match String::from_utf8(bytes) {
+            Ok(text) => Self::Text(text),
+            Err(error) => Self::Base64(BASE64_STANDARD.encode(error.as_bytes())),
+        }
+    }
+}
+
+/// A shard that did not answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct UnavailableShard {
+    /// Its number.
+    pub shard: u16,
+    /// Why it did not answer.
+    pub why: String,
 }
 
 /// The first page.
@@ -34,6 +87,8 @@ pub(super) struct OverviewDocument<'a> {
     pub(super) in_doubt: Vec<RecordDocument<'a>>,
     pub(super) latest: Vec<RecordDocument<'a>>,
     pub(super) stats: StatsDocument<'a>,
+    #[serde(skip_serializing_if = "is_empty")]
+    pub(super) unavailable_shards: &'a [UnavailableShard],
 }
 
 /// The records of a key.
@@ -47,6 +102,8 @@ pub(super) struct KeyDocument<'a> {
 pub(super) struct RecordsDocument<'a> {
     pub(super) records: Vec<RecordDocument<'a>>,
     pub(super) cursor: Option<String>,
+    #[serde(skip_serializing_if = "is_empty")]
+    pub(super) unavailable_shards: &'a [UnavailableShard],
 }
 
 /// A record and the decisions about it.
@@ -70,6 +127,8 @@ pub(super) struct DecidedDocument<'a> {
 pub(super) struct DecisionsDocument<'a> {
     pub(super) decisions: Vec<AuditDocument<'a>>,
     pub(super) cursor: Option<String>,
+    #[serde(skip_serializing_if = "is_empty")]
+    pub(super) unavailable_shards: &'a [UnavailableShard],
 }
 
 /// A record.
@@ -115,11 +174,20 @@ enum ReplyMember<'a> {
 #[derive(Serialize)]
 struct ReplyDocument<'a> {
     status: u16,
-    headers: &'a [(String, String)],
     #[serde(skip_serializing_if = "Option::is_none")]
-    body: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    body_base64: Option<&'a str>,
+    headers: Option<&'a [(String, String)]>,
+    #[serde(flatten)]
+    body: BodyMember<'a>,
+}
+
+#[derive(Serialize)]
+enum BodyMember<'a> {
+    #[serde(rename = "body")]
+    Text(&'a str),
+    #[serde(rename = "body_base64")]
+    Base64(&'a str),
+    #[serde(rename = "body_address")]
+    Address(String),
 }
 
 /// A decision that was made.
@@ -131,6 +199,15 @@ pub(super) struct AuditDocument<'a> {
     by: String,
     before: Summary<'a>,
     after: Option<Summary<'a>>,
+}
+
+/// The numbers, and the shards whose numbers are missing.
+#[derive(Serialize)]
+pub(super) struct StatsAnswer<'a> {
+    #[serde(flatten)]
+    pub(super) stats: StatsDocument<'a>,
+    #[serde(skip_serializing_if = "is_empty")]
+    pub(super) unavailable_shards: &'a [UnavailableShard],
 }
 
 /// The numbers by route, in all and by hour, the oldest hour first.
@@ -181,7 +258,7 @@ impl<'a> RecordDocument<'a> {
             summary: Summary::new(&found.record),
             replays: found.replays,
             reply: reply.map(|reply| match reply {
-                Some(stored) => ReplyMember::Stored(ReplyDocument::new(stored)),
+                Some(stored) => ReplyMember::Stored(ReplyDocument::new(found.key, stored)),
                 None => ReplyMember::NotStored,
             }),
         }
@@ -219,10 +296,13 @@ impl<'a> Summary<'a> {
 }
 
 impl<'a> ReplyDocument<'a> {
-    fn new(stored: &'a StoredReply) -> Self {
-        let body = Some(stored.body.as_str());
-        let (body, body_base64) = if stored.is_base64 { (None, body) } else { (body, None) };
-        Self { status: stored.status, headers: &stored.headers, body, body_base64 }
+    fn new(key: KeyId, stored: &'a StoredReply) -> Self {
+        let body = match &stored.body {
+            StoredBody::Text(body) => BodyMember::Text(body),
+            StoredBody::Base64(body) => BodyMember::Base64(body),
+            StoredBody::LeftOut => BodyMember::Address(body_path(key)),
+        };
+        Self { status: stored.status, headers: stored.headers.as_deref(), body }
     }
 }
 
@@ -287,3 +367,16 @@ impl Serialize for Conflicts<'_> {
         serializer.collect_map(refusals.map(|counter| (counter.name(), count_of(self.0, counter))))
     }
 }
+
+/// The address of a record's stored body.
+pub(super) fn body_path(key: KeyId) -> String {
+    format!("{ROOT}records/{}/body", hex(&key.0))
+}
+
+fn is_empty(shards: &[UnavailableShard]) -> bool {
+    shards.is_empty()
+}
+
+/// Bytes of the stored replies in one answer. They take memory of the isolate that serves requests, outside
+/// its byte budget.
+pub const BODIES_MAX: u64 = 1024 * 1024;

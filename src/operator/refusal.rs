@@ -88,6 +88,12 @@ impl Refusal {
         )
     }
 
+    /// No body is stored for the record.
+    #[must_use]
+    pub fn no_body() -> Self {
+        Self::new(Kind::NotFound, "No body is stored for this record.")
+    }
+
     /// The status of the answer.
     #[must_use]
     pub fn status(&self) -> u16 {

@@ -1,5 +1,7 @@
 //! What an operator asks of one Ledger, and what it says: the conversation, without its bytes.
 
+use serde::{Deserialize, Serialize};
+
 use crate::lifecycle::record::{Lease, Record, State};
 use crate::operator::decide::{Decision, DecisionResult};
 use crate::operator::statistics::Statistics;
@@ -8,7 +10,7 @@ use crate::time::Timestamp;
 
 /// A question of an operator. The key id beside it says which record or key it is about, where it is
 /// about one.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OperatorQuery {
     /// The key's records, in every scope.
     Key,
@@ -37,7 +39,7 @@ pub enum OperatorQuery {
 }
 
 /// What is looked for; all of it must hold.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Search {
     /// The first request's correlation id.
     pub correlation_id: Option<String>,
@@ -54,7 +56,7 @@ pub struct Search {
 }
 
 /// The states by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StateKind {
     /// A Worker holds the lease.
     Running,
@@ -105,7 +107,7 @@ impl StateKind {
 }
 
 /// A place in the order of a page: newest first, then by key id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
     /// When the record was first claimed, or the decision made.
     pub at: Timestamp,
@@ -123,7 +125,7 @@ impl Position {
 }
 
 /// A record that was found.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FoundRecord {
     /// Its key id.
     pub key: KeyId,
@@ -138,6 +140,12 @@ impl FoundRecord {
     #[must_use]
     pub fn position(&self) -> Position {
         Position { at: self.record.metadata.created, key: self.key }
+    }
+
+    /// Bytes of its stored body.
+    #[must_use]
+    pub fn body_bytes(&self) -> u64 {
+        self.record.state.completed().map_or(0, |completed| completed.reply.body.bytes())
     }
 }
 
@@ -189,7 +197,7 @@ impl<T> Page<T> {
 }
 
 /// A decision that was made.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuditEntry {
     /// When.
     pub at: Timestamp,
@@ -214,7 +222,7 @@ impl AuditEntry {
 }
 
 /// What a Ledger says.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OperatorResult {
     /// Records, read at that instant of the Ledger's clock.
     Records(Timestamp, Vec<FoundRecord>),

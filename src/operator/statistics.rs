@@ -6,9 +6,12 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
+use crate::lifecycle::event::Verdict;
 use crate::lifecycle::record::State;
 use crate::lifecycle::reply::Kept;
-use crate::lifecycle::step::{Change, Step, Verdict};
+use crate::lifecycle::step::{Change, Step};
 use crate::problem::Code;
 use crate::request::key::KeyId;
 use crate::time::Timestamp;
@@ -104,7 +107,7 @@ impl Counter {
         match (&step.change, &step.verdict) {
             (_, Verdict::Join(_)) => Some(Self::Waited),
             (_, Verdict::InFlight { .. }) => Some(Self::InFlight),
-            (_, Verdict::Replay(completed)) if completed.reply.body == Kept::StatusOnly => {
+            (_, Verdict::Replay(replay)) if replay.reply.body == Kept::StatusOnly => {
                 Some(Self::ReplyNotStored)
             }
             (_, Verdict::Replay(_)) => Some(Self::Replayed),
@@ -129,7 +132,7 @@ impl Counter {
 pub type Counts = [u64; COUNTERS];
 
 /// One hour of one Ledger, or of many. Lists, since a dozen routes need no tree.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Statistics {
     /// By the route's name.
     pub routes: Vec<(String, Counts)>,

@@ -1,15 +1,33 @@
 //! What a caller proves its identity with: the headers or cookies that the route names, as one digest. The
 //! values themselves are never stored or logged.
 
+use serde::Deserialize;
+
 use crate::request::digest::Parts;
+use crate::request::key_source::header_name;
 
 /// A header or cookie that carries a credential.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
 pub enum CredentialPart {
     /// A header, by lower-case name.
     Header(String),
     /// A cookie, by name.
     Cookie(String),
+}
+
+impl TryFrom<String> for CredentialPart {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let part = match text.split_once(':') {
+            Some(("header", name)) => header_name(name).map(Self::Header),
+            // The name of a cookie is a token too (RFC 6265 section 4.1.1), but its case counts.
+            Some(("cookie", name)) => header_name(name).map(|_| Self::Cookie(name.to_owned())),
+            _ => None,
+        };
+        part.ok_or("must be header:NAME or cookie:NAME")
+    }
 }
 
 /// The credential holds bytes that are not UTF-8. The runtime replaces them, so two credentials may read the

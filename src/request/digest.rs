@@ -75,6 +75,13 @@ pub fn hex(bytes: &[u8]) -> String {
     hex::encode(bytes)
 }
 
+/// Bytes from hexadecimal, exactly so many.
+#[must_use]
+pub fn from_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    hex::decode_to_slice(text, &mut bytes).ok().map(|()| bytes)
+}
+
 /// HMAC-SHA-256 (RFC 2104) under a key as long as a block.
 #[must_use]
 pub fn hmac(key: &[u8; 64], text: &[u8]) -> [u8; 32] {

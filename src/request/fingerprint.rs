@@ -3,17 +3,21 @@
 //! Host and credential are not part of it. They belong to the scope, which keeps equal keys of different callers
 //! apart; the fingerprint tells a retry from another request under the same key.
 
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+
 use crate::request::digest::Parts;
 use crate::request::json::{self, Pointer};
+use crate::request::key_source::header_names;
 use crate::request::path::Target;
 
 /// The fingerprint of a request: 20 bytes of SHA-256 over all parts, then two bytes of each of [`PARTS`], which tell
 /// in which parts two requests differ.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fingerprint(pub [u8; 32]);
 
 /// In which of [`PARTS`] two requests differ: one bit for each, the lowest bit for the first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mismatch(pub u8);
 
 /// The parts that a fingerprint is made of, as the operator's log names them.
@@ -21,22 +25,34 @@ pub const PARTS: [&str; 6] = ["method", "path", "query", "body", "Content-Type",
 
 /// Names an operation, whoever asks for it: a digest of route, fingerprint, and the scope without the credential. A
 /// record of the same operation under another key id means that the credential changed between two tries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OperationId(pub [u8; 16]);
 
 /// What a route compares.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
 pub struct Rule {
-    /// Of the body.
+    /// What of the body a retry must match: `raw`, `json` (RFC 8785), `none`, or a list of JSON pointers.
     pub body: BodyRule,
-    /// Whether the raw query counts.
+    /// Whether a retry must match the query.
     pub query: bool,
-    /// Further headers, by lower-case name.
+    /// Further headers that a retry must match.
+    #[serde(deserialize_with = "header_names")]
     pub headers: Vec<String>,
 }
 
+impl Default for Rule {
+    fn default() -> Self {
+        Self { body: BodyRule::Raw, query: true, headers: Vec::new() }
+    }
+}
+
 /// What of the body counts.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(
+    rename_all = "lowercase",
+    expecting = r#"must be raw, json, none, or a list of JSON pointers such as ["/amount", "/currency"]"#
+)]
 pub enum BodyRule {
     /// Every byte.
     Raw,
@@ -45,7 +61,13 @@ pub enum BodyRule {
     /// Nothing.
     None,
     /// What these pointers name.
-    Pointers(Vec<Pointer>),
+    #[serde(untagged)]
+    Pointers(#[serde(deserialize_with = "one_or_more")] Vec<Pointer>),
+}
+
+fn one_or_more<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Pointer>, D::Error> {
+    let pointers = Vec::<Pointer>::deserialize(from)?;
+    if pointers.is_empty() { Err(D::Error::custom("none is named")) } else { Ok(pointers) }
 }
 
 /// Headers that change what a request asks for, and count where they are present. Of Content-Type only the media type

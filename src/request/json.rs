@@ -5,24 +5,17 @@
 //! about which of two duplicate members counts, or round a number that no double holds. Such a body has no
 //! canonical form here, and the caller compares its raw bytes instead.
 
-mod document;
-mod read;
-mod write;
-
 use std::fmt;
 
 use serde::de::{MapAccess, SeqAccess, Visitor};
-use serde::{Deserializer as _, Serialize};
+use serde::{Deserialize, Deserializer as _, Serialize, Serializer};
 use serde_json::Deserializer;
 use serde_json::value::RawValue;
 use serde_transcode::Transcoder;
 
-pub use document::{Json, members};
-pub use read::NotJson;
-pub use write::{Writer, object};
-
 /// A JSON pointer (RFC 6901), as its unescaped reference tokens.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
 pub struct Pointer(Vec<String>);
 
 /// The body has a member twice that the pointer passes through, and nothing says which one is meant.
@@ -63,6 +56,20 @@ impl Pointer {
             }
         }
         Ok(Some(at.get()))
+    }
+}
+
+impl TryFrom<String> for Pointer {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::parse(&text).ok_or("must be a JSON pointer such as /order/id (RFC 6901)")
+    }
+}
+
+impl Serialize for Pointer {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
     }
 }
 
@@ -188,8 +195,10 @@ fn is_safe_number(number: &str) -> bool {
     }
     let mantissa = number.split(['e', 'E']).next().unwrap_or_default();
     let digits = mantissa.bytes().filter(u8::is_ascii_digit).skip_while(|b| *b == b'0').count();
-    let is_in_range =
-        || number.parse::<f64>().is_ok_and(|value| (1e-300..1e300).contains(&value.abs()));
+    let is_in_range = || {
+        let value = serde_json::from_str::<f64>(number);
+        value.is_ok_and(|value| (1e-300..1e300).contains(&value.abs()))
+    };
     digits == 0 || digits <= DIGITS_MAX && is_in_range()
 }
 

@@ -5,6 +5,7 @@
 
 use std::convert::Infallible;
 
+use serde::{Deserialize, Serialize};
 use sfv::BareItemFromInput;
 use sfv::visitor::{Ignored, ItemVisitor, ParameterVisitor};
 
@@ -117,7 +118,7 @@ fn bare(field: &str) -> Result<String, KeyInvalid> {
 }
 
 /// Names a record: the first 16 bytes of SHA-256 of the key, then the first 16 bytes of SHA-256 of the scope.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct KeyId(pub [u8; 32]);
 
 impl KeyId {

@@ -1,12 +1,16 @@
 //! Where a key is taken from: `header:NAME`, `query:NAME`, `body:/json/pointer`, or a template of these such as
 //! `template:pay-{header:X-Shop}-{body:/order/id}`.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
+
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::request::json::{DuplicateMember, Pointer};
 
 /// One source of a key.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
 pub enum Source {
     /// A header, by lower-case name.
     Header(String),
@@ -97,6 +101,45 @@ impl Source {
             Self::Query(_) | Self::Body(_) | Self::Template(_) => None,
         }
     }
+}
+
+impl TryFrom<String> for Source {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::parse(&text).map_err(|why| format!("must {why}"))
+    }
+}
+
+/// As [`Source::parse`] reads it.
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Header(name) => write!(f, "header:{name}"),
+            Self::Query(name) => write!(f, "query:{name}"),
+            Self::Body(pointer) => write!(f, "body:{pointer}"),
+            Self::Template(pieces) => {
+                f.write_str("template:")?;
+                pieces.iter().try_for_each(|piece| match piece {
+                    Piece::Literal(literal) => f.write_str(literal),
+                    Piece::Place(place, _) => write!(f, "{{{place}}}"),
+                })
+            }
+        }
+    }
+}
+
+impl Serialize for Source {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
+/// Header names, for a list among the knobs.
+pub(crate) fn header_names<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    let names = Vec::<String>::deserialize(from)?;
+    let names: Option<_> = names.iter().map(|name| header_name(name)).collect();
+    names.ok_or_else(|| D::Error::custom("must be a list of header names"))
 }
 
 /// A header name in lower case; `None` if it is not a token (RFC 9110 section 5.1).

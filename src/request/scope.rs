@@ -1,12 +1,16 @@
 //! The scope: what keeps equal keys of different callers apart. Values are hashed with their lengths and never
 //! stored or logged themselves.
 
-use crate::config::route::Mode;
+use serde::Deserialize;
+
+use crate::config::values::Mode;
 use crate::request::digest::Parts;
 use crate::request::fingerprint::{Fingerprint, OperationId};
+use crate::request::key_source::header_name;
 
 /// A part of the scope.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
 pub enum ScopePart {
     /// Host and port that the client asked for.
     Host,
@@ -27,6 +31,22 @@ impl ScopePart {
     #[must_use]
     pub fn header(&self) -> Option<&str> {
         if let Self::Header(name) = self { Some(name) } else { None }
+    }
+}
+
+impl TryFrom<String> for ScopePart {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let named = || header_name(text.strip_prefix("header:")?).map(Self::Header);
+        Ok(match text.as_str() {
+            "host" => Self::Host,
+            "method" => Self::Method,
+            "path" => Self::Path,
+            "credential" => Self::Credential,
+            "route" => Self::Route,
+            _ => named().ok_or("must be host, method, path, credential, route or header:NAME")?,
+        })
     }
 }
 

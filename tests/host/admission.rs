@@ -1,12 +1,12 @@
 //! `admission`: which requests are guarded, and by what key, strategy and patience.
 
 use oncegate::admission::{Admission, Guarded, Head, admit, consider};
-use oncegate::config::{Policy, Vars};
+use oncegate::config::Policy;
+use oncegate::lifecycle::event::{OnInDoubt, Strategy};
 use oncegate::lifecycle::record::KeySpelling;
-use oncegate::lifecycle::step::{OnInDoubt, Strategy};
 use serde_json::{Value, json};
 
-use crate::make::{self, address, headers, lease, s, vars};
+use crate::make::{address, headers, lease, s, vars};
 
 /// Route, method, address, headers, and what becomes of it.
 type Row<'a> = (&'a Value, &'a str, &'a str, &'a [(&'a str, &'a str)], &'a str);
@@ -24,8 +24,7 @@ fn becomes(route: &Value, method: &str, url: &str, lines: &[(&str, &str)]) -> St
 }
 
 fn policy(route: &Value) -> Policy {
-    let routes = vec![("ROUTES".to_owned(), make::json(&json!([route])))];
-    Policy::parse(&Vars { routes, ..vars() }).unwrap()
+    Policy::parse(&vars([("ROUTES", json!([route]))])).unwrap()
 }
 
 fn admitted(route: &Value, method: &str, url: &str, lines: &[(&str, &str)]) -> Admission {

@@ -2,17 +2,18 @@
 
 use std::time::Duration;
 
+use oncegate::lifecycle::event::{
+    Claim, CredentialChange, Event, How, OnInDoubt, Replay, Strategy as OnDuplicate, Verdict,
+};
 use oncegate::lifecycle::record::{
     Completed, Doubt, Durations, Execution, KeySpelling, Lease, Metadata, Previous, Record,
     Running, State,
 };
 use oncegate::lifecycle::reply::{Kept, Reply};
-use oncegate::lifecycle::step::{Claim, OnInDoubt, Strategy as OnDuplicate};
-use oncegate::protocol::{Ask, CredentialChange, How, Replay, Told};
+use oncegate::protocol::{LedgerAnswer, LedgerRequest, Question};
 use oncegate::request::fingerprint::{Fingerprint, Mismatch, OperationId};
 use oncegate::request::key::KeyId;
 use oncegate::time::Timestamp;
-use oncegate::wire::Addressed;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -106,15 +107,21 @@ pub(crate) fn metadata() -> BoxedStrategy<Metadata> {
 }
 
 pub(crate) fn claim() -> BoxedStrategy<Claim> {
-    (lease(), metadata(), strategy(), on_in_doubt(), durations(), span(), spelling())
-        .prop_map(|(lease, metadata, strategy, on_in_doubt, durations, wait, spelling)| Claim {
-            spelling,
-            metadata,
-            strategy,
-            on_in_doubt,
-            durations,
-            wait,
-            ..make::claim(lease)
+    let change = prop_oneof![Just(CredentialChange::Refuse), Just(CredentialChange::Forward)];
+    let rules = (strategy(), on_in_doubt(), change);
+    (lease(), metadata(), rules, durations(), span(), spelling())
+        .prop_map(|(lease, metadata, rules, durations, wait, spelling)| {
+            let (strategy, on_in_doubt, credential_change) = rules;
+            Claim {
+                lease,
+                metadata,
+                strategy,
+                on_in_doubt,
+                credential_change,
+                durations,
+                wait,
+                spelling,
+            }
         })
         .boxed()
 }
@@ -179,47 +186,58 @@ pub(crate) fn record() -> BoxedStrategy<Record> {
         .boxed()
 }
 
-pub(crate) fn addressed() -> BoxedStrategy<Addressed> {
-    let change = prop_oneof![Just(CredentialChange::Refuse), Just(CredentialChange::Forward)];
-    let ask = prop_oneof![
-        4 => (claim(), change).prop_map(|(claim, change)| Ask::Claim(claim, change)),
-        2 => (lease(), reply()).prop_map(|(lease, reply)| Ask::Settle(lease, reply)),
-        1 => lease().prop_map(Ask::Release),
-        1 => lease().prop_map(Ask::Doubt),
-        1 => fingerprint().prop_map(Ask::Look),
-        1 => Just(Ask::Shards),
-    ];
-    (any::<[u8; 32]>(), any::<u16>(), ask)
-        .prop_map(|(key, shards, ask)| Addressed {
-            key: KeyId(key),
+pub(crate) fn event() -> BoxedStrategy<Event> {
+    prop_oneof![
+        4 => claim().prop_map(Event::Claim),
+        2 => (lease(), reply()).prop_map(|(lease, reply)| Event::Settle(lease, reply)),
+        1 => lease().prop_map(Event::Release),
+        1 => lease().prop_map(Event::Doubt),
+        1 => fingerprint().prop_map(Event::Look),
+    ]
+    .boxed()
+}
+
+pub(crate) fn request() -> BoxedStrategy<LedgerRequest> {
+    let question = prop_oneof![9 => event().prop_map(Question::Event), 1 => Just(Question::Shards)];
+    (any::<[u8; 32]>(), any::<u16>(), question)
+        .prop_map(|(key_id, shards, question)| LedgerRequest {
+            key_id: KeyId(key_id),
             shards,
-            ..make::addressed(ask)
+            question,
         })
         .boxed()
 }
 
-pub(crate) fn told() -> BoxedStrategy<Told<()>> {
+fn verdict() -> BoxedStrategy<Verdict> {
     let how = prop_oneof![Just(How::Replayed), Just(How::Joined)];
+    let replay = (reply(), instant(), how)
+        .prop_map(|(reply, expires, how)| Verdict::Replay(Replay { reply, expires, how }));
     prop_oneof![
-        run().prop_map(Told::Granted),
-        Just(Told::Again),
-        any::<u64>().prop_map(|retry_after_s| Told::InFlight { retry_after_s }),
-        (reply(), instant(), how).prop_map(|(reply, expires, how)| {
-            Told::Replay(Replay { reply, expires, how, ..make::replay(()) })
-        }),
-        Just(Told::AlreadyExecuted),
+        run().prop_map(Verdict::Granted),
+        any::<u64>().prop_map(|retry_after_s| Verdict::InFlight { retry_after_s }),
+        replay,
+        Just(Verdict::AlreadyExecuted),
         (option::of(lease()), option::of(span()))
-            .prop_map(|(lease, over_for)| Told::InDoubt { lease, over_for }),
-        Just(Told::Expired),
-        any::<u8>().prop_map(|bits| Told::KeyReused(Mismatch(bits))),
-        Just(Told::CredentialChanged),
-        option::of(instant()).prop_map(Told::Kept),
-        Just(Told::Stale),
-        Just(Told::Absent),
-        Just(Told::Crowded),
-        any::<u16>().prop_map(Told::OtherShards),
-        text().prop_map(Told::Failed),
-        any::<u8>().prop_map(Told::UnknownVersion),
+            .prop_map(|(lease, over_for)| Verdict::InDoubt { lease, over_for }),
+        Just(Verdict::Expired),
+        any::<u8>().prop_map(|bits| Verdict::KeyReused(Mismatch(bits))),
+        Just(Verdict::CredentialChanged),
+        option::of(instant()).prop_map(Verdict::Kept),
+        Just(Verdict::Stale),
+        Just(Verdict::Absent),
+    ]
+    .boxed()
+}
+
+pub(crate) fn answer() -> BoxedStrategy<LedgerAnswer> {
+    prop_oneof![
+        9 => verdict().prop_map(LedgerAnswer::Verdict),
+        1 => Just(LedgerAnswer::ClaimAgain),
+        1 => Just(LedgerAnswer::Crowded),
+        1 => Just(LedgerAnswer::SameShards),
+        1 => any::<u16>().prop_map(LedgerAnswer::OtherShards),
+        1 => text().prop_map(LedgerAnswer::Failed),
+        1 => any::<u8>().prop_map(LedgerAnswer::UnknownVersion),
     ]
     .boxed()
 }

@@ -3,7 +3,8 @@
 //! The literal digests were computed apart from this code, as SHA-256 over `01`, the length of the part
 //! in 8 bytes, the part; `00` for a part that is absent. They are stored data.
 
-use oncegate::config::route::{Mode, Route};
+use oncegate::config::route::Route;
+use oncegate::config::values::Mode;
 use oncegate::request::credential::{CredentialPart, credential};
 use oncegate::request::digest::{Parts, hex, sha256};
 use oncegate::request::fingerprint::{BodyRule, Fingerprint, media_type};

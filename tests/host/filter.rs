@@ -13,11 +13,11 @@ use std::time::Duration;
 
 use oncegate::config::route::{Doubtful, Route};
 use oncegate::filter::GuardedRequest;
-use oncegate::lifecycle::step::{Claim, OnInDoubt, Strategy};
+use oncegate::lifecycle::event::{Claim, OnInDoubt, Strategy};
 use oncegate::request::key::KeyId;
 
 use crate::make;
-use crate::world::{Choice, OriginResponse, Scripted, Story, World, heard};
+use crate::world::{Choice, OriginResponse, Scripted, Story, World, response};
 
 /// The key of every test that needs one only.
 fn the_key() -> KeyId {
@@ -37,11 +37,12 @@ pub(crate) fn by(route: &Route, lease: u8) -> GuardedRequest {
             Doubtful::Retry => OnInDoubt::Retry,
             Doubtful::Hold | Doubtful::Probe => OnInDoubt::Hold,
         },
+        credential_change: route.credential_change,
         durations: route.durations(),
         wait: route.wait,
         ..make::claim(make::lease(lease))
     };
-    GuardedRequest { route: Rc::new(route.clone()), ..make::order("k", claim) }
+    GuardedRequest { route: Rc::new(route.clone()), ..make::request("k", claim) }
 }
 
 fn with_strategy(strategy: Strategy, lease: u8) -> GuardedRequest {
@@ -49,18 +50,18 @@ fn with_strategy(strategy: Strategy, lease: u8) -> GuardedRequest {
 }
 
 /// The origin answers after so long.
-fn after(span: Duration, heard: OriginResponse) -> Scripted {
-    (span, Ok(heard))
+fn after(span: Duration, response: OriginResponse) -> Scripted {
+    (span, Ok(response))
 }
 
 /// A call of the origin that takes a second.
 fn slow() -> Scripted {
-    after(make::s(1), heard(201, "paid 1"))
+    after(make::s(1), response(201, "paid 1"))
 }
 
 /// A request that is at the origin, which will say nothing before the driver says so.
-fn at_the_origin(world: &mut World, order: GuardedRequest) -> Story {
-    let story = world.send(order);
+fn at_the_origin(world: &mut World, request: GuardedRequest) -> Story {
+    let story = world.send(request);
     while !world.is_forwarding(story) {
         assert!(world.step(), "it never reaches the origin");
     }

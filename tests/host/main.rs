@@ -18,8 +18,11 @@ mod world; // requests, a Ledger and an origin that move when they are told to
 // One module per subject.
 mod admission; // what is guarded, by which key
 mod corpus; // whatever the fuzzer found
+mod decision; // what a Ledger does with an event
 mod digest; // digests, scope, fingerprint: what is the same request, and whose
+mod encoding; // messages and rows
 mod filter; // the story of one request
+mod golden; // their bytes
 mod key; // header, key, key id, shard
 mod life; // the life of one key
 mod log; // what the log says of a request
@@ -35,5 +38,3 @@ mod simulate; // hours of faults from a seed
 mod source; // where keys are taken from; JSON bodies
 mod target; // paths and addresses
 mod time; // instants and spans as text
-mod wire; // the codec
-mod wire_pins; // its bytes

@@ -4,22 +4,19 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use oncegate::config::Vars;
 use oncegate::config::route::Route;
-use oncegate::config::{OriginVar, Vars};
 use oncegate::filter::GuardedRequest;
+use oncegate::lifecycle::event::{Claim, CredentialChange, OnInDoubt, Strategy};
 use oncegate::lifecycle::record::{
     Completed, Doubt, Durations, Execution, KeySpelling, Lease, Metadata, Previous, Record,
     Running, State,
 };
 use oncegate::lifecycle::reply::{Kept, Reply};
-use oncegate::lifecycle::step::{Claim, OnInDoubt, Strategy};
-use oncegate::protocol::{Ask, How, Replay};
 use oncegate::request::fingerprint::{Fingerprint, OperationId};
-use oncegate::request::json::Json;
 use oncegate::request::key::{Key, KeyId};
 use oncegate::request::path::Address;
 use oncegate::time::Timestamp;
-use oncegate::wire::Addressed;
 use proptest::test_runner::Config;
 
 /// Seconds.
@@ -139,6 +136,7 @@ pub(crate) fn claim(lease: Lease) -> Claim {
         metadata: metadata(),
         strategy: Strategy::ReturnExisting,
         on_in_doubt: OnInDoubt::Hold,
+        credential_change: CredentialChange::Refuse,
         durations: durations(),
         wait: s(10),
         spelling: KeySpelling::Bare,
@@ -153,39 +151,22 @@ pub(crate) fn key_id(text: &str) -> KeyId {
     KeyId::new(&key(text), [0x5c; 16])
 }
 
-pub(crate) fn order(key: &str, claim: Claim) -> GuardedRequest {
-    GuardedRequest { key: key_id(key), claim, route: Rc::new(route()) }
+pub(crate) fn request(key: &str, claim: Claim) -> GuardedRequest {
+    GuardedRequest { key_id: key_id(key), claim, route: Rc::new(route()) }
 }
 
 /// The route that is there without configuration.
 pub(crate) fn route() -> Route {
-    Route::with_defaults().unwrap()
+    Route::default()
 }
 
-pub(crate) fn addressed(ask: Ask) -> Addressed {
-    Addressed { key: key_id("8e03978e"), shards: 16, ask }
-}
+/// How many shards the tests' requests believe in.
+pub(crate) const SHARDS: u16 = 16;
 
-pub(crate) fn replay<B>(body: B) -> Replay<B> {
-    let completed = completed(lease(1), instant(1000));
-    Replay { reply: completed.reply, expires: completed.expires, how: How::Replayed, body }
-}
-
-/// Nothing configured.
-/// A value as the vars hold it.
-pub(crate) fn json(value: &serde_json::Value) -> Json {
-    Json::parse(&value.to_string()).unwrap()
-}
-
-pub(crate) fn vars() -> Vars {
-    Vars {
-        origin: OriginVar::Absent,
-        shards: None,
-        location_hint: None,
-        log_keys: None,
-        routes: Vec::new(),
-        others: Vec::new(),
-    }
+/// These vars, and no binding.
+pub(crate) fn vars(values: impl IntoIterator<Item = (&'static str, serde_json::Value)>) -> Vars {
+    let values = values.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    Vars { values, binds_origin: false }
 }
 
 pub(crate) fn address(url: &str) -> Address {

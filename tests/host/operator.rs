@@ -1,5 +1,6 @@
 //! `operator`: who is let in, what is asked, what is decided.
 
+mod answer;
 mod api;
 mod auth;
 mod decide;

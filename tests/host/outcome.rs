@@ -51,8 +51,8 @@ fn rule(preset: Preset) -> Rule {
     Rule { preset, ..route().outcome }
 }
 
-fn facts(status: u16, says_when: bool, said: Option<&str>) -> Facts {
-    Facts { status, says_when, said: said.map(str::to_owned) }
+fn facts(status: u16, has_retry_after: bool, origin_outcome: Option<&str>) -> Facts {
+    Facts { status, has_retry_after, origin_outcome: origin_outcome.map(str::to_owned) }
 }
 
 fn outcome(letter: char) -> Outcome {

@@ -11,7 +11,7 @@ use oncegate::lifecycle::record::{Completed, Doubt, Metadata, Record, State};
 use oncegate::lifecycle::reply::{Kept, Reply};
 use oncegate::operator::api::{self, Action, ApiRequest, Draft};
 use oncegate::operator::decide::{Decision, DecisionResult, decide, lease_of};
-use oncegate::operator::documents::StoredReply;
+use oncegate::operator::documents::{StoredBody, StoredReply, UnavailableShard};
 use oncegate::operator::page::{self, PageContext};
 use oncegate::operator::refusal::Refusal;
 use oncegate::operator::search::{AuditEntry, FoundRecord, Position, Search};
@@ -31,11 +31,17 @@ const NOW: Timestamp = Timestamp(1_795_315_165_433);
 const ACTIONS: [Action; 4] = [Action::Complete, Action::Release, Action::Hold, Action::Purge];
 
 fn context() -> PageContext {
-    PageContext { nonce: "n0nce".to_owned(), csrf_token: "f0rm".to_owned(), query: None, now: NOW }
+    PageContext {
+        nonce: "n0nce".to_owned(),
+        csrf_token: "f0rm".to_owned(),
+        query: None,
+        now: NOW,
+        unavailable: Vec::new(),
+    }
 }
 
 fn body(text: &str) -> StoredReply {
-    StoredReply { status: 201, headers: Vec::new(), body: text.to_owned(), is_base64: false }
+    StoredReply { status: 201, headers: Some(Vec::new()), body: StoredBody::Text(text.to_owned()) }
 }
 
 fn asked(query: &str) -> PageContext {
@@ -449,11 +455,47 @@ fn a_stored_body_is_shown_where_it_was_asked_for_and_not_endlessly() {
     assert!(page(None).contains(&link));
     let text = page(Some(&body("\n<b>paid</b>")));
     assert!(text.contains("<pre>\n\n&lt;b&gt;paid&lt;/b&gt;</pre>") && !text.contains(&link));
-    says(&page(Some(&StoredReply { is_base64: true, ..body("AP8=") })), "this is its base64. AP8=");
+    says(
+        &page(Some(&StoredReply { body: StoredBody::Base64("AP8=".to_owned()), ..body("") })),
+        "this is its base64. AP8=",
+    );
     let long = format!("{}ü", "x".repeat(64 * 1024 - 1));
     let long = page(Some(&body(&long)));
     assert!(long.contains(&format!("{}</pre>", "x".repeat(64 * 1024 - 1))));
     says(&long, "The first 64 KiB of it.");
+}
+
+#[test]
+fn a_body_without_room_on_the_page_is_linked() {
+    let left_out = StoredReply { body: StoredBody::LeftOut, ..body("") };
+    let page = page::record(&context(), &stored(), Some(&left_out), &[]);
+    let address = format!("/.oncegate/records/{}/body", hex(&stored().key.0));
+    let (tags, _) = read(&page);
+    assert!(tags.iter().any(|tag| tag.get("href") == Some(&*address)), "{address}");
+    says(&page, "The body is too large to be shown here.");
+}
+
+#[test]
+fn shards_that_did_not_answer_are_named_and_nothing_is_claimed_for_them() {
+    let missing =
+        |shard| UnavailableShard { shard, why: "it did not answer within 5 s".to_owned() };
+    let context = PageContext { unavailable: vec![missing(3), missing(7)], ..context() };
+    for page in [
+        page::overview(&context, &[], &[], &[]),
+        page::records(
+            &PageContext { query: Some("state=in_doubt".to_owned()), ..context.clone() },
+            &[],
+            None,
+        ),
+        page::audit(&context, &[], None),
+    ] {
+        says(&page, "Some shards could not be asked. What they hold is missing on this page.");
+        says(&page, "Shard 3: it did not answer within 5 s");
+        says(&page, "Shard 7: it did not answer within 5 s");
+        hides(&page, "of every operation here it is known");
+    }
+    let many = PageContext { unavailable: (0..25).map(missing).collect(), ..context };
+    says(&page::overview(&many, &[], &[], &[]), "And 15 more shards.");
 }
 
 #[test]

@@ -2,4 +2,5 @@
 
 mod knobs;
 mod matching;
+mod published;
 mod vars;

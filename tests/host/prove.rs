@@ -1,20 +1,20 @@
-//! Every interleaving of a few requests with a few faults, held to the contract by a judge that looks
-//! at the history alone.
+//! Explores every interleaving of a few requests with a few faults. A judge that sees nothing but the history
+//! holds each to the contract.
 
-mod epilogue;
-mod every;
+mod answers;
+mod events;
+mod exploration;
 mod explorer;
 mod grants;
 mod histories;
 mod judge;
 mod life;
-mod open;
-mod place;
-mod planted;
+mod mutants;
+mod requests;
+mod retries;
 mod rules;
 mod scenarios;
-mod truth;
-mod written;
+mod search_state;
 
 pub(crate) use self::judge::Judge;
 pub(crate) use self::rules::Violation;

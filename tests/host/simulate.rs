@@ -1,11 +1,11 @@
-//! Hours of virtual time, thousands of keys, clients that try again, an origin that is slow, flaky and
-//! lying, and a judge. A seed is a whole world.
+//! A simulation of hours of virtual time with thousands of keys, clients that retry, an origin that is slow,
+//! unreliable and untruthful, random faults, and a judge. A seed determines everything.
 //!
 //! `SEED=7 cargo test … simulate -- --nocapture` replays one; `ONCEGATE_NIGHTLY=1` takes 10^6 requests.
 
-mod chance;
 mod clients;
-mod weather;
+mod faults;
+mod rng;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -13,14 +13,14 @@ use std::time::Duration;
 
 use oncegate::time::Timestamp;
 
-use self::chance::Chance;
 use self::clients::Clients;
-use self::weather::{FAULTS, Weather};
+use self::faults::{FAULTS, Faults};
+use self::rng::Rng;
 use crate::make::{days, is_night, s};
 use crate::prove::{Judge, Violation};
-use crate::world::{Choice, Event, Planted, Story, World, seconds};
+use crate::world::{Choice, Event, Mutant, Story, World, seconds};
 
-/// What came of a seed.
+/// What happened in a simulation, in numbers.
 #[derive(Default)]
 struct Figures {
     requests: usize,
@@ -34,29 +34,30 @@ struct Figures {
 struct Simulation {
     world: World,
     judge: Judge,
-    chance: Chance,
+    rng: Rng,
     clients: Clients,
-    weather: Weather,
-    /// All that happened, if it is to be told.
+    faults: Faults,
+    /// All events, if they are to be printed.
     told: Option<Vec<(Timestamp, Event)>>,
     figures: Figures,
 }
 
 impl Simulation {
-    fn new(seed: u64, planted: Option<Planted>, tell: bool) -> Self {
-        let mut chance = Chance::new(seed);
+    fn new(seed: u64, mutant: Option<Mutant>, tell: bool) -> Self {
+        let mut rng = Rng::new(seed);
         Self {
-            world: World::with(planted),
+            world: World::with(mutant),
             judge: Judge::default(),
-            clients: Clients::new(&mut chance),
-            chance,
-            weather: Weather::default(),
+            clients: Clients::new(&mut rng),
+            rng,
+            faults: Faults::default(),
             told: tell.then(Vec::new),
             figures: Figures::default(),
         }
     }
 
-    /// To the end: every client is done, and every key is forgotten. Else who broke what.
+    /// Runs until every client is done and every key is forgotten. An error is the violation, and the request
+    /// that it is about.
     fn run(&mut self) -> Result<(), (Violation, Option<Story>)> {
         let began = self.world.now();
         while let Some(at) = self.clients.next_try() {
@@ -64,7 +65,7 @@ impl Simulation {
             if at > self.world.now() {
                 self.world.run_for(at.since(self.world.now()));
             }
-            self.clients.send(&mut self.world, &mut self.chance);
+            self.clients.send(&mut self.world, &mut self.rng);
             self.notice()?;
         }
         self.figures.hours = self.world.now().since(began).as_secs() / 3600;
@@ -76,17 +77,17 @@ impl Simulation {
         self.notice()
     }
 
-    /// Whatever happens until a client's next try.
+    /// Lets things happen until a client's next try.
     fn live_until(&mut self, end: Timestamp) -> Result<(), (Violation, Option<Story>)> {
         loop {
-            self.weather.script(&mut self.world, &mut self.chance);
-            if let Some(fault) = self.weather.strike(&mut self.world, &mut self.chance) {
+            self.faults.script(&mut self.world, &mut self.rng);
+            if let Some(fault) = self.faults.strike(&mut self.world, &mut self.rng) {
                 self.figures.faults[fault] += 1;
                 self.notice()?;
                 continue;
             }
             let ready: Vec<_> = self.world.ready().collect();
-            let choice = match self.chance.pick(&ready) {
+            let choice = match self.rng.pick(&ready) {
                 Some(choice) => *choice,
                 None => match self.world.next_deadline() {
                     Some(at) if at <= end.max(self.world.now()) => Choice::Pass,
@@ -95,7 +96,7 @@ impl Simulation {
             };
             self.world.take(choice);
             self.notice()?;
-            // A client whose time has come does not wait for the others.
+            // A client whose time has come does not wait until the others are done.
             if self.clients.next_try().is_some_and(|at| at <= self.world.now()) {
                 return Ok(());
             }
@@ -113,13 +114,13 @@ impl Simulation {
                 Event::Answered { .. } => self.figures.answers += 1,
                 _ => {}
             }
-            self.clients.hear(at, &event, &mut self.chance);
+            self.clients.hear(at, &event, &mut self.rng);
             self.judge.hear(at, &event).map_err(|broken| (broken, event.story()))?;
         }
         Ok(())
     }
 
-    /// What concerns the key of a story, from its first request on.
+    /// The events that concern the key of a request, from the first request under it on.
     fn script(&self, story: Option<Story>) -> Vec<String> {
         let key = story.map(|story| self.clients.key(story));
         let concerns = |event: &Event| {
@@ -133,9 +134,9 @@ impl Simulation {
     }
 }
 
-/// The story of a seed that breaks a promise.
-fn tell(seed: u64, planted: Option<Planted>) -> Option<(Violation, Vec<String>)> {
-    let mut simulation = Simulation::new(seed, planted, true);
+/// The violation of a seed, with its history, if it breaks a promise.
+fn tell(seed: u64, mutant: Option<Mutant>) -> Option<(Violation, Vec<String>)> {
+    let mut simulation = Simulation::new(seed, mutant, true);
     let (broken, story) = simulation.run().err()?;
     Some((broken, simulation.script(story)))
 }
@@ -196,22 +197,22 @@ fn a_seed_is_the_same_every_time_and_another_is_another() {
 
 #[test]
 fn mistakes_show_in_a_simulation_too() {
-    for planted in [
-        Planted::WaiterDeletesLock,
-        Planted::CheckThenLock,
-        Planted::LapseRunsAgain,
-        Planted::FailedSettleReleases,
-        Planted::WakeGrants,
-        Planted::ForwardRepeated,
-        Planted::ForwardUnguarded,
-        Planted::AnsweredBeforeStored,
-        Planted::FingerprintIgnored,
-        Planted::ReplayPastExpiry,
-        Planted::JoinedToAnother,
-        Planted::GivenBackForgotten,
+    for mutant in [
+        Mutant::WaiterDeletesLock,
+        Mutant::CheckThenLock,
+        Mutant::LapseRunsAgain,
+        Mutant::FailedSettleReleases,
+        Mutant::WakeGrants,
+        Mutant::ForwardRepeated,
+        Mutant::ForwardUnguarded,
+        Mutant::AnsweredBeforeStored,
+        Mutant::FingerprintIgnored,
+        Mutant::ReplayPastExpiry,
+        Mutant::JoinedToAnother,
+        Mutant::GivenBackForgotten,
     ] {
-        let found = (1..=5).find_map(|seed| tell(seed, Some(planted)));
-        assert!(found.is_some(), "{planted:?}");
+        let found = (1..=5).find_map(|seed| tell(seed, Some(mutant)));
+        assert!(found.is_some(), "{mutant:?}");
     }
 }
 
@@ -235,5 +236,5 @@ impl Figures {
     }
 }
 
-/// So much virtual time passes between two sweeps, about.
+/// About so much virtual time passes between two sweeps.
 const SWEEP_EVERY: Duration = s(900);

@@ -1,12 +1,12 @@
-//! A world of requests, one Ledger and one origin, in which nothing happens by itself.
+//! A simulated world of requests, one Ledger and one origin, in which nothing happens by itself.
 //!
-//! Each request runs the story of [`oncegate::filter`]; each call that it makes (an ask, a forward, a
-//! probe, a pause) stands still until the driver takes a [`Choice`] about it. [`World::choices`] lists
-//! all that could happen next, faults included; [`World::run`] takes what happens on a good day, until
-//! nothing is left to happen. No clock, no randomness, no threads: the same choices, the same world.
+//! Each request runs [`oncegate::filter`]. Each call that it makes (of the Ledger, of the origin, a probe, a
+//! pause) stands still until the driver takes a [`Choice`] about it. [`World::choices`] lists everything that
+//! could happen next, faults included; [`World::run`] takes the choices without a fault until nothing is left
+//! to happen. There is no clock, no randomness and no thread: the same choices lead to the same world.
 //!
-//! Fault model: a call may be lost before or after it was heard, or be late; a Worker may stop at any
-//! await; the Ledger may forget who waits, but no row; the origin may answer late, wrongly or never.
+//! Fault model: a call may be lost before or after it arrived, or be late; a Worker may stop at any await; the
+//! Ledger may forget its waiters, but no row; the origin may answer late, wrongly or never.
 
 mod calls;
 mod choice;
@@ -15,9 +15,11 @@ mod ledger;
 mod look;
 mod messages;
 mod moves;
+mod mutant_ledger;
+mod mutants;
 mod origin;
-mod planted;
 mod render;
+mod rows;
 mod story;
 
 use std::collections::VecDeque;
@@ -35,13 +37,13 @@ use self::calls::Calling;
 pub(crate) use self::choice::Choice;
 pub(crate) use self::history::{Cause, Event, Kind, seconds};
 use self::ledger::Ledger;
-pub(crate) use self::origin::{OriginResponse, heard};
-pub(crate) use self::planted::Planted;
+pub(crate) use self::mutants::Mutant;
+pub(crate) use self::origin::{OriginResponse, response};
 use crate::make::instant;
 
-use self::story::{Moved, News, Opening, Said, Telling};
+use self::story::{Arrival, CallResult, News, Progress, RunningStory};
 
-/// One request, from first to last.
+/// One request, from its arrival to the end of the work on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Story(pub(crate) usize);
 
@@ -52,10 +54,10 @@ pub(crate) struct Call {
     number: u32,
 }
 
-/// What a client is answered.
+/// The answer to a client.
 pub(crate) type Answer = oncegate::answer::Answer<OriginResponse, Vec<u8>>;
 
-/// What the origin will do with the next request: answer so, after so long.
+/// What the origin will do with the next request: give this answer after this time.
 pub(crate) type Scripted = (Duration, Result<OriginResponse, Failure>);
 
 /// One execution at the origin.
@@ -77,25 +79,25 @@ pub(crate) struct World {
     log: Vec<String>,
     workers: Vec<Worker>,
     history: Vec<(Timestamp, Event)>,
-    planted: Option<Planted>,
+    mutant: Option<Mutant>,
 }
 
 #[derive(Clone)]
 struct Worker {
-    opening: Opening,
+    arrival: Arrival,
     news: News,
-    telling: Awake,
-    /// It has ended, or stopped.
+    running: AtHand,
+    /// The work has ended, or the Worker has stopped.
     over: bool,
     /// The client has hung up.
     left: bool,
     answer: Option<Rc<Answer>>,
 }
 
-/// A story that can move on at once; its copy cannot.
-struct Awake(Option<Telling>);
+/// A story whose future is at hand. A copy of it has none: the future is made again from the news.
+struct AtHand(Option<RunningStory>);
 
-impl Clone for Awake {
+impl Clone for AtHand {
     fn clone(&self) -> Self {
         Self(None)
     }
@@ -113,38 +115,38 @@ impl World {
             log: Vec::new(),
             workers: Vec::new(),
             history: Vec::new(),
-            planted: None,
+            mutant: None,
         }
     }
 
-    /// A world whose filter makes a mistake.
-    pub(crate) fn with(planted: Option<Planted>) -> Self {
+    /// A world whose filter makes a mistake, if one is given.
+    pub(crate) fn with(mutant: Option<Mutant>) -> Self {
         let mut world = Self::new();
-        world.planted = planted;
-        world.ledger.planted = planted;
+        world.mutant = mutant;
+        world.ledger.mutant = mutant;
         world
     }
 
     /// A request comes in.
-    pub(crate) fn send(&mut self, order: GuardedRequest) -> Story {
-        self.open(order, false)
+    pub(crate) fn send(&mut self, request: GuardedRequest) -> Story {
+        self.open(request, false)
     }
 
-    /// A request comes in on a route in shadow mode; the log says what it would have been answered.
-    pub(crate) fn shadow(&mut self, order: GuardedRequest) {
-        self.open(order, true);
+    /// A request comes in on a route in shadow mode; the log says what enforcing would have answered.
+    pub(crate) fn shadow(&mut self, request: GuardedRequest) {
+        self.open(request, true);
     }
 
-    fn open(&mut self, order: GuardedRequest, shadow: bool) -> Story {
+    fn open(&mut self, request: GuardedRequest, shadow: bool) -> Story {
         let story = Story(self.workers.len());
-        let order = Rc::new(order);
-        self.note(Event::Sent { story, order: Rc::clone(&order) });
-        let opening = Opening { order, at: self.now, shadow, planted: self.planted };
-        let (telling, moved) = Telling::begin(&opening);
+        let request = Rc::new(request);
+        self.note(Event::Sent { story, request: Rc::clone(&request) });
+        let arrival = Arrival { request, at: self.now, shadow, mutant: self.mutant };
+        let (running, moved) = RunningStory::begin(&arrival);
         self.workers.push(Worker {
-            opening,
+            arrival,
             news: News::default(),
-            telling: Awake(Some(telling)),
+            running: AtHand(Some(running)),
             over: false,
             left: false,
             answer: None,
@@ -157,12 +159,12 @@ impl World {
         self.history.push((self.now, event));
     }
 
-    /// What the origin does with the next requests, in turn; then it says 201 at once.
+    /// What the origin does with the next requests, in turn; after them it answers 201 at once.
     pub(crate) fn origin(&mut self, script: impl IntoIterator<Item = Scripted>) {
         self.script.extend(script);
     }
 
-    /// What the origin says when it is asked what became of a key; then 500.
+    /// What the origin answers to the next probes, in turn; after them it answers 500.
     pub(crate) fn probes(&mut self, script: impl IntoIterator<Item = Scripted>) {
         self.probes.extend(script);
     }
@@ -187,7 +189,7 @@ impl World {
         }
     }
 
-    /// Takes the next thing that happens on a good day; false if there is none.
+    /// Takes the next choice without a fault; false if there is none.
     pub(crate) fn step(&mut self) -> bool {
         self.step_before(Timestamp(u64::MAX))
     }
@@ -197,19 +199,19 @@ impl World {
         next.map(|choice| self.take(choice)).is_some()
     }
 
-    /// A good day, to its end.
+    /// Takes choices without a fault until none is left.
     pub(crate) fn run(&mut self) {
         while self.step() {}
     }
 
-    /// A good day for so long.
+    /// Takes choices without a fault for so long.
     pub(crate) fn run_for(&mut self, span: Duration) {
         let end = self.now().plus(span);
         while self.step_before(end) {}
         self.set_now(end);
     }
 
-    /// The clock jumps, whatever else could happen first.
+    /// A fault: the clock jumps, whatever else could have happened first.
     pub(crate) fn delay_to(&mut self, at: Timestamp) {
         let from = self.now;
         self.set_now(at);
@@ -221,30 +223,30 @@ impl World {
         self.note(Event::Quiet);
     }
 
-    /// What has happened since this was asked last.
+    /// The events since the last call of this function.
     pub(crate) fn news(&mut self) -> Vec<(Timestamp, Event)> {
         std::mem::take(&mut self.history)
     }
 
-    /// Takes a call in hand: nothing happens to it but what the driver chooses.
+    /// Nothing happens to this call any more unless the driver chooses it by name.
     pub(crate) fn hold(&mut self, call: Call) {
         self.calling(call).held = true;
     }
 
     /// Tells a story what came of one of its calls.
-    fn tell(&mut self, story: Story, number: u32, said: Said) {
+    fn tell(&mut self, story: Story, number: u32, said: CallResult) {
         let now = self.now;
         let worker = &mut self.workers[story.0];
-        let Worker { opening, news, telling, .. } = worker;
-        let telling = telling.0.get_or_insert_with(|| Telling::again(opening, news));
-        let moved = telling.hear(now, number, said.clone());
+        let Worker { arrival, news, running, .. } = worker;
+        let running = running.0.get_or_insert_with(|| RunningStory::again(arrival, news));
+        let moved = running.hear(now, number, said.clone());
         news.add(now, number, said);
         self.follow(story, moved);
     }
 
-    /// What a story does then.
-    fn follow(&mut self, story: Story, moved: Moved) {
-        let Moved { made, dropped, answer, log, over } = moved;
+    /// Carries out what a story did when it moved on.
+    fn follow(&mut self, story: Story, moved: Progress) {
+        let Progress { made, dropped, answer, log, over } = moved;
         for (number, what) in made {
             self.made(story, number, what);
         }
@@ -268,7 +270,7 @@ impl World {
         let worker = &mut self.workers[story.0];
         worker.over = true;
         worker.news = News::default();
-        worker.telling = Awake(None);
+        worker.running = AtHand(None);
     }
 }
 

@@ -16,6 +16,9 @@ describe("configuration that does not parse", { concurrency: 4, timeout: 60_000 
     ["ROUTES that are not a list", { routes: { name: "payments" } }, /ROUTES/],
     ["half a shard", { shards: 1.5 }, /SHARDS/],
     ["an unknown place", { vars: { LOCATION_HINT: "moon" } }, /LOCATION_HINT/],
+    ["a text that is nearly named as a var", { vars: { SHARD: "8" } }, /SHARD: .*SHARDS/],
+    ["a table that is nearly named as a var", { vars: { ROUTE: route({}) } }, /ROUTE: .*ROUTES/],
+    ["a binding in the place of ROUTES", { bound: ["ROUTES"] }, /ROUTES: .*list of tables/],
   ]) {
     test(`${what}: POST is refused as misconfigured, safe methods pass, and the log names the knob`, () =>
       through(options, async (worker, origin) => {
@@ -35,6 +38,12 @@ describe("configuration that does not parse", { concurrency: 4, timeout: 60_000 
         assert.doesNotMatch(worker.logs, /hunter2/);
       }));
   }
+  test("bindings may have any name, and vars any that is not nearly one of ours", () =>
+    through({ bound: ["SHARED", "ROUTER", "ROUTES_KV", "ORIGINS"], vars: { GREETING: "hi", DATABASE_URL: "x" } }, async (worker, origin) => {
+      isExecuted(await worker.send({ path: "/v1/payments", key: freshKey() }));
+      assert.equal(origin.all().length, 1);
+      assert.doesNotMatch(worker.logs, /misconfigured/);
+    }));
 });
 
 describe("ROUTES", { concurrency: 4, timeout: 60_000 }, () => {

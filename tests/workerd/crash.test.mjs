@@ -202,7 +202,7 @@ describe("the disk", { concurrency: 4, timeout: 90_000 }, () => {
       assert.ok(rowsOf(worker).length >= rest + 6);
       await worker.restart();
       // The statistics of the hour stay.
-      const keep = (rows) => rows.filter((row) => row.table !== "h" && bytesOf(row) > 100).length;
+      const keep = (rows) => rows.filter((row) => row.table !== "hours" && bytesOf(row) > 100).length;
       await until(() => keep(rowsOf(worker)) <= 1, { ms: 30_000, every: 250, what: "the sweep" });
       isReplay(await worker.send(lasting), first);
     }));

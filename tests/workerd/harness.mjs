@@ -37,6 +37,7 @@ for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"]) process.once(signal, () =>
  *   routes    the value of ROUTES; left out: no ROUTES
  *   shards    the value of SHARDS; null: no SHARDS
  *   vars      more vars, each bound as JSON, as wrangler does
+ *   bound     names that are bound to a Durable Object namespace, as any other Worker's bindings are
  *   ledger    "faulty": LEDGER leads through faulty-ledger.worker.mjs, which can be told to misbehave
  *   watcher   with a faulty Ledger: a URL that is told of every call, before and after, and may hold it back
  *   build     the folder of another build than ONCEGATE_BUILD names
@@ -234,7 +235,7 @@ const DATASET = `export default () => ({ writeDataPoint: (point) => console.log(
 
 /** The config of the runtime, in Cap'n Proto's text form. */
 function capnp(options, disk) {
-  const { origin = null, binding = false, routes, shards = 4, vars = {}, ledger, watcher, objects, counting, metrics, build = usualBuild } = options;
+  const { origin = null, binding = false, routes, shards = 4, vars = {}, bound = [], ledger, watcher, objects, counting, metrics, build = usualBuild } = options;
   const text = (value) => JSON.stringify(value);
   const json = (value) => text(JSON.stringify(value));
   const all = { ...(shards !== null && { SHARDS: shards }), ...(routes && { ROUTES: routes }), ...vars };
@@ -244,6 +245,7 @@ function capnp(options, disk) {
     typeof value === "string" ? `(name = ${text(name)}, text = ${text(value)})` : `(name = ${text(name)}, json = ${json(value)})`,
   );
   if (binding) bindings.push('(name = "ORIGIN", service = "origin")');
+  for (const name of bound) bindings.push(`(name = ${text(name)}, durableObjectNamespace = "Ledger")`);
   if (metrics) bindings.push('(name = "METRICS", wrapped = (moduleName = "tests:dataset"))');
   bindings.push(
     ledger

@@ -102,6 +102,43 @@ describe("operators", { concurrency: 4, timeout: 120_000 }, () => {
     const [record] = (await get(`keys?key=${key}&body=1`)).records;
     assert.equal(record.reply.body_base64, "AP+ACg==");
   });
+  test("the bodies in an answer are at most 1 MiB in all; each other one is at the address that the answer names", async () => {
+    const key = freshKey();
+    const bodies = [Buffer.alloc(700 << 10, "a"), Buffer.alloc(700 << 10, "b"), Buffer.from("paid"), Buffer.alloc(3 << 20, "ü"), Buffer.alloc(300 << 10, 0xff)];
+    const byPath = new Map();
+    for (const body of bodies) {
+      const path = freshPath();
+      byPath.set(path, body);
+      on.origin.on(path, { status: 201, headers: [["Content-Type", "text/html"]], body });
+      isExecuted(await on.worker.send({ path, key }));
+    }
+    const { records } = await get(`keys?key=${key}&body=1`);
+    assert.equal(records.length, bodies.length);
+    let sent = 0;
+    for (const { key_id, path, reply } of records) {
+      const inline = reply.body ?? (reply.body_base64 && Buffer.from(reply.body_base64, "base64"));
+      assert.equal(reply.status, 201);
+      if (inline) {
+        sent += inline.length;
+        assert.ok(byPath.get(path).equals(Buffer.from(inline)), path);
+        assert.equal(reply.body_address, undefined);
+      } else {
+        assert.equal(reply.body_address, `/.oncegate/records/${key_id}/body`);
+      }
+      const whole = isPrivate(await ask(`records/${key_id}/body`));
+      assert.ok(whole.body.equals(byPath.get(path)), "byte for byte");
+      // What an origin sent is never shown as a page of ours.
+      assert.deepEqual([whole.get("Content-Type"), whole.get("Content-Disposition")], ["application/octet-stream", 'attachment; filename="body"']);
+      assert.match(whole.get("Content-Security-Policy"), /sandbox/);
+    }
+    assert.ok(sent > 300 << 10 && sent <= 1 << 20, `${sent} bytes`);
+    const large = records.find(({ path }) => byPath.get(path).length === 3 << 20);
+    const { reply } = await get(`records/${large.key_id}?body=1`);
+    assert.deepEqual([reply.body_address, Object.fromEntries(reply.headers)["content-type"]], [`/.oncegate/records/${large.key_id}/body`, "text/html"]);
+    const page = await ask(`records/${large.key_id}?body=1`, { headers: { ...BEARER, Accept: "text/html" } });
+    assert.ok(page.text.includes(`href="${reply.body_address}"`) && page.text.length < 64 << 10, "a page links to it");
+    isRefused(await ask(`records/${"0".repeat(64)}/body`), 404, "not-found");
+  });
   for (const key of [".", "..", "%2F", "a/b", "a b", '"', "\\", "&=#?+", "~".repeat(255)]) {
     test(`a key such as ${key.slice(0, 8)} is found`, async () => {
       const quoted = `"${key.replace(/["\\]/g, "\\$&")}"`;
@@ -233,8 +270,8 @@ describe("statistics", { timeout: 60_000 }, () => {
     assert.deepEqual([charge.executed, charge.replayed, charge.released], [1, 20, 1]);
     assert.deepEqual([charge.conflicts["key-reused"], charge.conflicts["already-executed"]], [1, 1]);
     assert.ok(charge.bytes > 0 && hours.length >= 1);
-    const hoursKept = () => rowsOf(on.worker).filter(({ table }) => table === "h").length;
-    const records = () => rowsOf(on.worker).filter(({ table }) => table !== "h").length;
+    const hoursKept = () => rowsOf(on.worker).filter(({ table }) => table === "hours").length;
+    const records = () => rowsOf(on.worker).filter(({ table }) => table !== "hours").length;
     assert.ok(hoursKept() > 0, "written along with what was counted first");
     const before = records();
     for (let n = 0; n < 20; n++) await on.worker.send(operation);
@@ -243,6 +280,16 @@ describe("statistics", { timeout: 60_000 }, () => {
     assert.equal((await stats()).routes.charge.replayed, 40);
     await on.worker.restart();
     assert.ok((await stats()).routes.charge.executed >= 1, "what was written is there after a power cut");
+  });
+  test("large replies that wait for their turn are counted when they are sent", async () => {
+    const it = { path: freshPath("/large"), key: freshKey() };
+    const readers = 24; // each takes 1 MiB of the 16 that a shard sends at once
+    on.origin.on(it.path, { status: 201, body: Buffer.alloc(2 * 1024 * 1024, "r") });
+    const counted = async () => (await stats()).routes.charge.replayed;
+    const before = await counted();
+    const first = await on.worker.send(it);
+    for (const replay of await Promise.all(Array.from({ length: readers }, () => on.worker.send(it)))) isReplay(replay, first);
+    assert.equal(await counted(), before + readers);
   });
   test("a Ledger that has never been used stays so when it is asked", async () => {
     const origin = await startOrigin();
@@ -257,6 +304,66 @@ describe("statistics", { timeout: 60_000 }, () => {
       await worker.stop();
       origin.close();
     }
+  });
+});
+
+describe("a shard that hangs", { timeout: 90_000 }, () => {
+  const on = stage({ routes, shards: 4, ledger: "faulty", vars: { ADMIN_TOKEN: TOKEN } });
+  const get = (path, headers = {}) => on.worker.send({ method: "GET", path: `/.oncegate/${path}`, headers: { ...BEARER, ...headers } });
+  const searches = ["", "records", "records?state=completed", "stats", "audit"];
+
+  test("is left out of what all shards are asked, and named; nobody waits for it longer than 5 s", async () => {
+    const keys = Array.from({ length: 24 }, () => freshKey());
+    for (const key of keys) isExecuted(await on.worker.send({ path: freshPath(), key }));
+    await on.worker.ledger("hang@shard-2");
+    const began = Date.now();
+    const timed = async (path, headers) => ({ path, response: await get(path, headers), ms: Date.now() - began });
+    const page = timed("", { Accept: "text/html" });
+    for (const { path, response, ms } of await Promise.all(searches.map((path) => timed(path)))) {
+      assert.equal(isPrivate(response).status, 200, response.text);
+      assert.deepEqual(response.json.unavailable_shards, [{ shard: 2, why: "it did not answer within 5 s" }], path);
+      assert.ok(ms < 9_000, `${path} took ${ms} ms`);
+    }
+    assert.ok((await page).ms < 9_000);
+    assert.ok((await page).response.text.includes("Shard 2: it did not answer within 5 s"));
+    const found = (await get("records?limit=200")).json.records.length;
+    assert.ok(found > 0 && found < keys.length, `${found} records of the other shards`);
+    // Of one that is asked alone there is nothing to show.
+    const asked = await Promise.all(keys.map((key) => get(`keys?key=${key}`)));
+    const refused = asked.filter(({ status }) => status !== 200);
+    assert.equal(refused.length, keys.length - found);
+    for (const response of refused) assert.match(isRefused(response, 503, "store-unavailable").detail, /shard 2: it did not answer within 5 s/);
+  });
+  test("nor does one that fails hide what the others hold, unless all do", async () => {
+    await on.worker.ledger("throw@shard-1");
+    assert.deepEqual((await get("records")).json.unavailable_shards, [{ shard: 1, why: "the Ledger is out of reach" }]);
+    await on.worker.ledger("throw");
+    assert.match(isRefused(await get("records"), 503, "store-unavailable").detail, /out of reach/);
+    await on.worker.ledger("pass");
+    assert.equal((await get("records")).json.unavailable_shards, undefined);
+  });
+  test("a decision whose answer was lost is not called undone", async () => {
+    const operation = { path: freshPath(), key: freshKey() };
+    isExecuted(await on.worker.send(operation));
+    const [{ key_id }] = (await get(`keys?key=${operation.key}`)).json.records;
+    const purge = () => on.worker.send({ method: "DELETE", path: `/.oncegate/records/${key_id}`, headers: BEARER });
+    await on.worker.ledger("lose*1");
+    assert.match(isRefused(await purge(), 503, "store-unavailable").detail, /Nobody knows whether the decision was carried out/);
+    isRefused(await purge(), 404, "not-found");
+    isExecuted(await on.worker.send(operation));
+    await on.worker.ledger("pass*1,lose*1");
+    assert.match(isRefused(await purge(), 503, "store-unavailable").detail, /^The decision was carried out, but/);
+  });
+});
+
+describe("an ADMIN_TOKEN of less than 16 characters", () => {
+  const on = stage({ routes, vars: { ADMIN_TOKEN: "123456789012345" } });
+  test("opens nothing, and the log says so", async () => {
+    for (const headers of [BEARER, { Authorization: "Bearer 123456789012345" }]) {
+      assert.equal((await on.worker.send({ method: "GET", path: "/.oncegate/stats", headers })).status, 404);
+    }
+    assert.match(on.worker.logs, /ADMIN_TOKEN has fewer than 16 characters and opens nothing/);
+    assert.ok(!on.worker.logs.includes("123456789012345"));
   });
 });
 

@@ -13,7 +13,7 @@ import { freshKey, freshPath, stage, until } from "./harness.mjs";
 import { JSON_TYPE, blocks, text } from "./docs.mjs";
 
 const { DatabaseSync } = await import("node:sqlite");
-const TOKEN = "4f1d0c";
+const TOKEN = "4f1d0c79b3a2e8d6";
 const LOG_KEY = "0123456789abcdef".repeat(2);
 const routes = [{ name: "payments", methods: ["POST"], path: "/{*rest}", timeout: "1s" }];
 const missing = ["bash", "curl", "jq", "openssl", "sha256sum"].filter((program) => spawnSync("sh", ["-c", `command -v ${program}`]).status !== 0);

@@ -1,4 +1,4 @@
-// Contract 1.8 and 1.10: under load what was admitted is served, the excess is told 503 with Retry-After at once,
+// Contract 1.8 and 1.10: under load what was admitted is served, the excess is told at once when to come again,
 // nothing is executed twice, and what a shard holds in memory stays within its bounds.
 
 import assert from "node:assert/strict";
@@ -11,7 +11,8 @@ import { freshKey, freshPath, gate, through, until } from "./harness.mjs";
 
 const { DatabaseSync } = await import("node:sqlite");
 const NIGHTLY = process.env.ONCEGATE_NIGHTLY === "1";
-const WAITERS_MAX = 1_000; // waiters of one shard
+const WAITERS_MAX = 1_000; // of one shard
+const KEY_WAITERS_MAX = 250; // of one key
 const LEFT_BEHIND_MB = 250; // what all the waiters may leave behind, generously: a process does not shrink at once
 
 const figures = { part: "overload" };
@@ -31,27 +32,37 @@ async function running(worker, origin, body = "paid") {
 const post = { methods: ["POST"] };
 
 describe("overload", { timeout: 280_000 }, () => {
-  test("duplicates of one slow key: as many as may wait are served, the excess is told at once to come again", () =>
-    through({ shards: 1, routes: [{ ...post, name: "slow", path: "/{*rest}", wait: "30s" }] }, async (worker, origin) => {
-      const it = await running(worker, origin);
-      const excess = 200;
-      let refused = 0;
-      const all = Array.from({ length: WAITERS_MAX + excess }, () => it.send());
-      const early = all.map(async (answer) => ((await answer).status === 503 && (refused += 1), answer));
-      // While the first one is still at the origin: nobody of the excess waits for it.
-      await until(() => refused === excess, { ms: 25_000, what: "the excess is refused" });
-      const another = await worker.send({ path: freshPath(), key: freshKey() });
-      isExecuted(another);
-      it.open();
-      const first = await it.first;
-      isExecuted(first);
-      const answers = await Promise.all(early);
-      for (const answer of answers) answer.status === 503 ? isProblem(answer, "store-unavailable") : isJoined(answer, first);
-      assert.equal(answers.filter((answer) => answer.status === 503).length, excess);
-      assert.equal(origin.count(it.path), 1);
-      isReplay(await it.send(), first);
+  test("duplicates of slow keys: as many as may wait are served, the excess is told at once when to come again", () =>
+    through({ shards: 1, routes: [{ ...post, name: "slow", path: "/{*rest}", wait: "60s" }] }, async (worker, origin) => {
+      const keys = [];
+      for (let n = 0; n <= WAITERS_MAX / KEY_WAITERS_MAX; n++) keys.push(await running(worker, origin, `paid ${n}`));
+      const last = keys.pop();
+      const excess = 100;
+      /** So many duplicates of one key, of which `places` may wait: those that do. */
+      const duplicates = async (it, count, places) => {
+        const answers = Array.from({ length: count }, () => it.send());
+        const refused = [];
+        for (const answer of answers) answer.then(({ status }) => status === 409 && refused.push(answer)).catch(() => {});
+        // While the first one is still at the origin: nobody of the excess waits for it.
+        await until(() => refused.length === count - places, { ms: 25_000, what: "the excess is refused" });
+        for (const answer of refused) isProblem(await answer, "in-flight");
+        return answers.filter((answer) => !refused.includes(answer));
+      };
+      // One key takes no more than its places, and leaves the others theirs, until the shard is full.
+      const waiting = [];
+      for (const it of keys) waiting.push(await duplicates(it, KEY_WAITERS_MAX + excess, KEY_WAITERS_MAX));
+      await duplicates(last, 5, 0);
+      isExecuted(await worker.send({ path: freshPath(), key: freshKey() }));
+      for (const it of [...keys, last]) it.open();
+      for (const [n, it] of keys.entries()) {
+        const first = await it.first;
+        isExecuted(first);
+        for (const answer of await Promise.all(waiting[n])) isJoined(answer, first);
+        assert.equal(origin.count(it.path), 1);
+        isReplay(await it.send(), first);
+      }
       figures.joined = WAITERS_MAX;
-      figures.refused = refused;
+      figures.refused = excess * keys.length + 5;
     }));
 
   test("different keys over 64 connections: each is executed once, and then replayed", () =>
@@ -83,18 +94,23 @@ describe("overload", { timeout: 280_000 }, () => {
       figures.keys = many;
     }));
 
-  test("waiters that hang up free their places in the queue and their memory", () =>
+  test("waiters that hang up free their places and their memory", () =>
     through({ shards: 1, routes: [{ ...post, name: "slow", path: "/{*rest}", wait: "20s" }] }, async (worker, origin) => {
       const it = await running(worker, origin);
       const before = worker.megabytes;
-      const waiters = Array.from({ length: WAITERS_MAX + 50 }, () => worker.open({ path: it.path, key: it.key, body: '{"amount":10}', headers: [["Content-Type", "application/json"]] }));
-      const look = async () => (await it.send({ headers: [["Prefer", "wait=1"], ["Content-Type", "application/json"]], body: '{"amount":10}' })).status;
-      const looks = () => Promise.all(Array.from({ length: 10 }, look));
-      // The shard is full when the first of them is refused.
+      const waiters = Array.from({ length: KEY_WAITERS_MAX + 50 }, () => worker.open({ path: it.path, key: it.key, body: '{"amount":10}', headers: [["Content-Type", "application/json"]] }));
+      /** Whether a duplicate that is willing to wait for a second does. */
+      const waits = async () => {
+        const began = Date.now();
+        isProblem(await it.send({ headers: [["Prefer", "wait=1"], ["Content-Type", "application/json"]], body: '{"amount":10}' }), "in-flight");
+        return Date.now() - began >= 900;
+      };
+      const tries = () => Promise.all(Array.from({ length: 10 }, waits));
+      // The key has no place left when the first of them is refused.
       const refused = await Promise.any(waiters.map((waiter) => waiter.head));
-      assert.equal(refused.status, 503);
+      assert.equal(refused.status, 409);
       waiters.forEach((waiter, n) => (n % 2 ? waiter.close() : waiter.reset()));
-      await until(async () => !(await looks()).includes(503), { ms: 30_000, what: "waiters are taken again" });
+      await until(async () => !(await tries()).includes(false), { ms: 30_000, what: "waiters are taken again" });
       const duplicate = it.send();
       it.open();
       isExecuted(await it.first);
@@ -198,11 +214,11 @@ function database(worker, copied) {
 /** Gives the shard so many expired rows, each like the one that it has. */
 function expireMany(worker, rows) {
   const db = database(worker);
-  const columns = db.prepare("PRAGMA table_info(r)").all().map(({ name }) => name);
-  const values = columns.map((name) => ({ k: "randomblob(32)", due: "1" })[name] ?? name);
+  const columns = db.prepare("PRAGMA table_info(records)").all().map(({ name }) => name);
+  const values = columns.map((name) => ({ key_id: "randomblob(32)", due: "1" })[name] ?? name);
   db.exec(`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${rows})
-    INSERT INTO r (${columns}) SELECT ${values} FROM n, (SELECT * FROM r LIMIT 1)`);
-  assert.equal(db.prepare("SELECT count(*) AS n FROM r WHERE due = 1").get().n, rows);
+    INSERT INTO records (${columns}) SELECT ${values} FROM n, (SELECT * FROM records LIMIT 1)`);
+  assert.equal(db.prepare("SELECT count(*) AS n FROM records WHERE due = 1").get().n, rows);
   db.close();
 }
 
@@ -211,7 +227,7 @@ function countExpired(worker) {
   let db;
   try {
     db = database(worker, true);
-    return db.prepare("SELECT count(*) AS n FROM r WHERE due = 1").get().n;
+    return db.prepare("SELECT count(*) AS n FROM records WHERE due = 1").get().n;
   } catch {
     return undefined;
   } finally {

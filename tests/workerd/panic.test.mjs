@@ -143,7 +143,7 @@ describe("a fault in one request", { timeout: 120_000 }, () => {
       });
     }
     test(`${kind} in the Ledger's alarm: the sweep is tried again`, async () => {
-      const count = () => rowsOf(worker).filter(({ table }) => table === "r").length;
+      const count = () => rowsOf(worker).filter(({ table }) => table === "records").length;
       const before = count();
       const it = await culprit(`${kind} sweep`, { prefix: "/brief" });
       isExecuted(it.response);

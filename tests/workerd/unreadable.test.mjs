@@ -34,7 +34,7 @@ async function through(check) {
     await worker.kill();
     onDisk(worker, (database) => {
       for (const [it, set, ...values] of changes) {
-        const { changes: rows } = database.prepare(`UPDATE r SET ${set} WHERE substr(k, 1, 16) = ?`).run(...values, keyHalf(it.key));
+        const { changes: rows } = database.prepare(`UPDATE records SET ${set} WHERE substr(key_id, 1, 16) = ?`).run(...values, keyHalf(it.key));
         assert.equal(Number(rows), 1, `one row of ${it.path}`);
       }
     });
@@ -48,7 +48,7 @@ async function through(check) {
   }
 }
 
-const recordOf = (worker, it) => Buffer.from(rowsOf(worker).find(({ table, row }) => table === "r" && keyHalf(it.key).equals(Buffer.from(row.k).subarray(0, 16))).row.rec);
+const recordOf = (worker, it) => Buffer.from(rowsOf(worker).find(({ table, row }) => table === "records" && keyHalf(it.key).equals(Buffer.from(row.key_id).subarray(0, 16))).row.record);
 
 /** Every way to ask for the key is refused, nothing is forwarded, and the log says which and why, but not the key. */
 async function isRefused(on, it) {
@@ -96,7 +96,7 @@ describe("an unreadable row", { concurrency: 2, timeout: 120_000 }, () => {
       const firsts = [];
       for (const { it } of broken) isExecuted(await it.send());
       for (const it of sound) firsts.push(await it.send());
-      await on.breakRows(...broken.map(({ it, how }) => [it, "rec = ?", how(recordOf(on.worker, it))]));
+      await on.breakRows(...broken.map(({ it, how }) => [it, "record = ?", how(recordOf(on.worker, it))]));
       for (const { what, it } of broken) {
         await isRefused(on, it).catch((error) => assert.fail(`a row ${what}: ${error.message}`));
         isProblem(await it.send({ body: "another request" }), "store-unavailable");
@@ -106,7 +106,7 @@ describe("an unreadable row", { concurrency: 2, timeout: 120_000 }, () => {
       const fresh = on.operation();
       isExecuted(await fresh.send());
       // Nothing was taken out or put right by asking.
-      const rows = rowsOf(on.worker).filter(({ table }) => table === "r");
+      const rows = rowsOf(on.worker).filter(({ table }) => table === "records");
       assert.equal(rows.length, broken.length + sound.length + 1);
     }));
   for (const [state, answer] of Object.entries({ "in doubt": { status: 504 }, "whose doubt would be retried": { status: 504, prefix: "/retry" } })) {
@@ -115,7 +115,7 @@ describe("an unreadable row", { concurrency: 2, timeout: 120_000 }, () => {
         const { prefix, ...said } = answer;
         const it = on.operation(prefix, said);
         isUnknown(await it.send(), 504);
-        await on.breakRows([it, "rec = ?", cut(-1)(recordOf(on.worker, it))]);
+        await on.breakRows([it, "record = ?", cut(-1)(recordOf(on.worker, it))]);
         await isRefused(on, it);
       }));
   }
@@ -128,7 +128,7 @@ describe("an unreadable row", { concurrency: 2, timeout: 120_000 }, () => {
       await on.worker.kill();
       await lost;
       await on.worker.restart();
-      await on.breakRows([it, "rec = ?", change(0, 2)(recordOf(on.worker, it))]);
+      await on.breakRows([it, "record = ?", change(0, 2)(recordOf(on.worker, it))]);
       await isRefused(on, it);
     }));
   test("of another caller stands in the way of a first execution, and of nothing that is known", () =>
@@ -136,7 +136,7 @@ describe("an unreadable row", { concurrency: 2, timeout: 120_000 }, () => {
       const alice = on.operation("/v1", { headers: ALICE });
       const bob = { ...alice, headers: BOB, send: (spec) => alice.send({ headers: BOB, ...spec }) };
       isExecuted(await alice.send());
-      await on.breakRows([alice, "rec = ?", Buffer.of(1)]);
+      await on.breakRows([alice, "record = ?", Buffer.of(1)]);
       // It may be the same operation under another credential.
       await isRefused(on, bob);
       assert.equal(alice.count(), 1);
@@ -154,19 +154,19 @@ describe("an unreadable row", { concurrency: 2, timeout: 120_000 }, () => {
 describe("a stored body", { concurrency: 2, timeout: 120_000 }, () => {
   const large = randomBytes(3 * MiB - 5);
   const other = randomBytes(2 * MiB);
-  const PIECES = {
-    "whose first piece is missing": "DELETE FROM c WHERE id = (SELECT min(id) FROM c)",
-    "whose last piece is short": "UPDATE c SET body = substr(body, 1, length(body) - 1) WHERE id = 3",
-    "whose piece is too long": "UPDATE c SET body = body || x'00' WHERE id = 2",
-    "whose piece is a number": "UPDATE c SET body = 1000000000000000 WHERE id = 2",
-    "whose pieces are all gone": "DELETE FROM c WHERE id <= 3",
-    "that is said to lie in more pieces": "UPDATE r SET pieces = 5 WHERE pieces = 3",
-    "that is said to lie in pieces without end": "UPDATE r SET pieces = 9000000000000000 WHERE pieces = 3",
-    "that is said to lie in the row": "UPDATE r SET pieces = 0, piece = 0 WHERE pieces = 3",
-    "that is said to lie elsewhere": "UPDATE r SET piece = 77 WHERE pieces = 3",
-    "whose columns are text": "UPDATE r SET piece = 'a', pieces = 'b' WHERE pieces = 3",
+  const CHUNKS = {
+    "whose first chunk is missing": "DELETE FROM body_chunks WHERE id = (SELECT min(id) FROM body_chunks)",
+    "whose last chunk is short": "UPDATE body_chunks SET bytes = substr(bytes, 1, length(bytes) - 1) WHERE id = 3",
+    "whose chunk is too long": "UPDATE body_chunks SET bytes = bytes || x'00' WHERE id = 2",
+    "whose chunk is a number": "UPDATE body_chunks SET bytes = 1000000000000000 WHERE id = 2",
+    "whose chunks are all gone": "DELETE FROM body_chunks WHERE id <= 3",
+    "that is said to lie in more chunks": "UPDATE records SET chunks = 5 WHERE chunks = 3",
+    "that is said to lie in chunks without end": "UPDATE records SET chunks = 9000000000000000 WHERE chunks = 3",
+    "that is said to lie in the row": "UPDATE records SET chunks = 0, first_chunk = 0 WHERE chunks = 3",
+    "that is said to lie elsewhere": "UPDATE records SET first_chunk = 77 WHERE chunks = 3",
+    "whose columns are text": "UPDATE records SET first_chunk = 'a', chunks = 'b' WHERE chunks = 3",
   };
-  for (const [what, statement] of Object.entries(PIECES)) {
+  for (const [what, statement] of Object.entries(CHUNKS)) {
     test(`${what} is an error for its key and harms no other`, () =>
       through(async (on) => {
         const it = on.operation("/v1", { body: large });
@@ -179,22 +179,22 @@ describe("a stored body", { concurrency: 2, timeout: 120_000 }, () => {
         const response = await it.send();
         isProblem(response, "store-unavailable");
         assert.equal(it.count(), 1);
-        await on.worker.logged(/store-unavailable: a stored (body is not as long as its record says|record is unreadable: pieces)/);
+        await on.worker.logged(/store-unavailable: a stored (body is not as long as its record says|record is unreadable: chunks)/);
         assert.equal(on.worker.logs.includes(it.key), false);
         isReplay(await sound.send(), first);
       }));
   }
-  test("that is said to lie in more pieces takes none of another key's when its key would run again", () =>
+  test("that is said to lie in more chunks takes none of another key's when its key would run again", () =>
     through(async (on) => {
       const it = on.operation("/again", { body: large });
       const sound = on.operation("/v1", { body: other });
       isExecuted(await it.send(), 200);
       const first = await sound.send();
-      await on.breakRows([it, "pieces = 5"]);
+      await on.breakRows([it, "chunks = 5"]);
       await isRefused(on, it);
       isReplay(await sound.send(), first);
     }));
-  for (const [what, set] of Object.entries({ short: "body = substr(body, 2)", missing: "body = NULL", text: "body = 'text'", "of another key": "pieces = 1, piece = 1" })) {
+  for (const [what, set] of Object.entries({ short: "body = substr(body, 2)", missing: "body = NULL", text: "body = 'text'", "of another key": "chunks = 1, first_chunk = 1" })) {
     test(`in its row that is ${what} is an error for its key`, () =>
       through(async (on) => {
         const it = on.operation("/v1", { status: 201, body: "four" });
@@ -214,8 +214,8 @@ describe("the sweep", { timeout: 120_000 }, () => {
       const swept = [brief(), brief(), brief()];
       for (const it of [...Object.values(kept), ...swept]) isExecuted(await it.send());
       // Unreadable are one row to keep for a day, one whose tombstone is due, and one that is due itself.
-      await on.breakRows([kept.long, "rec = ?", Buffer.of(1)], [kept.grave, "rec = ?", Buffer.of(2)], [swept[0], "rec = ?", Buffer.of(1)]);
-      const rows = () => rowsOf(on.worker).filter(({ table }) => table === "r").map(({ row }) => Buffer.from(row.k).toString("hex", 0, 16)).sort();
+      await on.breakRows([kept.long, "record = ?", Buffer.of(1)], [kept.grave, "record = ?", Buffer.of(2)], [swept[0], "record = ?", Buffer.of(1)]);
+      const rows = () => rowsOf(on.worker).filter(({ table }) => table === "records").map(({ row }) => Buffer.from(row.key_id).toString("hex", 0, 16)).sort();
       // Another row that is due brings the next sweep.
       isExecuted(await brief().send());
       const expected = Object.values(kept).map((it) => keyHalf(it.key).toString("hex")).sort();
@@ -225,4 +225,34 @@ describe("the sweep", { timeout: 120_000 }, () => {
       // Past its ttl nothing is known of the key any more, readable or not.
       isExecuted(await swept[0].send());
     }));
+  test("takes no chunks of another key where a row's numbers are wrong", () =>
+    through(async (on) => {
+      const large = { status: 201, body: randomBytes(2 * MiB) };
+      const wrong = on.operation("/brief", large);
+      const sound = on.operation("/v1", large);
+      isExecuted(await wrong.send());
+      const first = await sound.send();
+      // Its two chunks and the two after them, which are the other key's.
+      await on.breakRows([wrong, "chunks = 4"]);
+      const chunks = () => rowsOf(on.worker).filter(({ table }) => table === "body_chunks").length;
+      assert.equal(chunks(), 4);
+      // Another row that is due brings the sweep.
+      isExecuted(await on.operation("/brief").send());
+      await until(() => chunks() < 4, { ms: 60_000, every: 500, what: "the row with wrong numbers is swept" });
+      assert.equal(chunks(), 2);
+      isReplay(await sound.send(), first);
+    }));
 });
+
+test("a database of before the first release is refused, and not taken for an empty one", () =>
+  through(async (on) => {
+    const it = on.operation();
+    isExecuted(await it.send());
+    await on.worker.kill();
+    onDisk(on.worker, (database) => database.exec("CREATE TABLE r (k BLOB PRIMARY KEY, rec BLOB)"));
+    await on.worker.restart();
+    isProblem(await it.send(), "store-unavailable");
+    isProblem(await on.operation().send(), "store-unavailable");
+    await on.worker.logged(/written before the first release/);
+    assert.equal(it.count(), 1);
+  }));

@@ -1,4 +1,4 @@
-//! The Ledger's answers to operators, and its numbers.
+//! The Ledger's answers to operators' queries, and its statistics.
 
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
@@ -7,9 +7,9 @@ use js_sys::Uint8Array;
 use wasm_bindgen::JsValue;
 
 use super::Shard;
+use super::store::Store;
 use crate::cloudflare::bindings;
 use crate::cloudflare::clock::{now, pause};
-use crate::cloudflare::ledger::store::Store;
 use crate::lifecycle::record::{Lease, Record};
 use crate::lifecycle::step::Change;
 use crate::operator::decide::{Decided, Decision, DecisionResult, decide};
@@ -21,34 +21,41 @@ use crate::request::key::KeyId;
 use crate::time::Timestamp;
 
 impl Shard {
-    pub(super) async fn answer_operator(
+    pub(super) async fn query(
         &self,
-        key: KeyId,
+        key_id: KeyId,
         query: OperatorQuery,
         body: &Uint8Array,
     ) -> Result<OperatorResult, JsValue> {
         match query {
-            OperatorQuery::Key => self.of_key(key),
+            OperatorQuery::Key => self.records_of_key(key_id),
             OperatorQuery::Search(search) => self.search(&search).await,
             OperatorQuery::Decide { lease, decision, by } => {
-                self.decide(key, lease, decision, by, body).map(OperatorResult::Decided)
+                self.resolve(key_id, lease, decision, by, body).map(OperatorResult::Decided)
             }
-            OperatorQuery::Stats => Ok(OperatorResult::Stats(self.counted.hours(self.store()?)?)),
+            OperatorQuery::Stats => {
+                let mut hours = self.statistics.hours(self.store()?)?;
+                // Nobody asks for the replays by key, which take 20 KB an hour.
+                for (_, statistics) in &mut hours {
+                    statistics.replays.clear();
+                }
+                Ok(OperatorResult::Stats(hours))
+            }
             OperatorQuery::Audit { after, limit } => {
                 Ok(OperatorResult::Audit(self.store()?.audit(after, limit)?))
             }
-            OperatorQuery::Decisions => Ok(OperatorResult::Audit(self.store()?.decisions(key)?)),
+            OperatorQuery::Decisions => Ok(OperatorResult::Audit(self.store()?.decisions(key_id)?)),
         }
     }
 
-    fn of_key(&self, key: KeyId) -> Result<OperatorResult, JsValue> {
+    fn records_of_key(&self, key_id: KeyId) -> Result<OperatorResult, JsValue> {
         let (store, now) = (self.store()?, now());
-        let rows = store.of_key(key)?;
-        let found = rows.into_iter().filter_map(|(key, record)| found(key, record, now));
+        let rows = store.records_of_key(key_id)?;
+        let found = rows.into_iter().filter_map(|(key_id, record)| found(key_id, record, now));
         Ok(OperatorResult::Records(now, self.shown(store, found.collect())))
     }
 
-    /// Reads the whole shard, a batch at a time; between two of them requests get their turn.
+    /// Reads the whole shard, a batch at a time; between two batches other requests get their turn.
     async fn search(&self, search: &Search) -> Result<OperatorResult, JsValue> {
         let (store, now) = (self.store()?, now());
         let text = search.correlation_id.as_ref().or(search.route.as_ref());
@@ -57,30 +64,28 @@ impl Shard {
         while let Some(batch) = store.batch(after.as_ref(), text)? {
             for row in batch.records {
                 match row {
-                    Ok((key, record)) => {
-                        let found = found(key, record, now);
+                    Ok((key_id, record)) => {
+                        let found = found(key_id, record, now);
                         if let Some(found) = found.filter(|found| search.matches(found)) {
                             page.offer(found.position(), found);
                         }
                     }
                     Err(error) => {
-                        bindings::error(&format!(
-                            "left out of a search: {}",
-                            bindings::text(&error)
-                        ));
+                        let why = bindings::text(&error);
+                        bindings::error(&format!("left out of a search: {why}"));
                     }
                 }
             }
             after = Some(batch.last);
-            pause(Duration::from_millis(0)).await;
+            pause(Duration::ZERO).await;
         }
         Ok(OperatorResult::Records(now, self.shown(store, page.into_items())))
     }
 
-    /// What is shown of records: how often each was replayed, as far as this is known, and no headers,
-    /// which nobody has asked for and which could be 60 KB each.
+    /// What is shown of records: how often each was replayed, as far as this is known, and no headers, which
+    /// nobody has asked for and which could be 60 KB each.
     fn shown(&self, store: &Store, mut rows: Vec<FoundRecord>) -> Vec<FoundRecord> {
-        let hours = self.counted.hours(store).unwrap_or_else(|error| {
+        let hours = self.statistics.hours(store).unwrap_or_else(|error| {
             bindings::error(&format!("the statistics cannot be read: {}", bindings::text(&error)));
             Vec::new()
         });
@@ -92,17 +97,18 @@ impl Shard {
         rows
     }
 
-    /// One synchronous block, as for requests: read, decide, write. No await in here.
-    fn decide(
+    /// Carries out an operator's decision. One synchronous block, as for events: read, decide, write. No await
+    /// in here.
+    fn resolve(
         &self,
-        key: KeyId,
+        key_id: KeyId,
         lease: Option<Lease>,
         decision: Decision,
         by: [u8; 4],
         body: &Uint8Array,
     ) -> Result<DecisionResult, JsValue> {
         let (store, now) = (self.store()?, now());
-        let Some(before) = store.find(key)?.and_then(|stored| stored.record.at(now)) else {
+        let Some(before) = store.find(key_id)?.and_then(|row| row.record.at(now)) else {
             return Ok(DecisionResult::Absent);
         };
         let action = decision.as_str().to_owned();
@@ -117,13 +123,13 @@ impl Shard {
                 Some(record.clone())
             }
         };
-        // No two decisions about a record have one instant: it is their place on a page.
-        let latest =
-            store.decisions(key)?.first().map(|latest| latest.at.plus(Duration::from_millis(1)));
+        // No two decisions about a record have the same instant: the instant is their place on a page.
+        let latest = store.decisions(key_id)?;
+        let latest = latest.first().map(|latest| latest.at.plus(Duration::from_millis(1)));
         let at = latest.map_or(now, |next| next.max(now));
-        let audited = AuditEntry { at, key, action, by, before, after };
-        store.decide(key, &change, body, &audited)?;
-        self.written(key, &change, body);
+        let audited = AuditEntry { at, key: key_id, action, by, before, after };
+        store.resolve(key_id, &change, body, &audited)?;
+        self.written(key_id, &change, body);
         Ok(DecisionResult::Done)
     }
 }
@@ -132,77 +138,74 @@ fn found(key: KeyId, record: Record, now: Timestamp) -> Option<FoundRecord> {
     Some(FoundRecord { key, replays: 0, record: record.at(now)? })
 }
 
-/// The numbers of the hour, in memory, and what is kept of them.
+/// The numbers of the hour, in memory, and those that are stored.
 #[derive(Default)]
-pub(super) struct Counted {
-    state: RefCell<State>,
-    /// When the last one was made.
-    kept: Cell<Option<Timestamp>>,
+pub(super) struct StatisticsBuffer {
+    current: RefCell<Current>,
+    /// When the hour's row was written last.
+    stored: Cell<Option<Timestamp>>,
 }
 
+/// What was counted since the last write.
 #[derive(Default)]
-struct State {
-    /// What was counted since the last write, of [`Self::hour`].
+struct Current {
     hour: u64,
     tally: Statistics,
 }
 
-impl Counted {
-    /// Counts, and writes it down if that was not done for a while.
-    pub(super) fn count(&self, store: &Store, count: impl FnOnce(&mut Statistics)) {
+impl StatisticsBuffer {
+    /// Counts one, and writes the hour's row if that was not done for a while. `bytes` is the length of the body
+    /// that came with the event.
+    pub(super) fn count(&self, store: &Store, route: &str, count: Counter, key: KeyId, bytes: u64) {
         let now = now();
-        if self.state.borrow().hour != hour_of(now) {
+        if self.current.borrow().hour != hour_of(now) {
             self.keep(store);
-            self.state.borrow_mut().hour = hour_of(now);
+            self.current.borrow_mut().hour = hour_of(now);
         }
-        count(&mut self.state.borrow_mut().tally);
-        // Together with what counts, and not by a timer: one that is pending keeps the object awake, and
-        // that is paid for (developers.cloudflare.com, durable-objects/platform/pricing).
-        if self.kept.get().is_none_or(|kept| now >= kept.plus(FLUSH_EVERY)) {
+        {
+            let tally = &mut self.current.borrow_mut().tally;
+            tally.add(route, count, 1);
+            match count {
+                Counter::Executed => tally.add(route, Counter::Bytes, bytes),
+                Counter::Replayed | Counter::Joined => tally.replayed(key),
+                _ => {}
+            }
+        }
+        // Together with an event, and not by a timer: a pending timer keeps the object awake, and that is paid
+        // for (developers.cloudflare.com, durable-objects/platform/pricing).
+        if self.stored.get().is_none_or(|stored| now >= stored.plus(FLUSH_EVERY)) {
             self.keep(store);
         }
     }
 
     /// Adds what was counted to the row of its hour. Numbers are no reason to fail.
     fn keep(&self, store: &Store) {
-        let State { hour, tally } = &mut *self.state.borrow_mut();
+        let Current { hour, tally } = &mut *self.current.borrow_mut();
         if tally.routes.is_empty() {
             return;
         }
-        let kept = store.hour(*hour).and_then(|kept| {
-            let mut whole = kept.unwrap_or_default();
+        let kept = store.hour(*hour).and_then(|stored| {
+            let mut whole = stored.unwrap_or_default();
             whole.merge(tally);
             store.keep_hour(*hour, &whole)
         });
         *tally = Statistics::default();
-        self.kept.set(Some(now()));
+        self.stored.set(Some(now()));
         if let Err(error) = kept {
-            bindings::error(&format!(
-                "the statistics could not be kept: {}",
-                bindings::text(&error)
-            ));
+            let why = bindings::text(&error);
+            bindings::error(&format!("the statistics could not be kept: {why}"));
         }
     }
 
-    /// Every hour that is kept, with what has been counted since.
+    /// Every hour that is stored, with what has been counted since.
     fn hours(&self, store: &Store) -> Result<Vec<(u64, Statistics)>, JsValue> {
         let mut hours = store.hours()?;
-        let state = self.state.borrow();
+        let current = self.current.borrow();
         match hours.last_mut() {
-            Some((hour, tally)) if *hour == state.hour => tally.merge(&state.tally),
-            _ if state.tally.routes.is_empty() => {}
-            _ => hours.push((state.hour, state.tally.clone())),
+            Some((hour, tally)) if *hour == current.hour => tally.merge(&current.tally),
+            _ if current.tally.routes.is_empty() => {}
+            _ => hours.push((current.hour, current.tally.clone())),
         }
         Ok(hours)
-    }
-}
-
-/// What a step counts, beside [`Counter::of`] it.
-pub(super) fn tallied(tally: &mut Statistics, route: &str, count: Counter, key: KeyId, bytes: u64) {
-    tally.add(route, count, 1);
-    match count {
-        Counter::Executed => tally.add(route, Counter::Bytes, bytes),
-        Counter::Replayed | Counter::Joined => tally.replayed(key),
-        _ => {}
     }
 }

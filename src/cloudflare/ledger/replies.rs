@@ -1,4 +1,4 @@
-//! Stored replies on their way out: to who asks for them, and to all who waited.
+//! Stored replies on their way to the callers: to whoever asks for one, and to all who waited for it.
 
 use std::rc::Rc;
 
@@ -6,138 +6,150 @@ use futures_util::future::{Either, select};
 use js_sys::Uint8Array;
 use wasm_bindgen::JsValue;
 
-use super::operator::tallied;
-use super::{Answer, Body, Found, PLACE_PATIENCE, Shard};
+use super::reply_stream::{LargeBody, SettledReply};
+use super::store::{BodyPlace, CHUNK_BYTES, StoredRow};
+use super::{Answer, BUDGET_PATIENCE, Body, Shard};
 use crate::cloudflare::byte_budget::Reservation;
 use crate::cloudflare::clock::{now, pause};
-use crate::cloudflare::ledger::reply_stream::{Large, Settled};
-use crate::cloudflare::ledger::store::{Lies, PIECE, Stored};
 use crate::cloudflare::{SMALL, faults};
-use crate::lifecycle::record::{Completed, Record, State as Stage};
+use crate::lifecycle::event::{How, Replay, Verdict};
+use crate::lifecycle::ledger::Wake;
+use crate::lifecycle::record::{Completed, Lease, Record, State};
 use crate::lifecycle::step::Change;
 use crate::operator::statistics::Counter;
-use crate::protocol::{How, Replay, Told};
+use crate::protocol::LedgerAnswer;
 use crate::request::key::KeyId;
 use crate::time::Timestamp;
+
+/// How a caller comes to its answer.
+pub(super) enum Next {
+    /// At once.
+    Answer(Answer),
+    /// It waits for the running claim of this route, until then.
+    Wait(Timestamp, String),
+    /// The reply is too large to be sent before others have been.
+    Queue(QueuedReply),
+}
+
+/// A reply that waits until there is room for its bytes.
+pub(super) struct QueuedReply {
+    replay: Replay,
+    /// The lease that settled it.
+    lease: Option<Lease>,
+    bytes: u64,
+    /// What is counted when it is sent, and for which route.
+    pub(super) count: Option<(String, Counter)>,
+}
 
 impl Shard {
     pub(super) fn replay(
         &self,
-        key: KeyId,
-        completed: Completed,
-        stored: &Stored,
-        place: Option<Reservation>,
-    ) -> Result<Found, JsValue> {
+        key_id: KeyId,
+        replay: Replay,
+        row: &StoredRow,
+        reservation: Option<Reservation>,
+    ) -> Result<Next, JsValue> {
         let store = self.store()?;
-        let told = replay(&completed, How::Replayed);
-        let body = match store.body(stored, &completed.reply)? {
+        let body = match store.body(key_id, row, &replay.reply)? {
             None => None,
-            Some(Lies::Here(body)) => Some(Body::Small(body)),
-            Some(lies) => {
-                let bytes = completed.reply.body.bytes().min(PIECE.into());
-                let Some(place) = place.or_else(|| self.outgoing.try_reserve(bytes)) else {
-                    return Ok(Found::Full(completed, bytes));
+            Some(BodyPlace::Here(body)) => Some(Body::Small(body)),
+            Some(place) => {
+                let bytes = replay.reply.body.bytes().min(CHUNK_BYTES.into());
+                let Some(reservation) = reservation.or_else(|| self.outgoing.try_reserve(bytes))
+                else {
+                    let lease = completed(&row.record).map(|completed| completed.lease);
+                    return Ok(Next::Queue(QueuedReply { replay, lease, bytes, count: None }));
                 };
-                Some(Body::Large(match lies {
-                    Lies::InPieces(pieces) => Large::Pieces(pieces, place),
-                    Lies::Here(_) | Lies::InRow => {
-                        let body = store.in_row(key, &completed.reply)?;
-                        Large::Held(Rc::new(Settled { completed, body, place: Some(place) }))
+                Some(Body::Large(match place {
+                    BodyPlace::InChunks(chunks) => LargeBody::Chunks(chunks, reservation),
+                    BodyPlace::Here(_) | BodyPlace::InRow => {
+                        let body = store.body_in_row(key_id, &replay.reply)?;
+                        let (replay, reservation) = (replay.clone(), Some(reservation));
+                        LargeBody::Held(Rc::new(SettledReply { replay, body, reservation }))
                     }
                 }))
             }
         };
-        Ok(Found::Answer((told, body)))
+        Ok(Next::Answer((LedgerAnswer::Verdict(Verdict::Replay(replay)), body)))
     }
 
-    /// A large reply's turn to be sent.
+    /// Waits until a large reply can be sent.
     pub(super) async fn queue(
         &self,
-        key: KeyId,
-        reply: Completed,
-        bytes: u64,
+        key_id: KeyId,
+        queued: QueuedReply,
     ) -> Result<Answer, JsValue> {
-        let Some(place) = self.outgoing.reserve(bytes, PLACE_PATIENCE).await else {
-            return Ok((Told::Crowded, None));
+        let QueuedReply { replay, lease, bytes, count } = queued;
+        let Some(reservation) = self.outgoing.reserve(bytes, BUDGET_PATIENCE).await else {
+            return Ok((LedgerAnswer::Crowded, None));
         };
-        // Others had their turns in between: it may be another one by now.
-        if let Some(stored) = self.store()?.find(key)?
-            && completed(&stored.record).is_some_and(|now| now.lease == reply.lease)
-            && let Found::Answer(answer) = self.replay(key, reply, &stored, Some(place))?
+        // Other events came in between: it may be another reply by now.
+        let store = self.store()?;
+        if let Some(row) = store.find(key_id)?
+            && completed(&row.record).map(|completed| completed.lease) == lease
+            && let Next::Answer(answer) = self.replay(key_id, replay, &row, Some(reservation))?
         {
+            if let Some((route, count)) = count {
+                self.statistics.count(store, &route, count, key_id, 0);
+            }
             return Ok(answer);
         }
-        Ok((Told::Again, None))
+        Ok((LedgerAnswer::ClaimAgain, None))
     }
 
-    /// Whatever ends a claim wakes those who wait for it; a grant ends none.
-    pub(super) fn wake(&self, key: KeyId, change: &Change, body: &Uint8Array) {
-        match change {
-            Change::Keep | Change::Insert(_) => {}
-            Change::Update(_) | Change::Delete => self.parked.wake(key, &None),
-            Change::Complete(record) if self.parked.is_awaited(key) => {
-                let wake = completed(record).and_then(|completed| self.settled(completed, body));
-                self.parked.wake(key, &wake.map(Rc::new));
+    pub(super) fn wake(&self, key_id: KeyId, change: &Change, body: &Uint8Array) {
+        match change.wake() {
+            Wake::Nobody => {}
+            Wake::ClaimAgain => self.waiters.wake(key_id, &None),
+            Wake::Reply(completed) if self.waiters.has_any(key_id) => {
+                let reply = self.settled(completed, body);
+                self.waiters.wake(key_id, &reply.map(Rc::new));
             }
-            Change::Complete(_) => {}
+            Wake::Reply(_) => {}
         }
     }
 
-    /// The reply for all who wait for it. Where there is no room to send it they claim again, and take
-    /// their turns.
-    fn settled(&self, completed: &Completed, body: &Uint8Array) -> Option<Settled> {
+    /// The reply for all who wait for it. Where there is no room to send it, they claim again and queue.
+    fn settled(&self, completed: &Completed, body: &Uint8Array) -> Option<SettledReply> {
         let bytes = body.byte_length();
-        let place =
+        let reservation =
             if bytes > SMALL { Some(self.outgoing.try_reserve(bytes.into())?) } else { None };
-        Some(Settled { completed: completed.clone(), body: body.clone(), place })
+        let replay = Replay::of(completed, How::Joined);
+        Some(SettledReply { replay, body: body.clone(), reservation })
     }
 
+    /// Waits for the end of the running claim.
     pub(super) async fn wait(
         &self,
-        key: KeyId,
+        key_id: KeyId,
         until: Timestamp,
         route: &str,
     ) -> Result<Answer, JsValue> {
-        let Some(woken) = self.parked.park(key) else { return Ok((Told::Crowded, None)) };
-        let patience = pause(until.since(now()));
-        let wake = match select(woken, patience).await {
+        let woken = self.waiters.add(key_id);
+        let wake = match select(woken, pause(until.since(now()))).await {
             Either::Left((wake, _)) => wake.ok().flatten(),
-            Either::Right(((), gone)) => {
-                drop(gone);
-                self.parked.forget_gone(key);
+            Either::Right(((), given_up)) => {
+                drop(given_up);
+                self.waiters.forget_canceled(key_id);
                 None
             }
         };
         faults::here("woken");
-        Ok(match wake {
-            None => (Told::Again, None),
-            Some(settled) => {
-                let joined = |tally: &mut _| tallied(tally, route, Counter::Joined, key, 0);
-                self.counted.count(self.store()?, joined);
-                let told = replay(&settled.completed, How::Joined);
-                let body = if settled.place.is_some() {
-                    Body::Large(Large::Held(settled))
-                } else {
-                    Body::Small(settled.body.clone())
-                };
-                (told, Some(body))
-            }
-        })
+        let Some(settled) = wake else { return Ok((LedgerAnswer::ClaimAgain, None)) };
+        self.statistics.count(self.store()?, route, Counter::Joined, key_id, 0);
+        let answer = LedgerAnswer::Verdict(Verdict::Replay(settled.replay.clone()));
+        let body = if settled.reservation.is_some() {
+            Body::Large(LargeBody::Held(settled))
+        } else {
+            Body::Small(settled.body.clone())
+        };
+        Ok((answer, Some(body)))
     }
-}
-
-fn replay(completed: &Completed, how: How) -> Told<()> {
-    Told::Replay(Replay {
-        reply: completed.reply.clone(),
-        expires: completed.expires,
-        how,
-        body: (),
-    })
 }
 
 fn completed(record: &Record) -> Option<&Completed> {
     match &record.state {
-        Stage::Completed(completed) => Some(completed),
+        State::Completed(completed) => Some(completed),
         _ => None,
     }
 }

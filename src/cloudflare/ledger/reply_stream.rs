@@ -1,7 +1,7 @@
-//! How a large reply leaves a Ledger: as it is read, a piece at a time, never as a second copy.
+//! How a large reply leaves a Ledger: in chunks, as it is read, never as a second copy.
 //!
-//! Those who waited for a reply share the one that was settled; everybody else's is read from its rows,
-//! 1 MiB after the other. Both take room of the Ledger's [`ByteBudget`] until the last byte has left.
+//! Callers who waited for a reply share the one that was settled; for all others it is read from its rows, one
+//! chunk after the other. Both hold a reservation of the Ledger's [`ByteBudget`] until the last byte has left.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -10,39 +10,39 @@ use std::time::Duration;
 use js_sys::Uint8Array;
 use wasm_bindgen::JsValue;
 
-use super::store::{Pieces, Store};
+use super::store::{ChunkedBody, Store};
 use crate::cloudflare::bindings;
 use crate::cloudflare::byte_budget::{ByteBudget, Reservation};
 use crate::cloudflare::clock::now;
 use crate::cloudflare::error::Error;
 use crate::cloudflare::stepped_writer::{Pace, SteppedWriter};
 use crate::cloudflare::tasks::spawn;
-use crate::lifecycle::record::Completed;
+use crate::lifecycle::event::Replay;
 use crate::time::Timestamp;
 
 /// A reply in memory.
-pub(super) struct Settled {
-    /// What the record says of it.
-    pub(super) completed: Completed,
+pub(super) struct SettledReply {
+    /// What the caller is answered.
+    pub(super) replay: Replay,
     /// Its body.
     pub(super) body: Uint8Array,
-    /// The room that it takes; none where it is small.
-    pub(super) place: Option<Reservation>,
+    /// The reservation for its bytes; none where it is small.
+    pub(super) reservation: Option<Reservation>,
 }
 
 /// A body that is too large to be copied into a message.
-pub(super) enum Large {
+pub(super) enum LargeBody {
     /// In memory.
-    Held(Rc<Settled>),
-    /// In rows of its own; the room is for one of them.
-    Pieces(Pieces, #[expect(dead_code, reason = "held while they are sent")] Reservation),
+    Held(Rc<SettledReply>),
+    /// In rows of its own; the reservation is for one chunk.
+    Chunks(ChunkedBody, #[expect(dead_code, reason = "held while they are sent")] Reservation),
 }
 
-impl Large {
+impl LargeBody {
     fn bytes(&self) -> u64 {
         match self {
             Self::Held(settled) => settled.body.byte_length().into(),
-            Self::Pieces(pieces, _) => pieces.bytes,
+            Self::Chunks(chunks, _) => chunks.bytes,
         }
     }
 }
@@ -50,7 +50,7 @@ impl Large {
 /// An answer whose body is sent while it is read.
 pub(super) fn stream(
     head: &[u8],
-    body: Large,
+    body: LargeBody,
     store: Rc<Store>,
     budget: Rc<ByteBudget>,
 ) -> Result<JsValue, JsValue> {
@@ -60,7 +60,7 @@ pub(super) fn stream(
     let writer = SteppedWriter::new(&pipe.writable(), pace)?;
     drop(spawn(async move {
         if let Err(why) = send(&writer, &body, &store).await {
-            // The reader sees that it was cut.
+            // The reader sees that the body was cut.
             writer.abort(&why).await;
         }
     }));
@@ -69,14 +69,14 @@ pub(super) fn stream(
 
 async fn send(
     writer: &SteppedWriter<OthersWait>,
-    body: &Large,
+    body: &LargeBody,
     store: &Store,
 ) -> Result<(), Error> {
     match body {
-        Large::Held(settled) => writer.write(&settled.body).await?,
-        Large::Pieces(pieces, _) => {
-            for id in pieces.ids() {
-                writer.write(&store.piece(id)?).await?;
+        LargeBody::Held(settled) => writer.write(&settled.body).await?,
+        LargeBody::Chunks(chunks, _) => {
+            for id in chunks.ids() {
+                writer.write(&store.chunk(chunks, id)?).await?;
             }
         }
     }
@@ -102,8 +102,8 @@ impl Pace for OthersWait {
     }
 }
 
-/// One who reads nothing for so long is slow: sooner than the others' patience of 3 s is over, or those who do not read
-/// would keep those who do from ever reading.
+/// A reader that reads nothing for so long is cut off if others wait for its room: sooner than their patience
+/// of 3 s is over, or readers that do not read would keep the others from ever reading.
 const IDLE_MAX: Duration = Duration::from_millis(1_500);
-/// And so is one who is not done after so long.
+/// And so is a reader that is not done after so long.
 const SLOW_MAX: Duration = Duration::from_secs(20);

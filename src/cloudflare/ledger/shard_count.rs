@@ -1,49 +1,56 @@
-//! The number of shards is a promise of the first day: what is asked under another one is refused.
+//! The number of shards is a promise of the first day: a claim that names another number is refused.
 
 use wasm_bindgen::JsValue;
 
 use super::Shard;
 use crate::cloudflare::bindings;
 use crate::cloudflare::ledger_stub::call;
-use crate::protocol::{Ask, Told};
+use crate::lifecycle::event::Event;
+use crate::protocol::{LedgerAnswer, LedgerRequest, Question, VERSION, write_request};
 use crate::request::key::KeyId;
-use crate::wire::{self, Addressed, VERSION};
 
 impl Shard {
-    /// The number of shards that this data was first used with. A shard that has none yet asks shard 0,
-    /// which every number of shards has: under another number a known key would be unknown, and run again.
-    pub(super) async fn first_shards(
-        &self,
-        ask: &Ask,
-        key: KeyId,
-        shards: u16,
-    ) -> Result<u16, JsValue> {
-        let store = self.store()?;
-        let known = match self.shards.get() {
-            Some(known) => Some(known),
-            None => store.shards()?,
-        };
-        let first = match known {
-            Some(known) => known,
-            None if matches!(ask, Ask::Shards) || key.shard(shards) == 0 => {
-                store.remember_shards(shards)?
-            }
-            None => {
-                let first = self.ask_shard_0(key, shards).await?;
-                if first == shards { store.remember_shards(shards)? } else { first }
-            }
-        };
-        if known.is_some() || first == shards {
-            self.shards.set(Some(first));
+    /// The number of shards that this data was first used with, as far as this shard knows it.
+    pub(super) fn known_shards(&self) -> Result<Option<u16>, JsValue> {
+        if self.shards.get().is_none() {
+            self.shards.set(self.store()?.shards()?);
         }
+        Ok(self.shards.get())
+    }
+
+    /// The number of shards that this data was first used with. A shard that does not know it yet asks shard
+    /// 0, which is there whatever the number: under another number a known key would be unknown, and run again.
+    pub(super) async fn first_shards(&self, key_id: KeyId, shards: u16) -> Result<u16, JsValue> {
+        if let Some(first) = self.known_shards()? {
+            return Ok(first);
+        }
+        if key_id.shard(shards) == 0 {
+            return self.first_shards_in_shard_0(shards);
+        }
+        let first = self.ask_shard_0(key_id, shards).await?;
+        if first == shards { self.remember_shards(shards) } else { Ok(first) }
+    }
+
+    /// The same in shard 0: on the first use of all, the number that is named becomes the first.
+    pub(super) fn first_shards_in_shard_0(&self, shards: u16) -> Result<u16, JsValue> {
+        match self.known_shards()? {
+            Some(first) => Ok(first),
+            None => self.remember_shards(shards),
+        }
+    }
+
+    fn remember_shards(&self, shards: u16) -> Result<u16, JsValue> {
+        let first = self.store()?.remember_shards(shards)?;
+        self.shards.set(Some(first));
         Ok(first)
     }
 
-    async fn ask_shard_0(&self, key: KeyId, shards: u16) -> Result<u16, JsValue> {
-        let head = wire::write_ask(&Addressed { key, shards, ask: Ask::Shards }, VERSION);
+    async fn ask_shard_0(&self, key_id: KeyId, shards: u16) -> Result<u16, JsValue> {
+        let question = Question::<Event>::Shards;
+        let head = write_request(&LedgerRequest { key_id, shards, question }, VERSION);
         match call(&bindings::ledger(&self.env), 0, None, &head, None).await?.0 {
-            Told::Kept(_) => Ok(shards),
-            Told::OtherShards(first) => Ok(first),
+            LedgerAnswer::SameShards => Ok(shards),
+            LedgerAnswer::OtherShards(first) => Ok(first),
             _ => Err(JsValue::from_str("shard 0 does not say how many shards there are")),
         }
     }

@@ -1,4 +1,5 @@
-//! The alarm, and the sweep that it starts: what is over goes, in time and not for more than it is worth.
+//! The alarm, and the sweep that it starts. The sweep deletes what is over, in time, but not at a higher price
+//! than that is worth.
 
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ pub(super) enum Alarm {
 }
 
 impl Shard {
-    /// Asked once after a start: setting an alarm without knowing would move an earlier one.
+    /// Asks for the alarm, once after a start: setting an alarm without knowing would move an earlier one.
     pub(super) async fn know_alarm(&self) -> Result<(), JsValue> {
         if matches!(self.alarm.get(), Alarm::Unknown) {
             let set = self.storage.get_alarm().await?;
@@ -34,8 +35,8 @@ impl Shard {
         Ok(())
     }
 
-    /// Sets the alarm if it is not set for as early. It belongs to the same commit as the row. A failure
-    /// is no reason to refuse: the row is right, and the next one tries again.
+    /// Sets the alarm if it is not set for as early. It belongs to the same commit as the row. A failure is no
+    /// reason to refuse: the row is right, and the next event tries again.
     pub(super) fn arm(&self, due: Timestamp) {
         let at = due.max(self.sweep_from.get());
         if matches!(self.alarm.get(), Alarm::At(set) if set <= at) {
@@ -45,10 +46,8 @@ impl Shard {
         match self.storage.as_raw().set_alarm(Date::new(&to_js(at).into()), Object::new()) {
             Ok(_) => self.alarm.set(Alarm::At(at)),
             Err(error) => {
-                bindings::error(&format!(
-                    "the sweep could not be scheduled: {}",
-                    bindings::text(&error)
-                ));
+                let why = bindings::text(&error);
+                bindings::error(&format!("the sweep could not be scheduled: {why}"));
             }
         }
     }
@@ -64,7 +63,7 @@ impl Shard {
             next = [next, batch.next].into_iter().flatten().min();
             hundredths.extend(batch.hundredth);
             after = Some(batch.last);
-            pause(Duration::from_millis(0)).await;
+            pause(Duration::ZERO).await;
         }
         let late = next.map_or(Duration::ZERO, |next| lateness(next, &hundredths, rows));
         self.sweep_from
@@ -76,18 +75,18 @@ impl Shard {
     }
 }
 
-/// How long rows may lie that have gone. A pass reads every row of the shard, and reads are paid for: one
-/// for each row that goes would cost more than all else. So it waits until one in a hundred has.
+/// How long rows may stay after their time. A pass reads every row of the shard, and reads are paid for: a pass
+/// for each row would cost more than everything else. So the sweep waits until one row in a hundred is due.
 fn lateness(next: Timestamp, hundredths: &[Timestamp], rows: u64) -> Duration {
     let sum = hundredths.iter().map(|at| millis(at.since(next))).sum::<u64>();
     let mean = sum.checked_div(hundredths.len() as u64).unwrap_or(0);
     Duration::from_millis(mean.min(millis(LATE_MAX) + millis(LATE_PER_ROW) * rows))
 }
 
-/// Between two passes at least, and 1 ms more for each row of the shard: a pass over 10^6 rows, which
-/// costs about half a second of the object's time, comes at most every 17 minutes.
+/// Between two passes at least, and 1 ms more for each row of the shard: a pass over 10^6 rows, which costs
+/// about half a second of the object's time, comes at most every 17 minutes.
 const SWEEP_PAUSE: Duration = Duration::from_secs(5);
-/// At most, where few go long before the others: a shard then reads 200 rows a second, which is 50 cents
-/// in a month (developers.cloudflare.com, durable-objects/platform/pricing).
+/// At most, where few rows are due long before the others: a shard then reads 200 rows a second, which is 50
+/// cents in a month (developers.cloudflare.com, durable-objects/platform/pricing).
 const LATE_MAX: Duration = Duration::from_mins(15);
 const LATE_PER_ROW: Duration = Duration::from_millis(10);

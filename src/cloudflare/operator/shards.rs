@@ -1,120 +1,209 @@
-//! What is asked of the Ledgers, and what comes back.
+//! Asks the Ledgers: each query goes to the shards that it concerns, and their results are merged.
+//!
+//! No call of a shard lasts longer than [`CALL_PATIENCE`]. A search leaves out a shard that does not answer,
+//! and the answer names it: one Ledger that hangs must not hide what the others hold.
 
-use js_sys::{Array, Promise, Uint8Array};
-use wasm_bindgen::{JsCast as _, JsValue};
+use std::pin::pin;
 
-use super::{Later, Operator, failed};
-use crate::cloudflare::error::Error;
-use crate::cloudflare::ledger_stub::message;
-use crate::cloudflare::tasks::wait;
-use crate::cloudflare::{SMALL, bindings};
+use futures_util::StreamExt as _;
+use futures_util::future::{Either, select};
+use futures_util::stream;
+use js_sys::Uint8Array;
+
+use super::{Later, Operator, unavailable};
+use crate::cloudflare::bindings;
+use crate::cloudflare::clock::pause;
+use crate::cloudflare::ledger_stub::{FromLedger, call};
 use crate::config::Policy;
-use crate::filter::other_shards;
-use crate::operator::answer::queries;
+use crate::filter::{CALL_PATIENCE, other_shards};
+use crate::operator::answer::{Results, queries};
 use crate::operator::api::{ApiRequest, DecisionRequest};
 use crate::operator::decide::DecisionResult;
-use crate::operator::documents::{DecisionLogLine, StoredReply};
+use crate::operator::documents::{DecisionLogLine, UnavailableShard};
 use crate::operator::refusal::Refusal;
-use crate::operator::search::OperatorResult;
-use crate::protocol::{Ask, Told};
+use crate::operator::search::{OperatorQuery, OperatorResult};
+use crate::protocol::{LedgerAnswer, LedgerRequest, Question, VERSION, write_request};
 use crate::request::key::KeyId;
-use crate::wire::{self, VERSION};
+
+/// Why a shard did not answer.
+pub(super) enum NoAnswer {
+    TimedOut,
+    Failed(String),
+}
+
+impl NoAnswer {
+    pub(super) fn why(self) -> String {
+        match self {
+            Self::TimedOut => "it did not answer within 5 s".to_owned(),
+            Self::Failed(why) => why,
+        }
+    }
+}
 
 impl Operator<'_> {
-    /// One result for each question, and the replies where the request wants them.
-    pub(super) fn ask<'a>(
-        &'a self,
-        request: &'a ApiRequest,
-    ) -> Later<'a, (Vec<OperatorResult>, Vec<Option<StoredReply>>)> {
+    /// The results of a request's queries, and the stored replies where it wants them.
+    pub(super) fn ask<'a>(&'a self, request: &'a ApiRequest) -> Later<'a, Results> {
         Box::pin(self.ask_all(request))
     }
 
-    async fn ask_all(
-        &self,
-        request: &ApiRequest,
-    ) -> Result<(Vec<OperatorResult>, Vec<Option<StoredReply>>), Refusal> {
-        let policy = self.policy.as_ref().map_err(|wrongs| {
-            let knobs: Vec<_> = wrongs.iter().map(|wrong| wrong.knob.as_str()).collect();
-            failed(format_args!("the configuration does not parse: {}", knobs.join(", ")))
-        })?;
+    async fn ask_all(&self, request: &ApiRequest) -> Result<Results, Refusal> {
+        let policy = self.policy()?;
         let (key, queries) = queries(request, self.auth.token_id());
-        let body = match request {
-            ApiRequest::Decide(resolve) => Some(Uint8Array::from(resolve.body.as_slice())),
-            _ => None,
-        };
-        let mut results = Vec::new();
+        let mut answers = Results::default();
         for query in queries {
-            let shards = if query.asks_every_shard() {
-                (0..policy.shards).collect()
-            } else {
-                vec![key.shard(policy.shards)]
-            };
-            let mut found = query.empty_result();
-            let ask = Ask::Operator(query.clone());
-            // A few at a time: six connections may wait at once for one request
-            // (developers.cloudflare.com, workers/platform/limits).
-            for some in shards.chunks(AT_ONCE) {
-                for (told, _) in self.ask_shards(policy, some, key, &ask, body.as_ref()).await? {
-                    let Told::Operator(more) = told else { return Err(strange(told)) };
-                    found = query
-                        .merge(found, more)
-                        .ok_or_else(|| failed("a shard answers another question"))?;
+            let result = match (&query, request) {
+                (OperatorQuery::Decide { .. }, ApiRequest::Decide(decision)) => {
+                    self.decide(policy, query, decision).await?
                 }
-            }
-            let result = match &found {
-                OperatorResult::Decided(result) => Some(*result),
-                _ => None,
-            };
-            results.push(found);
-            match (result, request) {
-                // At once: what is asked after it may fail, and the decision has been made.
-                (Some(DecisionResult::Done), ApiRequest::Decide(request)) => {
-                    log_decision(self.auth.token_id(), request);
+                _ if query.asks_every_shard() => {
+                    self.ask_every_shard(policy, &query, &mut answers.unavailable).await?
                 }
-                (Some(_), _) => break,
-                (None, _) => {}
+                _ => self.ask_one(policy, key, query).await.map_err(|refusal| match request {
+                    ApiRequest::Decide(_) => unread_after_decision(&refusal, key),
+                    _ => refusal,
+                })?,
+            };
+            let is_refused = matches!(
+                &result,
+                OperatorResult::Decided(result) if *result != DecisionResult::Done
+            );
+            answers.results.push(result);
+            if is_refused {
+                break;
             }
         }
-        let mut replies = Vec::new();
-        if let Some(OperatorResult::Records(_, rows)) = results.first() {
-            for found in rows.iter().filter(|found| request.wants_body_of(found.key)) {
-                let look = Ask::Look(found.record.metadata.fingerprint);
-                let shard = key.shard(policy.shards);
-                let told = self.ask_shards(policy, &[shard], found.key, &look, None).await?.pop();
-                replies.push(told.map_or(Ok(None), reply)?);
-            }
+        if let Some(OperatorResult::Records(_, found)) = answers.results.first() {
+            answers.replies = self.replies(policy, request, found).await?;
         }
-        Ok((results, replies))
+        Ok(answers)
     }
 
-    /// Asks some shards side by side.
-    async fn ask_shards(
+    pub(super) fn policy(&self) -> Result<&Policy, Refusal> {
+        self.policy.as_deref().map_err(|errors| {
+            let knobs: Vec<_> = errors.iter().map(|error| error.knob.as_str()).collect();
+            unavailable(format_args!("the configuration does not parse: {}", knobs.join(", ")))
+        })
+    }
+
+    /// Asks every shard, a few at a time, and merges what they say. Those that do not answer are added to
+    /// `missing`; those that are in it already are not asked again.
+    async fn ask_every_shard(
         &self,
         policy: &Policy,
-        shards: &[u16],
+        query: &OperatorQuery,
+        missing: &mut Vec<UnavailableShard>,
+    ) -> Result<OperatorResult, Refusal> {
+        let question = &Question::Operator(query.clone());
+        let shards: Vec<u16> = (0..policy.shards)
+            .filter(|shard| missing.iter().all(|missing| missing.shard != *shard))
+            .collect();
+        let calls =
+            shards.iter().map(|shard| self.ask_shard(policy, *shard, NO_KEY, question, None));
+        let mut answers = pin!(stream::iter(calls).buffered(AT_ONCE));
+        let (mut result, mut timed_out) = (query.empty_result(), 0);
+        for shard in shards.iter().copied() {
+            // Calls that hang keep their connections: with six of them no other call gets one.
+            let answer = if timed_out < AT_ONCE { answers.next().await } else { None };
+            let why = match answer {
+                Some(Ok((LedgerAnswer::Operator(more), _))) => {
+                    result = query.merge(result, more).ok_or_else(unexpected)?;
+                    continue;
+                }
+                // All of them would say so.
+                Some(Ok((LedgerAnswer::OtherShards(first), _))) => {
+                    return Err(unavailable(other_shards(first)));
+                }
+                Some(Ok((answer, _))) => unexpected_answer(answer),
+                Some(Err(error)) => {
+                    timed_out += usize::from(matches!(error, NoAnswer::TimedOut));
+                    error.why()
+                }
+                None => "it was not asked, since too many others did not answer".to_owned(),
+            };
+            missing.push(UnavailableShard { shard, why });
+        }
+        match missing.first() {
+            Some(first) if missing.len() >= usize::from(policy.shards) => {
+                Err(unavailable(format_args!("shard {}: {}", first.shard, first.why)))
+            }
+            _ => Ok(result),
+        }
+    }
+
+    /// Asks the shard that holds the key.
+    pub(super) async fn ask_one(
+        &self,
+        policy: &Policy,
         key: KeyId,
-        ask: &Ask,
+        query: OperatorQuery,
+    ) -> Result<OperatorResult, Refusal> {
+        let (shard, question) = (key.shard(policy.shards), Question::Operator(query));
+        let answer = self.ask_shard(policy, shard, key, &question, None).await;
+        match answer {
+            Ok((LedgerAnswer::Operator(result), _)) => Ok(result),
+            Ok((answer, _)) => Err(unavailable(unexpected_answer(answer))),
+            Err(error) => Err(unavailable(format_args!("shard {shard}: {}", error.why()))),
+        }
+    }
+
+    /// Sends a decision to the shard that holds the record.
+    async fn decide(
+        &self,
+        policy: &Policy,
+        query: OperatorQuery,
+        request: &DecisionRequest,
+    ) -> Result<OperatorResult, Refusal> {
+        let (shard, question) = (request.key.shard(policy.shards), Question::Operator(query));
+        let body = Uint8Array::from(request.body.as_slice());
+        let result = match self.ask_shard(policy, shard, request.key, &question, Some(&body)).await
+        {
+            Ok((LedgerAnswer::Operator(result), _)) => result,
+            Ok((answer, _)) => return Err(unavailable(unexpected_answer(answer))),
+            Err(error) => {
+                let refusal = unavailable(format_args!(
+                    "shard {shard}: {}. Nobody knows whether the decision was carried out: look at the record before you decide again",
+                    error.why()
+                ));
+                return Err(Refusal { key: Some(request.key), ..refusal });
+            }
+        };
+        if result == OperatorResult::Decided(DecisionResult::Done) {
+            log_decision(self.auth.token_id(), request);
+        }
+        Ok(result)
+    }
+
+    /// Asks one shard, for at most [`CALL_PATIENCE`].
+    pub(super) async fn ask_shard(
+        &self,
+        policy: &Policy,
+        shard: u16,
+        key: KeyId,
+        question: &Question,
         body: Option<&Uint8Array>,
-    ) -> Result<Vec<(Told<()>, Uint8Array)>, Refusal> {
-        let head = wire::write_question(&key, policy.shards, ask, VERSION);
+    ) -> Result<FromLedger, NoAnswer> {
+        let question = question.clone();
+        let request = LedgerRequest { key_id: key, shards: policy.shards, question };
+        let head = write_request(&request, VERSION);
         let ledger = bindings::ledger(self.env);
         let hint = policy.location_hint.as_deref();
-        let failed_call = |error: Error| failed(error);
-        let ask = |shard: &u16| bindings::ask(&ledger, *shard, hint, &head, body, SMALL);
-        let all = Promise::all_iterable(&shards.iter().map(ask).collect::<Array>());
-        let answers: Array =
-            wait(all.unchecked_into()).await.map_err(failed_call)?.unchecked_into();
-        let mut told = Vec::new();
-        for answer in answers.iter() {
-            let (head, body) = message(answer);
-            let read = wire::open(&head).and_then(|(_, head)| wire::read_told(head));
-            let read = read.map_err(|wire::Unreadable(at)| {
-                failed(format_args!("an answer is unreadable: {at}"))
-            })?;
-            told.push((read, bytes(body).await.map_err(failed_call)?));
+        let called = pin!(call(&ledger, shard, hint, &head, body));
+        match select(called, pause(CALL_PATIENCE)).await {
+            Either::Left((answer, _)) => {
+                answer.map_err(|error| NoAnswer::Failed(error.to_string()))
+            }
+            Either::Right(_) => Err(NoAnswer::TimedOut),
         }
-        Ok(told)
     }
+}
+
+/// The decision is made, whatever happens after it, and its operator must hear that.
+fn unread_after_decision(refusal: &Refusal, key: KeyId) -> Refusal {
+    let detail = format!(
+        "The decision was carried out, but the record could not be read after it. {}",
+        refusal.detail
+    );
+    Refusal { detail, key: Some(key), kind: refusal.kind }
 }
 
 /// Logs a decision that was carried out.
@@ -125,49 +214,25 @@ fn log_decision(token_id: [u8; 4], request: &DecisionRequest) {
     }
 }
 
-/// A stored reply; none where none is stored.
-fn reply((told, body): (Told<()>, Uint8Array)) -> Result<Option<StoredReply>, Refusal> {
-    let replay = match told {
-        Told::Replay(replay) => replay,
-        told @ (Told::Crowded | Told::Again | Told::Failed(_)) => return Err(strange(told)),
-        _ => return Ok(None),
-    };
-    let body = body.to_vec();
-    let (body, is_base64) = match String::from_utf8(body) {
-        Ok(text) => (text, false),
-        Err(error) => {
-            let mut latin = String::new();
-            for byte in error.as_bytes() {
-                latin.push(char::from(*byte));
-            }
-            (bindings::btoa(&latin).map_err(|error| failed(bindings::text(&error)))?, true)
-        }
-    };
-    let reply = replay.reply;
-    Ok(Some(StoredReply { status: reply.status, headers: reply.headers, body, is_base64 }))
+fn unexpected() -> Refusal {
+    unavailable("a shard answers another question")
 }
 
-fn strange(told: Told<()>) -> Refusal {
-    match told {
-        Told::Failed(why) => failed(&why),
-        Told::Crowded | Told::Again => failed("too much is under way in a shard; ask again"),
-        Told::OtherShards(first) => failed(other_shards(first)),
+/// Why an answer is not the one that was asked for.
+pub(super) fn unexpected_answer(answer: LedgerAnswer) -> String {
+    match answer {
+        LedgerAnswer::Failed(why) => why,
+        LedgerAnswer::Crowded | LedgerAnswer::ClaimAgain => {
+            "too much is under way in a shard; ask again".to_owned()
+        }
+        LedgerAnswer::OtherShards(first) => other_shards(first),
         // A busy object runs the code of before for minutes after a deploy.
-        _ => failed("a shard runs an older version; ask again in a few minutes"),
+        _ => "a shard runs an older version; ask again in a few minutes".to_owned(),
     }
 }
 
-/// All bytes of an answer's body.
-async fn bytes(body: JsValue) -> Result<Uint8Array, Error> {
-    match body.dyn_into::<Uint8Array>() {
-        Ok(bytes) => Ok(bytes),
-        Err(none) if none.is_undefined() => Ok(Uint8Array::new_with_length(0)),
-        Err(stream) => {
-            let stream = stream.unchecked_into();
-            let response = web_sys::Response::new_with_opt_readable_stream(Some(&stream))?;
-            Ok(wait(bindings::bytes(&response)).await?.unchecked_into())
-        }
-    }
-}
-
+/// The key id beside a query that is not about a key.
+const NO_KEY: KeyId = KeyId([0; 32]);
+/// Calls at once: six connections may wait at once for one request
+/// (developers.cloudflare.com, workers/platform/limits).
 const AT_ONCE: usize = 6;

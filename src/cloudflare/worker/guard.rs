@@ -11,7 +11,7 @@ use crate::admission::{Guarded, Head};
 use crate::answer::Answer;
 use crate::cloudflare::body_buffer::BufferedBody;
 use crate::cloudflare::error::Error;
-use crate::cloudflare::ledger_stub::StoredBody;
+use crate::cloudflare::ledger_stub::LedgerBody;
 use crate::cloudflare::log::{self, Outcome};
 use crate::cloudflare::origin::OriginResponse;
 use crate::cloudflare::response::{Client, Response};
@@ -63,7 +63,7 @@ impl FetchEvent {
                 faults::here("heard");
                 client.origin_response(response, status, expires, &self.context)
             }
-            Ok(Answer::Stored(replay)) => client.replay(&replay),
+            Ok(Answer::Stored(replay, body)) => client.replay(&replay, body),
             Err(Canceled) => self.aborted(),
         }
     }
@@ -74,8 +74,8 @@ impl FetchEvent {
         &self,
         world: RequestWorld,
         request: GuardedRequest,
-    ) -> Result<Answer<OriginResponse, StoredBody>, Canceled> {
-        let (world, key) = (Rc::new(world), request.key);
+    ) -> Result<Answer<OriginResponse, LedgerBody>, Canceled> {
+        let (world, key) = (Rc::new(world), request.key_id);
         let (sender, answer) = oneshot::channel();
         let filtering = world.clone();
         let filtered = spawn(async move {
@@ -105,7 +105,7 @@ impl FetchEvent {
         body: Option<BufferedBody>,
     ) -> Result<(RequestWorld, GuardedRequest), Error> {
         let claim = guarded.claim(head, digest, new_lease()?);
-        let request = GuardedRequest { key: guarded.id, claim, route: guarded.route.clone() };
+        let request = GuardedRequest { key_id: guarded.id, claim, route: guarded.route.clone() };
         let world = RequestWorld {
             ledger: bindings::ledger(&self.env),
             origin_binding: matches!(policy.origin, Origin::Binding).then(|| self.origin_binding()),

@@ -15,9 +15,10 @@ use crate::cloudflare::error::Error;
 use crate::cloudflare::response::{Client, Response, plain_problem};
 use crate::cloudflare::tasks::{spawn, wait, wait_until};
 use crate::cloudflare::{bindings, body_stream, env, origin};
+use crate::config::read::Misconfigured;
 use crate::config::route::Route;
 use crate::config::routing::is_safe;
-use crate::config::{Misconfigured, Origin, Policy};
+use crate::config::{Origin, Policy};
 use crate::lifecycle::outcome::Failure;
 use crate::log::shadow_line;
 use crate::problem::{Code, Problem};
@@ -95,7 +96,7 @@ impl FetchEvent {
         if admission::is_own(&head.address.target.path) {
             return plain_problem(404, "Not Found").map(Into::into);
         }
-        match Origin::parse(&env::origin(&self.env)) {
+        match env::vars(&self.env).and_then(|vars| Origin::parse(&vars)) {
             Ok(origin) if is_safe(head.method) => {
                 self.pass_through(&origin, head, RequestBody::Unread)
             }
@@ -126,7 +127,7 @@ impl FetchEvent {
         };
         let digest = digest(body.as_ref(), &guarded.route).await?;
         let (world, request) = self.world(policy, Rc::new(guarded), head, &digest, None)?;
-        let reply_max = request.route.reply_max;
+        let reply_max = request.route.reply.max;
         let (tell, told) = oneshot::channel::<Passed>();
         let watching = async move {
             let passed = async { told.await.map_err(|oneshot::Canceled| Failure::Unknown) };

@@ -10,7 +10,8 @@ use crate::cloudflare::SMALL;
 use crate::cloudflare::body_buffer::{BufferedBody, Owner};
 use crate::cloudflare::body_reader::{self, Read};
 use crate::cloudflare::error::Error;
-use crate::config::route::{Mode, Route};
+use crate::config::route::Route;
+use crate::config::values::Mode;
 use crate::problem::{Code, Problem};
 
 /// How much of a request's body has been read.
@@ -60,11 +61,11 @@ impl FetchEvent {
         let owner = if route.mode == Mode::Shadow { Owner::Shadow } else { Owner::Request };
         // A small body takes no more room than it says, however slowly it comes: it is read in one call.
         let small = length.filter(|bytes| (1..=SMALL.into()).contains(bytes));
-        let read = match small.filter(|bytes| *bytes <= route.request_max) {
+        let read = match small.filter(|bytes| *bytes <= route.request.max) {
             Some(length) => body_reader::read_known(&self.request, length, owner).await,
             None => {
                 let Some(stream) = self.request.body() else { return Ok(None) };
-                body_reader::read(&stream, length, route.request_max, owner).await
+                body_reader::read(&stream, length, route.request.max, owner).await
             }
         };
         match read {
@@ -72,7 +73,7 @@ impl FetchEvent {
             Read::TooLarge(first) => {
                 let detail = format!(
                     "The body is larger than the {} bytes that this operation accepts. Nothing was forwarded.",
-                    route.request_max
+                    route.request.max
                 );
                 Err((Problem::new(Code::RequestTooLarge, detail), first))
             }

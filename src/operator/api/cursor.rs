@@ -1,8 +1,7 @@
 //! Cursors: where a page ended, for the request of the next one.
 
-use crate::operator::auth::unhex;
 use crate::operator::search::{Position, Search};
-use crate::request::digest::hex;
+use crate::request::digest::{from_hex, hex};
 use crate::request::key::KeyId;
 use crate::time::Timestamp;
 
@@ -33,7 +32,7 @@ pub fn write_audit(last: Position) -> String {
 /// Reads a cursor of the decisions.
 #[must_use]
 pub fn read_audit(cursor: &str) -> Option<Position> {
-    let key = unhex(cursor.get(..64)?).map(KeyId)?;
+    let key = from_hex(cursor.get(..64)?).map(KeyId)?;
     let at = u64::from_str_radix(cursor.get(64..)?, 16).ok().map(Timestamp)?;
     Some(Position { at, key })
 }

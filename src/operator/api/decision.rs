@@ -9,10 +9,10 @@ use serde_json::value::RawValue;
 
 use super::{Action, ApiRequest};
 use crate::lifecycle::record::Lease;
-use crate::lifecycle::reply::{Adjusted, Kept, Reply, has_no_body, is_sendable, kept_headers};
-use crate::operator::auth::unhex;
+use crate::lifecycle::reply::{Kept, Reply, has_no_body, is_sendable, kept_headers};
 use crate::operator::decide::Decision;
 use crate::operator::refusal::Refusal;
+use crate::request::digest::from_hex;
 use crate::request::key::KeyId;
 
 /// A decision on its way to the Ledger.
@@ -207,7 +207,7 @@ fn reply(status: Option<u64>, headers: &[(String, String)], body: &[u8]) -> Resu
         return Err(Refusal::invalid(detail));
     }
     let lines: Vec<_> = lower.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    let kept = kept_headers(&lines, &Adjusted::default());
+    let kept = kept_headers(&lines, &[], &[]);
     if let Some((name, _)) = lower.iter().find(|header| !kept.contains(header)) {
         return Err(Refusal::invalid(format_args!(
             "The header \"{name}\" is never kept: leave it out."
@@ -229,7 +229,7 @@ fn is_header_value(value: &str) -> bool {
 
 /// Reads a key id in hexadecimal.
 pub(super) fn parse_key_id(text: &str) -> Result<KeyId, Refusal> {
-    unhex(text).map(KeyId).ok_or_else(|| {
+    from_hex(text).map(KeyId).ok_or_else(|| {
         Refusal::invalid("key_id must be the 64 hexadecimal digits that the record shows.")
     })
 }
@@ -239,7 +239,7 @@ pub(super) fn parse_lease(text: &str) -> Result<Option<Lease>, Refusal> {
     if text.is_empty() {
         return Ok(None);
     }
-    let lease = unhex(text).map(Lease);
+    let lease = from_hex(text).map(Lease);
     let wrong =
         || Refusal::invalid("lease must be the 32 hexadecimal digits that the record shows.");
     lease.map(Some).ok_or_else(wrong)

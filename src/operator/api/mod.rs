@@ -42,6 +42,8 @@ pub enum ApiRequest {
         /// Whether the stored body is asked for too.
         with_body: bool,
     },
+    /// The stored body of a record, as it is.
+    Body(KeyId),
     /// The page that says what a decision would do, and asks for it.
     Confirm {
         /// The record.
@@ -135,6 +137,7 @@ pub fn read(
         ["records"] => (parameters.records(now), "GET"),
         ["records", id] if method == "DELETE" => (parameters.purge(id), "GET, DELETE"),
         ["records", id] => (parameters.record(id), "GET, DELETE"),
+        ["records", id, "body"] => (parameters.body(id), "GET"),
         ["records", id, action] => (parameters.confirm(id, action), "GET"),
         ["resolve"] => (alone(ApiRequest::DecideByBody), "POST"),
         ["stats"] => (alone(ApiRequest::Stats), "GET"),

@@ -67,6 +67,11 @@ impl Parameters {
         Ok(ApiRequest::Record { key: parse_key_id(id)?, with_body: self.with_body()? })
     }
 
+    pub(super) fn body(&self, id: &str) -> Result<ApiRequest, Refusal> {
+        self.allow(&[])?;
+        Ok(ApiRequest::Body(parse_key_id(id)?))
+    }
+
     pub(super) fn purge(&self, id: &str) -> Result<ApiRequest, Refusal> {
         self.allow(&["lease"])?;
         let key = parse_key_id(id)?;

@@ -7,6 +7,8 @@ use crate::lifecycle::record::{Completed, Doubt, Previous, Running, State};
 use crate::lifecycle::reply::Kept;
 use crate::operator::api::Action;
 use crate::operator::decide::live_until;
+use crate::operator::documents::UnavailableShard;
+use crate::operator::page::PageContext;
 use crate::operator::page::time::at_and_ago;
 use crate::operator::search::{FoundRecord, StateKind};
 use crate::problem::Code;
@@ -25,6 +27,34 @@ pub(super) fn record_line(found: &FoundRecord, now: Timestamp) -> Markup {
             (metadata.route) " · " code { (metadata.correlation_id) } " · "
             (at_and_ago(metadata.created, now))
         }
+    }
+}
+
+/// The shards whose records and numbers are missing from a page, if there are any.
+pub(super) fn unavailable_shards(shards: &[UnavailableShard]) -> Markup {
+    html! {
+        @if !shards.is_empty() {
+            div.warn role="alert" {
+                p { "Some shards could not be asked. What they hold is missing on this page." }
+                ul {
+                    @for UnavailableShard { shard, why } in shards.iter().take(SHARDS_NAMED) {
+                        li { "Shard " (shard) ": " (why) }
+                    }
+                }
+                @if shards.len() > SHARDS_NAMED {
+                    p { "And " (shards.len() - SHARDS_NAMED) " more shards." }
+                }
+            }
+        }
+    }
+}
+
+/// The text where no record in doubt was found.
+pub(super) fn nothing_in_doubt(context: &PageContext) -> &'static str {
+    if context.unavailable.is_empty() {
+        "Nothing is in doubt: of every operation here it is known what became of it."
+    } else {
+        "Nothing is in doubt in the shards that answered."
     }
 }
 
@@ -283,3 +313,6 @@ pub(super) fn actions(state: &State, now: Timestamp) -> &'static [Action] {
         StateKind::Running => &[],
     }
 }
+
+/// Unavailable shards that a page names.
+const SHARDS_NAMED: usize = 10;

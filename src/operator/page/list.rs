@@ -76,7 +76,7 @@ pub fn records(context: &PageContext, found: &[FoundRecord], next: Option<&str>)
         h1 { (title) }
         (filter_form(form))
         @if found.is_empty() {
-            (nothing_found(form))
+            (nothing_found(context, form))
         } @else {
             (rows(context.now, found))
         }
@@ -166,12 +166,12 @@ fn search_field(name: &str, value: &str) -> Markup {
     }
 }
 
-fn nothing_found(form: &SearchForm) -> Markup {
+fn nothing_found(context: &PageContext, form: &SearchForm) -> Markup {
     html! {
         @if *form == SearchForm::default() {
             p { "No record yet. The first request with a key on a guarded route makes one." }
         } @else if form.nav_item() == NavItem::InDoubt {
-            p { "Nothing is in doubt: of every operation here it is known what became of it." }
+            p { (explain::nothing_in_doubt(context)) }
         } @else {
             p { "No record is like that. " a href="/.oncegate/records" { "Show all records" } "." }
             @if !form.correlation_id.is_empty() {

@@ -16,6 +16,7 @@ mod timeline;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
+use crate::operator::documents::UnavailableShard;
 use crate::operator::search::FoundRecord;
 use crate::operator::statistics::Statistics;
 use crate::request::digest::hex;
@@ -39,6 +40,8 @@ pub struct PageContext {
     pub query: Option<String>,
     /// The present, which "3 min ago" is relative to.
     pub now: Timestamp,
+    /// The shards whose records and numbers are missing from the page.
+    pub unavailable: Vec<UnavailableShard>,
 }
 
 /// The Content-Security-Policy of every page: its own style sheet and forms, and nothing else.
@@ -97,7 +100,7 @@ pub fn overview(
                 @if doubts > 0 { " " span.count { (doubts) (more) } }
             }
             @if doubts == 0 {
-                p { "Nothing is in doubt: of every operation here it is known what became of it." }
+                p { (explain::nothing_in_doubt(context)) }
             } @else {
                 p.quiet {
                     "Nobody knows whether the origin executed these. Their retries get 409 until somebody finds out and says so."
@@ -156,7 +159,10 @@ fn session_page(context: &PageContext, current: NavItem, title: &str, content: &
                 button { "Log out" }
             }
         }
-        main #main { (content) }
+        main #main {
+            (explain::unavailable_shards(&context.unavailable))
+            (content)
+        }
         footer { p.quiet { "As of " (time::at(context.now)) ". Reload to see more." } }
     };
     document(&context.nonce, title, &body)

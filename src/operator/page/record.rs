@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use crate::lifecycle::record::Completed;
 use crate::lifecycle::reply::Kept;
 use crate::operator::decide::{lease_of, live_until};
-use crate::operator::documents::StoredReply;
+use crate::operator::documents::{StoredBody, StoredReply, body_path};
 use crate::operator::page::time::{at_and_ago, times};
 use crate::operator::page::{
     NavItem, PageContext, audit, explain, record_path, session_page, timeline,
@@ -127,7 +127,6 @@ fn stored_answer(
     stored: Option<&StoredReply>,
 ) -> Markup {
     let reply = &completed.reply;
-    let shown = stored.filter(|stored| !stored.body.is_empty());
     let can_be_shown = StateKind::of(&found.record.state) == StateKind::Completed
         && matches!(reply.body, Kept::Whole { bytes } if bytes > 0);
     html! {
@@ -144,15 +143,30 @@ fn stored_answer(
             @if !reply.headers.is_empty() {
                 pre { @for (name, value) in &reply.headers { (name) ": " (value) "\n" } }
             }
-            @if let Some(StoredReply { body, is_base64, .. }) = shown {
-                @if *is_base64 { p.quiet { "The body is no text; this is its base64." } }
-                // An HTML parser drops the first line end of a pre.
-                pre { "\n" (beginning(body)) }
-                @if body.len() > BODY_SHOWN { p.quiet { "The first 64 KiB of it." } }
-            } @else if can_be_shown {
-                p { a.button href={ (record_path(found.key)) "?body=1#answer" } { "Show the body" } }
+            @match stored.map(|stored| &stored.body) {
+                Some(StoredBody::Text(body)) if !body.is_empty() => (shown_body(body)),
+                Some(StoredBody::Base64(body)) => {
+                    p.quiet { "The body is no text; this is its base64." }
+                    (shown_body(body))
+                }
+                Some(StoredBody::LeftOut) => {
+                    p { "The body is too large to be shown here." }
+                    p { a.button href=(body_path(found.key)) { "Download the body" } }
+                }
+                _ if can_be_shown => {
+                    p { a.button href={ (record_path(found.key)) "?body=1#answer" } { "Show the body" } }
+                }
+                _ => {}
             }
         }
+    }
+}
+
+fn shown_body(body: &str) -> Markup {
+    html! {
+        // An HTML parser drops the first line end of a pre.
+        pre { "\n" (beginning(body)) }
+        @if body.len() > BODY_SHOWN { p.quiet { "The first 64 KiB of it." } }
     }
 }
 

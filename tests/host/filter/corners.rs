@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use oncegate::config::route::{Doubtful, Route};
-use oncegate::lifecycle::step::{Claim, Strategy};
+use oncegate::lifecycle::event::{Claim, Strategy};
 
 use super::{after, at_the_origin, by, request, the_key, with_strategy};
 use crate::make::{self, s};
-use crate::world::{Answer, Choice, Story, World, heard};
+use crate::world::{Answer, Choice, Story, World, response};
 
 /// Its release arrives; the answer to that does not.
 fn lose_the_release(world: &mut World, story: Story) {
@@ -21,7 +21,7 @@ fn lose_the_release(world: &mut World, story: Story) {
 #[test]
 fn a_released_rerun_whose_release_was_said_twice_is_answered_as_the_origin_sent_it() {
     let mut world = World::new();
-    world.origin([after(s(0), heard(201, "old")), after(s(0), heard(429, "busy"))]);
+    world.origin([after(s(0), response(201, "old")), after(s(0), response(429, "busy"))]);
     world.send(request(1));
     world.run();
     let rerun = at_the_origin(&mut world, with_strategy(Strategy::FailOnRunning, 2));
@@ -33,7 +33,7 @@ fn a_released_rerun_whose_release_was_said_twice_is_answered_as_the_origin_sent_
 #[test]
 fn a_released_retry_whose_release_was_said_twice_is_answered_as_the_origin_sent_it() {
     let mut world = World::new();
-    world.origin([after(s(0), heard(502, "")), after(s(0), heard(429, "busy"))]);
+    world.origin([after(s(0), response(502, "")), after(s(0), response(429, "busy"))]);
     world.send(request(1));
     world.run_for(s(75));
     let route = Route { on_in_doubt: Doubtful::Retry, ..make::route() };
@@ -65,7 +65,7 @@ fn a_request_that_was_never_handed_over_is_not_called_released_while_its_claim_s
 #[test]
 fn a_late_copy_of_a_claim_whose_caller_was_answered_does_not_end_in_doubt() {
     let mut world = World::new();
-    world.origin([after(s(20), heard(429, "busy"))]);
+    world.origin([after(s(20), response(429, "busy"))]);
     world.send(request(1));
     world.run_for(Duration::from_millis(0));
     let second = world.send(request(2));
@@ -110,14 +110,14 @@ fn a_tombstone_is_put_back_by_a_rerun_that_was_released() {
     let mut world = World::new();
     let route = Route { tombstone: make::days(6), ..make::route() };
     let rerun = Route { on_duplicate: Strategy::FailOnRunning, ..route.clone() };
-    world.origin([after(s(0), heard(201, "old")), after(s(0), heard(429, "busy"))]);
+    world.origin([after(s(0), response(201, "old")), after(s(0), response(429, "busy"))]);
     world.send(by(&route, 1));
     world.run();
     world.run_for(make::days(1));
     for sweep in [false, true] {
         if sweep {
             world.take(Choice::Sweep);
-            world.origin([after(s(0), heard(429, "busy"))]);
+            world.origin([after(s(0), response(429, "busy"))]);
         }
         let released = world.send(by(&rerun, 2 + u8::from(sweep)));
         world.run();
@@ -133,7 +133,7 @@ fn a_tombstone_is_put_back_by_a_rerun_that_was_released() {
 fn a_doubt_that_nobody_works_at_any_more_may_be_retried_at_once() {
     let mut world = World::new();
     let route = Route { on_in_doubt: Doubtful::Retry, ..make::route() };
-    world.origin([after(s(0), heard(502, "")), after(s(61), heard(429, "busy"))]);
+    world.origin([after(s(0), response(502, "")), after(s(61), response(429, "busy"))]);
     world.send(request(1));
     world.run_for(s(75));
     // In doubt after its timeout, then released by its late answer, 14 s before its lease is over.

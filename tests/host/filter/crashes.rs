@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use oncegate::lifecycle::step::Strategy;
+use oncegate::lifecycle::event::Strategy;
 
 use super::{after, request, slow, the_key, with_strategy};
 use crate::make::{days, instant, s};
-use crate::world::{Choice, World, heard};
+use crate::world::{Choice, World, response};
 
 /// Runs a request for so many steps and stops its Worker; false if it was over by then.
 fn stopped_after(steps: usize, world: &mut World) -> bool {
@@ -90,7 +90,7 @@ fn a_claim_of_one_who_has_left_ends_in_doubt_and_executes_nothing() {
 #[test]
 fn a_worker_that_stops_while_it_waits_takes_nothing_with_it() {
     let mut world = World::new();
-    world.origin([after(s(2), heard(429, "")), slow()]);
+    world.origin([after(s(2), response(429, "")), slow()]);
     world.send(request(1));
     world.run_for(Duration::from_millis(0));
     let [gone, patient] = [2, 3].map(|lease| world.send(request(lease)));
@@ -109,9 +109,9 @@ fn a_ledger_that_is_started_anew_forgets_who_waits_and_they_ask_again() {
     world.run_for(Duration::from_millis(0));
     let duplicates = [2, 3].map(|lease| world.send(request(lease)));
     world.run_for(Duration::from_millis(500));
-    assert_eq!(world.ledger(|ledger| ledger.parked()), 2);
+    assert_eq!(world.ledger(|ledger| ledger.waiters()), 2);
     world.take(Choice::Reset);
-    assert_eq!(world.ledger(|ledger| ledger.parked()), 0);
+    assert_eq!(world.ledger(|ledger| ledger.waiters()), 0);
     world.run();
     assert_eq!(world.said(first), r#"201 executed "paid 1""#);
     for duplicate in duplicates {
@@ -133,7 +133,7 @@ fn the_alarm_takes_no_row_that_still_answers() {
     assert_eq!(world.record(the_key()), "completed");
     world.run_for(Duration::from_millis(1));
     world.take(Choice::Sweep);
-    assert_eq!(world.ledger(|ledger| ledger.rows()), 0);
+    assert_eq!(world.ledger(|ledger| ledger.key_ids().count()), 0);
 }
 
 /// Found by the explorer: the copy was granted to nobody, and hid the reply behind a doubt.

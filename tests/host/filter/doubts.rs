@@ -8,7 +8,7 @@ use oncegate::request::key::KeyId;
 
 use super::{after, by, request, slow, the_key};
 use crate::make::{self, days, instant, lease, ms_before, s};
-use crate::world::{Choice, Scripted, Story, World, heard};
+use crate::world::{Choice, Scripted, Story, World, response};
 
 fn route(on_in_doubt: Doubtful) -> Route {
     Route { on_in_doubt, ..make::route() }
@@ -75,7 +75,7 @@ fn a_retried_doubt_is_forwarded_again_once_its_lease_is_over_as_the_next_attempt
 fn a_retry_that_is_released_puts_the_doubt_back() {
     let mut world = doubtful();
     world.run_for(s(75));
-    world.origin([after(s(0), heard(429, "busy"))]);
+    world.origin([after(s(0), response(429, "busy"))]);
     let retried = ask(&mut world, &route(Doubtful::Retry), 2);
     assert_eq!(world.said(retried), r#"429 released "busy""#);
     assert_eq!(world.record(the_key()), "in doubt");
@@ -92,23 +92,23 @@ fn probing() -> Route {
 fn a_probe_resolves_a_doubt_by_what_the_origin_says() {
     let rows: &[(Scripted, u64, &str, &str)] = &[
         // what the probe hears, how long after the lease's end, what the duplicate hears, what is stored
-        (after(s(0), heard(200, "found")), 0, r#"200 replayed "found""#, "completed"),
-        (after(s(0), heard(200, "found")), 60, r#"200 replayed "found""#, "completed"),
-        (after(s(0), heard(404, "")), 60, r#"201 executed "paid 2""#, "completed"),
-        (after(s(0), heard(404, "")), 3600, r#"201 executed "paid 2""#, "completed"),
+        (after(s(0), response(200, "found")), 0, r#"200 replayed "found""#, "completed"),
+        (after(s(0), response(200, "found")), 60, r#"200 replayed "found""#, "completed"),
+        (after(s(0), response(404, "")), 60, r#"201 executed "paid 2""#, "completed"),
+        (after(s(0), response(404, "")), 3600, r#"201 executed "paid 2""#, "completed"),
         // Too early: it may still be on its way.
-        (after(s(0), heard(404, "")), 59, "409 outcome-unknown", "in doubt"),
-        (after(s(0), heard(404, "")), 0, "409 outcome-unknown", "in doubt"),
+        (after(s(0), response(404, "")), 59, "409 outcome-unknown", "in doubt"),
+        (after(s(0), response(404, "")), 0, "409 outcome-unknown", "in doubt"),
         // Anything else says nothing.
-        (after(s(0), heard(201, "found")), 3600, "409 outcome-unknown", "in doubt"),
-        (after(s(0), heard(204, "")), 3600, "409 outcome-unknown", "in doubt"),
-        (after(s(0), heard(302, "")), 3600, "409 outcome-unknown", "in doubt"),
-        (after(s(0), heard(401, "")), 3600, "409 outcome-unknown", "in doubt"),
-        (after(s(0), heard(410, "")), 3600, "409 outcome-unknown", "in doubt"),
-        (after(s(0), heard(500, "")), 3600, "409 outcome-unknown", "in doubt"),
+        (after(s(0), response(201, "found")), 3600, "409 outcome-unknown", "in doubt"),
+        (after(s(0), response(204, "")), 3600, "409 outcome-unknown", "in doubt"),
+        (after(s(0), response(302, "")), 3600, "409 outcome-unknown", "in doubt"),
+        (after(s(0), response(401, "")), 3600, "409 outcome-unknown", "in doubt"),
+        (after(s(0), response(410, "")), 3600, "409 outcome-unknown", "in doubt"),
+        (after(s(0), response(500, "")), 3600, "409 outcome-unknown", "in doubt"),
         ((s(0), Err(Failure::Unknown)), 3600, "409 outcome-unknown", "in doubt"),
         ((s(0), Err(Failure::NeverSent)), 3600, "409 outcome-unknown", "in doubt"),
-        (after(s(61), heard(200, "late")), 3600, "409 outcome-unknown", "in doubt"),
+        (after(s(61), response(200, "late")), 3600, "409 outcome-unknown", "in doubt"),
     ];
     for (probe, seconds, said, stored) in rows {
         let mut world = doubtful();
@@ -124,7 +124,7 @@ fn a_probe_resolves_a_doubt_by_what_the_origin_says() {
 #[test]
 fn a_probe_may_find_the_answer_while_the_lease_still_lasts() {
     let mut world = doubtful();
-    world.probes([after(s(0), heard(404, "")), after(s(0), heard(200, "found"))]);
+    world.probes([after(s(0), response(404, "")), after(s(0), response(200, "found"))]);
     let early = ask(&mut world, &probing(), 2);
     assert_eq!(world.said(early), "409 outcome-unknown");
     let found = ask(&mut world, &probing(), 3);
@@ -135,9 +135,9 @@ fn a_probe_may_find_the_answer_while_the_lease_still_lasts() {
 fn of_two_probes_that_both_hear_404_one_forwards_and_the_other_waits() {
     let mut world = doubtful();
     world.run_for(s(200));
-    let not_found = || after(s(1), heard(404, ""));
+    let not_found = || after(s(1), response(404, ""));
     world.probes([not_found(), not_found()]);
-    world.origin([after(s(2), heard(201, "paid once"))]);
+    world.origin([after(s(2), response(201, "paid once"))]);
     let [one, other] = [2, 3].map(|lease| world.send(by(&probing(), lease)));
     world.run();
     let mut said = [world.said(one), world.said(other)];
@@ -151,7 +151,7 @@ fn of_two_probes_that_both_hear_404_one_forwards_and_the_other_waits() {
 fn a_probe_that_comes_late_releases_nothing_of_the_next_run() {
     let mut world = doubtful();
     world.run_for(s(200));
-    world.probes([after(s(1), heard(404, "")), after(s(5), heard(404, ""))]);
+    world.probes([after(s(1), response(404, "")), after(s(5), response(404, ""))]);
     world.origin([(s(1), Err(Failure::Unknown))]);
     let fast = world.send(by(&probing(), 2));
     let slow = world.send(by(&probing(), 3));
@@ -165,7 +165,7 @@ fn a_probe_that_comes_late_releases_nothing_of_the_next_run() {
 #[test]
 fn a_doubtful_request_that_settles_late_is_no_doubt_any_more() {
     let mut world = World::new();
-    world.origin([after(s(70), heard(201, "late"))]);
+    world.origin([after(s(70), response(201, "late"))]);
     world.send(request(1));
     world.run_for(s(65));
     let in_doubt = world.send(by(&route(Doubtful::Retry), 2));
@@ -180,18 +180,18 @@ fn a_doubtful_request_that_settles_late_is_no_doubt_any_more() {
 fn what_shadow_mode_would_have_answered_and_what_it_learns() {
     let mut world = World::new();
     let other = KeyId::new(&make::key("other"), [0; 16]);
-    let said = |world: &mut World, scripted: Scripted, order| {
+    let said = |world: &mut World, scripted: Scripted, request| {
         world.origin([scripted]);
         let previous = world.log().len();
-        world.shadow(order);
+        world.shadow(request);
         world.run();
         world.log()[previous..].join("; ")
     };
-    let quick = |status| after(s(0), heard(status, ""));
+    let quick = |status| after(s(0), response(status, ""));
     assert_eq!(said(&mut world, quick(201), request(1)), "executed");
     assert_eq!(said(&mut world, quick(201), request(2)), "replayed");
     assert_eq!(world.record(the_key()), "completed");
-    let on_other = |lease| oncegate::filter::GuardedRequest { key: other, ..request(lease) };
+    let on_other = |lease| oncegate::filter::GuardedRequest { key_id: other, ..request(lease) };
     assert_eq!(said(&mut world, quick(404), on_other(3)), "executed");
     assert_eq!(world.record(other), "nothing");
     assert_eq!(said(&mut world, (s(0), Err(Failure::Unknown)), on_other(4)), "executed");

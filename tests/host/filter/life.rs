@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use oncegate::config::route::Route;
+use oncegate::lifecycle::event::{Claim, Event, Strategy};
 use oncegate::lifecycle::record::Metadata;
 use oncegate::lifecycle::reply::Kept;
-use oncegate::lifecycle::step::{Claim, Strategy};
-use oncegate::protocol::Ask;
 
 use super::{after, at_the_origin, by, request, slow, the_key, with_strategy};
 use crate::make::{self, days, ms_before, s};
-use crate::world::{Answer, Choice, OriginResponse, World, heard};
+use crate::world::{Answer, Choice, OriginResponse, World, response};
 
 #[test]
 fn the_first_request_is_executed_and_its_reply_replayed() {
@@ -53,7 +52,7 @@ fn a_reply_says_until_when_it_is_replayed_and_is_until_then() {
     let retry = world.send(request(2));
     world.run();
     assert_eq!(world.said(retry), r#"201 replayed "paid 1""#);
-    let Some(Answer::Stored(replay)) = world.answer(retry) else { panic!("replayed") };
+    let Some(Answer::Stored(replay, _)) = world.answer(retry) else { panic!("replayed") };
     assert_eq!(replay.expires, expires);
     world.run_for(Duration::from_millis(1));
     let late = world.send(request(3));
@@ -84,7 +83,7 @@ fn duplicates_of_a_running_request_wait_for_its_reply() {
     let first = at_the_origin(&mut world, request(1));
     let duplicates: Vec<_> = (2..42).map(|lease| world.send(request(lease))).collect();
     world.run_for(Duration::from_millis(0));
-    assert_eq!(world.ledger(|ledger| ledger.parked()), 40);
+    assert_eq!(world.ledger(|ledger| ledger.waiters()), 40);
     world.run();
     assert_eq!(world.said(first), r#"201 executed "paid 1""#);
     for duplicate in duplicates {
@@ -97,7 +96,7 @@ fn duplicates_of_a_running_request_wait_for_its_reply() {
 #[test]
 fn a_duplicate_waits_no_longer_than_it_likes_and_is_told_when_to_come_again() {
     let mut world = World::new();
-    world.origin([after(s(30), heard(201, "paid 1"))]);
+    world.origin([after(s(30), response(201, "paid 1"))]);
     world.send(request(1));
     world.run_for(s(3));
     let duplicate = world.send(request(2));
@@ -117,7 +116,7 @@ fn a_duplicate_waits_no_longer_than_it_likes_and_is_told_when_to_come_again() {
 #[test]
 fn a_release_wakes_those_who_wait_and_one_of_them_forwards() {
     let mut world = World::new();
-    world.origin([after(s(1), heard(429, "later")), slow()]);
+    world.origin([after(s(1), response(429, "later")), slow()]);
     let first = world.send(request(1));
     world.run_for(Duration::from_millis(0));
     let duplicates: Vec<_> = (2..12).map(|lease| world.send(request(lease))).collect();
@@ -133,14 +132,14 @@ fn a_release_wakes_those_who_wait_and_one_of_them_forwards() {
 #[test]
 fn whoever_is_woken_waits_for_what_is_left_of_its_patience_only() {
     let mut world = World::new();
-    world.origin([after(s(6), heard(429, "")), after(s(6), heard(429, "")), slow()]);
+    world.origin([after(s(6), response(429, "")), after(s(6), response(429, "")), slow()]);
     world.send(request(1));
     world.run_for(Duration::from_millis(0));
     let [second, third] = [2, 3].map(|lease| world.send(request(lease)));
     world.run_for(s(6));
     assert_eq!(world.executed().len(), 2);
     assert!(world.is_forwarding(second));
-    let Ask::Claim(claim, _) = world.question(third) else { panic!("it claims again") };
+    let Event::Claim(claim) = world.event(third) else { panic!("it claims again") };
     assert_eq!(claim.wait, s(4));
     world.run_for(s(4));
     assert_eq!(world.said(third), "409 in-flight, again in 4 s");
@@ -151,10 +150,10 @@ fn another_request_under_the_same_key_is_refused_in_every_state() {
     let mut world = World::new();
     let other = |lease| {
         let metadata = Metadata { fingerprint: make::fingerprint(0xf2), ..make::metadata() };
-        let order = request(lease);
+        let request = request(lease);
         oncegate::filter::GuardedRequest {
-            claim: Claim { metadata, ..order.claim.clone() },
-            ..order
+            claim: Claim { metadata, ..request.claim.clone() },
+            ..request
         }
     };
     let first = at_the_origin(&mut world, request(1));
@@ -195,12 +194,12 @@ fn each_strategy_has_an_answer_for_a_running_and_for_a_completed_request() {
 fn a_rerun_replaces_the_reply_and_a_released_rerun_puts_it_back() {
     let mut world = World::new();
     world.origin([
-        after(s(0), heard(201, "first")),
-        after(s(0), heard(429, "busy")),
-        after(s(0), heard(201, "second")),
+        after(s(0), response(201, "first")),
+        after(s(0), response(429, "busy")),
+        after(s(0), response(201, "second")),
     ]);
-    let mut said = |order| {
-        let story = world.send(order);
+    let mut said = |request| {
+        let story = world.send(request);
         world.run();
         world.said(story)
     };
@@ -215,7 +214,7 @@ fn a_rerun_replaces_the_reply_and_a_released_rerun_puts_it_back() {
 #[test]
 fn a_reply_that_was_not_kept_is_sent_once_and_never_executed_again() {
     let mut world = World::new();
-    let streamed = OriginResponse { kept: Kept::StatusOnly, ..heard(200, "a long one") };
+    let streamed = OriginResponse { kept: Kept::StatusOnly, ..response(200, "a long one") };
     world.origin([after(s(0), streamed)]);
     let first = world.send(request(1));
     world.run();
@@ -230,7 +229,7 @@ fn a_reply_that_was_not_kept_is_sent_once_and_never_executed_again() {
 
 #[test]
 fn the_same_operation_under_another_credential_is_neither_replayed_nor_forwarded() {
-    use oncegate::protocol::CredentialChange;
+    use oncegate::lifecycle::event::CredentialChange;
     use oncegate::request::key::KeyId;
     for (change, said) in [
         (CredentialChange::Refuse, "409 credential-changed"),
@@ -241,7 +240,7 @@ fn the_same_operation_under_another_credential_is_neither_replayed_nor_forwarded
         world.run();
         let route = Route { credential_change: change, ..make::route() };
         let mut other = by(&route, 2);
-        other.key = KeyId::new(&make::key("k"), [9; 16]);
+        other.key_id = KeyId::new(&make::key("k"), [9; 16]);
         let other = world.send(other);
         world.run();
         assert_eq!(world.said(other), said);

@@ -2,43 +2,44 @@
 
 use std::time::Duration;
 
+use oncegate::lifecycle::event::Event;
 use oncegate::lifecycle::outcome::{Facts, Failure};
-use oncegate::protocol::Ask;
 
 use super::{after, at_the_origin, request, the_key};
 use crate::make::{instant, s};
-use crate::world::{Choice, NEVER, OriginResponse, World, heard};
+use crate::world::{Choice, NEVER, OriginResponse, World, response};
 
 #[test]
 fn an_answer_is_stored_or_frees_the_key_or_leaves_a_doubt_and_reaches_the_first_caller() {
-    let says_when = Facts { status: 503, says_when: true, said: None };
-    let released = Facts { status: 200, says_when: false, said: Some("release".to_owned()) };
+    let has_retry_after = Facts { status: 503, has_retry_after: true, origin_outcome: None };
+    let released =
+        Facts { status: 200, has_retry_after: false, origin_outcome: Some("release".to_owned()) };
     let rows = [
         // what the origin says, what its caller hears, what is stored, what the next one hears
-        (heard(200, "ok"), r#"200 executed "ok""#, "completed", r#"200 replayed "ok""#),
-        (heard(303, ""), r#"303 executed """#, "completed", r#"303 replayed """#),
-        (heard(402, "no"), r#"402 executed "no""#, "completed", r#"402 replayed "no""#),
-        (heard(500, "ouch"), r#"500 executed "ouch""#, "completed", r#"500 replayed "ouch""#),
-        (heard(404, "no"), r#"404 released "no""#, "nothing", r#"201 executed "paid 2""#),
-        (heard(429, "no"), r#"429 released "no""#, "nothing", r#"201 executed "paid 2""#),
+        (response(200, "ok"), r#"200 executed "ok""#, "completed", r#"200 replayed "ok""#),
+        (response(303, ""), r#"303 executed """#, "completed", r#"303 replayed """#),
+        (response(402, "no"), r#"402 executed "no""#, "completed", r#"402 replayed "no""#),
+        (response(500, "ouch"), r#"500 executed "ouch""#, "completed", r#"500 replayed "ouch""#),
+        (response(404, "no"), r#"404 released "no""#, "nothing", r#"201 executed "paid 2""#),
+        (response(429, "no"), r#"429 released "no""#, "nothing", r#"201 executed "paid 2""#),
         (
-            OriginResponse { facts: says_when, ..heard(503, "soon") },
+            OriginResponse { facts: has_retry_after, ..response(503, "soon") },
             r#"503 released "soon""#,
             "nothing",
             r#"201 executed "paid 2""#,
         ),
         (
-            OriginResponse { facts: released, ..heard(200, "dry run") },
+            OriginResponse { facts: released, ..response(200, "dry run") },
             r#"200 released "dry run""#,
             "nothing",
             r#"201 executed "paid 2""#,
         ),
-        (heard(502, "gw"), r#"502 unknown "gw""#, "in doubt", "409 outcome-unknown"),
-        (heard(503, "gw"), r#"503 unknown "gw""#, "in doubt", "409 outcome-unknown"),
-        (heard(524, "gw"), r#"524 unknown "gw""#, "in doubt", "409 outcome-unknown"),
+        (response(502, "gw"), r#"502 unknown "gw""#, "in doubt", "409 outcome-unknown"),
+        (response(503, "gw"), r#"503 unknown "gw""#, "in doubt", "409 outcome-unknown"),
+        (response(524, "gw"), r#"524 unknown "gw""#, "in doubt", "409 outcome-unknown"),
         // It cannot be sent on.
-        (heard(600, ""), "502 outcome-unknown", "in doubt", "409 outcome-unknown"),
-        (heard(101, ""), "502 outcome-unknown", "in doubt", "409 outcome-unknown"),
+        (response(600, ""), "502 outcome-unknown", "in doubt", "409 outcome-unknown"),
+        (response(101, ""), "502 outcome-unknown", "in doubt", "409 outcome-unknown"),
     ];
     for (says, first_hears, stored, next_hears) in rows {
         let mut world = World::new();
@@ -105,7 +106,7 @@ fn an_origin_that_fails_in_its_answer_leaves_a_doubt() {
 #[test]
 fn after_the_timeout_the_ledger_hears_of_the_doubt_before_the_caller_does() {
     let mut world = World::new();
-    world.origin([after(s(70), heard(201, "late"))]);
+    world.origin([after(s(70), response(201, "late"))]);
     let first = world.send(request(1));
     world.run_for(s(60).checked_sub(Duration::from_millis(1)).unwrap());
     assert_eq!((world.said(first).as_str(), world.record(the_key())), ("no answer", "running"));
@@ -133,7 +134,7 @@ fn after_the_timeout_the_ledger_hears_of_the_doubt_before_the_caller_does() {
 #[test]
 fn after_the_timeout_an_answer_that_means_nothing_happened_frees_the_key() {
     let mut world = World::new();
-    world.origin([after(s(61), heard(409, "conflict"))]);
+    world.origin([after(s(61), response(409, "conflict"))]);
     let first = world.send(request(1));
     world.run();
     assert_eq!(world.said(first), "504 outcome-unknown");
@@ -144,7 +145,7 @@ fn after_the_timeout_an_answer_that_means_nothing_happened_frees_the_key() {
 fn an_answer_is_read_for_until_the_lease_ends_and_no_longer() {
     for (span, stored) in [(s(74), "completed"), (s(76), "in doubt"), (NEVER, "in doubt")] {
         let mut world = World::new();
-        world.origin([after(span, heard(201, "late"))]);
+        world.origin([after(span, response(201, "late"))]);
         let first = world.send(request(1));
         world.run();
         assert!(world.is_over(first));
@@ -190,6 +191,6 @@ fn the_settle_carries_the_body_and_what_is_kept_of_the_reply() {
     let first = at_the_origin(&mut world, request(1));
     let call = world.forwarding(first);
     world.take(Choice::Answer(call));
-    let Ask::Settle(lease, reply) = world.question(first) else { panic!("it settles") };
+    let Event::Settle(lease, reply) = world.event(first) else { panic!("it settles") };
     assert_eq!((lease, reply.status), (crate::make::lease(1), 201));
 }

@@ -1,7 +1,7 @@
 //! Whatever happens next: requests, faults and time in any order, then a good day to the end.
 
 use oncegate::config::route::{Doubtful, Route};
-use oncegate::lifecycle::step::Strategy as OnDuplicate;
+use oncegate::lifecycle::event::Strategy as OnDuplicate;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -9,7 +9,7 @@ use proptest::sample::select;
 use super::{after, at_the_origin, by, request, the_key, with_strategy};
 use crate::arbitrary;
 use crate::make::{self, cases, s};
-use crate::world::{Choice, Story, World, heard};
+use crate::world::{Choice, Story, World, response};
 
 /// What is chosen: whether a fault may be, and which of the choices there are.
 type Pick = (bool, u16);
@@ -20,7 +20,7 @@ fn picks(most: usize) -> impl Strategy<Value = Vec<Pick>> {
 
 /// Takes one of the choices there are, for each pick; then lets everything end. Whoever is still there
 /// has an answer then.
-fn live(world: &mut World, picks: &[Pick], stories: &mut Vec<Story>, orders: &[Route]) {
+fn live(world: &mut World, picks: &[Pick], stories: &mut Vec<Story>, requests: &[Route]) {
     let mut lost = Vec::new();
     for (fault, pick) in picks {
         let mut choices = world.choices();
@@ -32,9 +32,9 @@ fn live(world: &mut World, picks: &[Pick], stories: &mut Vec<Story>, orders: &[R
                 }
                 world.take(*choice);
             }
-            None if stories.len() < orders.len() => {
+            None if stories.len() < requests.len() => {
                 let lease = u8::try_from(stories.len()).unwrap() + 1;
-                stories.push(world.send(by(&orders[stories.len()], lease)));
+                stories.push(world.send(by(&requests[stories.len()], lease)));
             }
             None => {}
         }
@@ -78,16 +78,16 @@ proptest! {
     #[test]
     fn whatever_the_rules_everybody_is_answered_with_what_was_said(
         picks in picks(100),
-        orders in vec((arbitrary::strategy(), 0..3_u8), 5),
+        requests in vec((arbitrary::strategy(), 0..3_u8), 5),
         script in vec((0..80_u64, select(vec![201, 200, 500, 429, 404, 502])), 0..6),
         probes in vec(select(vec![200, 404, 500]), 0..6),
     ) {
         let mut world = World::new();
         world.origin(script.iter().enumerate().map(|(at, (seconds, status))| {
-            after(s(*seconds), heard(*status, &format!("said {at}")))
+            after(s(*seconds), response(*status, &format!("said {at}")))
         }));
-        world.probes(probes.iter().map(|status| after(s(1), heard(*status, "found"))));
-        let orders: Vec<_> = orders
+        world.probes(probes.iter().map(|status| after(s(1), response(*status, "found"))));
+        let requests: Vec<_> = requests
             .into_iter()
             .map(|(on_duplicate, doubtful)| {
                 let on_in_doubt = [Doubtful::Hold, Doubtful::Retry, Doubtful::Probe][usize::from(doubtful)];
@@ -96,7 +96,7 @@ proptest! {
             })
             .collect();
         let mut stories = Vec::new();
-        live(&mut world, &picks, &mut stories, &orders);
+        live(&mut world, &picks, &mut stories, &requests);
         let replays = stories.iter().map(|story| world.said(*story));
         for said in replays.filter(|said| said.contains("replayed") || said.contains("joined")) {
             let known = ["said", "paid", "found"].iter().any(|word| said.contains(word));

@@ -1,24 +1,25 @@
-//! The engine of [`super::tables`]: meets a record with every event, one millisecond before, at and after
-//! each of its deadlines, and holds the step to the one row of its table that speaks of the case.
+//! Runs the tables of [`super::tables`]: gives a record every event, one millisecond before, at and after each
+//! of its deadlines, and compares the step with the one row of the table that matches the case.
 //!
-//! The engine decides nothing. It knows what the words of a row stand for; which word stands where is
-//! written in the tables.
+//! Nothing is decided here. This module knows what the words of a row mean; which word stands where is written
+//! in the tables.
 
 use std::time::Duration;
 
+use oncegate::lifecycle::event::{
+    Claim, CredentialChange, Event, How, OnInDoubt, Replay, Strategy, Verdict,
+};
 use oncegate::lifecycle::record::{
     Completed, Doubt, Execution, Lease, Metadata, Previous, Record, Running, State,
 };
-use oncegate::lifecycle::step::{
-    Change, Claim, Event, OnInDoubt, OtherCredential, Strategy, Verdict, step,
-};
+use oncegate::lifecycle::step::{Change, OtherCredential, step};
 use oncegate::time::Timestamp;
 
 use crate::make::{self, instant, metadata, ms_after, ms_before, s};
 
-/// The lease that the record bears; of a completed one, the lease that settled it.
+/// The record's own lease; of a completed record, the lease that settled it.
 pub(super) const OWN: Lease = Lease([1; 16]);
-/// The lease of what a running claim or a doubt stands upon.
+/// The lease of the earlier record that a running claim or a doubt found.
 pub(super) const OLD: Lease = Lease([2; 16]);
 /// A lease that the record has never seen.
 const NEW: Lease = Lease([3; 16]);
@@ -27,11 +28,11 @@ const NEW: Lease = Lease([3; 16]);
 pub(super) struct Subject {
     pub(super) record: Option<Record>,
     pub(super) deadlines: Vec<(&'static str, Timestamp)>,
-    /// `reply`: what it replays or stands upon.
+    /// `reply`: the reply that it replays or found.
     pub(super) reply: Option<Completed>,
-    /// `doubt`: as what it reads once its lease is over.
+    /// `doubt`: how it reads once its lease is over.
     pub(super) doubt: Option<Doubt>,
-    /// `earlier doubt`: what a retry stands upon.
+    /// `earlier doubt`: the doubt that a retry found.
     pub(super) earlier: Option<Doubt>,
     pub(super) run: Execution,
 }
@@ -39,6 +40,7 @@ pub(super) struct Subject {
 /// One event and the words that rows match it by.
 struct Case {
     event: Event,
+    other_credential: OtherCredential,
     lease: Lease,
     words: Vec<&'static str>,
 }
@@ -69,7 +71,8 @@ impl Subject {
                     panic!("{place}: not one row but {texts:#?}");
                 };
                 used[*at] = true;
-                let step = step(self.record.clone(), case.event.clone(), now);
+                let step =
+                    step(self.record.clone(), case.other_credential, case.event.clone(), now);
                 let place = format!("{place}\n  by the row {}", rows[*at].text);
                 self.holds(rows[*at].verdict, &step.verdict, &case, now, &place);
                 assert_eq!(step.change, self.change(rows[*at].change, &case, now), "{place}");
@@ -106,7 +109,7 @@ impl Subject {
 
     fn holds(&self, word: &str, verdict: &Verdict, case: &Case, now: Timestamp, place: &str) {
         let expected = match word {
-            // Their numbers have tables of their own.
+            // The numbers in these verdicts have tables of their own.
             "join" => return assert!(matches!(verdict, Verdict::Join(_)), "{place}: {verdict:?}"),
             "in flight" => {
                 return assert!(
@@ -117,7 +120,7 @@ impl Subject {
             "granted: first" => Verdict::Granted(make::run(case.lease, 1)),
             "granted: the same" => Verdict::Granted(self.run),
             "granted: next attempt" => Verdict::Granted(self.next_attempt()),
-            "replay" => Verdict::Replay(self.reply.clone().unwrap()),
+            "replay" => Verdict::Replay(Replay::of(self.reply.as_ref().unwrap(), How::Replayed)),
             "executed" => Verdict::AlreadyExecuted,
             "in doubt" => {
                 let doubt = self.doubt.as_ref().unwrap();
@@ -203,13 +206,14 @@ impl Row<'_> {
 
 impl Case {
     fn metadata(&self) -> Metadata {
-        let Event::Claim(claim, _) = &self.event else { panic!("only a claim brings one") };
+        let Event::Claim(claim) = &self.event else { panic!("only a claim brings one") };
         claim.metadata.clone()
     }
 }
 
-/// Each kind of event with each lease; a claim with each of its wishes too.
+/// Each kind of event with each lease; a claim with each of its rules too.
 fn every_event() -> Vec<Case> {
+    let other_credential = OtherCredential::None;
     let mut cases = Vec::new();
     for (whose, lease) in [("own", OWN), ("old", OLD), ("new", NEW)] {
         let reply = make::reply(202, 9);
@@ -218,13 +222,13 @@ fn every_event() -> Vec<Case> {
             ("release", Event::Release(lease)),
             ("doubt", Event::Doubt(lease)),
         ] {
-            cases.push(Case { event, lease, words: vec![word, whose] });
+            cases.push(Case { event, other_credential, lease, words: vec![word, whose] });
         }
         cases.extend(every_claim(whose, lease));
     }
     for (word, number) in FINGERPRINTS {
         let event = Event::Look(make::fingerprint(number));
-        cases.push(Case { event, lease: NEW, words: vec!["look", word] });
+        cases.push(Case { event, other_credential, lease: NEW, words: vec!["look", word] });
     }
     cases
 }
@@ -239,22 +243,25 @@ fn every_claim(whose: &'static str, lease: Lease) -> Vec<Case> {
         ] {
             for (doubts, on_in_doubt) in [("hold", OnInDoubt::Hold), ("retry", OnInDoubt::Retry)] {
                 for (waits, wait) in [("waits", s(10)), ("hurries", Duration::from_millis(0))] {
-                    for (operation, other_credential) in
-                        [("alone", OtherCredential::None), ("kindred", OtherCredential::Live)]
-                    {
+                    for (operation, other_credential, credential_change) in [
+                        ("alone", OtherCredential::None, CredentialChange::Refuse),
+                        ("alone", OtherCredential::Live, CredentialChange::Forward),
+                        ("elsewhere", OtherCredential::Live, CredentialChange::Refuse),
+                    ] {
                         let fingerprinted =
                             Metadata { fingerprint: make::fingerprint(number), ..metadata() };
                         let claim = Claim {
                             metadata: fingerprinted,
                             strategy: wish,
                             on_in_doubt,
+                            credential_change,
                             wait,
                             ..make::claim(lease)
                         };
-                        let event = Event::Claim(claim, other_credential);
+                        let event = Event::Claim(claim);
                         let words =
                             vec!["claim", whose, fingerprint, strategy, doubts, waits, operation];
-                        cases.push(Case { event, lease, words });
+                        cases.push(Case { event, other_credential, lease, words });
                     }
                 }
             }
@@ -265,5 +272,5 @@ fn every_claim(whose: &'static str, lease: Lease) -> Vec<Case> {
 
 const FINGERPRINTS: [(&str, u8); 2] = [("same", 0xf1), ("other", 0xf2)];
 
-/// When the subjects' own claim was granted, or their settle made.
+/// When the record's own claim was granted, or settled.
 pub(super) const START: Timestamp = instant(1000);

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use oncegate::lifecycle::event::{Claim, Event, Strategy, Verdict};
 use oncegate::lifecycle::record::{
     Completed, Doubt, Durations, Previous, Record, Running, State, SweepAction,
 };
 use oncegate::lifecycle::reply::Kept;
-use oncegate::lifecycle::step::{Change, Claim, Event, OtherCredential, Strategy, Verdict, step};
+use oncegate::lifecycle::step::{Change, OtherCredential, step};
 use oncegate::time::Timestamp;
 
 use crate::make::{self, days, instant, lease, s};
@@ -49,12 +50,8 @@ fn retry_after_is_the_age_of_the_claim_and_never_past_its_lease() {
         let fingerprint = record.metadata.fingerprint;
         let hasty = Claim { wait: Duration::from_millis(0), ..make::claim(lease(9)) };
         let failing = Claim { strategy: Strategy::Fail, ..make::claim(lease(9)) };
-        for event in [
-            Event::Look(fingerprint),
-            Event::Claim(hasty, OtherCredential::None),
-            Event::Claim(failing, OtherCredential::None),
-        ] {
-            let verdict = step(Some(record.clone()), event, now).verdict;
+        for event in [Event::Look(fingerprint), Event::Claim(hasty), Event::Claim(failing)] {
+            let verdict = step(Some(record.clone()), OtherCredential::None, event, now).verdict;
             let expected = Verdict::InFlight { retry_after_s: expected };
             assert_eq!(verdict, expected, "{age} ms into a lease of {span} ms");
         }
@@ -66,7 +63,8 @@ fn retry_after_is_the_age_of_the_claim_and_never_past_its_lease() {
 fn a_claim_from_the_future_says_to_come_again_in_a_second() {
     let record = running_for(s(75));
     let fingerprint = record.metadata.fingerprint;
-    let verdict = step(Some(record), Event::Look(fingerprint), instant(500)).verdict;
+    let verdict =
+        step(Some(record), OtherCredential::None, Event::Look(fingerprint), instant(500)).verdict;
     assert_eq!(verdict, Verdict::InFlight { retry_after_s: 1 });
 }
 
@@ -84,9 +82,9 @@ fn a_join_lasts_as_long_as_it_likes_but_not_beyond_the_lease() {
     ];
     for (age, wait, until) in rows {
         let claim = Claim { wait: Duration::from_millis(wait), ..make::claim(lease(9)) };
-        let event = Event::Claim(claim, OtherCredential::None);
-        let verdict =
-            step(Some(running_for(s(75))), event, SINCE.plus(Duration::from_millis(age))).verdict;
+        let now = SINCE.plus(Duration::from_millis(age));
+        let stored = Some(running_for(s(75)));
+        let verdict = step(stored, OtherCredential::None, Event::Claim(claim), now).verdict;
         assert_eq!(
             verdict,
             Verdict::Join(SINCE.plus(Duration::from_millis(until))),
@@ -100,7 +98,7 @@ fn a_grant_lasts_for_the_lease_of_its_own_terms_and_is_made_now() {
     let durations = Durations { lease: Duration::from_millis(7), ..make::durations() };
     let claim = Claim { durations, ..make::claim(lease(2)) };
     let Change::Insert(record) =
-        step(None, Event::Claim(claim, OtherCredential::None), instant(5)).change
+        step(None, OtherCredential::None, Event::Claim(claim), instant(5)).change
     else {
         panic!("a first claim is granted");
     };
@@ -117,7 +115,8 @@ fn a_late_settle_is_kept_for_the_ttl_and_tombstone_of_its_claim() {
     let durations = Durations { ttl: s(40), tombstone: s(20), ..make::durations() };
     let doubt = Doubt { durations, ..make::doubt(lease(OWN), SINCE) };
     let stored = Some(make::record(State::InDoubt(doubt)));
-    let step = step(stored, Event::Settle(lease(OWN), make::reply(200, 0)), instant(2000));
+    let settle = Event::Settle(lease(OWN), make::reply(200, 0));
+    let step = step(stored, OtherCredential::None, settle, instant(2000));
     assert_eq!(step.verdict, Verdict::Kept(Some(instant(2040))));
     let Change::Complete(Record { state: State::Completed(completed), .. }) = step.change else {
         panic!("a late settle counts");
@@ -158,11 +157,11 @@ fn attempts_count_up_and_stop_at_the_largest_number() {
     for (attempt, next) in [(1, 2), (2, 3), (u32::MAX, u32::MAX)] {
         let doubt = Doubt { run: make::run(lease(OWN), attempt), ..make::doubt(lease(OWN), SINCE) };
         let claim = Claim {
-            on_in_doubt: oncegate::lifecycle::step::OnInDoubt::Retry,
+            on_in_doubt: oncegate::lifecycle::event::OnInDoubt::Retry,
             ..make::claim(lease(9))
         };
         let stored = Some(make::record(State::InDoubt(doubt)));
-        let verdict = step(stored, Event::Claim(claim, OtherCredential::None), SINCE).verdict;
+        let verdict = step(stored, OtherCredential::None, Event::Claim(claim), SINCE).verdict;
         assert_eq!(verdict, Verdict::Granted(make::run(lease(OWN), next)));
     }
 }

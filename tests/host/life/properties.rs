@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
+use oncegate::encoding::{read_row, write_row};
+use oncegate::lifecycle::event::{Claim, Event, OnInDoubt, Verdict};
 use oncegate::lifecycle::record::{Completed, Durations, Lease, Metadata, Record, State};
-use oncegate::lifecycle::step::{
-    Change, Claim, Event, OnInDoubt, OtherCredential, Step, Verdict, step,
-};
+use oncegate::lifecycle::step::{Change, OtherCredential, Step, step};
 use oncegate::time::Timestamp;
-use oncegate::wire;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -28,7 +27,7 @@ struct Moment {
 impl Moment {
     fn claim(&self) -> Option<&Claim> {
         match &self.event {
-            Event::Claim(claim, _) => Some(claim),
+            Event::Claim(claim) => Some(claim),
             _ => None,
         }
     }
@@ -45,27 +44,27 @@ impl Moment {
     fn ends(&self) -> Option<Lease> {
         match &self.event {
             Event::Settle(lease, _) | Event::Release(lease) | Event::Doubt(lease) => Some(*lease),
-            Event::Claim(..) | Event::Look(_) => None,
+            Event::Claim(_) | Event::Look(_) => None,
         }
     }
 }
 
-/// What happens next: time passes, then an event comes.
-type Happening = (Duration, Event);
+/// Time passes, then an event comes; whether the operation is live under another credential by then.
+type Happening = (Duration, OtherCredential, Event);
 
 /// Lives through it all; what is stored goes through its bytes each time.
 fn live(life: Vec<Happening>, mut watch: impl FnMut(&Moment)) {
     let mut now = instant(1000);
     let mut stored: Option<Record> = None;
-    for (span, event) in life {
+    for (span, other_credential, event) in life {
         now = now.plus(span);
         let found = stored.clone().and_then(|record| record.at(now));
-        let step = step(stored.clone(), event.clone(), now);
+        let step = step(stored.clone(), other_credential, event.clone(), now);
         stored = match &step.change {
             Change::Keep => stored,
             Change::Delete => None,
             Change::Insert(record) | Change::Update(record) | Change::Complete(record) => {
-                Some(wire::read_record(&wire::write_record(record)).unwrap())
+                Some(read_row(&write_row(record)).unwrap())
             }
         };
         if let Some(record) = &stored {
@@ -78,7 +77,7 @@ fn live(life: Vec<Happening>, mut watch: impl FnMut(&Moment)) {
 }
 
 fn life() -> impl Strategy<Value = Vec<Happening>> {
-    vec((span(), event()), 1..40)
+    vec((span(), other_credential(), event()), 1..40)
 }
 
 /// Around the lease, the `ttl`, the tombstone and the `doubt_ttl` of [`terms`], or none at all.
@@ -99,20 +98,21 @@ fn durations() -> impl Strategy<Value = Durations> {
     })
 }
 
+fn other_credential() -> impl Strategy<Value = OtherCredential> {
+    prop_oneof![7 => Just(OtherCredential::None), 1 => Just(OtherCredential::Live)]
+}
+
 fn event() -> impl Strategy<Value = Event> {
     let rarely = |likely: u8, rare: u8| prop_oneof![7 => Just(likely), 1 => Just(rare)];
     let metadata = rarely(0xf1, 0xf2)
         .prop_map(|number| Metadata { fingerprint: make::fingerprint(number), ..make::metadata() });
     let wishes = (arbitrary::strategy(), arbitrary::on_in_doubt(), 0..20_000_u64);
-    let claim = (arbitrary::lease(), metadata, wishes, durations(), rarely(0, 1)).prop_map(
-        |(lease, metadata, (strategy, on_in_doubt, wait), durations, other_credential)| {
+    let claim = (arbitrary::lease(), metadata, wishes, durations()).prop_map(
+        |(lease, metadata, (strategy, on_in_doubt, wait), durations)| {
             let wait = Duration::from_millis(wait);
             let claim =
                 Claim { metadata, strategy, on_in_doubt, durations, wait, ..make::claim(lease) };
-            Event::Claim(
-                claim,
-                if other_credential == 0 { OtherCredential::None } else { OtherCredential::Live },
-            )
+            Event::Claim(claim)
         },
     );
     let reply = (200..600_u16, 0..9_u64).prop_map(|(status, bytes)| make::reply(status, bytes));
@@ -180,7 +180,7 @@ proptest! {
                 assert_eq!(completed.expires, moment.now.plus(s(60)));
                 assert_eq!(&completed.reply, reply);
             }
-            let again = step(moment.left.clone(), moment.event.clone(), moment.now);
+            let again = step(moment.left.clone(), OtherCredential::None, moment.event.clone(), moment.now);
             assert_eq!(again, Step { change: Change::Keep, verdict: Verdict::Kept(*expires) });
         });
     }
@@ -191,7 +191,7 @@ proptest! {
         let mut previous: Vec<Option<Record>> = Vec::new();
         live(life, |moment| {
             match &moment.event {
-                Event::Claim(..) if moment.is_granted() && moment.step.change != Change::Keep => {
+                Event::Claim(_) if moment.is_granted() && moment.step.change != Change::Keep => {
                     previous.push(moment.found.clone());
                 }
                 Event::Release(_) if moment.is_kept() => {
@@ -245,10 +245,10 @@ proptest! {
     #[test]
     fn nothing_is_replayed_once_it_has_expired_nor_to_another_request(life in life()) {
         live(life, |moment| {
-            let Verdict::Replay(completed) = &moment.step.verdict else { return };
-            assert!(moment.now < completed.expires);
+            let Verdict::Replay(replay) = &moment.step.verdict else { return };
+            assert!(moment.now < replay.expires);
             let asked = match &moment.event {
-                Event::Claim(claim, _) => claim.metadata.fingerprint,
+                Event::Claim(claim) => claim.metadata.fingerprint,
                 Event::Look(fingerprint) => *fingerprint,
                 _ => panic!("nobody asked for a replay"),
             };
@@ -287,7 +287,7 @@ proptest! {
         let record = make::record(State::Completed(completed.clone()));
         let now = completed.expires.plus(s(late));
         if let Some(tombstone) = record.clone().into_tombstone(completed.expires.plus(s(late / 2))) {
-            let [previous, after] = [record, tombstone].map(|stored| step(Some(stored), event.clone(), now));
+            let [previous, after] = [record, tombstone].map(|stored| step(Some(stored), OtherCredential::None, event.clone(), now));
             prop_assert_eq!(previous.verdict, after.verdict);
             prop_assert_eq!(std::mem::discriminant(&previous.change), std::mem::discriminant(&after.change));
         }
@@ -302,22 +302,11 @@ proptest! {
     #[test]
     fn a_step_never_fails_whatever_is_stored_and_whatever_the_clock_says(
         record in proptest::option::of(arbitrary::record()),
-        addressed in arbitrary::addressed(),
-        other_credential in any::<bool>(),
+        event in arbitrary::event(),
+        other_credential in other_credential(),
         now in arbitrary::instant(),
     ) {
-        use oncegate::protocol::Ask;
-        let event = match addressed.ask {
-            Ask::Claim(claim, _) => {
-                Event::Claim(claim, if other_credential { OtherCredential::Live } else { OtherCredential::None })
-            }
-            Ask::Settle(lease, reply) => Event::Settle(lease, reply),
-            Ask::Release(lease) => Event::Release(lease),
-            Ask::Doubt(lease) => Event::Doubt(lease),
-            Ask::Look(fingerprint) => Event::Look(fingerprint),
-            Ask::Shards | Ask::Operator(_) => return Ok(()),
-        };
         let _ = record.as_ref().map(Record::gone);
-        let _ = step(record, event, now);
+        let _ = step(record, other_credential, event, now);
     }
 }

@@ -14,7 +14,7 @@ fn where_there_is_no_record() {
     subject(None).meets(
         "
         .. | claim alone                  | granted: first     | insert running
-        .. | claim kindred                | credential changed | nothing
+        .. | claim elsewhere              | credential changed | nothing
         .. | settle/release/doubt         | stale              | nothing
         .. | look                         | absent             | nothing
         ",
@@ -46,7 +46,7 @@ const RUNNING: &str = "
         closes..gone  | claim/look other                   | key reused            | nothing
         closes..gone  | settle/release/doubt               | stale                 | nothing
         gone..        | claim alone                        | granted: first        | insert running
-        gone..        | claim kindred                      | credential changed    | nothing
+        gone..        | claim elsewhere                    | credential changed    | nothing
         gone..        | settle/release/doubt               | stale                 | nothing
         gone..        | look                               | absent                | nothing
 ";
@@ -137,7 +137,7 @@ fn where_one_has_completed() {
         ..expires | look same               | replay             | nothing
         ..expires | look other              | key reused         | nothing
         expires.. | claim alone             | granted: first     | insert running
-        expires.. | claim kindred           | credential changed | nothing
+        expires.. | claim elsewhere         | credential changed | nothing
         expires.. | settle/release/doubt    | stale              | nothing
         expires.. | look                    | absent             | nothing
         ",
@@ -148,13 +148,13 @@ fn where_one_has_completed() {
 const TOMBSTONE: &str = "
         expires..gone | claim other                  | key reused         | nothing
         expires..gone | claim same existing/fail     | expired            | nothing
-        expires..gone | claim same rerun kindred     | credential changed | nothing
+        expires..gone | claim same rerun elsewhere   | credential changed | nothing
         expires..gone | claim same rerun alone       | granted: first     | running over tombstone
         expires..gone | settle/release/doubt         | stale              | nothing
         expires..gone | look same                    | expired            | nothing
         expires..gone | look other                   | key reused         | nothing
         gone..        | claim alone                  | granted: first     | insert running
-        gone..        | claim kindred                | credential changed | nothing
+        gone..        | claim elsewhere              | credential changed | nothing
         gone..        | settle/release/doubt         | stale              | nothing
         gone..        | look                         | absent             | nothing
 ";
@@ -199,7 +199,7 @@ const DOUBT: &str = "
         closes..gone  | claim/look other             | key reused            | nothing
         closes..gone  | settle/release/doubt         | stale                 | nothing
         gone..        | claim alone                  | granted: first        | insert running
-        gone..        | claim kindred                | credential changed    | nothing
+        gone..        | claim elsewhere              | credential changed    | nothing
         gone..        | settle/release/doubt         | stale                 | nothing
         gone..        | look                         | absent                | nothing
 ";

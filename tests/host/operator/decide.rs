@@ -1,7 +1,8 @@
 //! Decisions: only on what nobody is at, only as it was seen, and never twice.
 
+use oncegate::lifecycle::event::{Event, Verdict};
 use oncegate::lifecycle::record::{Doubt, Execution, Lease, Record, State};
-use oncegate::lifecycle::step::{Change, Event, OtherCredential, Verdict, step};
+use oncegate::lifecycle::step::{Change, OtherCredential, step};
 use oncegate::operator::decide::{Decided, Decision, DecisionResult, decide, lease_of};
 use oncegate::time::Timestamp;
 use proptest::prelude::*;
@@ -39,10 +40,10 @@ fn a_doubt_that_is_resolved_as_completed_is_replayed_to_the_next_retry() {
     let Decided { change, result } = decided(doubtful(), 1, complete(), now);
     assert_eq!(result, DecisionResult::Done);
     assert!(matches!(change, Change::Complete(_)), "its body is the one that came with it");
-    let retry = step(written(change), Event::Claim(claim(lease(9)), OtherCredential::None), now);
-    let Verdict::Replay(completed) = retry.verdict else { panic!("{:?}", retry.verdict) };
-    assert_eq!(completed.reply, reply(201, 4));
-    assert_eq!(completed.expires, now.plus(make::durations().ttl));
+    let retry = step(written(change), OtherCredential::None, Event::Claim(claim(lease(9))), now);
+    let Verdict::Replay(replay) = retry.verdict else { panic!("{:?}", retry.verdict) };
+    assert_eq!(replay.reply, reply(201, 4));
+    assert_eq!(replay.expires, now.plus(make::durations().ttl));
 }
 
 #[test]
@@ -122,7 +123,7 @@ fn what_has_moved_on_is_not_decided_about() {
 fn a_settle_that_comes_after_the_decision_changes_nothing() {
     let now = OVER.plus(s(5));
     let resolved = written(decided(doubtful(), 1, complete(), now).change);
-    let late = step(resolved, Event::Settle(lease(1), reply(500, 9)), now);
+    let late = step(resolved, OtherCredential::None, Event::Settle(lease(1), reply(500, 9)), now);
     assert_eq!((late.change, late.verdict), (Change::Keep, Verdict::Stale));
 }
 

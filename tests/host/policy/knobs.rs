@@ -1,18 +1,35 @@
 //! The knobs of a route: what each takes, and what is said of what it does not take.
 
-use std::borrow::Borrow;
+use std::collections::BTreeMap;
+use std::fs;
 
-use oncegate::config::route::{KNOBS, Route};
-use oncegate::config::{Misconfigured, Policy, Vars};
+use oncegate::config::Policy;
+use oncegate::config::read::Misconfigured;
+use oncegate::config::route::Route;
 use serde_json::{Value, json};
 
-use crate::make::{self, route, s, vars};
+use crate::make::{route, s, vars};
 
-fn parse(routes: impl Borrow<Value>) -> Result<Policy, Vec<Misconfigured>> {
-    Policy::parse(&Vars {
-        routes: vec![("ROUTES".to_owned(), make::json(routes.borrow()))],
-        ..vars()
-    })
+fn parse(routes: Value) -> Result<Policy, Vec<Misconfigured>> {
+    Policy::parse(&vars([("ROUTES", routes)]))
+}
+
+/// All knobs by their dotted names, as the structs tell them where they meet an unknown one.
+fn knobs() -> Vec<String> {
+    let fields = |table: Value| -> Vec<String> {
+        let said = serde_json::from_value::<Route>(table).unwrap_err().to_string();
+        let known = said.split('`').skip(3).step_by(2).map(str::to_owned);
+        if said.starts_with("unknown field") { known.collect() } else { Vec::new() }
+    };
+    let dotted = |name: String| {
+        let group = fields(json!({ &name: { "?": 0 } }));
+        if group.is_empty() {
+            vec![name]
+        } else {
+            group.iter().map(|f| format!("{name}.{f}")).collect()
+        }
+    };
+    fields(json!({ "?": 0 })).into_iter().flat_map(dotted).collect()
 }
 
 fn only_route(table: &Value) -> Route {
@@ -29,58 +46,94 @@ fn table(dotted: &str, value: &Value) -> Value {
     }
 }
 
+/// README's row of each knob: its default as JSON, and its meaning.
+fn documented() -> BTreeMap<String, (String, String)> {
+    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let (_, table) =
+        readme.split_once("\n| knob of a route | default | |\n|---|---|---|\n").unwrap();
+    let rows = table.lines().take_while(|line| line.starts_with('|'));
+    rows.map(|row| {
+        let cells: Vec<_> = row.trim_matches('|').splitn(3, '|').map(str::trim).collect();
+        let [name, default, doc] = cells[..] else { panic!("it has three cells: {row}") };
+        (name.trim_matches('`').to_owned(), (default.trim_matches('`').to_owned(), doc.to_owned()))
+    })
+    .collect()
+}
+
+/// The comments of a struct's fields.
+fn comments(file: &str, name: &str) -> BTreeMap<String, String> {
+    let code = fs::read_to_string(format!("{}/{file}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let (_, fields) = code.split_once(&format!("\npub struct {name} {{\n")).unwrap();
+    let (fields, _) = fields.split_once("\n}\n").unwrap();
+    let (mut comments, mut comment) = (BTreeMap::new(), Vec::new());
+    for line in fields.lines().map(str::trim) {
+        if let Some(text) = line.strip_prefix("/// ") {
+            comment.push(text);
+        } else if let Some((field, _)) = line.strip_prefix("pub ").and_then(|l| l.split_once(':')) {
+            comments.insert(field.to_owned(), comment.join(" "));
+            comment.clear();
+        }
+    }
+    comments
+}
+
 #[test]
-fn every_default_is_what_its_own_knob_takes() {
-    assert_eq!(only_route(&json!({})), Route { name: "route-1".to_owned(), ..route() });
-    for knob in &KNOBS {
-        assert!(!knob.doc.is_empty(), "{}", knob.name);
-        if knob.default == "null" {
+fn the_readme_names_every_knob_with_its_default_and_its_meaning() {
+    let documented = documented();
+    let mut knobs = knobs();
+    knobs.sort();
+    assert_eq!(documented.keys().cloned().collect::<Vec<_>>(), knobs);
+    let mut meanings = comments("src/config/route.rs", "Route");
+    for (group, file, name) in [
+        ("key", "src/config/route.rs", "KeyRule"),
+        ("fingerprint", "src/request/fingerprint.rs", "Rule"),
+        ("outcome", "src/lifecycle/outcome.rs", "Rule"),
+        ("reply", "src/config/route.rs", "ReplyRule"),
+        ("request", "src/config/route.rs", "RequestRule"),
+    ] {
+        let fields = comments(file, name).into_iter();
+        meanings.extend(fields.map(|(field, comment)| (format!("{group}.{field}"), comment)));
+    }
+    for (knob, (default, meaning)) in documented {
+        assert_eq!(Some(&meaning), meanings.get(&knob), "{knob}");
+        if default.is_empty() {
+            assert!(["preset", "probe"].contains(&knob.as_str()), "{knob} has a default");
             continue;
         }
-        let default: Value = serde_json::from_str(knob.default).unwrap();
-        let route = only_route(&table(knob.name, &default));
-        let name = route.name.clone();
-        assert_eq!(route, Route { name, ..self::route() }, "{}", knob.name);
+        let default: Value = serde_json::from_str(&default).unwrap();
+        let set: Route = serde_json::from_value(table(&knob, &default)).unwrap();
+        assert_eq!(set, Route::default(), "{knob} = {default} is not the default");
     }
 }
 
 #[test]
 fn the_defaults_are_those_of_the_promise() {
-    let defaults: Vec<_> = KNOBS.iter().map(|knob| (knob.name, knob.default)).collect();
-    let promised = [
-        ("methods", r#"["POST", "PATCH"]"#),
-        ("mode", r#""enforce""#),
-        ("key.from", r#"["header:Idempotency-Key"]"#),
-        ("key.required", "false"),
-        ("scope", r#"["host", "method", "path", "credential"]"#),
-        ("credential", r#"["header:Authorization", "header:X-Api-Key"]"#),
-        ("credential_change", r#""refuse""#),
-        ("fingerprint.body", r#""raw""#),
-        ("fingerprint.query", "true"),
-        ("fingerprint.headers", "[]"),
-        ("on_duplicate", r#""return_existing""#),
-        ("client_strategies", r#"["return_existing", "fail"]"#),
-        ("wait", r#""10s""#),
-        ("timeout", r#""60s""#),
-        ("outcome.preset", r#""standard""#),
-        ("on_in_doubt", r#""hold""#),
-        ("probe_after", r#""60s""#),
-        ("ttl", r#""24h""#),
-        ("tombstone", r#""0s""#),
-        ("doubt_ttl", r#""90d""#),
-        ("reply.max", r#""8MiB""#),
-        ("request.max", r#""8MiB""#),
-        ("forward_key", r#""same""#),
-        ("cors", "[]"),
-        ("publish", "true"),
-    ];
-    for row in promised {
-        assert!(defaults.contains(&row), "{row:?}");
-    }
-    let mut names: Vec<_> = KNOBS.iter().map(|knob| knob.name).collect();
-    names.sort_unstable();
-    names.dedup();
-    assert_eq!(names.len(), KNOBS.len(), "each knob is defined once");
+    let promised = json!({
+        "methods": ["POST", "PATCH"],
+        "mode": "enforce",
+        "key": { "from": ["header:Idempotency-Key"], "required": false },
+        "scope": ["host", "method", "path", "credential"],
+        "credential": ["header:Authorization", "header:X-Api-Key"],
+        "credential_change": "refuse",
+        "fingerprint": { "body": "raw", "query": true, "headers": [] },
+        "on_duplicate": "return_existing",
+        "client_strategies": ["return_existing", "fail"],
+        "wait": "10s",
+        "timeout": "60s",
+        "outcome": { "preset": "standard", "store": [], "release": [], "in_doubt": [] },
+        "on_in_doubt": "hold",
+        "probe_after": "60s",
+        "ttl": "24h",
+        "tombstone": "0s",
+        "doubt_ttl": "90d",
+        "reply": { "max": "8MiB", "drop": [], "keep": [] },
+        "request": { "max": "8MiB" },
+        "forward_key": "same",
+        "cors": [],
+        "publish": true,
+    });
+    assert_eq!(only_route(&promised), Route { name: "route-1".to_owned(), ..route() });
+    assert_eq!(only_route(&json!({})), Route { name: "route-1".to_owned(), ..route() });
 }
 
 #[test]
@@ -110,7 +163,7 @@ fn spans_and_sizes_are_written_in_several_ways() {
     ];
     for (size, bytes) in sizes {
         let route = only_route(&json!({ "reply": { "max": size }, "request": { "max": size } }));
-        assert_eq!((route.reply_max, route.request_max), (bytes, bytes), "{size}");
+        assert_eq!((route.reply.max, route.request.max), (bytes, bytes), "{size}");
     }
 }
 
@@ -194,16 +247,18 @@ fn a_value_that_a_knob_does_not_take_is_refused_by_name() {
         for value in *values {
             let wrongs = parse(json!([{ "path": "/a" }, table(name, value)])).unwrap_err();
             let place = format!("ROUTES[1].{name}");
-            let mut said: Vec<_> = wrongs.iter().map(|wrong| wrong.knob.as_str()).collect();
-            said.dedup();
-            assert_eq!(said, [place], "{value}: {wrongs:?}");
-            let why = &wrongs[0].why;
-            assert!(why.starts_with(&format!("is {value}, but must ")), "{why}");
+            let [wrong] = &wrongs[..] else { panic!("one is wrong with {value}: {wrongs:?}") };
+            // What is wrong with one item of a list is said of that item.
+            let (knob, given) = match wrong.knob.strip_suffix("[0]") {
+                Some(knob) => (knob, &value[0]),
+                None => (wrong.knob.as_str(), value),
+            };
+            assert_eq!(knob, place, "{value}: {wrongs:?}");
+            assert!(wrong.why.starts_with(&format!("is {given}, but must ")), "{wrong:?}");
         }
     }
-    let tested: Vec<_> = rows.iter().map(|(name, _)| *name).collect();
-    let known: Vec<_> = KNOBS.iter().map(|knob| knob.name).collect();
-    assert_eq!(tested, known, "every knob is here");
+    let tested: Vec<_> = rows.iter().map(|(name, _)| (*name).to_owned()).collect();
+    assert_eq!(tested, knobs(), "every knob is here");
 }
 
 #[test]
@@ -224,28 +279,37 @@ fn a_name_that_is_no_knob_is_refused_with_the_nearest_that_is_one() {
     }
     // Dotted, as the documentation writes it.
     let (dotted, ..) = &rows[5];
-    assert!(only_route(dotted).key_required);
+    assert!(only_route(dotted).key.required);
 }
 
 #[test]
 fn a_group_and_a_route_are_tables() {
     for (routes, place) in [
         (json!([7]), "ROUTES[0]"),
+        (json!([["default"]]), "ROUTES[0]"),
         (json!([{}, "x"]), "ROUTES[1]"),
         (json!([{ "key": true }]), "ROUTES[0].key"),
+        (json!([{ "preset": "svix", "key": 7 }]), "ROUTES[0].key"),
         (json!([{ "outcome": "strict" }]), "ROUTES[0].outcome"),
     ] {
         let wrongs = parse(routes).unwrap_err();
-        assert_eq!((wrongs[0].knob.as_str(), wrongs[0].why.as_str()), (place, "must be a table"));
+        assert_eq!(wrongs[0].knob, place);
+        assert!(wrongs[0].why.ends_with(", but must be a table"), "{wrongs:?}");
     }
 }
 
 #[test]
 fn everything_that_is_wrong_is_said_at_once() {
-    let wrongs = parse(json!([{ "ttl": 1, "wait": 1 }, { "mode": 1, "path": "/a" }])).unwrap_err();
+    let wrongs = parse(json!([
+        { "ttl": 1, "wait": 1, "key": { "from": 1, "required": 1 }, "tll": "1s" },
+        { "mode": 1, "path": "/a" },
+    ]))
+    .unwrap_err();
     let mut said: Vec<_> = wrongs.iter().map(|wrong| wrong.knob.as_str()).collect();
     said.sort_unstable();
-    assert_eq!(said, ["ROUTES[0].ttl", "ROUTES[0].wait", "ROUTES[1].mode"]);
+    let first = ["key.from", "key.required", "tll", "ttl", "wait"];
+    let first = first.map(|knob| format!("ROUTES[0].{knob}"));
+    assert_eq!(said, [&first[..], &["ROUTES[1].mode".to_owned()]].concat());
 }
 
 #[test]
@@ -289,7 +353,7 @@ fn a_senders_habits_are_defaults_that_the_other_knobs_override() {
         ("svix", "header:svix-id"),
     ] {
         let route = only_route(&json!({ "preset": preset }));
-        assert_eq!(route.key_from, [Source::parse(key).unwrap()], "{preset}");
+        assert_eq!(route.key.from, [Source::parse(key).unwrap()], "{preset}");
         assert_eq!(route.outcome.preset, Preset::SuccessOnly, "{preset}");
         assert_eq!(route.fingerprint.body, BodyRule::None, "{preset}");
         assert_eq!(route.on_in_doubt, Doubtful::Retry, "{preset}");
@@ -303,7 +367,7 @@ fn a_senders_habits_are_defaults_that_the_other_knobs_override() {
             "on_in_doubt": "hold",
             "ttl": "1h",
         }));
-        assert_eq!(route.key_from, [Source::parse("header:X-Mine").unwrap()]);
+        assert_eq!(route.key.from, [Source::parse("header:X-Mine").unwrap()]);
         assert_eq!(route.outcome.preset, Preset::Strict);
         assert_eq!((route.fingerprint.body, route.on_in_doubt), (BodyRule::Raw, Doubtful::Hold));
         assert_eq!(route.ttl, s(3600));

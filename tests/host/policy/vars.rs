@@ -1,24 +1,21 @@
 //! The vars beside the routes, and the ways in which ROUTES may come.
 
-use oncegate::config::{LOCATION_HINTS, Misconfigured, Origin, OriginVar, Policy, Vars, distance};
-use proptest::prelude::*;
+use oncegate::config::read::Misconfigured;
+use oncegate::config::values::LOCATION_HINTS;
+use oncegate::config::{Origin, Policy, Vars};
+use oncegate::log::LogKeys;
 use serde_json::{Value, json};
 
-use crate::make::{self, cases, route, s, vars};
+use crate::make::{route, s, vars};
 
 fn wrong_knobs(vars: &Vars) -> Vec<String> {
     let wrongs = Policy::parse(vars).map(|_| ()).unwrap_err();
     wrongs.into_iter().map(|Misconfigured { knob, .. }| knob).collect()
 }
 
-fn routes(vars: &[(&str, Value)]) -> Vars {
-    let routes = vars.iter().map(|(name, value)| ((*name).to_owned(), make::json(value))).collect();
-    Vars { routes, ..self::vars() }
-}
-
 #[test]
 fn without_configuration_post_and_patch_are_guarded_everywhere() {
-    let policy = Policy::parse(&vars()).unwrap();
+    let policy = Policy::parse(&vars([])).unwrap();
     assert_eq!((policy.origin, policy.shards), (Origin::Zone, 16));
     assert_eq!(policy.location_hint, None);
     assert_eq!(policy.routes.all().len(), 1);
@@ -49,11 +46,14 @@ fn origin_is_an_address_a_binding_or_the_zones_own() {
         ("https://h/base?a=b#c", "https://h"),
     ];
     for (text, base) in sound {
-        let origin = Origin::parse(&OriginVar::Text(text.to_owned()));
+        let origin = Origin::parse(&vars([("ORIGIN", json!(text))]));
         assert_eq!(origin, Ok(Origin::Url { base: base.to_owned() }), "{text}");
     }
-    assert_eq!(Origin::parse(&OriginVar::Absent), Ok(Origin::Zone));
-    assert_eq!(Origin::parse(&OriginVar::Binding), Ok(Origin::Binding));
+    assert_eq!(Origin::parse(&vars([])), Ok(Origin::Zone));
+    assert_eq!(Origin::parse(&Vars { binds_origin: true, ..vars([]) }), Ok(Origin::Binding));
+    for no_text in [json!(7), json!(null), json!(["https://h"])] {
+        assert_eq!(wrong_knobs(&vars([("ORIGIN", no_text)])), ["ORIGIN"]);
+    }
     for text in [
         "",
         "origin.example.com",
@@ -74,7 +74,7 @@ fn origin_is_an_address_a_binding_or_the_zones_own() {
         "https://é",
         "https://h\n",
     ] {
-        let wrong = Origin::parse(&OriginVar::Text(text.to_owned()));
+        let wrong = Origin::parse(&vars([("ORIGIN", json!(text))]));
         if text == "https://h\n" {
             assert!(wrong.is_ok(), "white space around it is no part of it");
             continue;
@@ -87,7 +87,7 @@ fn origin_is_an_address_a_binding_or_the_zones_own() {
 
 #[test]
 fn shards_is_a_whole_number_or_its_text() {
-    let parse = |value| Policy::parse(&Vars { shards: Some(make::json(&value)), ..vars() });
+    let parse = |value| Policy::parse(&vars([("SHARDS", value)]));
     for (value, shards) in [
         (json!(1), 1),
         (json!(16), 16),
@@ -111,20 +111,19 @@ fn shards_is_a_whole_number_or_its_text() {
         json!(65_552),
         json!(4_294_967_312_u64),
     ] {
-        let vars = Vars { shards: Some(make::json(&value)), ..vars() };
-        assert_eq!(wrong_knobs(&vars), ["SHARDS"], "{value}");
+        assert_eq!(wrong_knobs(&vars([("SHARDS", value.clone())])), ["SHARDS"], "{value}");
     }
 }
 
 #[test]
 fn location_hint_is_one_that_the_platform_knows() {
-    let parse = |value| Policy::parse(&Vars { location_hint: Some(make::json(&value)), ..vars() });
+    let parse = |value| Policy::parse(&vars([("LOCATION_HINT", value)]));
     for hint in LOCATION_HINTS {
         assert_eq!(parse(json!(hint)).unwrap().location_hint.as_deref(), Some(hint));
     }
     assert_eq!(parse(json!("")).unwrap().location_hint, None);
     for value in [json!("europe"), json!("WEUR"), json!(1), json!(null), json!(["weur"])] {
-        let vars = Vars { location_hint: Some(make::json(&value)), ..vars() };
+        let vars = vars([("LOCATION_HINT", value.clone())]);
         assert_eq!(wrong_knobs(&vars), ["LOCATION_HINT"], "{value}");
     }
 }
@@ -133,7 +132,7 @@ fn location_hint_is_one_that_the_platform_knows() {
 fn routes_are_a_list_of_tables_or_its_json_text_and_go_on_in_further_vars() {
     let tables = json!([{ "path": "/a", "wait": "1s" }]);
     for value in [tables.clone(), Value::String(tables.to_string())] {
-        let vars = routes(&[
+        let vars = vars([
             ("ROUTES", value),
             ("ROUTES_2", json!([{ "path": "/b" }, { "path": "/c", "name": "third" }])),
             ("ROUTES_3", json!([])),
@@ -150,15 +149,16 @@ fn routes_are_a_list_of_tables_or_its_json_text_and_go_on_in_further_vars() {
 fn what_is_wrong_in_a_further_var_is_named_there() {
     for (vars, place) in [
         (
-            routes(&[("ROUTES", json!([])), ("ROUTES_2", json!([{ "path": "/a" }, { "ttl": 1 }]))]),
+            vars([("ROUTES", json!([])), ("ROUTES_2", json!([{ "path": "/a" }, { "ttl": 1 }]))]),
             "ROUTES_2[1].ttl",
         ),
-        (routes(&[("ROUTES", json!("{"))]), "ROUTES"),
-        (routes(&[("ROUTES", json!("[{}"))]), "ROUTES"),
-        (routes(&[("ROUTES", json!("not JSON"))]), "ROUTES"),
-        (routes(&[("ROUTES", json!({ "path": "/a" }))]), "ROUTES"),
-        (routes(&[("ROUTES", json!(7))]), "ROUTES"),
-        (routes(&[("ROUTES", json!([])), ("ROUTES_2", json!("7"))]), "ROUTES_2"),
+        (vars([("ROUTES", json!("{"))]), "ROUTES"),
+        (vars([("ROUTES", json!("[{}"))]), "ROUTES"),
+        (vars([("ROUTES", json!("not JSON"))]), "ROUTES"),
+        (vars([("ROUTES", json!(r#"[{ "ttl": "1h", "ttl": "2h" }]"#))]), "ROUTES"),
+        (vars([("ROUTES", json!({ "path": "/a" }))]), "ROUTES"),
+        (vars([("ROUTES", json!(7))]), "ROUTES"),
+        (vars([("ROUTES", json!([])), ("ROUTES_2", json!("7"))]), "ROUTES_2"),
     ] {
         assert_eq!(wrong_knobs(&vars), [place]);
     }
@@ -166,7 +166,7 @@ fn what_is_wrong_in_a_further_var_is_named_there() {
 
 #[test]
 fn a_route_without_a_name_is_called_by_its_place_among_all() {
-    let vars = routes(&[
+    let vars = vars([
         ("ROUTES", json!([{ "path": "/a" }, { "path": "/b", "name": "b" }])),
         ("ROUTES_2", json!([{ "path": "/c" }])),
     ]);
@@ -178,7 +178,7 @@ fn a_route_without_a_name_is_called_by_its_place_among_all() {
 #[test]
 fn payments_that_are_forgotten_within_a_week_are_warned_of() {
     let warned = |table: Value| {
-        let policy = Policy::parse(&routes(&[("ROUTES", json!([table]))])).unwrap();
+        let policy = Policy::parse(&vars([("ROUTES", json!([table]))])).unwrap();
         !policy.warnings().is_empty()
     };
     assert!(warned(json!({ "path": "/v1/payments" })));
@@ -189,11 +189,51 @@ fn payments_that_are_forgotten_within_a_week_are_warned_of() {
     assert!(!warned(json!({ "path": "/v1/comments" })));
 }
 
-proptest! {
-    #![proptest_config(cases(1000))]
-
-    #[test]
-    fn the_nearest_name_is_the_one_that_others_find(one in "[abc]{0,5}", other in "[abc]{0,5}") {
-        prop_assert_eq!(distance(&one, &other), strsim::osa_distance(&one, &other));
+#[test]
+fn log_keys_are_hashed_unless_plain_ones_are_asked_for() {
+    let parse = |value| Policy::parse(&vars([("LOG_KEYS", value)])).map(|policy| policy.log_keys);
+    assert_eq!(Policy::parse(&vars([])).unwrap().log_keys, LogKeys::Hashed);
+    assert_eq!(parse(json!("hashed")), Ok(LogKeys::Hashed));
+    assert_eq!(parse(json!("plain")), Ok(LogKeys::Plain));
+    for value in [json!(""), json!("none"), json!(true), json!(null)] {
+        assert_eq!(parse(value).unwrap_err()[0].knob, "LOG_KEYS");
     }
+}
+
+#[test]
+fn a_var_whose_name_is_nearly_one_of_ours_is_taken_for_a_mistake() {
+    for (name, meant) in
+        [("ROUTE", "ROUTES"), ("SHARD", "SHARDS"), ("ORIGNI", "ORIGIN"), ("LOGKEYS", "LOG_KEYS")]
+    {
+        let wrongs = Policy::parse(&vars([(name, json!("x"))])).map(|_| ()).unwrap_err();
+        let why = format!("is not a var of the filter; the nearest one is {meant}");
+        assert_eq!(wrongs, [Misconfigured { knob: name.to_owned(), why }]);
+    }
+    for name in ["GREETING", "DATABASE_URL", "ADMIN_TOKEN", "METRICS"] {
+        assert!(Policy::parse(&vars([(name, json!("x"))])).is_ok(), "{name}");
+    }
+}
+
+#[test]
+fn routes_go_on_without_a_gap() {
+    for names in [&["ROUTES_2"][..], &["ROUTES", "ROUTES_3"], &["ROUTES", "ROUTES_PAYMENTS"]] {
+        let vars = vars(names.iter().map(|name| (*name, json!([]))));
+        assert_eq!(wrong_knobs(&vars), [names[names.len() - 1]]);
+    }
+    let all = [
+        "ROUTES",
+        "ROUTES_2",
+        "ROUTES_3",
+        "ROUTES_4",
+        "ROUTES_5",
+        "ROUTES_6",
+        "ROUTES_7",
+        "ROUTES_8",
+        "ROUTES_9",
+        "ROUTES_10",
+    ];
+    let tables = (0..).zip(all).map(|(n, name)| (name, json!([{ "path": format!("/{n}") }])));
+    let policy = Policy::parse(&vars(tables)).unwrap();
+    let paths: Vec<_> = policy.routes.all().iter().map(|route| route.path.as_str()).collect();
+    assert_eq!(paths, ["/0", "/1", "/2", "/3", "/4", "/5", "/6", "/7", "/8", "/9"]);
 }

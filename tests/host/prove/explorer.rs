@@ -1,67 +1,66 @@
-//! Every history of a scenario within a budget of faults, the shortest first.
+//! Explores every history of a scenario within a budget of faults.
 //!
-//! Breadth first over states, so that the first violation found is at the end of a shortest history. A
-//! state that was seen before is not followed again. It is known by a digest of all that what follows,
-//! or the judge, can depend on: the Ledger's rows and memory, the calls under way, what each Worker has
-//! heard and when (a story is a function of that), the origin's script, the clock, the judge's own
-//! state, the faults left and the requests still to be sent. That is sound as far as 64 bits go: among
-//! 10^7 states two different ones share a digest with a chance of 3 in 10^6, and what is lost then is one
-//! branch of one state.
+//! A state that was seen before is not followed again. It is known by a digest of everything that the next
+//! events, or the judge, can depend on: the Ledger's rows and memory, the calls under way, what each Worker
+//! was told and when (a story depends on nothing else), the origin's script, the clock, the judge's own state,
+//! the faults left and the requests still to be sent. That is sound as far as 64 bits go: among 10^7 states
+//! two different ones share a digest with a chance of 3 in 10^6, and then one branch of one state is lost.
 //!
-//! What happens by itself is free: a call arrives or is answered, a request is sent, the alarm comes,
-//! time passes where nothing else can happen. A crash, a reset, a lost or refused call, and time that
-//! passes although something else could happen cost one fault each. Requests are sent in one order: who
-//! is first is a matter of names.
+//! What happens by itself is free: a call arrives or is answered, a request is sent, the alarm comes, time
+//! passes where nothing else can happen. A crash, a reset, a lost or refused call, and time that passes
+//! although something else could happen cost one fault each. Requests are sent in one order only, since
+//! another order would only exchange their names.
 //!
-//! Two orders of steps that come to the same are followed once. What concerns one Worker alone (an answer
-//! reaches it, the origin hears it) changes nothing for the others until the clock moves: so it comes
-//! at once, or not before a delay ([`Step::Hold`]). A request that is sent arrives next, or not before a
-//! delay, or something happens to it: what comes before its arrival might as well come before it is sent.
+//! Of several orders of steps that lead to the same state one is followed. A step that concerns one Worker
+//! alone (an answer reaches it, the origin executes its request) changes nothing for the others until the
+//! clock moves: so it is taken at once, or not before a delay ([`Step::Hold`]). A request that is sent arrives
+//! next, or not before a delay, or something happens to it: a step before its arrival might as well come
+//! before it is sent.
 
 use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use super::epilogue::{Alarm, epilogue};
 use super::judge::Judge;
-use super::place::{At, Orders, Step, judge_news};
+use super::retries::{Alarm, retry_until_forgotten};
 use super::rules::Violation;
 use super::scenarios::Scenario;
+use super::search_state::{Orders, SearchState, Step, judge_news};
 use crate::world::{Choice, World, seconds};
 
-/// What came of it.
+/// The result of a search.
 #[derive(Debug)]
 pub(crate) struct Found {
     pub(crate) states: usize,
-    /// Histories that came to an end, each tried again until its key is forgotten.
+    /// Histories that came to an end; after each of them more requests were sent until its key was forgotten.
     pub(crate) ends: usize,
     pub(crate) violation: Option<(Violation, Vec<String>)>,
     endings: Option<BTreeSet<String>>,
 }
 
-/// Explores a scenario with so many faults. Depth first, which takes little memory; what is found is then
-/// sought again breadth first.
+/// Explores a scenario with so many faults, depth first, which takes little memory. Where a violation is
+/// found, a search breadth first finds a shortest history that leads to one.
 pub(crate) fn explore(scenario: &Scenario, faults: u32) -> Found {
-    let found = search(scenario, faults, GuardedRequest::Depth, Orders::One, None);
+    let found = search(scenario, faults, Direction::Depth, Orders::One, None);
     if found.violation.is_some() { shortest(scenario, faults) } else { found }
 }
 
-/// The same breadth first: what is found is the shortest.
+/// Explores breadth first: the violation that is found ends a shortest history.
 pub(crate) fn shortest(scenario: &Scenario, faults: u32) -> Found {
-    search(scenario, faults, GuardedRequest::Breadth, Orders::One, None)
+    search(scenario, faults, Direction::Breadth, Orders::One, None)
 }
 
-/// How every history ends: what was answered, and how often the origin executed. Once with all orders of
-/// steps followed, once with one order of those that come to the same.
+/// How the histories end: what was answered, and how often the origin executed. Once with all orders of steps
+/// followed, once with one of those that lead to the same state.
 pub(crate) fn endings(scenario: &Scenario, faults: u32) -> [BTreeSet<String>; 2] {
-    [Orders::All, Orders::One].map(|orders| {
-        let found = search(scenario, faults, GuardedRequest::Depth, orders, Some(BTreeSet::new()));
+    [Orders::All, Orders::One].map(|followed| {
+        let found = search(scenario, faults, Direction::Depth, followed, Some(BTreeSet::new()));
         assert!(found.violation.is_none(), "{:?}", found.violation);
         found.endings.unwrap_or_default()
     })
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum GuardedRequest {
+enum Direction {
     Depth,
     Breadth,
 }
@@ -69,20 +68,20 @@ enum GuardedRequest {
 fn search(
     scenario: &Scenario,
     faults: u32,
-    order: GuardedRequest,
-    orders: Orders,
+    direction: Direction,
+    followed: Orders,
     endings: Option<BTreeSet<String>>,
 ) -> Found {
     let mut search = Search {
         scenario,
-        order,
-        orders,
+        direction,
+        followed,
         endings,
         steps: vec![(0, Step::Send)],
         seen: HashSet::new(),
         ended: HashSet::new(),
     };
-    let mut first = At::first(scenario, faults);
+    let mut first = SearchState::first(scenario, faults);
     let mut frontier = VecDeque::new();
     let mut violation = None;
     let judged = judge_news(&mut first.judge, &mut first.world);
@@ -91,9 +90,9 @@ fn search(
         frontier.push_back(first);
     }
     while judged.is_ok()
-        && let Some(at) = match order {
-            GuardedRequest::Depth => frontier.pop_back(),
-            GuardedRequest::Breadth => frontier.pop_front(),
+        && let Some(at) = match direction {
+            Direction::Depth => frontier.pop_back(),
+            Direction::Breadth => frontier.pop_front(),
         }
     {
         judged = search.follow(at, &mut frontier);
@@ -107,55 +106,59 @@ fn search(
 
 struct Search<'a> {
     scenario: &'a Scenario,
-    order: GuardedRequest,
-    orders: Orders,
-    /// Only where they are asked for: a state does not tell what was answered on the way to it.
+    direction: Direction,
+    followed: Orders,
+    /// Collected only where they are asked for: a state does not tell what was answered on the way to it.
     endings: Option<BTreeSet<String>>,
-    /// Each step and the one before it; only where the shortest history is sought.
+    /// Each step with the index of the one before it; kept only where a shortest history is sought.
     steps: Vec<(usize, Step)>,
     seen: HashSet<u64>,
     ended: HashSet<u64>,
 }
 
-/// After which step, what, and which epilogue it took to see it.
+/// After which step, which violation, and which retries at the end it took to see it.
 type Broken = (usize, Violation, Option<Alarm>);
 
 impl Search<'_> {
-    fn follow(&mut self, at: At, frontier: &mut VecDeque<At>) -> Result<(), Broken> {
-        let steps = at.steps(self.scenario, self.orders);
-        let is_end = at.is_end(self.scenario);
+    fn follow(
+        &mut self,
+        state: SearchState,
+        frontier: &mut VecDeque<SearchState>,
+    ) -> Result<(), Broken> {
+        let steps = state.steps(self.scenario, self.followed);
+        let is_end = state.is_end(self.scenario);
         if is_end {
-            self.end(&at)?;
+            self.end(&state)?;
         }
-        let mut last = Some(at);
+        let mut last = Some(state);
         let count = steps.len();
         for (number, (step, cost)) in steps.into_iter().enumerate() {
             let next = if number + 1 == count { last.take() } else { last.clone() };
             let Some(mut next) = next else { break };
             let before_it = Self::late_copy(&next, step);
             let judged = next.take(self.scenario, step, cost);
-            if self.orders == Orders::One
+            if self.followed == Orders::One
                 && before_it.is_some_and(|digest| digest == next.world.ledger_digest())
             {
                 continue;
             }
-            let previous = next.place;
+            let previous = next.step_index;
             let answers = self.endings.as_ref().map(|_| next.world.ending());
             if judged.is_ok() && !self.seen.insert(next.digest(answers.as_ref())) {
                 continue;
             }
-            if self.order == GuardedRequest::Breadth {
-                next.place = self.steps.len();
+            if self.direction == Direction::Breadth {
+                next.step_index = self.steps.len();
                 self.steps.push((previous, step));
             }
-            judged.map_err(|broken| (next.place, broken, None))?;
+            judged.map_err(|broken| (next.step_index, broken, None))?;
             frontier.push_back(next);
         }
         Ok(())
     }
 
-    /// A late copy of a call that nobody waits for: where it changes nothing, it might as well be lost.
-    fn late_copy(at: &At, step: Step) -> Option<u64> {
+    /// A late copy of a call whose answer nobody wants: where it changes nothing, it might as well be lost.
+    fn late_copy(at: &SearchState, step: Step) -> Option<u64> {
         match step {
             Step::Take(Choice::Arrive(call)) if !at.world.waits(call) => {
                 Some(at.world.ledger_digest())
@@ -164,9 +167,9 @@ impl Search<'_> {
         }
     }
 
-    /// Nothing is under way: one more try now, and around every moment at which something changes, until
-    /// the key is forgotten.
-    fn end(&mut self, at: &At) -> Result<(), Broken> {
+    /// Nothing is under way any more: one more try now, and tries around every instant at which the record
+    /// changes, until the key is forgotten.
+    fn end(&mut self, at: &SearchState) -> Result<(), Broken> {
         if let Some(endings) = &mut self.endings {
             endings.insert(at.world.ending());
         }
@@ -176,17 +179,17 @@ impl Search<'_> {
         if !self.ended.insert(hasher.finish()) {
             return Ok(());
         }
-        for alarm in [Alarm::Previous, Alarm::After] {
+        for alarm in [Alarm::Before, Alarm::After] {
             let mut world = at.world.clone();
             let mut judge = at.judge.clone();
             let tell = |world: &mut World| judge_news(&mut judge, world);
-            epilogue(&mut world, self.scenario, alarm, tell)
-                .map_err(|broken| (at.place, broken, Some(alarm)))?;
+            retry_until_forgotten(&mut world, self.scenario, alarm, tell)
+                .map_err(|broken| (at.step_index, broken, Some(alarm)))?;
         }
         Ok(())
     }
 
-    /// The history that leads to a step, told line by line.
+    /// The history that leads to a step, line by line.
     fn script(&self, place: usize, faults: u32, alarm: Option<Alarm>) -> Vec<String> {
         let mut steps = Vec::new();
         let mut place = place;
@@ -195,7 +198,7 @@ impl Search<'_> {
             steps.push(step);
             place = previous;
         }
-        let mut at = At::first(self.scenario, faults);
+        let mut at = SearchState::first(self.scenario, faults);
         let mut lines = Vec::new();
         let mut judge = Judge::default();
         let mut tell = |world: &mut World| {
@@ -211,7 +214,8 @@ impl Search<'_> {
             told = told.and_then(|()| tell(&mut at.world));
         }
         if let Some(alarm) = alarm {
-            told = told.and_then(|()| epilogue(&mut at.world, self.scenario, alarm, tell));
+            told = told
+                .and_then(|()| retry_until_forgotten(&mut at.world, self.scenario, alarm, tell));
         }
         match told {
             Ok(()) => lines.push("told again, the history breaks nothing".to_owned()),

@@ -1,17 +1,17 @@
-//! What the judge makes of a claim's course: granted, executed, settled, released, swept.
+//! How the judge follows a claim: granted, executed, settled, released, swept.
 
 use std::rc::Rc;
 
 use oncegate::lifecycle::ended_leases::DELIVERY_MAX;
+use oncegate::lifecycle::event::{OnInDoubt, Strategy};
 use oncegate::lifecycle::outcome::Failure;
 use oncegate::lifecycle::record::{Execution, Lease};
-use oncegate::lifecycle::step::{OnInDoubt, Strategy};
 use oncegate::request::key::KeyId;
 use oncegate::time::millis;
 
 use super::judge::Judge;
 use super::life::{Hold, Life, Ms, Phase, Token};
-use super::open::{Grant, Open, Said, other_credential};
+use super::requests::{Grant, OpenRequest, OriginAnswer, other_credential};
 use super::rules::{Rule, Violation, broken};
 use crate::world::{OriginResponse, Story};
 
@@ -23,21 +23,21 @@ impl Judge {
         run: Execution,
     ) -> Result<(), Violation> {
         let now = self.now;
-        let order = self.orders[&story].clone();
+        let request = self.requests[&story].clone();
         if self.ended.get(&lease).is_some_and(|at| now - at <= millis(DELIVERY_MAX)) {
             return broken(Rule::EndedIsGone, format!("{story} is granted a lease that was ended"));
         }
-        let same_print = |life: &Life| life.print == order.claim.metadata.fingerprint.0;
-        let again = order.claim.strategy == Strategy::FailOnRunning;
-        let mut hold = Hold::new(lease, now, &order.claim.durations);
-        let life = self.lives.get(&order.key).cloned().unwrap_or_default();
+        let same_print = |life: &Life| life.print == request.claim.metadata.fingerprint.0;
+        let again = request.claim.strategy == Strategy::FailOnRunning;
+        let mut hold = Hold::new(lease, now, &request.claim.durations);
+        let life = self.lives.get(&request.key_id).cloned().unwrap_or_default();
         match life.at(now) {
-            // Its first answer was lost.
+            // The answer to its first call was lost.
             Phase::Running(hold) if hold.lease == lease => return Ok(()),
             Phase::Free => {}
             found @ Phase::Stored(_) if again && same_print(&life) => hold.found = found,
             Phase::Doubt(doubt)
-                if order.claim.on_in_doubt == OnInDoubt::Retry
+                if request.claim.on_in_doubt == OnInDoubt::Retry
                     && doubt.hold.until <= now
                     && now < doubt.closes
                     && same_print(&life) =>
@@ -52,7 +52,7 @@ impl Judge {
             }
         }
         let fresh = matches!(hold.found, Phase::Free);
-        if fresh && other_credential(&self.lives, &order, now) {
+        if fresh && other_credential(&self.lives, &request, now) {
             let why = format!("{story} is granted what is live under another credential");
             return broken(Rule::NothingCrosses, why);
         }
@@ -61,17 +61,17 @@ impl Judge {
             return broken(Rule::GrantedOnce, why);
         }
         let (run, attempt, until) = (hold.run, hold.attempt, hold.until);
-        let (executed, released, troubles) = (Said::NotYet, false, self.troubles);
+        let (executed, released, troubles) = (OriginAnswer::NotYet, false, self.troubles);
         let grant = Grant { story, run, attempt, until, troubles, executed, released };
         self.grants.insert(lease, grant);
         if let Some(open) = self.open.get_mut(&story) {
             open.lease = Some(lease);
         }
-        let life = self.lives.entry(order.key).or_default();
-        life.print = order.claim.metadata.fingerprint.0;
-        life.operation = order.claim.metadata.operation.0;
+        let life = self.lives.entry(request.key_id).or_default();
+        life.print = request.claim.metadata.fingerprint.0;
+        life.operation = request.claim.metadata.operation.0;
         life.phase = Phase::Running(Rc::new(hold));
-        self.changed(order.key);
+        self.changed(request.key_id);
         Ok(())
     }
 
@@ -89,15 +89,15 @@ impl Judge {
         else {
             return broken(rule, format!("{story} is executed without a grant"));
         };
-        if grant.executed != Said::NotYet {
+        if grant.executed != OriginAnswer::NotYet {
             return broken(rule, format!("{story} is executed twice under one grant"));
         }
         if grant.released {
             return broken(rule, format!("{story} is executed under a lease that was released"));
         }
         grant.executed = match said {
-            Ok(heard) => Said::Answer(heard.facts.status, heard.body.clone()),
-            Err(_) => Said::Nothing,
+            Ok(response) => OriginAnswer::Answer(response.facts.status, response.body.clone()),
+            Err(_) => OriginAnswer::Nothing,
         };
         Ok(())
     }
@@ -154,16 +154,16 @@ impl Judge {
             return broken(Rule::HolderEnds, why);
         };
         let probed = self.probed.get(&story).map_or(&[][..], Vec::as_slice);
-        let probe_after = millis(self.orders[&story].route.probe_after);
+        let probe_after = millis(self.requests[&story].route.probe_after);
         let found_nothing = probed.iter().any(|(status, _)| *status == 404);
         let by_probe = found_nothing && now >= hold.until + probe_after;
         let Some(grant) = self.grants.get_mut(&lease) else {
             return broken(Rule::HolderEnds, "a release of what was never granted");
         };
         let has_cause = match &grant.executed {
-            Said::NotYet => true,
-            Said::Answer(status, _) => Meaning::of(*status) == Meaning::Release,
-            Said::Nothing => false,
+            OriginAnswer::NotYet => true,
+            OriginAnswer::Answer(status, _) => Meaning::of(*status) == Meaning::Release,
+            OriginAnswer::Nothing => false,
         };
         if !has_cause && !by_probe {
             let why = format!("{story} releases what the origin may have done");
@@ -194,11 +194,11 @@ impl Judge {
         }
     }
 
-    pub(super) fn in_time(&self, story: Story, open: &Open) -> Result<(), Violation> {
+    pub(super) fn in_time(&self, story: Story, open: &OpenRequest) -> Result<(), Violation> {
         let took = (self.now - open.sent).saturating_sub(self.delayed - open.delayed);
-        let route = &open.order.route;
-        // Four times: three claims that wait and are lost, then a probe. Then the origin's time and
-        // six tries to end the claim.
+        let route = &open.request.route;
+        // Four times: three claims that wait and whose answers are lost, then a probe. Then the origin's time
+        // and six tries to end the claim.
         let (wait, timeout) = (millis(route.wait), millis(route.timeout));
         let at_most = 4 * (3 * (wait + 5_000) + timeout) + timeout + 40_000;
         if took > at_most {

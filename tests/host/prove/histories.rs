@@ -1,21 +1,21 @@
-//! Histories written by hand, good and bad: the judge, judged.
+//! Tests of the judge: histories written by hand, good ones and bad ones.
 
 use std::rc::Rc;
 
 use oncegate::filter::GuardedRequest;
-use oncegate::lifecycle::step::{Claim, Strategy};
+use oncegate::lifecycle::event::{Claim, Strategy, Verdict};
 use oncegate::problem::Code;
-use oncegate::protocol::Told;
+use oncegate::protocol::LedgerAnswer;
 
-use super::judge::Judge;
-use super::rules::Rule;
-use super::written::{
+use super::events::{
     History, ask, at, claim, done, executed, first, granted, paid, refused, released, replayed,
     run, running, sent, sent_as, settled,
 };
+use super::judge::Judge;
+use super::rules::Rule;
 use crate::filter::by;
 use crate::make::{self, days, instant, s};
-use crate::world::{Cause, Event, Kind, Story, heard};
+use crate::world::{Cause, Event, Kind, Story, response};
 
 fn verdict(history: &History) -> Option<Rule> {
     let mut judge = Judge::default();
@@ -30,7 +30,7 @@ fn a_history_that_keeps_the_promises_passes() {
         kind: Rc::new(Kind::Look),
         why: Cause::Lost,
     };
-    let woken = Event::Woken { story: Story(2), told: Told::Again };
+    let woken = Event::Woken { story: Story(2), answer: LedgerAnswer::ClaimAgain };
     let late = instant(1001).plus(days(1));
     let histories: Vec<(&str, History)> = vec![
         ("executed once", done()),
@@ -83,7 +83,7 @@ fn a_history_that_keeps_the_promises_passes() {
             [
                 at(
                     instant(1000),
-                    [sent(1), granted(1), executed(1, heard(429, "busy")), released(1, 1)],
+                    [sent(1), granted(1), executed(1, response(429, "busy")), released(1, 1)],
                 ),
                 at(instant(1000), [sent(2), granted(2), paid(2)]),
             ]
@@ -99,23 +99,26 @@ fn a_history_that_keeps_the_promises_passes() {
 #[test]
 fn a_history_that_breaks_a_promise_is_told_which() {
     let other = |n: u8| {
-        let mut order = by(&make::route(), n);
-        order.claim.metadata.fingerprint = make::fingerprint(2);
-        sent_as(n, order)
+        let mut request = by(&make::route(), n);
+        request.claim.metadata.fingerprint = make::fingerprint(2);
+        sent_as(n, request)
     };
     let fails = |n: u8| {
-        let order = by(&make::route(), n);
+        let request = by(&make::route(), n);
         sent_as(
             n,
-            GuardedRequest { claim: Claim { strategy: Strategy::Fail, ..order.claim }, ..order },
+            GuardedRequest {
+                claim: Claim { strategy: Strategy::Fail, ..request.claim },
+                ..request
+            },
         )
     };
     let in_flight = |n: u8, seconds| {
         let wait = Kind::Claim { lease: make::lease(n), wait: s(0) };
-        ask(n.into(), wait, Some(Told::InFlight { retry_after_s: seconds }))
+        ask(n.into(), wait, Some(Verdict::InFlight { retry_after_s: seconds }))
     };
-    let in_doubt = |n| claim(n, Some(Told::InDoubt { lease: None, over_for: None }));
-    let stale = |n: u8| ask(n.into(), Kind::Doubt(make::lease(n)), Some(Told::Stale));
+    let in_doubt = |n| claim(n, Some(Verdict::InDoubt { lease: None, over_for: None }));
+    let stale = |n: u8| ask(n.into(), Kind::Doubt(make::lease(n)), Some(Verdict::Stale));
     let later = |events: Vec<Event>| at(instant(2000), events);
     let key = make::key_id("k");
     let histories: Vec<(&str, Rule, History)> = vec![
@@ -139,7 +142,13 @@ fn a_history_that_breaks_a_promise_is_told_which() {
             Rule::WakesGrantNothing,
             [
                 running(),
-                at(instant(1000), [Event::Woken { story: Story(1), told: Told::Granted(run(1)) }]),
+                at(
+                    instant(1000),
+                    [Event::Woken {
+                        story: Story(1),
+                        answer: LedgerAnswer::Verdict(Verdict::Granted(run(1))),
+                    }],
+                ),
             ]
             .concat(),
         ),

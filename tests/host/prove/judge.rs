@@ -1,6 +1,7 @@
 //! Reads a history, event by event, and says which promise of the contract it breaks, if any.
 //!
-//! It sees no record and no future: what was sent, asked, told, executed and answered, and when.
+//! The judge sees no record and no future of the product: only what was sent, asked, executed and answered, and
+//! when.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -8,29 +9,30 @@ use std::rc::Rc;
 
 use oncegate::filter::GuardedRequest;
 use oncegate::lifecycle::ended_leases::DELIVERY_MAX;
-use oncegate::protocol::Told;
+use oncegate::lifecycle::event::Verdict;
+use oncegate::protocol::LedgerAnswer;
 use oncegate::request::key::KeyId;
 use oncegate::time::{Timestamp, millis};
 
+use super::answers;
 use super::life::{Life, Ms, Phase, Token, View};
-use super::open::{Grant, Open, Sent};
+use super::requests::{Grant, OpenRequest, Sent};
 use super::rules::{Rule, Violation, broken};
-use super::truth;
 use crate::world::{Cause, Event, Kind, Story};
 
 #[derive(Clone, Default)]
 pub(crate) struct Judge {
     pub(super) now: Ms,
     pub(super) lives: BTreeMap<KeyId, Life>,
-    /// Everybody's, answered or not.
-    pub(super) orders: BTreeMap<Story, Sent>,
-    pub(super) open: BTreeMap<Story, Open>,
+    /// All requests, answered or not.
+    pub(super) requests: BTreeMap<Story, Sent>,
+    pub(super) open: BTreeMap<Story, OpenRequest>,
     pub(super) grants: BTreeMap<Token, Grant>,
-    /// Leases that were settled or released, as long as the Ledger remembers them.
+    /// Leases that were settled or released, for as long as the Ledger has to remember them.
     pub(super) ended: BTreeMap<Token, Ms>,
-    /// Who waits in the Ledger.
+    /// The requests that wait in the Ledger.
     waiting: BTreeSet<Story>,
-    /// What each request's probes said.
+    /// What the probes of each request were answered.
     pub(super) probed: BTreeMap<Story, Vec<(u16, Vec<u8>)>>,
     /// Faults so far.
     pub(super) troubles: u32,
@@ -39,20 +41,22 @@ pub(crate) struct Judge {
 }
 
 impl Judge {
-    /// Takes notice of the next event.
+    /// Judges the next event.
     pub(crate) fn hear(&mut self, at: Timestamp, event: &Event) -> Result<(), Violation> {
         self.pass(at.0)?;
         match event {
-            Event::Sent { story, order } => self.sent(*story, order),
-            Event::Asked { story, asked, told, absent } => {
-                self.asked(*story, asked, told.as_ref())?;
+            Event::Sent { story, request } => self.sent(*story, request),
+            Event::Asked { story, asked, answer, absent } => {
+                if let Some(LedgerAnswer::Verdict(verdict)) = answer {
+                    self.asked(*story, asked, verdict)?;
+                }
                 if *absent {
                     self.trouble();
-                } else if told.is_none() {
+                } else if answer.is_none() {
                     self.waiting.insert(*story);
                 }
             }
-            Event::Woken { told: Told::Granted(_), story } => {
+            Event::Woken { answer: LedgerAnswer::Verdict(Verdict::Granted(_)), story } => {
                 return broken(
                     Rule::WakesGrantNothing,
                     format!("a wake granted a lease to {story}"),
@@ -60,8 +64,8 @@ impl Judge {
             }
             Event::Executed { story, run, said } => return self.executed(*story, *run, said),
             Event::Probed { story, said } => {
-                if let Ok(heard) = said {
-                    let said = (heard.facts.status, heard.body.clone());
+                if let Ok(response) = said {
+                    let said = (response.facts.status, response.body.clone());
                     self.probed.entry(*story).or_default().push(said);
                 }
             }
@@ -96,7 +100,7 @@ impl Judge {
                 let Some(open) = self.open.remove(story) else { return Ok(()) };
                 let grant = open.lease.and_then(|lease| self.grants.get(&lease));
                 let troubled = open.troubled || grant.is_some_and(|g| g.troubles < self.troubles);
-                truth::of(answer, &open, grant, &self.lives, troubled, self.now)?;
+                answers::check(answer, &open, grant, &self.lives, troubled, self.now)?;
                 return self.in_time(*story, &open);
             }
             Event::Quiet => {
@@ -112,13 +116,13 @@ impl Judge {
         Ok(())
     }
 
-    /// Time passes; what changes by itself meanwhile could have been said of it.
+    /// Time passes. Each state that a record goes through by itself meanwhile could have been answered.
     fn pass(&mut self, to: Ms) -> Result<(), Violation> {
         if self.now < to {
             self.all_are_woken()?;
         }
         while self.now < to {
-            let keys = self.open.values().map(|open| open.order.key);
+            let keys = self.open.values().map(|open| open.request.key_id);
             let marks = keys.filter_map(|key| self.lives.get(&key)?.next(self.now));
             self.now = marks.min().map_or(to, |mark| mark.min(to));
             let Self { open, lives, now, .. } = self;
@@ -129,10 +133,10 @@ impl Judge {
         Ok(())
     }
 
-    /// Whoever waits for a claim that has been ended is woken at once.
+    /// Whoever waits for a claim is woken as soon as the claim ends.
     fn all_are_woken(&self) -> Result<(), Violation> {
         let ended = |story: &&Story| {
-            let life = self.lives.get(&self.orders[story].key);
+            let life = self.lives.get(&self.requests[story].key_id);
             !life.is_some_and(|life| matches!(life.phase, Phase::Running(_)))
         };
         match self.waiting.iter().find(ended) {
@@ -148,9 +152,9 @@ impl Judge {
         }
     }
 
-    fn sent(&mut self, story: Story, order: &Rc<GuardedRequest>) {
-        let mut open = Open {
-            order: Sent(Rc::clone(order)),
+    fn sent(&mut self, story: Story, request: &Rc<GuardedRequest>) {
+        let mut open = OpenRequest {
+            request: Sent(Rc::clone(request)),
             sent: self.now,
             delayed: self.delayed,
             troubled: false,
@@ -160,7 +164,7 @@ impl Judge {
             refused: false,
         };
         open.look(&self.lives, self.now);
-        self.orders.insert(story, open.order.clone());
+        self.requests.insert(story, open.request.clone());
         self.open.insert(story, open);
     }
 
@@ -170,29 +174,26 @@ impl Judge {
         self.ended.insert(lease, now);
     }
 
-    /// The life of a key has changed: whoever asks for it may hear so.
+    /// The record of a key has changed: every open request under it may be answered so.
     pub(super) fn changed(&mut self, key: KeyId) {
         let Self { open, lives, now, .. } = self;
-        let same_key = |open: &&mut Open| open.order.key.key_half() == key.key_half();
+        let same_key = |open: &&mut OpenRequest| open.request.key_id.key_half() == key.key_half();
         for open in open.values_mut().filter(same_key) {
             open.look(lives, *now);
         }
     }
 
-    fn asked(
-        &mut self,
-        story: Story,
-        asked: &Kind,
-        told: Option<&Told<Vec<u8>>>,
-    ) -> Result<(), Violation> {
+    fn asked(&mut self, story: Story, asked: &Kind, verdict: &Verdict) -> Result<(), Violation> {
         let now = self.now;
-        let Some(key) = self.orders.get(&story).map(|order| order.key) else { return Ok(()) };
+        let Some(key) = self.requests.get(&story).map(|request| request.key_id) else {
+            return Ok(());
+        };
         let life = self.lives.entry(key).or_default();
-        match (asked, told) {
-            (Kind::Claim { lease, .. }, Some(Told::Granted(run))) => {
+        match (asked, verdict) {
+            (Kind::Claim { lease, .. }, Verdict::Granted(run)) => {
                 return self.granted(story, *lease, *run);
             }
-            (Kind::Claim { .. } | Kind::Look, Some(Told::InFlight { retry_after_s })) => {
+            (Kind::Claim { .. } | Kind::Look, Verdict::InFlight { retry_after_s }) => {
                 let Phase::Running(hold) = life.at(now) else {
                     return broken(Rule::TrueAnswer, "told in flight, but nothing is");
                 };
@@ -202,7 +203,7 @@ impl Judge {
                     return broken(Rule::RetryAfter, why);
                 }
             }
-            (Kind::Claim { .. }, Some(Told::InDoubt { .. })) => {
+            (Kind::Claim { .. }, Verdict::InDoubt { .. }) => {
                 if let Phase::Doubt(doubt) = life.at(now)
                     && !doubt.was_said
                     && self.grants[&doubt.hold.lease].troubles == self.troubles
@@ -210,25 +211,25 @@ impl Judge {
                     return broken(Rule::DoubtedForCause, "nothing failed since its grant");
                 }
             }
-            (Kind::Settle { lease, status, body }, Some(Told::Kept(Some(expires)))) => {
+            (Kind::Settle { lease, status, body }, Verdict::Kept(Some(expires))) => {
                 return self.settled(story, key, lease.0, (*status, body), expires.0);
             }
-            (Kind::Release(lease), Some(told @ (Told::Kept(_) | Told::Stale))) => {
+            (Kind::Release(lease), verdict @ (Verdict::Kept(_) | Verdict::Stale)) => {
                 self.end(lease.0);
-                return if *told == Told::Stale {
+                return if *verdict == Verdict::Stale {
                     self.refused(key, lease.0)
                 } else {
                     self.released(story, key, lease.0)
                 };
             }
-            (Kind::Doubt(lease), Some(Told::Kept(_))) => {
+            (Kind::Doubt(lease), Verdict::Kept(_)) => {
                 if life.held(lease.0, now).is_none() {
                     return broken(Rule::HolderEnds, "a doubt counts under another's lease");
                 }
                 life.doubt(now);
                 self.changed(key);
             }
-            (Kind::Settle { lease, .. } | Kind::Doubt(lease), Some(Told::Stale)) => {
+            (Kind::Settle { lease, .. } | Kind::Doubt(lease), Verdict::Stale) => {
                 return self.refused(key, lease.0);
             }
             _ => {}
@@ -238,7 +239,7 @@ impl Judge {
 }
 
 impl Hash for Judge {
-    /// All that a later judgement depends on, and no more. What was sent is told by the numbers.
+    /// Hashes everything that a later judgement depends on, and no more. The requests are told by their numbers.
     fn hash<H: Hasher>(&self, hasher: &mut H) {
         self.lives.hash(hasher);
         (&self.probed, &self.waiting).hash(hasher);

@@ -1,7 +1,7 @@
-//! What the history says of one key: who holds it, what is stored, what is doubted, at any moment.
+//! What the history tells of one key at any instant: who holds it, what is stored, what is in doubt.
 //!
-//! Written from the contract (1.5 to 1.7), not from the product: it keeps nothing but what was said, by
-//! whom, and for how long that holds.
+//! Written from the contract (1.5 to 1.7), not from the product: it keeps only what was said, by whom, and for
+//! how long that holds.
 
 use std::rc::Rc;
 
@@ -54,19 +54,19 @@ pub(crate) struct Stored {
     pub(crate) gone: Ms,
 }
 
-/// A claim of which nobody knows what came.
+/// A claim whose outcome nobody knows.
 #[derive(Clone, Debug, Hash)]
 pub(crate) struct Doubt {
     pub(crate) hold: Hold,
-    /// Its holder may still end it.
+    /// Its holder may still settle or release it.
     pub(crate) can_end: bool,
     pub(crate) closes: Ms,
     pub(crate) gone: Ms,
-    /// Somebody said so; else its lease ran out.
+    /// A Worker said so; otherwise its lease ran out.
     pub(crate) was_said: bool,
 }
 
-/// What a client can be told of a key at one moment.
+/// What a client can be answered about a key at one instant.
 #[derive(Clone, Debug, Hash, PartialEq, Eq)]
 pub(crate) enum View {
     Free,
@@ -78,7 +78,7 @@ pub(crate) enum View {
 }
 
 impl Life {
-    /// As it is at a moment, time having passed.
+    /// The phase at an instant, time having passed.
     pub(crate) fn at(&self, now: Ms) -> Phase {
         match &self.phase {
             Phase::Running(hold) if hold.until <= now => {
@@ -102,7 +102,7 @@ impl Life {
         }
     }
 
-    /// The next moment at which it changes by itself.
+    /// The next instant at which it changes by itself.
     pub(crate) fn next(&self, now: Ms) -> Option<Ms> {
         let marks = match self.at(now) {
             Phase::Free => return None,
@@ -139,8 +139,8 @@ impl Life {
         self.phase = Phase::Stored(Rc::new(stored));
     }
 
-    /// A release puts back what the claim found. Where the latest attempt was in doubt already, the
-    /// earlier one still is, but nobody is at it any more.
+    /// A release puts back what the claim found. Where the latest attempt was in doubt already, the earlier
+    /// one still is, but no Worker is at it any more.
     pub(crate) fn release(&mut self, now: Ms) {
         self.phase = match self.at(now) {
             Phase::Running(hold) => hold.found.clone(),

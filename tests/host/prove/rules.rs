@@ -7,29 +7,29 @@ pub(crate) enum Rule {
     GrantedOnce,
     /// A wake grants nothing.
     WakesGrantNothing,
-    /// What was settled or released is not granted to a late copy of its claim.
+    /// A lease that was settled or released is not granted to a late copy of its claim.
     EndedIsGone,
     /// Each grant lets the origin execute once, and nothing is executed without one.
     ExecutedOncePerGrant,
-    /// Only the lease's holder ends a claim, and it can.
+    /// Only the lease's holder ends a claim, and it is never refused.
     HolderEnds,
-    /// What is stored the origin has said, for as long as the route says.
+    /// What is stored is what the origin answered, for as long as the route says.
     StoredAsSaid,
     /// A key is released only where nothing happened, or the origin's answer says so.
     ReleasedForCause,
     /// A key is in doubt only where something failed.
     DoubtedForCause,
-    /// An answer is true of its key at some moment since it was asked.
+    /// An answer is true of its key at some instant since the request was sent.
     TrueAnswer,
     /// A replay has the stored reply's bytes.
     SameBytes,
     /// No answer crosses fingerprints, scopes or credentials.
     NothingCrosses,
-    /// What says that it was stored is.
+    /// An answer that says it is stored is stored.
     StoredBeforeSent,
     /// Every request is answered, in bounded time.
     Answered,
-    /// Who is willing to wait waits.
+    /// A caller that is willing to wait waits, and is woken.
     Waits,
     /// Retry-After is at least 1 s and never past the lease's end.
     RetryAfter,

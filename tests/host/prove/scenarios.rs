@@ -1,17 +1,16 @@
-//! What is explored: requests under one key, the rules of their route, and what the origin does.
+//! The scenarios that are explored: requests under one key, the rules of their route, and what the origin does.
 
 use std::time::Duration;
 
 use oncegate::config::route::{Doubtful, Route};
 use oncegate::filter::GuardedRequest;
+use oncegate::lifecycle::event::{Claim, CredentialChange, Strategy};
 use oncegate::lifecycle::outcome::Failure;
-use oncegate::lifecycle::step::{Claim, Strategy};
-use oncegate::protocol::CredentialChange;
 use oncegate::request::key::KeyId;
 
 use crate::filter::by;
 use crate::make::{self, days, s};
-use crate::world::{Planted, Scripted, World, heard};
+use crate::world::{Mutant, Scripted, World, response};
 
 /// Requests and an origin.
 #[derive(Clone)]
@@ -19,42 +18,43 @@ pub(crate) struct Scenario {
     pub(crate) name: &'static str,
     pub(crate) route: Route,
     /// The requests, in the order in which they are sent.
-    pub(crate) orders: Vec<GuardedRequest>,
+    pub(crate) requests: Vec<GuardedRequest>,
     pub(crate) origin: Vec<Scripted>,
     pub(crate) probes: Vec<Scripted>,
-    /// So long after a first request of the same key, which had a good day, everything begins.
+    /// A first request of the same key is sent before, and nothing goes wrong with it; the scenario begins so
+    /// long after it.
     pub(crate) after: Option<Duration>,
-    pub(crate) planted: Option<Planted>,
+    pub(crate) mutant: Option<Mutant>,
 }
 
 impl Scenario {
-    /// So many requests of the default route; an origin that says 201 after a second.
+    /// So many requests of the default route, and an origin that answers 201 after a second.
     pub(crate) fn new(name: &'static str, requests: u8) -> Self {
-        let paid = |n| (s(1), Ok(heard(201, &format!("paid {n}"))));
+        let paid = |n| (s(1), Ok(response(201, &format!("paid {n}"))));
         Self {
             name,
             route: make::route(),
-            orders: Vec::new(),
+            requests: Vec::new(),
             origin: (1..=5).map(paid).collect(),
             probes: Vec::new(),
             after: None,
-            planted: None,
+            mutant: None,
         }
         .requests(requests)
     }
 
     pub(crate) fn route(mut self, change: impl FnOnce(&mut Route)) -> Self {
         change(&mut self.route);
-        let count = self.orders.len();
+        let count = self.requests.len();
         self.requests(u8::try_from(count).unwrap())
     }
 
     fn requests(mut self, count: u8) -> Self {
-        self.orders = (1..=count).map(|lease| by(&self.route, lease)).collect();
+        self.requests = (1..=count).map(|lease| by(&self.route, lease)).collect();
         self
     }
 
-    /// The origin does this first.
+    /// What the origin does first.
     pub(crate) fn origin(mut self, first: &[Scripted]) -> Self {
         self.origin.splice(..first.len(), first.iter().cloned());
         self
@@ -70,25 +70,25 @@ impl Scenario {
         self
     }
 
-    pub(crate) fn order(mut self, at: usize, change: impl FnOnce(&mut GuardedRequest)) -> Self {
-        change(&mut self.orders[at]);
+    pub(crate) fn request(mut self, at: usize, change: impl FnOnce(&mut GuardedRequest)) -> Self {
+        change(&mut self.requests[at]);
         self
     }
 
-    pub(crate) fn planted(mut self, planted: Planted) -> Self {
-        self.planted = Some(planted);
+    pub(crate) fn mutant(mut self, mutant: Mutant) -> Self {
+        self.mutant = Some(mutant);
         self
     }
 
     /// One more try of the first request.
     pub(crate) fn retry(&self, number: u8) -> GuardedRequest {
         let lease = make::lease(0xd0 + number);
-        let first = self.orders[0].clone();
+        let first = self.requests[0].clone();
         GuardedRequest { claim: Claim { lease, ..first.claim }, ..first }
     }
 
     pub(crate) fn world(&self) -> World {
-        let mut world = World::with(self.planted);
+        let mut world = World::with(self.mutant);
         world.origin(self.origin.iter().cloned());
         world.probes(self.probes.iter().cloned());
         if let Some(span) = self.after {
@@ -100,12 +100,12 @@ impl Scenario {
     }
 }
 
-/// Each with how many faults it is explored in `npm test`, and at night.
+/// Each with the number of faults in `npm test`, and in the nightly run.
 pub(crate) fn all() -> Vec<(Scenario, u32, u32)> {
     let new = Scenario::new;
     let unknown = (s(1), Err(Failure::Unknown));
-    let says = |status: u16| (s(1), Ok(heard(status, &format!("said {status}"))));
-    let late = (s(70), Ok(heard(201, "late")));
+    let says = |status: u16| (s(1), Ok(response(status, &format!("said {status}"))));
+    let late = (s(70), Ok(response(201, "late")));
     let never = (crate::world::NEVER, Err(Failure::Unknown));
     let fail = |route: &mut Route| route.on_duplicate = Strategy::Fail;
     let again = |route: &mut Route| route.on_duplicate = Strategy::FailOnRunning;
@@ -115,8 +115,9 @@ pub(crate) fn all() -> Vec<(Scenario, u32, u32)> {
         route.probe = Some("/{key}".to_owned());
     };
     let other_print =
-        |order: &mut GuardedRequest| order.claim.metadata.fingerprint = make::fingerprint(2);
-    let other_scope = |order: &mut GuardedRequest| order.key = KeyId::new(&make::key("k"), [2; 16]);
+        |request: &mut GuardedRequest| request.claim.metadata.fingerprint = make::fingerprint(2);
+    let other_scope =
+        |request: &mut GuardedRequest| request.key_id = KeyId::new(&make::key("k"), [2; 16]);
     let other_caller =
         |change: CredentialChange| move |route: &mut Route| route.credential_change = change;
     vec![
@@ -128,7 +129,7 @@ pub(crate) fn all() -> Vec<(Scenario, u32, u32)> {
         (new("default: an answer after the timeout", 2).origin(std::slice::from_ref(&late)), 1, 2),
         (
             new("default: a refusal after the timeout", 2)
-                .origin(&[(s(70), Ok(heard(404, "late")))]),
+                .origin(&[(s(70), Ok(response(404, "late")))]),
             1,
             2,
         ),
@@ -201,16 +202,16 @@ pub(crate) fn all() -> Vec<(Scenario, u32, u32)> {
             1,
             2,
         ),
-        (new("two fingerprints", 2).order(1, other_print), 1, 2),
-        (new("two fingerprints, released", 2).order(1, other_print).origin(&[says(429)]), 1, 2),
+        (new("two fingerprints", 2).request(1, other_print), 1, 2),
+        (new("two fingerprints, released", 2).request(1, other_print).origin(&[says(429)]), 1, 2),
         (
             new("two scopes", 2)
                 .route(other_caller(CredentialChange::Forward))
-                .order(1, other_scope),
+                .request(1, other_scope),
             1,
             2,
         ),
-        (new("two credentials", 2).order(1, other_scope), 1, 2),
+        (new("two credentials", 2).request(1, other_scope), 1, 2),
         (new("tombstone", 2).route(|route| route.tombstone = days(1)), 1, 2),
         (
             new("tombstone, fail on running", 2)

@@ -1,4 +1,4 @@
-//! Clients: each has an operation under a key of its own and tries until it knows what came of it.
+//! The clients: each has an operation under a key of its own and retries until it knows the outcome.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use oncegate::answer::{Answer as Answered, Status};
 use oncegate::config::route::{Doubtful, Route};
+use oncegate::lifecycle::event::Strategy;
 use oncegate::lifecycle::record::Lease;
-use oncegate::lifecycle::step::Strategy;
 use oncegate::problem::Code;
 use oncegate::request::key::KeyId;
 use oncegate::time::{Timestamp, millis};
 
-use super::chance::Chance;
+use super::rng::Rng;
 use crate::filter::by;
 use crate::make::{self, days, instant, s};
 use crate::world::{Answer, Event, Story, World};
@@ -20,7 +20,7 @@ use crate::world::{Answer, Event, Story, World};
 pub(super) struct Clients {
     routes: Vec<Route>,
     all: Vec<Client>,
-    /// Who tries next, and when.
+    /// Which client tries next, and when.
     tries: BinaryHeap<Reverse<(u64, usize)>>,
     stories: BTreeMap<Story, usize>,
     sent: u64,
@@ -33,14 +33,14 @@ struct Client {
 }
 
 impl Clients {
-    pub(super) fn new(chance: &mut Chance) -> Self {
+    pub(super) fn new(rng: &mut Rng) -> Self {
         let routes = routes();
         let mut clients = Vec::new();
         let mut tries = BinaryHeap::new();
         for number in 0..CLIENTS {
-            let route = usize::try_from(chance.below(routes.len() as u64)).unwrap();
+            let route = usize::try_from(rng.below(routes.len() as u64)).unwrap();
             clients.push(Client { key: make::key_id(&format!("k{number}")), route, tries: 0 });
-            tries.push(Reverse((instant(1000).0 + chance.below(millis(BUSY)), number)));
+            tries.push(Reverse((instant(1000).0 + rng.below(millis(BUSY)), number)));
         }
         Self { routes, all: clients, tries, stories: BTreeMap::new(), sent: 0 }
     }
@@ -54,32 +54,32 @@ impl Clients {
     }
 
     /// The client whose turn it is sends its request.
-    pub(super) fn send(&mut self, world: &mut World, chance: &mut Chance) {
+    pub(super) fn send(&mut self, world: &mut World, rng: &mut Rng) {
         let Some(Reverse((at, number))) = self.tries.pop() else { return };
         let client = &mut self.all[number];
         client.tries += 1;
         self.sent += 1;
         let mut lease = [0; 16];
         lease[..8].copy_from_slice(&self.sent.to_le_bytes());
-        let mut order = by(&self.routes[client.route], 0);
-        order.key = client.key;
-        order.claim.lease = Lease(lease);
-        if chance.per_mille(5) {
-            order.claim.metadata.fingerprint = make::fingerprint(2);
+        let mut request = by(&self.routes[client.route], 0);
+        request.key_id = client.key;
+        request.claim.lease = Lease(lease);
+        if rng.per_mille(5) {
+            request.claim.metadata.fingerprint = make::fingerprint(2);
         }
-        // Its story's number: it may be answered at once.
+        // Known before it is sent: it may be answered at once.
         let story = world.next_story();
         self.stories.insert(story, number);
-        world.send(order);
-        // Some are impatient and send everything twice.
-        if client.tries < TRIES && chance.per_mille(100) {
+        world.send(request);
+        // Some clients are impatient and send everything twice.
+        if client.tries < TRIES && rng.per_mille(100) {
             client.tries += 1;
-            self.tries.push(Reverse((at + chance.below(3000), number)));
+            self.tries.push(Reverse((at + rng.below(3000), number)));
         }
     }
 
     /// A client decides by its answer whether it tries again.
-    pub(super) fn hear(&mut self, at: Timestamp, event: &Event, chance: &mut Chance) {
+    pub(super) fn hear(&mut self, at: Timestamp, event: &Event, rng: &mut Rng) {
         let (story, pause) = match event {
             Event::Answered { story, answer } => (*story, pause_after(answer)),
             // The connection is gone.
@@ -91,17 +91,17 @@ impl Clients {
         let pause = match pause {
             Some(pause) if client.tries < TRIES => {
                 let doubled = millis(pause) << client.tries.min(6);
-                doubled / 2 + chance.below(doubled)
+                doubled / 2 + rng.below(doubled)
             }
-            // It is done; some come back much later.
-            _ if client.tries < TRIES && chance.per_mille(150) => chance.below(millis(days(2))),
+            // The client is done; some come back much later.
+            _ if client.tries < TRIES && rng.per_mille(150) => rng.below(millis(days(2))),
             _ => return,
         };
         self.tries.push(Reverse((at.0 + pause, number)));
     }
 }
 
-/// How long to wait at first before the next try, if there is to be one.
+/// How long a client waits before its second try, if there is to be one.
 fn pause_after(answer: &Answer) -> Option<Duration> {
     match answer {
         Answered::Problem(problem, _) => match problem.code {
@@ -112,7 +112,7 @@ fn pause_after(answer: &Answer) -> Option<Duration> {
             _ => None,
         },
         Answered::OriginResponse(_, Status::Released | Status::Unknown, _) => Some(s(1)),
-        Answered::OriginResponse(..) | Answered::Stored(_) => None,
+        Answered::OriginResponse(..) | Answered::Stored(..) => None,
     }
 }
 
@@ -134,6 +134,6 @@ fn routes() -> Vec<Route> {
 }
 
 const CLIENTS: usize = 1000;
-/// They all begin within this.
+/// All clients begin within this span.
 const BUSY: Duration = s(1800);
 const TRIES: u32 = 10;

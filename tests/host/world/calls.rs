@@ -7,31 +7,31 @@ use oncegate::lifecycle::ended_leases::DELIVERY_MAX;
 use oncegate::time::Timestamp;
 
 use super::history::Kind;
-use super::story::{Said, What};
+use super::story::{CallResult, Target};
 use super::{Call, Choice, Story, World};
 
 #[derive(Clone)]
 pub(super) struct Calling {
     pub(super) id: Call,
-    pub(super) what: What,
-    /// For the history; none of a pause.
+    pub(super) what: Target,
+    /// What the history says of it; none for a pause.
     pub(super) kind: Option<Rc<Kind>>,
     pub(super) stage: Stage,
     pub(super) made: Timestamp,
-    /// Nobody hears the answer of a call that was given up, or whose Worker stopped.
+    /// False once the call was given up or its Worker stopped: nobody gets its answer.
     pub(super) wanted: bool,
-    /// The driver has it in hand: a good day leaves it alone.
+    /// Nothing happens to it unless the driver chooses it by name.
     pub(super) held: bool,
 }
 
 #[derive(Clone)]
 pub(super) enum Stage {
-    /// On its way out.
+    /// On its way to the Ledger or the origin.
     Out,
     /// Waiting in the Ledger.
-    Waiters(Timestamp),
-    /// Until then: the origin is at it, or a pause lasts.
-    Until(Timestamp, Said),
+    Waits(Timestamp),
+    /// The origin works, or a pause lasts, until then.
+    Until(Timestamp, CallResult),
     /// The Ledger's answer is on its way back.
     Back(Vec<u8>),
 }
@@ -41,24 +41,24 @@ impl Calling {
         self.kind.is_none()
     }
 
-    pub(super) fn is_parked(&self) -> bool {
-        matches!(self.stage, Stage::Waiters(_))
+    pub(super) fn is_waiting(&self) -> bool {
+        matches!(self.stage, Stage::Waits(_))
     }
 
     /// Nothing can come of it any more.
     pub(super) fn is_done_for(&self, now: Timestamp) -> bool {
         let on_its_way = matches!(self.stage, Stage::Out) && self.can_arrive(now);
-        !self.wanted && !on_its_way && !matches!(self.stage, Stage::Waiters(_))
+        !self.wanted && !on_its_way && !matches!(self.stage, Stage::Waits(_))
     }
 
-    /// What is not delivered by then never is.
+    /// A call that is not delivered by then never is.
     fn can_arrive(&self, now: Timestamp) -> bool {
         now.since(self.made) < DELIVERY_MAX
     }
 
     fn deadline(&self) -> Option<Timestamp> {
         match self.stage {
-            Stage::Until(until, _) | Stage::Waiters(until) => Some(until),
+            Stage::Until(until, _) | Stage::Waits(until) => Some(until),
             Stage::Out | Stage::Back(_) => None,
         }
     }
@@ -67,27 +67,27 @@ impl Calling {
     fn rests(&self, now: Timestamp) -> bool {
         match self.stage {
             Stage::Out => !self.can_arrive(now),
-            Stage::Until(until, _) | Stage::Waiters(until) => until > now,
+            Stage::Until(until, _) | Stage::Waits(until) => until > now,
             Stage::Back(_) => false,
         }
     }
 }
 
 impl Hash for Calling {
-    /// What the story does not tell by itself.
+    /// Hashes what the story's own news do not tell.
     fn hash<H: Hasher>(&self, hasher: &mut H) {
         let Self { id, what, kind: _, stage, made, wanted, held } = self;
         (id.story.0, id.number, wanted, held).hash(hasher);
         if !wanted {
             match what {
-                What::Ask(question) => (0, question).hash(hasher),
-                What::Forward(_, run) => (1, run.id.0, run.attempt).hash(hasher),
-                What::Probe | What::Pause(_) => 2.hash(hasher),
+                Target::Ledger(question) => (0, question).hash(hasher),
+                Target::Forward(_, run) => (1, run.id.0, run.attempt).hash(hasher),
+                Target::Probe | Target::Pause(_) => 2.hash(hasher),
             }
         }
         match stage {
             Stage::Out => (0, made.0).hash(hasher),
-            Stage::Waiters(until) => (1, until.0).hash(hasher),
+            Stage::Waits(until) => (1, until.0).hash(hasher),
             Stage::Until(until, said) => (2, until.0, said).hash(hasher),
             Stage::Back(answer) => (3, answer).hash(hasher),
         }
@@ -104,34 +104,34 @@ impl World {
         let call = *id;
         let mut choices = Vec::new();
         match (stage, what) {
-            // One that was given up may still arrive.
+            // A call that was given up may still arrive.
             (Stage::Out, _) => {
                 if calling.can_arrive(self.now) {
                     choices.push(Choice::Arrive(call));
                 }
                 match what {
-                    What::Ask(_) => choices.push(Choice::Overload(call)),
-                    What::Forward(..) => choices.push(Choice::Refuse(call)),
-                    What::Probe | What::Pause(_) => {}
+                    Target::Ledger(_) => choices.push(Choice::Overload(call)),
+                    Target::Forward(..) => choices.push(Choice::Refuse(call)),
+                    Target::Probe | Target::Pause(_) => {}
                 }
             }
-            (Stage::Waiters(until), _) if *until <= self.now => choices.push(Choice::Rouse(call)),
+            (Stage::Waits(until), _) if *until <= self.now => choices.push(Choice::EndWait(call)),
             (Stage::Until(until, _), _) if *until <= self.now => {
                 choices.push(Choice::Answer(call));
             }
             (Stage::Back(_), _) => choices.push(Choice::Answer(call)),
-            (Stage::Waiters(..) | Stage::Until(..), _) => {}
+            (Stage::Waits(..) | Stage::Until(..), _) => {}
         }
         if !calling.is_pause() {
             choices.push(Choice::Lose(call));
         }
         if !wanted {
-            choices.retain(|choice| matches!(choice, Choice::Arrive(_) | Choice::Rouse(_)));
+            choices.retain(|choice| matches!(choice, Choice::Arrive(_) | Choice::EndWait(_)));
         }
         choices
     }
 
-    /// What can happen without a fault and without time passing, to calls that somebody waits for.
+    /// What can happen without a fault and without time passing, to calls whose answer is wanted.
     pub(crate) fn ready(&self) -> impl Iterator<Item = Choice> {
         let ready = self
             .calls
@@ -140,11 +140,11 @@ impl World {
         ready.map(|calling| match calling.stage {
             Stage::Until(..) | Stage::Back(_) => Choice::Answer(calling.id),
             Stage::Out => Choice::Arrive(calling.id),
-            Stage::Waiters(_) => Choice::Rouse(calling.id),
+            Stage::Waits(_) => Choice::EndWait(calling.id),
         })
     }
 
-    /// Calls that nobody waits for any more, and that may arrive all the same.
+    /// Calls whose answer nobody wants any more, and that may arrive all the same.
     pub(crate) fn astray(&self) -> impl Iterator<Item = Choice> {
         let astray = self.calls.iter().filter(|calling| {
             !calling.wanted && matches!(calling.stage, Stage::Out) && calling.can_arrive(self.now)
@@ -154,12 +154,12 @@ impl World {
 
     /// Answers before arrivals, the oldest call first; time passes when nothing else can happen.
     pub(super) fn good(&self, end: Timestamp) -> Option<Choice> {
-        let order = |choice: &Choice| match choice {
+        let rank = |choice: &Choice| match choice {
             Choice::Answer(_) => 0,
             Choice::Arrive(_) => 1,
             _ => 2,
         };
-        let soonest = self.ready().min_by_key(order);
+        let soonest = self.ready().min_by_key(rank);
         soonest.or_else(|| self.next_deadline().filter(|at| *at <= end).map(|_| Choice::Pass))
     }
 
@@ -169,7 +169,7 @@ impl World {
         deadlines.filter(|at| *at > self.now && *at < Timestamp(u64::MAX)).min()
     }
 
-    /// Whether something is under way that somebody waits for.
+    /// Whether a call is under way whose answer is wanted.
     pub(crate) fn is_busy(&self) -> bool {
         self.calls.iter().any(|calling| calling.wanted)
     }
@@ -184,8 +184,8 @@ impl World {
     pub(crate) fn alone(&self, but: &[Story]) -> Option<Story> {
         let of = |story| self.calls.iter().filter(move |c| c.wanted && c.id.story == story);
         let in_the_ledger = |calling: &Calling| match calling.stage {
-            Stage::Out => matches!(calling.what, What::Ask(_)),
-            Stage::Waiters(_) => true,
+            Stage::Out => matches!(calling.what, Target::Ledger(_)),
+            Stage::Waits(_) => true,
             Stage::Until(..) | Stage::Back(_) => false,
         };
         (0..self.workers.len()).map(Story).find(|story| {

@@ -5,34 +5,36 @@ use super::{Call, Story, World};
 /// Something that may happen next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Choice {
-    /// A call arrives: a question is answered or made to wait, a request is executed.
+    /// A call arrives: the Ledger answers or makes the caller wait, the origin executes.
     Arrive(Call),
     /// The answer to a call reaches its caller; a pause is over.
     Answer(Call),
-    /// The patience of one who waits in the Ledger is over: it is told to ask again.
-    Rouse(Call),
+    /// The wait of a caller in the Ledger is over: it is told to claim again.
+    EndWait(Call),
     /// The clock moves on to the next deadline.
     Pass,
-    /// Fault: a call fails, whatever came of it.
+    /// Fault: a call fails for its caller, whatever came of it.
     Lose(Call),
-    /// Fault: the Ledger refuses a question since it has too much to do.
+    /// Fault: the Ledger refuses a call because it is overloaded.
     Overload(Call),
-    /// Fault: a request is never handed over.
+    /// Fault: a request is never handed over to the runtime.
     Refuse(Call),
     /// Fault: a Worker stops.
     Crash(Story),
     /// Fault: a client hangs up.
     Leave(Story),
-    /// Fault: the Ledger is started anew and forgets who waits.
+    /// Fault: the Ledger restarts and forgets its waiters.
     Reset,
-    /// The alarm: rows that are gone are deleted.
+    /// The alarm: the sweep deletes the rows whose time is over.
     Sweep,
 }
 
 impl Choice {
     pub(crate) fn is_fault(self) -> bool {
         match self {
-            Self::Arrive(_) | Self::Answer(_) | Self::Rouse(_) | Self::Pass | Self::Sweep => false,
+            Self::Arrive(_) | Self::Answer(_) | Self::EndWait(_) | Self::Pass | Self::Sweep => {
+                false
+            }
             Self::Lose(_)
             | Self::Overload(_)
             | Self::Refuse(_)
@@ -52,7 +54,7 @@ impl World {
             if !worker.over {
                 choices.push(Choice::Crash(Story(at)));
             }
-            if !worker.left && worker.answer.is_none() && !worker.opening.shadow {
+            if !worker.left && worker.answer.is_none() && !worker.arrival.shadow {
                 choices.push(Choice::Leave(Story(at)));
             }
         }
@@ -61,7 +63,7 @@ impl World {
         choices
     }
 
-    /// Every fault that there can be.
+    /// Every fault that could happen next, to calls whose answer is wanted.
     pub(crate) fn faults(&self) -> Vec<Choice> {
         let mut faults: Vec<_> =
             self.calls.iter().flat_map(|calling| self.choices_of(calling)).collect();

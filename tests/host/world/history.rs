@@ -1,34 +1,35 @@
-//! What happened, in order, each with its time: all that a judge sees of a world.
+//! The history of a world: its events in order, each with its time. A judge sees nothing else.
 
 use std::rc::Rc;
 use std::time::Duration;
 
 use oncegate::answer::Answer as Answered;
 use oncegate::filter::GuardedRequest;
+use oncegate::lifecycle::event::{self, Verdict};
 use oncegate::lifecycle::outcome::Failure;
 use oncegate::lifecycle::record::{Execution, Lease};
-use oncegate::protocol::{Ask, Told};
+use oncegate::protocol::{LedgerAnswer, Question};
 use oncegate::request::key::KeyId;
 use oncegate::time::{Timestamp, millis};
 
-use super::story::What;
+use super::story::Target;
 use super::{Answer, OriginResponse, Story, messages};
 
 /// Something that happened.
 #[derive(Clone, Debug)]
 pub(crate) enum Event {
     /// A client sent a request.
-    Sent { story: Story, order: Rc<GuardedRequest> },
+    Sent { story: Story, request: Rc<GuardedRequest> },
     /// A Worker makes a call.
     Calls { story: Story, kind: Rc<Kind> },
-    /// The Ledger hears a question; it makes the asker wait where it tells nothing. The asker may be
-    /// absent: it has given the call up, or stopped.
-    Asked { story: Story, asked: Rc<Kind>, told: Option<Told<Vec<u8>>>, absent: bool },
-    /// Somebody who waits in the Ledger is told something.
-    Woken { story: Story, told: Told<Vec<u8>> },
-    /// The origin executes a request; what it will say.
+    /// A call reaches the Ledger. Without an answer the caller waits. The caller may be absent: it has given
+    /// the call up, or its Worker has stopped.
+    Asked { story: Story, asked: Rc<Kind>, answer: Option<LedgerAnswer>, absent: bool },
+    /// A caller that waits in the Ledger gets its answer.
+    Woken { story: Story, answer: LedgerAnswer },
+    /// The origin executes a request, and will give this answer.
     Executed { story: Story, run: Execution, said: Result<OriginResponse, Failure> },
-    /// The origin was asked what became of a key; what it will say.
+    /// The origin is probed, and will give this answer.
     Probed { story: Story, said: Result<OriginResponse, Failure> },
     /// The answer to a call reaches the Worker.
     Hears { story: Story, kind: Rc<Kind> },
@@ -38,11 +39,11 @@ pub(crate) enum Event {
     Crashed { story: Story },
     /// A client hung up.
     Left { story: Story },
-    /// The Ledger was started anew.
+    /// The Ledger restarted.
     Reset,
     /// The clock moved on although something else could have happened.
     Delayed { from: Timestamp },
-    /// The alarm was there; these rows are left.
+    /// The sweep ran; these rows are left.
     Swept { left: Vec<KeyId> },
     /// A client has its answer.
     Answered { story: Story, answer: Rc<Answer> },
@@ -70,26 +71,31 @@ pub(crate) enum Cause {
     NeverSent,
 }
 
-pub(super) fn kind(what: &What) -> Option<Kind> {
+pub(super) fn kind(what: &Target) -> Option<Kind> {
     Some(match what {
-        What::Ask(question) => {
-            let (addressed, body) = messages::read(question);
-            match addressed.ask {
-                Ask::Claim(claim, _) => Kind::Claim { lease: claim.lease, wait: claim.wait },
-                Ask::Settle(lease, reply) => Kind::Settle { lease, status: reply.status, body },
-                Ask::Release(lease) => Kind::Release(lease),
-                Ask::Doubt(lease) => Kind::Doubt(lease),
-                Ask::Look(_) | Ask::Shards | Ask::Operator(_) => Kind::Look,
+        Target::Ledger(question) => {
+            let (request, body) = messages::request(question);
+            let Question::Event(event) = request.question else {
+                panic!("a request asks for events only")
+            };
+            match event {
+                event::Event::Claim(claim) => Kind::Claim { lease: claim.lease, wait: claim.wait },
+                event::Event::Settle(lease, reply) => {
+                    Kind::Settle { lease, status: reply.status, body }
+                }
+                event::Event::Release(lease) => Kind::Release(lease),
+                event::Event::Doubt(lease) => Kind::Doubt(lease),
+                event::Event::Look(_) => Kind::Look,
             }
         }
-        What::Forward(_, run) => Kind::Forward(*run),
-        What::Probe => Kind::Probe,
-        What::Pause(_) => return None,
+        Target::Forward(_, run) => Kind::Forward(*run),
+        Target::Probe => Kind::Probe,
+        Target::Pause(_) => return None,
     })
 }
 
 impl Event {
-    /// Whose doing it is, if it is one request's.
+    /// The request that the event is about, if it is about one.
     pub(crate) fn story(&self) -> Option<Story> {
         match self {
             Self::Sent { story, .. }
@@ -107,22 +113,22 @@ impl Event {
         }
     }
 
-    /// One line of a script.
+    /// One line of a printed history.
     pub(crate) fn line(&self) -> String {
         match self {
-            Self::Sent { story, order } => {
-                let print = order.claim.metadata.fingerprint.0[0];
-                let strategy = order.claim.strategy;
+            Self::Sent { story, request } => {
+                let print = request.claim.metadata.fingerprint.0[0];
+                let strategy = request.claim.strategy;
                 format!("{story} is sent: fingerprint {print:02x}, {strategy:?}")
             }
             Self::Calls { story, kind } => format!("{story} {}", kind.words()),
-            Self::Asked { story, asked, told, absent } => {
+            Self::Asked { story, asked, answer, absent } => {
                 let gone = if *absent { " (which is gone)" } else { "" };
-                let said = told.as_ref().map_or_else(|| "waits".to_owned(), told_words);
+                let said = answer.as_ref().map_or_else(|| "waits".to_owned(), ledger_words);
                 format!("  the Ledger hears {story}{gone}: {} -> {said}", asked.word())
             }
-            Self::Woken { story, told } => {
-                format!("  the Ledger wakes {story} -> {}", told_words(told))
+            Self::Woken { story, answer } => {
+                format!("  the Ledger wakes {story} -> {}", ledger_words(answer))
             }
             Self::Executed { story, run, said } => {
                 let attempt = run.attempt;
@@ -142,7 +148,7 @@ impl Event {
             }
             Self::Crashed { story } => format!("FAULT {story}: its Worker stops"),
             Self::Left { story } => format!("FAULT {story}: its client hangs up"),
-            Self::Reset => "FAULT the Ledger starts anew and forgets who waits".to_owned(),
+            Self::Reset => "FAULT the Ledger restarts and forgets its waiters".to_owned(),
             Self::Delayed { from } => {
                 format!("FAULT everything is late; the clock stood at {}", seconds(*from))
             }
@@ -201,24 +207,28 @@ fn short(lease: Lease) -> String {
     format!("{:02x}", lease.0[0])
 }
 
-fn told_words(told: &Told<Vec<u8>>) -> String {
-    match told {
-        Told::Replay(replay) => {
-            let body = String::from_utf8_lossy(&replay.body);
-            format!("{:?} {} {body:?}", replay.how, replay.reply.status)
+fn ledger_words(answer: &LedgerAnswer) -> String {
+    match answer {
+        LedgerAnswer::Verdict(Verdict::Replay(replay)) => {
+            format!("{:?} {}", replay.how, replay.reply.status)
         }
-        Told::InDoubt { lease, over_for } => {
+        LedgerAnswer::Verdict(Verdict::InDoubt { lease, over_for }) => {
             let lease = lease.map_or("none".to_owned(), short);
             format!("InDoubt (lease {lease}, over for {over_for:?})")
         }
-        Told::Granted(run) => format!("Granted (attempt {})", run.attempt),
+        LedgerAnswer::Verdict(Verdict::Granted(run)) => {
+            format!("Granted (attempt {})", run.attempt)
+        }
+        LedgerAnswer::Verdict(verdict) => format!("{verdict:?}"),
         other => format!("{other:?}"),
     }
 }
 
 fn heard_words(said: &Result<OriginResponse, Failure>) -> String {
     match said {
-        Ok(heard) => format!("{} {:?}", heard.facts.status, String::from_utf8_lossy(&heard.body)),
+        Ok(response) => {
+            format!("{} {:?}", response.facts.status, String::from_utf8_lossy(&response.body))
+        }
         Err(failure) => format!("{failure:?}"),
     }
 }
@@ -229,10 +239,13 @@ pub(crate) fn answer_words(answer: &Answer) -> String {
         format!("{status} {} {:?}", what.as_str(), String::from_utf8_lossy(body))
     };
     match answer {
-        Answered::OriginResponse(heard, status, _) => {
-            told(heard.facts.status, *status, &heard.body)
+        Answered::OriginResponse(response, status, _) => {
+            told(response.facts.status, *status, &response.body)
         }
-        Answered::Stored(replay) => told(replay.reply.status, replay.how.into(), &replay.body),
+        Answered::Stored(replay, body) => {
+            let body = body.as_deref().unwrap_or_default();
+            told(replay.reply.status, replay.how.into(), body)
+        }
         Answered::Problem(problem, _) => {
             let again = problem.retry_after_s;
             let again = again.map_or(String::new(), |s| format!(", again in {s} s"));

@@ -1,75 +1,69 @@
-//! A Ledger in memory: the same `step`, and rows and messages as bytes. What the object on the platform
-//! does around them is done here too: find, decide, write, wake.
+//! A Ledger in memory. It decides as the product does ([`oncegate::lifecycle::ledger::decide`]), over rows
+//! and messages that are bytes; who waits is kept here.
 
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 use std::rc::Rc;
+use std::time::Duration;
 
-use oncegate::lifecycle::ended_leases::{DELIVERY_MAX, Released};
-use oncegate::lifecycle::record::{Lease, Record, State, SweepAction};
-use oncegate::lifecycle::step::{Change, Claim, Event, OtherCredential, Step, Verdict, step};
-use oncegate::protocol::{Ask, CredentialChange, How, Told};
+use oncegate::lifecycle::ended_leases::EndedLeases;
+use oncegate::lifecycle::event::{Claim, Event, How, Replay, Verdict};
+use oncegate::lifecycle::ledger::{self, Decision, Rows as _, Wake};
+use oncegate::lifecycle::record::{Record, SweepAction};
+use oncegate::lifecycle::step::Change;
+use oncegate::protocol::{LedgerAnswer, LedgerRequest, Question, VERSION, agreed};
 use oncegate::request::key::KeyId;
 use oncegate::time::Timestamp;
-use oncegate::wire::{Addressed, Prefix, VERSION, read_record, write_record};
 
-use super::Call;
-use super::messages::{answer, read, replay};
-use super::planted::Planted;
+use super::mutant_ledger::MutantRows;
+use super::mutants::Mutant;
+use super::rows::{MemoryRows, StoredRow};
+use super::{Call, messages};
 
 #[derive(Clone)]
 pub(crate) struct Ledger {
-    rows: BTreeMap<KeyId, Rc<Row>>,
-    /// Calls that wait, by key.
-    parked: Vec<(KeyId, Call, Rc<Claim>)>,
-    /// What `Released` remembers; from this it is made anew where it is asked.
-    released: Vec<(Lease, Timestamp)>,
-    /// A mistake that it makes.
-    pub(super) planted: Option<Planted>,
-    /// What was read and is still to be written, by a Ledger that does not do both at once.
+    pub(super) rows: BTreeMap<KeyId, Rc<StoredRow>>,
+    /// The calls that wait for a key's running claim.
+    waiters: Vec<(KeyId, Call, Rc<Claim>)>,
+    ended: Rc<EndedLeases>,
+    /// The mistake that it makes.
+    pub(super) mutant: Option<Mutant>,
+    /// Changes that were decided and are still to be written, by a Ledger that does not do both at once.
     pub(super) to_write: Vec<(Call, Change)>,
-    /// So many may wait.
-    pub(crate) places: usize,
+    /// How many calls may wait.
+    pub(crate) waiters_max: usize,
     /// The version of the protocol that it speaks.
     pub(crate) version: u8,
     /// The number of shards that its data was first used with.
     pub(crate) shards: u16,
-    /// Why it can do nothing, if so.
+    /// Why every event fails, if so.
     pub(crate) broken: Option<String>,
 }
 
-#[derive(Hash)]
-struct Row {
-    record: Vec<u8>,
-    body: Vec<u8>,
-}
-
-impl Row {
-    fn read(&self) -> Record {
-        read_record(&self.record).unwrap()
-    }
-}
-
-/// What comes of a question.
+/// What comes of a request to the Ledger.
 pub(super) enum Hearing {
-    Answered(Told<Vec<u8>>),
-    Waiters(Timestamp),
-    /// It is to arrive once more.
+    /// An answer, with the body beside it.
+    Answered(Answered),
+    /// The caller waits until then.
+    Waits(Timestamp),
+    /// The request is to arrive once more (a mutant).
     Again,
 }
 
-/// Those who are woken, and what they are told.
-type Woken = Vec<(Call, Told<Vec<u8>>)>;
+pub(super) type Answered = (LedgerAnswer, Vec<u8>);
+
+/// The calls that are woken, and what each is answered.
+type Woken = Vec<(Call, Answered)>;
 
 impl Default for Ledger {
     fn default() -> Self {
         Self {
             rows: BTreeMap::new(),
-            parked: Vec::new(),
-            released: Vec::new(),
-            planted: None,
+            waiters: Vec::new(),
+            ended: Rc::default(),
+            mutant: None,
             to_write: Vec::new(),
-            places: 1000,
+            waiters_max: 1000,
             version: VERSION,
             shards: 16,
             broken: None,
@@ -78,246 +72,201 @@ impl Default for Ledger {
 }
 
 impl Ledger {
-    /// What is stored under a key id, as it reads now.
-    pub(crate) fn record(&self, key: KeyId, now: Timestamp) -> Option<Record> {
-        self.rows.get(&key).and_then(|row| row.read().at(now))
+    pub(crate) fn waiters(&self) -> usize {
+        self.waiters.len()
+    }
+
+    /// The record of a key as it reads now.
+    pub(crate) fn record(&self, key_id: KeyId, now: Timestamp) -> Option<Record> {
+        self.rows.get(&key_id).and_then(|row| row.record().at(now))
+    }
+
+    pub(crate) fn key_ids(&self) -> impl Iterator<Item = &KeyId> {
+        self.rows.keys()
     }
 
     /// Every record as it is stored.
     pub(crate) fn records(&self) -> impl Iterator<Item = Record> {
-        self.rows.values().map(|row| row.read())
+        self.rows.values().map(|row| row.record())
     }
 
-    /// The keys that have a row.
-    pub(crate) fn keys(&self) -> impl Iterator<Item = &KeyId> {
-        self.rows.keys()
+    /// Whether a new start would make it forget anything.
+    pub(crate) fn remembers(&self, now: Timestamp) -> bool {
+        !self.waiters.is_empty() || self.ended.iter(now).next().is_some()
     }
 
-    /// How many rows there are.
-    pub(crate) fn rows(&self) -> usize {
-        self.rows.len()
-    }
-
-    /// How many wait.
-    pub(crate) fn parked(&self) -> usize {
-        self.parked.len()
-    }
-
-    /// Whether starting it anew would change anything.
-    pub(crate) fn remembers(&self) -> bool {
-        !self.parked.is_empty() || !self.released.is_empty()
-    }
-
-    /// All that what happens next depends on. Who waits is told by the calls.
+    /// Hashes everything that the next events depend on. The waiters are told by the calls.
     pub(super) fn digest(&self, now: Timestamp, hasher: &mut impl Hasher) {
         self.rows.hash(hasher);
-        let released = self.released.iter().filter(|(_, at)| now.since(*at) <= DELIVERY_MAX);
-        released.for_each(|(lease, at)| (lease.0, at.0).hash(hasher));
-        if self.planted.is_some() {
-            let parked = self.parked.iter();
-            parked.for_each(|(key, call, _)| (key, call.story, call.number).hash(hasher));
-            let read = self.to_write.iter();
-            read.for_each(|(call, _)| (call.story, call.number).hash(hasher));
+        self.ended.iter(now).for_each(|(lease, at)| (lease.0, at.0).hash(hasher));
+        if self.mutant.is_some() {
+            for (key_id, call, _) in &self.waiters {
+                (key_id, call.story, call.number).hash(hasher);
+            }
+            for (call, _) in &self.to_write {
+                (call.story, call.number).hash(hasher);
+            }
         }
     }
 
-    pub(super) fn hear(&mut self, call: Call, question: &[u8], now: Timestamp) -> (Hearing, Woken) {
-        let answered = |told| (Hearing::Answered(told), Vec::new());
-        if Prefix::read(question).unwrap().version != self.version {
-            return answered(Told::UnknownVersion(self.version));
+    pub(super) fn hear(&mut self, call: Call, message: &[u8], now: Timestamp) -> (Hearing, Woken) {
+        let answered = |answer| (Hearing::Answered((answer, Vec::new())), Vec::new());
+        if self.version != VERSION || agreed(message[0]).is_none() {
+            return answered(LedgerAnswer::UnknownVersion(self.version));
         }
-        let (Addressed { key, shards, ask }, body) = read(question);
-        let key = self.meant(key);
+        let (LedgerRequest { key_id, shards, question }, body) = messages::request(message);
         if let Some(why) = &self.broken {
-            return answered(Told::Failed(why.clone()));
+            return answered(LedgerAnswer::Failed(why.clone()));
         }
-        if shards != self.shards && matches!(ask, Ask::Claim(..) | Ask::Shards) {
-            return answered(Told::OtherShards(self.shards));
+        let Question::Event(event) = question else { panic!("a request asks for events only") };
+        if shards != self.shards && matches!(event, Event::Claim(_)) {
+            return answered(LedgerAnswer::OtherShards(self.shards));
         }
-        match &ask {
-            Ask::Claim(claim, _) if self.was_released(claim.lease, now) => {
-                return answered(Told::Stale);
+        self.happen(call, key_id, event, &body, now)
+    }
+
+    fn happen(
+        &mut self,
+        call: Call,
+        key_id: KeyId,
+        mut event: Event,
+        body: &[u8],
+        now: Timestamp,
+    ) -> (Hearing, Woken) {
+        let key_id = self.meant(key_id);
+        if let Some(run) = self.written_late(call, key_id) {
+            let granted = LedgerAnswer::Verdict(Verdict::Granted(run));
+            return (Hearing::Answered((granted, Vec::new())), Vec::new());
+        }
+        let mut waiting = None;
+        if let Event::Claim(claim) = &mut event {
+            if self.waiters.len() >= self.waiters_max {
+                claim.wait = Duration::ZERO;
             }
-            Ask::Release(lease) | Ask::Settle(lease, _) => self.remember(*lease, now),
-            _ => {}
+            waiting = Some(Rc::new(claim.clone()));
         }
-        let event = match ask {
-            Ask::Claim(claim, change) => {
-                let other_credential =
-                    self.other_credential(key, claim.metadata.operation, change, now);
-                Event::Claim(claim, other_credential)
-            }
-            Ask::Settle(lease, reply) => Event::Settle(lease, reply),
-            Ask::Release(lease) => Event::Release(lease),
-            Ask::Doubt(lease) => Event::Doubt(lease),
-            Ask::Look(fingerprint) => Event::Look(fingerprint),
-            Ask::Shards | Ask::Operator(_) => return answered(Told::Kept(None)),
+        let Some(decision) = self.decide(call, key_id, event, body, now) else {
+            return (Hearing::Again, Vec::new());
         };
-        let claim = match &event {
-            Event::Claim(claim, _) => Some(Rc::new(claim.clone())),
-            _ => None,
-        };
-        let found = self.rows.get(&key).cloned();
-        let Step { change, verdict } =
-            self.decide(found.as_ref().map(|row| row.read()), event, now);
-        if self.planted == Some(Planted::CheckThenLock)
-            && claim.is_some()
-            && let Some(hearing) = self.check_then_lock(call, key, &change)
-        {
-            return (hearing, Vec::new());
-        }
-        self.write(key, &change, &body);
-        let woken = self.wake(key, &change, &body, now);
-        if let (Verdict::Join(until), Some(claim)) = (&verdict, claim) {
-            if self.parked.len() >= self.places {
-                return (Hearing::Answered(Told::Crowded), woken);
+        let woken = self.wake(key_id, &decision.step.change, body, now);
+        let hearing = match (decision.step.verdict, waiting) {
+            (Verdict::Join(until), Some(claim)) => {
+                self.waiters.push((key_id, call, claim));
+                Hearing::Waits(until)
             }
-            self.parked.push((key, call, claim));
-            return (Hearing::Waiters(*until), woken);
-        }
-        let body = found.map(|row| row.body.clone());
-        (Hearing::Answered(answer(verdict, body)), woken)
+            (verdict @ Verdict::Replay(_), _) => {
+                let body = decision.found.map(|row| row.body).unwrap_or_default();
+                Hearing::Answered((LedgerAnswer::Verdict(verdict), body))
+            }
+            (verdict, _) => Hearing::Answered((LedgerAnswer::Verdict(verdict), Vec::new())),
+        };
+        (hearing, woken)
     }
 
-    fn decide(&self, stored: Option<Record>, event: Event, now: Timestamp) -> Step {
-        let Some(planted) = self.planted else { return step(stored, event, now) };
-        let (stored, event) = planted.previous(stored, event, now);
-        planted.after(step(stored.clone(), event.clone(), now), stored.as_ref(), now, &event)
+    /// What the product decides; nothing where a mutant writes it later.
+    fn decide(
+        &mut self,
+        call: Call,
+        key_id: KeyId,
+        event: Event,
+        body: &[u8],
+        now: Timestamp,
+    ) -> Option<Decision<Vec<u8>>> {
+        let mut ended = std::mem::take(&mut self.ended);
+        let remembered = Rc::make_mut(&mut ended);
+        let mut rows = MemoryRows { rows: &mut self.rows, body };
+        let decision = match self.mutant {
+            None => Some(ledger::decide(&mut rows, remembered, key_id, event, now).unwrap()),
+            Some(mutant) => {
+                let mut rows = MutantRows::new(rows, mutant, key_id, event, now);
+                let decision = rows.decide(remembered);
+                match rows.left {
+                    Some(change) => {
+                        self.to_write.push((call, change));
+                        None
+                    }
+                    None => Some(decision),
+                }
+            }
+        };
+        self.ended = ended;
+        decision
     }
 
-    /// The key id under which a request is kept.
-    fn meant(&self, key: KeyId) -> KeyId {
-        let same_key = |id: &&KeyId| id.key_half() == key.key_half();
-        match self.planted {
-            Some(Planted::ScopeLeftOut) => self.rows.keys().find(same_key).copied().unwrap_or(key),
-            _ => key,
-        }
-    }
-
-    fn was_released(&self, lease: Lease, now: Timestamp) -> bool {
-        let mut released = Released::default();
-        for (known, at) in &self.released {
-            released.remember(*known, *at);
-        }
-        self.planted != Some(Planted::GivenBackForgotten) && released.has(lease, now)
-    }
-
-    fn remember(&mut self, lease: Lease, now: Timestamp) {
-        self.released.retain(|(_, at)| now.since(*at) <= DELIVERY_MAX);
-        self.released.push((lease, now));
-    }
-
-    /// The memory is lost: what was released, and those who waited, whose calls fail.
+    /// The memory is lost: the ended leases, and the waiters, whose calls fail.
     pub(super) fn reset(&mut self) -> Vec<Call> {
-        self.released.clear();
-        self.parked.drain(..).map(|(_, call, _)| call).collect()
+        self.ended = Rc::default();
+        self.waiters.drain(..).map(|(_, call, _)| call).collect()
     }
 
     pub(super) fn forget(&mut self, call: Call) {
-        self.parked.retain(|(_, parked, _)| *parked != call);
+        self.waiters.retain(|(_, waiting, _)| *waiting != call);
     }
 
-    /// One who waits has no patience left.
-    pub(super) fn rouse(&mut self, call: Call) -> Told<Vec<u8>> {
-        if self.planted == Some(Planted::WaiterDeletesLock)
-            && let Some((key, ..)) = self.parked.iter().find(|(_, parked, _)| *parked == call)
+    /// The wait of a call is over.
+    pub(super) fn end_wait(&mut self, call: Call) -> Answered {
+        if self.mutant == Some(Mutant::WaiterDeletesLock)
+            && let Some((key_id, ..)) = self.waiters.iter().find(|(_, waiting, _)| *waiting == call)
         {
-            self.rows.remove(key);
+            self.rows.remove(key_id);
         }
         self.forget(call);
-        Told::Again
+        (LedgerAnswer::ClaimAgain, Vec::new())
     }
 
     /// Whether the alarm has something to do.
     pub(crate) fn is_due(&self, now: Timestamp) -> bool {
         self.records().any(|record| {
             let (SweepAction::Delete(at) | SweepAction::Tombstone(at)) = record.due();
-            self.planted.and_then(|planted| planted.sweeps(&record, now)).unwrap_or(at <= now)
+            self.mutant.and_then(|mutant| mutant.sweeps(&record, now)).unwrap_or(at <= now)
         })
     }
 
     pub(super) fn sweep(&mut self, now: Timestamp) {
-        let planted = self.planted;
+        let mutant = self.mutant;
         self.rows.retain(|_, row| {
-            let record = row.read();
-            let is_over = planted.and_then(|planted| planted.sweeps(&record, now));
+            let record = row.record();
+            let is_over = mutant.and_then(|mutant| mutant.sweeps(&record, now));
             !is_over.unwrap_or(record.gone() <= now)
         });
         for row in self.rows.values_mut() {
-            let record = row.read();
+            let record = row.record();
             if let SweepAction::Tombstone(at) = record.due()
                 && at <= now
             {
                 let tombstone = record.into_tombstone(now).unwrap();
-                *row = Rc::new(Row { record: write_record(&tombstone), body: Vec::new() });
+                *row = Rc::new(StoredRow::new(&tombstone, Vec::new()));
             }
         }
     }
 
-    fn other_credential(
-        &self,
-        key: KeyId,
-        operation: oncegate::request::fingerprint::OperationId,
-        change: CredentialChange,
-        now: Timestamp,
-    ) -> OtherCredential {
-        let [mut first, mut last] = [key; 2];
-        first.0[16..].fill(0);
-        last.0[16..].fill(0xff);
-        let live = |(id, row): (&KeyId, &Rc<Row>)| {
-            let record = row.read().at(now);
-            *id != key && record.is_some_and(|record| record.metadata.operation == operation)
-        };
-        match change {
-            CredentialChange::Refuse if self.rows.range(first..=last).any(live) => {
-                OtherCredential::Live
-            }
-            CredentialChange::Refuse | CredentialChange::Forward => OtherCredential::None,
-        }
+    pub(super) fn write(&mut self, key_id: KeyId, change: &Change, body: &[u8]) {
+        MemoryRows { rows: &mut self.rows, body }.apply(key_id, None, change).unwrap();
     }
 
-    pub(super) fn write(&mut self, key: KeyId, change: &Change, new_body: &[u8]) {
-        let (record, body) = match change {
-            Change::Keep => return,
-            Change::Delete => {
-                self.rows.remove(&key);
-                return;
-            }
-            Change::Insert(record) => (record, Vec::new()),
-            Change::Update(record) => {
-                (record, self.rows.get(&key).map_or(Vec::new(), |row| row.body.clone()))
-            }
-            Change::Complete(record) => (record, new_body.to_owned()),
-        };
-        self.rows.insert(key, Rc::new(Row { record: write_record(record), body }));
-    }
-
-    /// Whatever ends a claim wakes those who wait for it. A wake grants nothing.
-    fn wake(&mut self, key: KeyId, change: &Change, body: &[u8], now: Timestamp) -> Woken {
-        let told = match change {
-            Change::Keep | Change::Insert(_) => return Vec::new(),
-            Change::Update(_) | Change::Delete => Told::Again,
-            Change::Complete(record) => {
-                let State::Completed(completed) = &record.state else {
-                    panic!("a settle leaves a reply")
+    fn wake(&mut self, key_id: KeyId, change: &Change, body: &[u8], now: Timestamp) -> Woken {
+        let answer = match (change.wake(), self.mutant) {
+            (Wake::Nobody, _) | (Wake::Reply(_), Some(Mutant::NobodyWoken)) => return Vec::new(),
+            (Wake::ClaimAgain, _) => (LedgerAnswer::ClaimAgain, Vec::new()),
+            (Wake::Reply(completed), mutant) => {
+                let body = match mutant {
+                    Some(Mutant::JoinedToAnother) => b"another's",
+                    _ => body,
                 };
-                match self.planted {
-                    Some(Planted::NobodyWoken) => return Vec::new(),
-                    Some(Planted::JoinedToAnother) => replay(completed, How::Joined, b"another's"),
-                    _ => replay(completed, How::Joined, body),
-                }
+                let replay = Replay::of(completed, How::Joined);
+                (LedgerAnswer::Verdict(Verdict::Replay(replay)), body.to_owned())
             }
         };
-        let woken: Vec<_> =
-            self.parked.extract_if(.., |(waits_for, ..)| *waits_for == key).collect();
-        let mut told: Woken = woken.iter().map(|(_, call, _)| (*call, told.clone())).collect();
+        let is_woken = |(waits_for, ..): &mut (KeyId, Call, Rc<Claim>)| *waits_for == key_id;
+        let woken: Vec<_> = self.waiters.extract_if(.., is_woken).collect();
+        let mut answers: Woken = woken.iter().map(|(_, call, _)| (*call, answer.clone())).collect();
         if *change == Change::Delete
-            && let (Some(planted), Some((_, _, claim))) = (self.planted, woken.first())
-            && let Some((record, run)) = planted.grants(claim, now)
+            && let (Some(mutant), Some((_, _, claim))) = (self.mutant, woken.first())
+            && let Some((record, run)) = mutant.grants(claim, now)
         {
-            self.write(key, &Change::Insert(record), &[]);
-            told[0].1 = Told::Granted(run);
+            self.write(key_id, &Change::Insert(record), &[]);
+            answers[0].1.0 = LedgerAnswer::Verdict(Verdict::Granted(run));
         }
-        told
+        answers
     }
 }

@@ -1,15 +1,16 @@
-//! What can be seen of a world from outside.
+//! What a test can see of a world.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use oncegate::lifecycle::event::Event;
 use oncegate::lifecycle::record::Record;
-use oncegate::protocol::Ask;
+use oncegate::protocol::Question;
 use oncegate::time::Timestamp;
 
 use super::calls::Calling;
 use super::ledger::Ledger;
 use super::messages;
-use super::story::What;
+use super::story::Target;
 use super::{Answer, Call, Executed, Story, World};
 
 impl World {
@@ -33,12 +34,12 @@ impl World {
         self.log.clone()
     }
 
-    /// The Ledger, to look into or to break.
+    /// Hands the Ledger to a test, to look into it or to break it.
     pub(crate) fn ledger<T>(&mut self, look: impl FnOnce(&mut Ledger) -> T) -> T {
         look(&mut self.ledger)
     }
 
-    /// How many answers the origin's script still has, and its probes'.
+    /// How many answers are left in the script of the origin, and in that of its probes.
     pub(crate) fn scripted(&self) -> [usize; 2] {
         [self.script.len(), self.probes.len()]
     }
@@ -53,50 +54,53 @@ impl World {
         self.ledger.is_due(self.now)
     }
 
-    /// Whether starting the Ledger anew would make it forget anything.
+    /// Whether a restart of the Ledger would make it forget anything.
     pub(crate) fn remembers(&self) -> bool {
-        self.ledger.remembers()
+        self.ledger.remembers(self.now)
     }
 
-    /// Whether somebody waits for the answer of a call.
+    /// Whether the answer to a call is wanted.
     pub(crate) fn waits(&self, call: Call) -> bool {
         self.calls.iter().any(|calling| calling.id == call && calling.wanted)
     }
 
-    fn under_way(&self, story: Story, is: fn(&What) -> bool) -> Option<&Calling> {
+    fn under_way(&self, story: Story, is: fn(&Target) -> bool) -> Option<&Calling> {
         let mut calls = self.calls.iter().rev();
         calls.find(|calling| calling.id.story == story && calling.wanted && is(&calling.what))
     }
 
-    /// The question that a request waits for the answer of.
+    /// The call of the Ledger that a request is waiting for.
     pub(crate) fn asking(&self, story: Story) -> Call {
-        self.under_way(story, |what| matches!(what, What::Ask(_))).expect("it asks nothing").id
+        self.under_way(story, |what| matches!(what, Target::Ledger(_))).expect("it asks nothing").id
     }
 
-    /// The call of the origin that a request waits for the answer of.
+    /// The call of the origin that a request is waiting for.
     pub(crate) fn forwarding(&self, story: Story) -> Call {
-        let forward = |what: &What| matches!(what, What::Forward(..));
+        let forward = |what: &Target| matches!(what, Target::Forward(..));
         self.under_way(story, forward).expect("it is not at the origin").id
     }
 
     pub(crate) fn is_asking(&self, story: Story) -> bool {
-        self.under_way(story, |what| matches!(what, What::Ask(_))).is_some()
+        self.under_way(story, |what| matches!(what, Target::Ledger(_))).is_some()
     }
 
     pub(crate) fn is_forwarding(&self, story: Story) -> bool {
-        self.under_way(story, |what| matches!(what, What::Forward(..))).is_some()
+        self.under_way(story, |what| matches!(what, Target::Forward(..))).is_some()
     }
 
-    /// What a request is asking.
-    pub(crate) fn question(&self, story: Story) -> Ask {
-        let is = |what: &What| matches!(what, What::Ask(_));
-        let Some(Calling { what: What::Ask(question), .. }) = self.under_way(story, is) else {
+    /// The event that a request is running the Ledger of.
+    pub(crate) fn event(&self, story: Story) -> Event {
+        let is = |what: &Target| matches!(what, Target::Ledger(_));
+        let Some(Calling { what: Target::Ledger(question), .. }) = self.under_way(story, is) else {
             panic!("it asks nothing")
         };
-        messages::read(question).0.ask
+        match messages::request(question).0.question {
+            Question::Event(event) => event,
+            other => panic!("{other:?} is no event"),
+        }
     }
 
-    /// All that a request which comes when nothing is under way depends on, in a few bytes.
+    /// A digest of everything that a request depends on which comes when nothing is under way.
     pub(crate) fn ledger_digest(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         (self.now.0, self.script.len(), self.probes.len(), self.executed.len()).hash(&mut hasher);
@@ -104,17 +108,17 @@ impl World {
         hasher.finish()
     }
 
-    /// All that what happens next depends on, in a few bytes.
+    /// A digest of everything that the next events depend on.
     pub(crate) fn digest(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         self.ledger_digest().hash(&mut hasher);
         for worker in &self.workers {
-            (worker.over, worker.news.digest(), worker.opening.at.0).hash(&mut hasher);
+            (worker.over, worker.news.digest(), worker.arrival.at.0).hash(&mut hasher);
         }
-        // Whoever waits in the Ledger and is not waited for hears no wake.
-        let heard =
-            |calling: &&Calling| calling.wanted || !calling.is_parked() || self.planted.is_some();
-        let mut calls: Vec<_> = self.calls.iter().filter(heard).collect();
+        // A waiter whose answer is not wanted changes nothing when it is woken.
+        let response =
+            |calling: &&Calling| calling.wanted || !calling.is_waiting() || self.mutant.is_some();
+        let mut calls: Vec<_> = self.calls.iter().filter(response).collect();
         calls.sort_by_key(|calling| (calling.id.story, calling.id.number, calling.wanted));
         calls.hash(&mut hasher);
         hasher.finish()

@@ -1,4 +1,4 @@
-//! What comes of a choice about a call.
+//! Carries out the choices about calls.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -11,8 +11,8 @@ use super::calls::{Calling, Stage};
 use super::history::{Cause, Event, Kind, kind};
 use super::ledger::Hearing;
 use super::messages;
-use super::story::{Said, What};
-use super::{Call, Choice, Executed, Story, World, heard};
+use super::story::{CallResult, Target};
+use super::{Call, Choice, Executed, Story, World, response};
 
 impl World {
     pub(super) fn take_of_calls(&mut self, choice: Choice) {
@@ -23,51 +23,53 @@ impl World {
                     self.note(Event::Hears { story: call.story, kind });
                 }
                 let said = match &self.calling(call).stage {
-                    Stage::Back(answer) => Said::Told(Ok(answer.clone())),
+                    Stage::Back(answer) => CallResult::Ledger(Ok(answer.clone())),
                     Stage::Until(_, said) => said.clone(),
-                    Stage::Out | Stage::Waiters(_) => panic!("there is no answer yet"),
+                    Stage::Out | Stage::Waits(_) => panic!("there is no answer yet"),
                 };
                 self.say(call, said);
             }
-            Choice::Rouse(call) => {
-                let told = self.ledger.rouse(call);
-                self.note(Event::Woken { story: call.story, told: told.clone() });
-                self.calling(call).stage = Stage::Back(messages::told(&told));
+            Choice::EndWait(call) => {
+                let (answer, body) = self.ledger.end_wait(call);
+                self.calling(call).stage = Stage::Back(messages::answer(&answer, &body));
+                self.note(Event::Woken { story: call.story, answer });
             }
             Choice::Lose(call) => {
                 let calling = self.calling(call);
                 let lost = match calling.what {
-                    What::Ask(_) => Said::Told(Err(Unreachable::Lost("lost".to_owned()))),
-                    _ => Said::OriginResponse(Err(Failure::Unknown)),
+                    Target::Ledger(_) => {
+                        CallResult::Ledger(Err(Unreachable::Lost("lost".to_owned())))
+                    }
+                    _ => CallResult::Origin(Err(Failure::Unknown)),
                 };
                 let astray = matches!(calling.stage, Stage::Out).then(|| calling.clone());
                 let kind = calling.kind.clone();
                 self.note_failed(call, kind, Cause::Lost);
                 self.ledger.forget(call);
                 self.say(call, lost);
-                // It failed for its caller; it may arrive all the same.
+                // The call failed for its caller; it may arrive all the same.
                 self.calls.extend(astray.map(|calling| Calling { wanted: false, ..calling }));
             }
             Choice::Overload(call) => {
                 let kind = self.calling(call).kind.clone();
                 self.note_failed(call, kind, Cause::Overloaded);
                 let why = "overloaded".to_owned();
-                self.say(call, Said::Told(Err(Unreachable::Overloaded(why))));
+                self.say(call, CallResult::Ledger(Err(Unreachable::Overloaded(why))));
             }
             Choice::Refuse(call) => {
                 let kind = self.calling(call).kind.clone();
                 self.note_failed(call, kind, Cause::NeverSent);
-                self.say(call, Said::OriginResponse(Err(Failure::NeverSent)));
+                self.say(call, CallResult::Origin(Err(Failure::NeverSent)));
             }
             Choice::Reset => {
                 self.note(Event::Reset);
                 for call in self.ledger.reset() {
-                    self.say(call, Said::Told(Err(Unreachable::Lost("reset".into()))));
+                    self.say(call, CallResult::Ledger(Err(Unreachable::Lost("reset".into()))));
                 }
             }
             Choice::Sweep => {
                 self.ledger.sweep(self.now);
-                let left = self.ledger.keys().copied().collect();
+                let left = self.ledger.key_ids().copied().collect();
                 self.note(Event::Swept { left });
             }
             Choice::Pass => {
@@ -95,46 +97,48 @@ impl World {
         let (what, kind, absent) = (calling.what.clone(), calling.kind.clone(), !calling.wanted);
         let story = call.story;
         let stage = match what {
-            What::Ask(question) => {
+            Target::Ledger(question) => {
                 let (hearing, woken) = self.ledger.hear(call, &question, now);
-                let (stage, told) = match hearing {
-                    Hearing::Answered(told) => (Stage::Back(messages::told(&told)), Some(told)),
-                    Hearing::Waiters(until) => (Stage::Waiters(until), None),
-                    // A fault that is planted here needs two arrivals.
+                let (stage, answer) = match hearing {
+                    Hearing::Answered((answer, body)) => {
+                        (Stage::Back(messages::answer(&answer, &body)), Some(answer))
+                    }
+                    Hearing::Waits(until) => (Stage::Waits(until), None),
+                    // A mutant here needs two arrivals.
                     Hearing::Again => return,
                 };
                 let asked = kind.expect("a question is no pause");
-                self.note(Event::Asked { story, asked, told, absent });
-                for (waiter, told) in woken {
-                    self.calling(waiter).stage = Stage::Back(messages::told(&told));
-                    self.note(Event::Woken { story: waiter.story, told });
+                self.note(Event::Asked { story, asked, answer, absent });
+                for (waiter, (answer, body)) in woken {
+                    self.calling(waiter).stage = Stage::Back(messages::answer(&answer, &body));
+                    self.note(Event::Woken { story: waiter.story, answer });
                 }
                 stage
             }
-            What::Forward(key, run) => {
+            Target::Forward(key, run) => {
                 let paid = format!("paid {}", self.executed.len() + 1);
                 let next = self.script.pop_front();
                 let (span, said) =
-                    next.unwrap_or_else(|| (Duration::from_millis(0), Ok(heard(201, &paid))));
+                    next.unwrap_or_else(|| (Duration::from_millis(0), Ok(response(201, &paid))));
                 self.executed.push(Executed { key, run, at: now });
                 self.note(Event::Executed { story, run, said: said.clone() });
-                Stage::Until(now.plus(span), Said::OriginResponse(said))
+                Stage::Until(now.plus(span), CallResult::Origin(said))
             }
-            What::Probe => {
+            Target::Probe => {
                 let next = self.probes.pop_front();
                 let (span, said) =
-                    next.unwrap_or_else(|| (Duration::from_millis(0), Ok(heard(500, ""))));
+                    next.unwrap_or_else(|| (Duration::from_millis(0), Ok(response(500, ""))));
                 self.note(Event::Probed { story, said: said.clone() });
-                Stage::Until(now.plus(span), Said::OriginResponse(said))
+                Stage::Until(now.plus(span), CallResult::Origin(said))
             }
-            What::Pause(_) => panic!("a pause goes nowhere"),
+            Target::Pause(_) => panic!("a pause goes nowhere"),
         };
         self.calling(call).stage = stage;
         self.calls.retain(|calling| !calling.is_done_for(now));
     }
 
-    /// The call is over, and its story moves on.
-    fn say(&mut self, call: Call, said: Said) {
+    /// The call is over, and its story moves on with what came of it.
+    fn say(&mut self, call: Call, said: CallResult) {
         let at = self.calls.iter().position(|calling| calling.id == call).expect("it is under way");
         let calling = self.calls.remove(at);
         if calling.wanted {
@@ -142,11 +146,11 @@ impl World {
         }
     }
 
-    pub(super) fn made(&mut self, story: Story, number: u32, what: What) {
+    pub(super) fn made(&mut self, story: Story, number: u32, what: Target) {
         let id = Call { story, number };
         let stage = match what {
-            What::Pause(until) => Stage::Until(until, Said::Woken),
-            What::Ask(_) | What::Forward(..) | What::Probe => Stage::Out,
+            Target::Pause(until) => Stage::Until(until, CallResult::PauseOver),
+            Target::Ledger(_) | Target::Forward(..) | Target::Probe => Stage::Out,
         };
         let kind = kind(&what).map(Rc::new);
         if let Some(kind) = &kind {
@@ -156,7 +160,7 @@ impl World {
         self.calls.push(Calling { id, what, kind, stage, made, wanted: true, held: false });
     }
 
-    /// Nobody waits for these calls any more.
+    /// Nobody wants the answers to these calls any more.
     pub(super) fn give_up(&mut self, is: impl Fn(Call) -> bool) {
         for calling in self.calls.iter_mut().filter(|calling| is(calling.id)) {
             calling.wanted = false;

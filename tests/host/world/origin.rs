@@ -1,4 +1,4 @@
-//! What an origin says.
+//! The origin's answers.
 
 use oncegate::filter;
 use oncegate::lifecycle::outcome::Facts;
@@ -6,12 +6,12 @@ use oncegate::lifecycle::reply::{Kept, Reply};
 
 use crate::make;
 
-/// What the origin says.
+/// An answer of the origin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct OriginResponse {
     pub(crate) facts: Facts,
     pub(crate) body: Vec<u8>,
-    /// How much of the body is kept.
+    /// What is kept of the body.
     pub(crate) kept: Kept,
 }
 
@@ -25,8 +25,8 @@ impl filter::OriginResponse for OriginResponse {
     }
 }
 
-/// An answer of the origin.
-pub(crate) fn heard(status: u16, body: &str) -> OriginResponse {
-    let facts = Facts { status, says_when: false, said: None };
+/// An answer of the origin whose body is kept whole.
+pub(crate) fn response(status: u16, body: &str) -> OriginResponse {
+    let facts = Facts { status, has_retry_after: false, origin_outcome: None };
     OriginResponse { facts, body: body.into(), kept: Kept::Whole { bytes: body.len() as u64 } }
 }

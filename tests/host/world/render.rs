@@ -1,4 +1,4 @@
-//! Answers and records in a few words, so that a test reads like the log of an operator.
+//! Answers and records in a few words, so that a test reads like an operator's log.
 
 use oncegate::lifecycle::record::State;
 use oncegate::request::key::KeyId;
@@ -12,7 +12,7 @@ impl World {
         self.answer(story).map_or("no answer".to_owned(), answer_words)
     }
 
-    /// How it ends: what was answered, whoever it was, and how often the origin executed.
+    /// How everything ended: the answers, in no particular order, and how often the origin executed.
     pub(crate) fn ending(&self) -> String {
         let mut said: Vec<_> = (0..self.workers.len()).map(|at| self.said(Story(at))).collect();
         said.sort();

@@ -1,8 +1,8 @@
-//! One request's story: a future that is told what came of its calls, and says which it makes next.
+//! One request's story: the future of the filter, which gets the answers to its calls and makes the next ones.
 //!
-//! A future cannot be copied, but all that it has ever been told can. So a copy of a world keeps of each
-//! story its news alone; the future is told them anew when it is to move on (what a story does is a
-//! function of what it hears, and when).
+//! A future cannot be copied, but everything that it has ever been told can. So a copy of a world keeps only
+//! the news of each story. When the story is to move on, a new future is made and told the same news in the
+//! same order: what a story does depends only on what it is told, and when.
 
 use std::cell::RefCell;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -14,44 +14,49 @@ use std::time::Duration;
 use oncegate::filter::{
     self, GuardedRequest, OriginResponse as _, Unreachable, World as _, filter,
 };
+use oncegate::lifecycle::event::Event;
 use oncegate::lifecycle::outcome::Failure;
 use oncegate::lifecycle::record::Execution;
 use oncegate::lifecycle::reply::Kept;
-use oncegate::protocol::{Ask, Told};
+use oncegate::protocol::{
+    LedgerAnswer, LedgerRequest, Question, VERSION, read_answer, write_request,
+};
 use oncegate::request::key::KeyId;
 use oncegate::shadow::{Keeps, Passed, watch};
 use oncegate::time::Timestamp;
-use oncegate::wire::{self, VERSION};
 
-use super::planted::Planted;
+use super::mutants::Mutant;
 use super::{Answer, OriginResponse, messages};
 use crate::make::{self, s};
 
-/// What a request is, from its first moment on.
+/// What a Worker is answered by its Ledger, with the body beside it.
+type FromLedger = Result<(LedgerAnswer, Option<Vec<u8>>), Unreachable>;
+
+/// What a request is when it arrives.
 #[derive(Clone)]
-pub(super) struct Opening {
-    pub(super) order: Rc<GuardedRequest>,
+pub(super) struct Arrival {
+    pub(super) request: Rc<GuardedRequest>,
     pub(super) at: Timestamp,
-    /// Guarded, or on a route in shadow mode.
+    /// Whether its route is in shadow mode.
     pub(super) shadow: bool,
-    pub(super) planted: Option<Planted>,
+    pub(super) mutant: Option<Mutant>,
 }
 
-/// What a story was told, the latest first.
+/// What a story was told so far, the latest first.
 #[derive(Clone, Default)]
 pub(super) struct News(Option<Rc<Item>>);
 
 struct Item {
     at: Timestamp,
     number: u32,
-    said: Said,
+    said: CallResult,
     previous: News,
-    /// Of this one and all before it.
+    /// A digest of this item and all before it.
     digest: u64,
 }
 
 impl News {
-    pub(super) fn add(&mut self, at: Timestamp, number: u32, said: Said) {
+    pub(super) fn add(&mut self, at: Timestamp, number: u32, said: CallResult) {
         let mut hasher = DefaultHasher::new();
         (self.digest(), at.0, number).hash(&mut hasher);
         said.hash(&mut hasher);
@@ -64,228 +69,230 @@ impl News {
     }
 }
 
-/// What a call says.
+/// What came of a call.
 #[derive(Clone)]
-pub(super) enum Said {
-    Told(Result<Vec<u8>, Unreachable>),
-    OriginResponse(Result<OriginResponse, Failure>),
-    Woken,
+pub(super) enum CallResult {
+    Ledger(Result<Vec<u8>, Unreachable>),
+    Origin(Result<OriginResponse, Failure>),
+    PauseOver,
 }
 
-impl Hash for Said {
+impl Hash for CallResult {
     fn hash<H: Hasher>(&self, hasher: &mut H) {
         match self {
-            Self::Told(Ok(answer)) => answer.hash(hasher),
-            Self::Told(Err(why)) => matches!(why, Unreachable::Lost(_)).hash(hasher),
-            Self::OriginResponse(Ok(OriginResponse { facts, body, .. })) => {
+            Self::Ledger(Ok(answer)) => answer.hash(hasher),
+            Self::Ledger(Err(why)) => matches!(why, Unreachable::Lost(_)).hash(hasher),
+            Self::Origin(Ok(OriginResponse { facts, body, .. })) => {
                 (2, facts.status, body).hash(hasher);
             }
-            Self::OriginResponse(Err(why)) => (3, matches!(why, Failure::Unknown)).hash(hasher),
-            Self::Woken => 4.hash(hasher),
+            Self::Origin(Err(why)) => (3, matches!(why, Failure::Unknown)).hash(hasher),
+            Self::PauseOver => 4.hash(hasher),
         }
     }
 }
 
-/// What a story calls for.
+/// A call that a story makes.
 #[derive(Clone, Debug)]
-pub(super) enum What {
-    Ask(Rc<[u8]>),
+pub(super) enum Target {
+    Ledger(Rc<[u8]>),
     Forward(KeyId, Execution),
     Probe,
     Pause(Timestamp),
 }
 
-/// What came of telling a story something.
+/// What a story did when it moved on.
 #[derive(Default)]
-pub(super) struct Moved {
-    pub(super) made: Vec<(u32, What)>,
+pub(super) struct Progress {
+    pub(super) made: Vec<(u32, Target)>,
     pub(super) dropped: Vec<u32>,
     pub(super) answer: Option<Answer>,
     pub(super) log: Vec<String>,
     pub(super) over: bool,
 }
 
-/// A story that is being told.
-pub(super) struct Telling {
-    desk: Rc<RefCell<Desk>>,
+/// A running story.
+pub(super) struct RunningStory {
+    shared: Rc<RefCell<Shared>>,
     future: Pin<Box<dyn Future<Output = ()>>>,
 }
 
-/// All that a story sees of the world, and the world of it.
-struct Desk {
+/// What a story and its world shared.
+struct Shared {
     now: Timestamp,
     calls: u32,
-    said: Vec<(u32, Said)>,
-    moved: Moved,
-    planted: Option<Planted>,
+    said: Vec<(u32, CallResult)>,
+    moved: Progress,
+    mutant: Option<Mutant>,
 }
 
-impl Telling {
-    /// Begins, as far as the first calls.
-    pub(super) fn begin(opening: &Opening) -> (Self, Moved) {
-        let Opening { order, at, shadow, planted } = opening.clone();
-        let moved = Moved::default();
-        let desk = Desk { now: at, calls: 0, said: Vec::new(), moved, planted };
-        let desk = Rc::new(RefCell::new(desk));
-        let seat = Seat { key: order.key, desk: Rc::clone(&desk) };
-        let order = GuardedRequest::clone(&order);
+impl RunningStory {
+    /// Starts a story; it runs as far as its first calls.
+    pub(super) fn begin(arrival: &Arrival) -> (Self, Progress) {
+        let Arrival { request, at, shadow, mutant } = arrival.clone();
+        let moved = Progress::default();
+        let shared = Shared { now: at, calls: 0, said: Vec::new(), moved, mutant };
+        let shared = Rc::new(RefCell::new(shared));
+        let world = StoryWorld { key: request.key_id, shared: Rc::clone(&shared) };
+        let request = GuardedRequest::clone(&request);
         let future = if shadow {
-            Box::pin(watched(seat, order)) as Pin<Box<dyn Future<Output = ()>>>
+            Box::pin(watched(world, request)) as Pin<Box<dyn Future<Output = ()>>>
         } else {
-            Box::pin(guarded(seat, order))
+            Box::pin(guarded(world, request))
         };
-        let mut telling = Self { desk, future };
-        let moved = telling.go_on();
-        (telling, moved)
+        let mut running = Self { shared, future };
+        let moved = running.go_on();
+        (running, moved)
     }
 
-    /// As far as it had come.
-    pub(super) fn again(opening: &Opening, news: &News) -> Self {
+    /// Makes the future of a story again and tells it the news.
+    pub(super) fn again(arrival: &Arrival, news: &News) -> Self {
         let mut items = Vec::new();
         let mut next = news;
         while let Some(item) = &next.0 {
             items.push(item);
             next = &item.previous;
         }
-        let (mut telling, _) = Self::begin(opening);
+        let (mut running, _) = Self::begin(arrival);
         for item in items.into_iter().rev() {
-            telling.hear(item.at, item.number, item.said.clone());
+            running.hear(item.at, item.number, item.said.clone());
         }
-        telling
+        running
     }
 
-    pub(super) fn hear(&mut self, at: Timestamp, number: u32, said: Said) -> Moved {
+    pub(super) fn hear(&mut self, at: Timestamp, number: u32, said: CallResult) -> Progress {
         {
-            let mut desk = self.desk.borrow_mut();
-            desk.now = at;
-            desk.said.push((number, said));
+            let mut shared = self.shared.borrow_mut();
+            shared.now = at;
+            shared.said.push((number, said));
         }
         self.go_on()
     }
 
-    fn go_on(&mut self) -> Moved {
+    fn go_on(&mut self) -> Progress {
         let polled = self.future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
-        let moved = std::mem::take(&mut self.desk.borrow_mut().moved);
-        Moved { over: polled == Poll::Ready(()), ..moved }
+        let moved = std::mem::take(&mut self.shared.borrow_mut().moved);
+        Progress { over: polled == Poll::Ready(()), ..moved }
     }
 }
 
-async fn guarded(seat: Seat, order: GuardedRequest) {
-    let desk = Rc::clone(&seat.desk);
-    filter(&seat, order, |answer| desk.borrow_mut().moved.answer = Some(answer)).await;
+async fn guarded(world: StoryWorld, request: GuardedRequest) {
+    let shared = Rc::clone(&world.shared);
+    filter(&world, request, |answer| shared.borrow_mut().moved.answer = Some(answer)).await;
 }
 
-async fn watched(seat: Seat, order: GuardedRequest) {
+async fn watched(world: StoryWorld, request: GuardedRequest) {
     let passed = async {
-        let run = make::run(order.claim.lease, 1);
-        let passed = |heard: &OriginResponse| Passed { facts: heard.facts(), keeps: Keeps::Reply };
-        seat.forward(run).await.as_ref().map(passed).map_err(|failure| *failure)
+        let run = make::run(request.claim.lease, 1);
+        let passed =
+            |response: &OriginResponse| Passed { facts: response.facts(), keeps: Keeps::Reply };
+        world.forward(run).await.as_ref().map(passed).map_err(|failure| *failure)
     };
-    watch(&seat, &order, passed, |would| seat.log(would)).await;
+    watch(&world, &request, passed, |would| world.log(would)).await;
 }
 
 /// The world as one story sees it.
-struct Seat {
+struct StoryWorld {
     key: KeyId,
-    desk: Rc<RefCell<Desk>>,
+    shared: Rc<RefCell<Shared>>,
 }
 
-impl Seat {
-    fn call(&self, what: What) -> Waiting {
-        let mut desk = self.desk.borrow_mut();
-        desk.calls += 1;
-        let number = desk.calls;
-        desk.moved.made.push((number, what));
-        Waiting { number, desk: Rc::clone(&self.desk) }
+impl StoryWorld {
+    fn call(&self, what: Target) -> Waiting {
+        let mut shared = self.shared.borrow_mut();
+        shared.calls += 1;
+        let number = shared.calls;
+        shared.moved.made.push((number, what));
+        Waiting { number, shared: Rc::clone(&self.shared) }
     }
 
-    fn planted(&self) -> Option<Planted> {
-        self.desk.borrow().planted
+    fn mutant(&self) -> Option<Mutant> {
+        self.shared.borrow().mutant
     }
 
-    async fn send(&self, key: &KeyId, ask: Ask, body: &[u8]) -> Result<Told<Vec<u8>>, Unreachable> {
-        let addressed = wire::Addressed { key: *key, ..make::addressed(ask) };
-        let mut question = wire::write_ask(&addressed, VERSION);
-        question.extend(body);
-        let Said::Told(answer) = self.call(What::Ask(question.into())).await else {
-            panic!("a question is answered by the Ledger")
+    async fn send(&self, key_id: &KeyId, event: &Event, body: &[u8]) -> FromLedger {
+        let question = Question::Event(event);
+        let request = LedgerRequest { key_id: *key_id, shards: make::SHARDS, question };
+        let message = [&write_request(&request, VERSION), body].concat();
+        let CallResult::Ledger(answer) = self.call(Target::Ledger(message.into())).await else {
+            panic!("a request to the Ledger is answered by the Ledger")
         };
-        let (head, body) = messages::split(&answer?);
-        Ok(wire::read_told(&head).unwrap().with_body(|()| body))
+        let answer = answer?;
+        let (head, body) = messages::split(&answer);
+        Ok((read_answer(head).unwrap(), Some(body.to_owned())))
     }
 
     async fn hand_over(&self, run: Execution) -> Result<OriginResponse, Failure> {
-        let Said::OriginResponse(heard) = self.call(What::Forward(self.key, run)).await else {
+        let CallResult::Origin(response) = self.call(Target::Forward(self.key, run)).await else {
             panic!("a request is answered by the origin")
         };
-        heard
+        response
     }
 }
 
-impl filter::World for Seat {
+impl filter::World for StoryWorld {
     type OriginResponse = OriginResponse;
     type Body = Vec<u8>;
 
     async fn ask(
         &self,
-        key: &KeyId,
-        ask: &Ask,
-        heard: Option<&OriginResponse>,
-    ) -> Result<Told<Vec<u8>>, Unreachable> {
-        let body = match heard {
+        key_id: &KeyId,
+        event: &Event,
+        response: Option<&OriginResponse>,
+    ) -> FromLedger {
+        let body = match response {
             Some(OriginResponse { body, kept: Kept::Whole { .. }, .. }) => body.as_slice(),
             _ => &[],
         };
-        let planted = self.planted();
-        let ask = Planted::asks(planted, ask.clone());
-        let told = self.send(key, ask.clone(), body).await;
-        match Planted::instead(planted, &ask, &told) {
-            Some(instead) => self.send(key, instead, &[]).await,
-            None => Planted::hears(planted, &ask, told),
+        let mutant = self.mutant();
+        let event = Mutant::sends(mutant, event);
+        let answer = self.send(key_id, &event, body).await;
+        match Mutant::sends_next(mutant, &event, &answer) {
+            Some(next) => self.send(key_id, &next, &[]).await,
+            None => Mutant::hears(mutant, &event, answer),
         }
     }
 
     async fn forward(&self, run: Execution) -> Result<OriginResponse, Failure> {
         match self.hand_over(run).await {
-            Err(Failure::Unknown) if self.planted() == Some(Planted::ForwardRepeated) => {
+            Err(Failure::Unknown) if self.mutant() == Some(Mutant::ForwardRepeated) => {
                 self.hand_over(run).await
             }
-            heard => heard,
+            response => response,
         }
     }
 
     async fn probe(&self) -> Result<OriginResponse, Failure> {
-        let Said::OriginResponse(heard) = self.call(What::Probe).await else {
+        let CallResult::Origin(response) = self.call(Target::Probe).await else {
             panic!("a probe is answered by the origin")
         };
-        heard
+        response
     }
 
     async fn pause(&self, span: Duration) {
-        let until = self.desk.borrow().now.plus(span);
-        self.call(What::Pause(until)).await;
+        let until = self.shared.borrow().now.plus(span);
+        self.call(Target::Pause(until)).await;
     }
 
-    /// Far from the Ledger's clock: whoever takes one for the other is found out.
+    /// Far from the Ledger's clock, so that a mix-up of the two shows.
     fn now(&self) -> Timestamp {
-        self.desk.borrow().now.plus(s(777_777))
+        self.shared.borrow().now.plus(s(777_777))
     }
 
     fn log(&self, why: &str) {
-        self.desk.borrow_mut().moved.log.push(why.to_owned());
+        self.shared.borrow_mut().moved.log.push(why.to_owned());
     }
 }
 
-/// Stands still until the story is told what came of the call.
+/// Pending until the story is told what came of the call.
 struct Waiting {
     number: u32,
-    desk: Rc<RefCell<Desk>>,
+    shared: Rc<RefCell<Shared>>,
 }
 
 impl Future for Waiting {
-    type Output = Said;
-    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Said> {
-        let said = &mut self.desk.borrow_mut().said;
+    type Output = CallResult;
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<CallResult> {
+        let said = &mut self.shared.borrow_mut().said;
         let at = said.iter().position(|(number, _)| *number == self.number);
         at.map_or(Poll::Pending, |at| Poll::Ready(said.swap_remove(at).1))
     }
@@ -293,8 +300,8 @@ impl Future for Waiting {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        let mut desk = self.desk.borrow_mut();
-        desk.said.retain(|(number, _)| *number != self.number);
-        desk.moved.dropped.push(self.number);
+        let mut shared = self.shared.borrow_mut();
+        shared.said.retain(|(number, _)| *number != self.number);
+        shared.moved.dropped.push(self.number);
     }
 }

@@ -7,8 +7,8 @@ import path from "node:path";
 import { gate, start, startOrigin } from "../harness.mjs";
 import { Operation } from "./operation.mjs";
 
-/** What a Worker asks its Ledger, as src/wire.rs numbers it. */
-export const ASK = { claim: 1, settle: 2, release: 3, doubt: 4 };
+/** The events that a Worker tells its Ledger of, as src/lifecycle/event.rs numbers them. */
+export const ASK = { claim: 0, settle: 1, release: 2, doubt: 3 };
 export const MiB = 1024 * 1024;
 
 /** timeout + 15 s of lease: what is cut off is in doubt 16 s later. */
@@ -194,8 +194,10 @@ async function startWatcher(onCall) {
     const parts = [];
     for await (const part of req) parts.push(part);
     const head = Buffer.concat(parts);
-    // [version][head length u32][key id 32][shards u16][ask u8], see src/wire.rs
-    await onCall({ when: req.url.slice(1), ask: head[39], key: head.toString("hex", 5, 37), head });
+    // [version][head length u32][key id 32][shards][question][event], see src/protocol.rs: a number below 128 is one
+    // byte, and the first question is an event.
+    const [, question, event] = head.subarray(37, 40);
+    await onCall({ when: req.url.slice(1), ask: question === 0 ? event : undefined, key: head.toString("hex", 5, 37), head });
     res.end();
   });
   server.on("connection", (socket) => socket.on("error", () => {}));

@@ -1,24 +1,25 @@
 //! What operators read and write: pages of records, decisions, the numbers of each hour.
 //!
-//! There is no index beside the primary key: one would cost every payment a row written. A search reads
-//! the whole shard instead, in batches, so that requests get their turn between them.
+//! There is no index beside the primary key: an index would cost every payment a row written. A search reads the
+//! whole shard instead, in batches, so that other requests get their turn between them.
 
 use js_sys::Uint8Array;
+use serde::de::DeserializeOwned;
 use wasm_bindgen::JsValue;
 
-use super::{Row, Store, blob, bytes_of, number, read, whole};
+use super::{Row, Store, blob, bytes_of, float, instant, range, read, value, whole};
+use crate::encoding::write_row;
 use crate::lifecycle::record::Record;
 use crate::lifecycle::step::Change;
 use crate::operator::search::{AuditEntry, Position};
 use crate::operator::statistics::{HOURS_KEPT, Statistics};
 use crate::request::key::KeyId;
-use crate::wire::{self, Unreadable};
 
 /// Some of a shard's records.
 pub(in crate::cloudflare) struct Batch {
     /// The last key id that was looked at.
     pub(in crate::cloudflare) last: JsValue,
-    /// Those in it, or why one could not be read.
+    /// The records in it, or why one could not be read.
     pub(in crate::cloudflare) records: Vec<Result<(KeyId, Record), JsValue>>,
 }
 
@@ -29,16 +30,16 @@ impl Store {
     }
 
     /// The key's records in every scope, the key id's own first.
-    pub(in crate::cloudflare) fn of_key(
+    pub(in crate::cloudflare) fn records_of_key(
         &self,
-        key: KeyId,
+        key_id: KeyId,
     ) -> Result<Vec<(KeyId, Record)>, JsValue> {
-        let [lowest, highest] = super::range(key);
-        self.rows(READ_KEY, &[lowest, highest, blob(&key.0)])?.iter().map(found).collect()
+        let [lowest, highest] = range(key_id);
+        self.rows(READ_KEY, &[lowest, highest, blob(&key_id.0)])?.iter().map(found).collect()
     }
 
-    /// The next records that contain a text, as every record contains its correlation id and its route;
-    /// `None` after the last.
+    /// The next records that contain a text, as every record contains its correlation id and its route; `None`
+    /// after the last.
     pub(in crate::cloudflare) fn batch(
         &self,
         after: Option<&JsValue>,
@@ -46,7 +47,7 @@ impl Store {
     ) -> Result<Option<Batch>, JsValue> {
         let from = after.cloned().unwrap_or_else(|| blob(&[]));
         let seen = self.rows(BATCH_END, std::slice::from_ref(&from))?.pop();
-        let Some(last) = seen.map(|row| row.last()).filter(|last| !last.is_null()) else {
+        let Some(last) = seen.map(|row| row.key_id()).filter(|last| !last.is_null()) else {
             return Ok(None);
         };
         let rows = self.rows(BATCH, &[from, last.clone(), blob(text.as_bytes())])?;
@@ -54,18 +55,19 @@ impl Store {
     }
 
     /// Carries out a decision and writes it down, both or neither.
-    pub(in crate::cloudflare) fn decide(
+    pub(in crate::cloudflare) fn resolve(
         &self,
-        key: KeyId,
+        key_id: KeyId,
         change: &Change,
         body: &Uint8Array,
         audited: &AuditEntry,
     ) -> Result<(), JsValue> {
-        let stored = self.find(key)?;
-        let entry = blob(&wire::write_decision(audited));
+        let stored = self.find(key_id)?;
+        let decision = blob(&write_row(audited));
         self.together(|| {
-            self.apply(key, stored.as_ref(), 0, change, body)?;
-            self.exec(ADD_DECISION, &[number(audited.at), blob(&key.0), entry.clone()])
+            self.apply(key_id, stored.as_ref(), 0, change, body)?;
+            let values = [instant(audited.at), blob(&key_id.0), decision.clone()];
+            self.exec(ADD_DECISION, &values)
         })
     }
 
@@ -78,85 +80,75 @@ impl Store {
         let rows = match after {
             None => self.rows(READ_AUDIT, &[JsValue::from(limit)])?,
             Some(Position { at, key }) => {
-                self.rows(READ_OLDER_AUDIT, &[number(at), blob(&key.0), JsValue::from(limit)])?
+                self.rows(READ_OLDER_AUDIT, &[instant(at), blob(&key.0), JsValue::from(limit)])?
             }
         };
-        audited(&rows)
+        rows.iter().map(kept).collect()
     }
 
     /// The latest decisions about a record, newest first.
-    pub(in crate::cloudflare) fn decisions(&self, key: KeyId) -> Result<Vec<AuditEntry>, JsValue> {
-        audited(&self.rows(READ_DECISIONS, &[blob(&key.0)])?)
+    pub(in crate::cloudflare) fn decisions(
+        &self,
+        key_id: KeyId,
+    ) -> Result<Vec<AuditEntry>, JsValue> {
+        self.rows(READ_DECISIONS, &[blob(&key_id.0)])?.iter().map(kept).collect()
     }
 
     /// The numbers of the hours that are kept, the oldest first.
     pub(in crate::cloudflare) fn hours(&self) -> Result<Vec<(u64, Statistics)>, JsValue> {
         let rows = self.rows(READ_HOURS, &[])?;
-        rows.iter().map(|row| Ok((whole(row.count()), tally(row)?))).collect()
+        rows.iter().map(|row| Ok((whole(row.number()), kept(row)?))).collect()
     }
 
     /// The numbers of one hour.
     pub(in crate::cloudflare) fn hour(&self, hour: u64) -> Result<Option<Statistics>, JsValue> {
-        self.rows(READ_HOUR, &[int(hour)])?.first().map(tally).transpose()
+        self.rows(READ_HOUR, &[float(hour).into()])?.first().map(kept).transpose()
     }
 
-    /// Keeps the numbers of an hour in place of what was kept of it, and drops those of long ago.
+    /// Keeps the numbers of an hour in place of those that were kept of it, and drops those of long ago.
     pub(in crate::cloudflare) fn keep_hour(
         &self,
         hour: u64,
         tally: &Statistics,
     ) -> Result<(), JsValue> {
-        self.exec(KEEP_HOUR, &[int(hour), blob(&wire::write_tally(tally))])?;
-        self.exec(DROP_HOURS, &[int(hour.saturating_sub(HOURS_KEPT))])
+        self.exec(KEEP_HOUR, &[float(hour).into(), blob(&write_row(tally))])?;
+        self.exec(DROP_HOURS, &[float(hour.saturating_sub(HOURS_KEPT)).into()])
     }
 }
 
 fn found(row: &Row) -> Result<(KeyId, Record), JsValue> {
-    let id = bytes_of(&row.last()).map(|id| id.to_vec()).unwrap_or_default();
+    let id = bytes_of(&row.key_id()).map(|id| id.to_vec()).unwrap_or_default();
     let id = id.try_into().map_err(|_| JsValue::from_str("a stored key id is unreadable"))?;
-    Ok((KeyId(id), read(&row.rec())?))
+    Ok((KeyId(id), read(&row.value())?))
 }
 
-fn audited(rows: &[Row]) -> Result<Vec<AuditEntry>, JsValue> {
-    let decision = |row: &Row| wire::read_decision(&column(row)?);
-    rows.iter().map(decision).collect::<Result<_, _>>().map_err(unreadable)
-}
-
-fn tally(row: &Row) -> Result<Statistics, JsValue> {
-    column(row).and_then(|row| wire::read_tally(&row)).map_err(unreadable)
-}
-
-fn column(row: &Row) -> Result<Vec<u8>, Unreadable> {
-    bytes_of(&row.rec()).map(|bytes| bytes.to_vec()).ok_or(Unreadable("type"))
-}
-
-fn unreadable(Unreadable(at): Unreadable) -> JsValue {
-    JsValue::from_str(&format!("what was stored for operators is unreadable: {at}"))
-}
-
-fn int(number: u64) -> JsValue {
-    super::number(crate::time::Timestamp(number))
+fn kept<T: DeserializeOwned>(row: &Row) -> Result<T, JsValue> {
+    value(&row.value()).map_err(|error| {
+        JsValue::from_str(&format!("what was stored for operators is unreadable: {error}"))
+    })
 }
 
 const CREATE_HOURS: &str =
-    "CREATE TABLE IF NOT EXISTS h (hour INTEGER PRIMARY KEY, tally BLOB NOT NULL)";
-const CREATE_AUDIT: &str = "CREATE TABLE IF NOT EXISTS a (n INTEGER PRIMARY KEY, at INTEGER NOT NULL, k BLOB NOT NULL, \
-    entry BLOB NOT NULL)";
-/// A key in more scopes than this is somebody's test, or an attack.
-const READ_KEY: &str = "SELECT k AS last, rec FROM r WHERE k >= ?1 AND k <= ?2 \
-    ORDER BY k <> ?3 LIMIT 200";
+    "CREATE TABLE IF NOT EXISTS hours (hour INTEGER PRIMARY KEY, tally BLOB NOT NULL)";
+const CREATE_AUDIT: &str = "CREATE TABLE IF NOT EXISTS audit (number INTEGER PRIMARY KEY, at INTEGER NOT NULL, \
+    key_id BLOB NOT NULL, decision BLOB NOT NULL)";
+/// A key in more scopes than this belongs to a test, or to an attack.
+const READ_KEY: &str = "SELECT key_id, record AS value FROM records WHERE key_id >= ?1 AND key_id <= ?2 \
+    ORDER BY key_id <> ?3 LIMIT 200";
 /// 500 rows of the usual size are read in about a millisecond.
-const BATCH_END: &str =
-    "SELECT max(k) AS last FROM (SELECT k FROM r WHERE k > ? ORDER BY k LIMIT 500)";
-const BATCH: &str =
-    "SELECT k AS last, rec FROM r WHERE k > ?1 AND k <= ?2 AND instr(rec, ?3) > 0 ORDER BY k";
-const ADD_DECISION: &str = "INSERT INTO a (at, k, entry) VALUES (?, ?, ?)";
-const READ_AUDIT: &str = "SELECT entry AS rec FROM a ORDER BY at DESC, k LIMIT ?";
-const READ_OLDER_AUDIT: &str =
-    "SELECT entry AS rec FROM a WHERE at < ?1 OR (at = ?1 AND k > ?2) ORDER BY at DESC, k LIMIT ?3";
-/// Reads all of the table: people make its rows, so it stays small.
-const READ_DECISIONS: &str = "SELECT entry AS rec FROM a WHERE k = ? ORDER BY n DESC LIMIT 20";
-const READ_HOURS: &str = "SELECT hour AS rows, tally AS rec FROM h ORDER BY hour";
-const READ_HOUR: &str = "SELECT hour AS rows, tally AS rec FROM h WHERE hour = ?";
-const KEEP_HOUR: &str = "INSERT INTO h (hour, tally) VALUES (?, ?) ON CONFLICT (hour) DO UPDATE SET tally = excluded.tally";
-const DROP_HOURS: &str = "DELETE FROM h WHERE hour < ?";
+const BATCH_END: &str = "SELECT max(key_id) AS key_id FROM \
+    (SELECT key_id FROM records WHERE key_id > ? ORDER BY key_id LIMIT 500)";
+const BATCH: &str = "SELECT key_id, record AS value FROM records \
+    WHERE key_id > ?1 AND key_id <= ?2 AND instr(record, ?3) > 0 ORDER BY key_id";
+const ADD_DECISION: &str = "INSERT INTO audit (at, key_id, decision) VALUES (?, ?, ?)";
+const READ_AUDIT: &str = "SELECT decision AS value FROM audit ORDER BY at DESC, key_id LIMIT ?";
+const READ_OLDER_AUDIT: &str = "SELECT decision AS value FROM audit \
+    WHERE at < ?1 OR (at = ?1 AND key_id > ?2) ORDER BY at DESC, key_id LIMIT ?3";
+/// Reads the whole table: its rows are made by people, so it stays small.
+const READ_DECISIONS: &str =
+    "SELECT decision AS value FROM audit WHERE key_id = ? ORDER BY number DESC LIMIT 20";
+const READ_HOURS: &str = "SELECT hour AS number, tally AS value FROM hours ORDER BY hour";
+const READ_HOUR: &str = "SELECT hour AS number, tally AS value FROM hours WHERE hour = ?";
+const KEEP_HOUR: &str = "INSERT INTO hours (hour, tally) VALUES (?, ?) \
+    ON CONFLICT (hour) DO UPDATE SET tally = excluded.tally";
+const DROP_HOURS: &str = "DELETE FROM hours WHERE hour < ?";

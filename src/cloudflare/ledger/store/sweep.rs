@@ -1,10 +1,13 @@
-//! Rows whose time has come: replies go, tombstones stay for as long as they are due, and then they go too.
+//! Rows whose time has come: replies are removed, tombstones stay for as long as they are due, and then they are
+//! removed too.
 
 use std::cell::Cell;
 
 use wasm_bindgen::JsValue;
 
-use super::{COMPLETE, DELETE, Pieces, Row, Store, blob, due, number, read, rec, whole};
+use super::bodies::Chunks;
+use super::{COMPLETE, DELETE, Row, Store, blob, bytes, bytes_of, due, instant, read, whole};
+use crate::request::key::KeyId;
 use crate::time::Timestamp;
 
 /// One batch of a sweep.
@@ -13,89 +16,113 @@ pub(in crate::cloudflare) struct Batch {
     pub(in crate::cloudflare) last: JsValue,
     /// How many rows were looked at.
     pub(in crate::cloudflare) rows: u64,
-    /// When the next of those that stay will go.
+    /// When the next of the rows that stay is due.
     pub(in crate::cloudflare) next: Option<Timestamp>,
-    /// When about one in a hundred of them will have gone; none where they are few.
+    /// When about one in a hundred of them is due; none where the rows are few.
     pub(in crate::cloudflare) hundredth: Option<Timestamp>,
 }
 
 impl Store {
-    /// Deletes what is gone among the next rows; `None` after the last one. The columns say what is due,
-    /// so a row that cannot be read goes when its time has come and no sooner; where a tombstone would be
-    /// left in its place, it stays.
+    /// Deletes what is due among the next rows; `None` after the last one. The columns say what is due, so a row
+    /// that cannot be read is deleted when its time has come and no sooner; where a tombstone would be left in
+    /// its place, it stays.
     pub(in crate::cloudflare) fn sweep(
         &self,
         after: Option<&JsValue>,
         now: Timestamp,
     ) -> Result<Option<Batch>, JsValue> {
         let from = after.cloned().unwrap_or_else(|| blob(&[]));
-        let at = now;
-        let now = number(now);
-        let Some(seen) = self.rows(SWEEP_NEXT, &[from.clone(), now.clone()])?.pop() else {
+        let Some(seen) = self.rows(SWEEP_NEXT, &[from.clone(), instant(now)])?.pop() else {
             return Ok(None);
         };
-        let last = seen.last();
+        let last = seen.key_id();
         if last.is_null() {
             return Ok(None);
         }
-        let range = [from, last.clone(), now];
+        let range = [from, last.clone(), instant(now)];
         let tombstone_due = Cell::new(None);
-        let has = |rows: f64| rows > 0.0;
-        // Each of these reads all of the batch again, and reads are paid for by the row.
-        if has(seen.tombs()) || has(seen.gone()) {
+        let [tombstones, deletions] =
+            [seen.has_tombstones_due(), seen.has_deletions_due()].map(|has| has > 0.0);
+        // Each of these statements reads the whole batch again, and reads are paid for by the row.
+        if tombstones || deletions {
             self.together(|| {
-                if has(seen.tombs()) {
-                    tombstone_due.set(self.bury_all(&range, at)?);
+                if tombstones {
+                    tombstone_due.set(self.leave_tombstones(&range, now)?);
                 }
-                for row in self.rows_if(has(seen.pieces()), SWEEP_PIECES, &range)? {
-                    self.drop_pieces(Pieces::new(row.piece(), row.pieces()))?;
+                if deletions {
+                    self.delete_due(seen.chunks() > 0.0, &range)?;
                 }
-                self.rows_if(has(seen.gone()), SWEEP_ROWS, &range).map(|_| ())
+                Ok(())
             })?;
         }
         let instant = |column: JsValue| column.as_f64().map(whole).map(Timestamp);
-        let next = [instant(seen.next()), tombstone_due.get()].into_iter().flatten().min();
-        let rows = whole(seen.count());
-        let hundredth = instant(seen.fifth()).filter(|_| rows == BATCH_ROWS);
+        let next = [instant(seen.next_due()), tombstone_due.get()].into_iter().flatten().min();
+        let rows = whole(seen.number());
+        let hundredth = instant(seen.sampled_due()).filter(|_| rows == BATCH_ROWS);
         Ok(Some(Batch { last, rows, next, hundredth }))
     }
 
-    /// Leaves tombstones in place of replies; says when the first of them will go.
-    fn bury_all(&self, range: &[JsValue], now: Timestamp) -> Result<Option<Timestamp>, JsValue> {
+    fn delete_due(&self, have_chunks: bool, range: &[JsValue]) -> Result<(), JsValue> {
+        if have_chunks {
+            for row in self.rows(DELETIONS_WITH_CHUNKS, range)? {
+                self.drop_chunks_of(&row)?;
+            }
+        }
+        self.exec(DELETIONS, range)
+    }
+
+    /// Leaves tombstones in place of replies; says when the first of them is due.
+    fn leave_tombstones(
+        &self,
+        range: &[JsValue],
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, JsValue> {
         let mut next = None;
-        for row in self.rows(SWEEP_TOMBS, range)? {
-            next = [next, self.bury(&row, now)?].into_iter().flatten().min();
+        for row in self.rows(TOMBSTONES, range)? {
+            next = [next, self.leave_tombstone(&row, now)?].into_iter().flatten().min();
         }
         Ok(next)
     }
 
-    /// Takes the reply out of a row and leaves its tombstone; says when that will go.
-    fn bury(&self, row: &Row, now: Timestamp) -> Result<Option<Timestamp>, JsValue> {
-        // Unreadable here is left alone: it is an error for whoever asks for the key.
-        let Ok(record) = read(&row.rec()) else { return Ok(None) };
-        self.drop_pieces(Pieces::new(row.piece(), row.pieces()))?;
+    /// Takes the reply out of a row and leaves its tombstone; says when that is due.
+    fn leave_tombstone(&self, row: &Row, now: Timestamp) -> Result<Option<Timestamp>, JsValue> {
+        // An unreadable row is left alone: it is an error for whoever asks for the key.
+        let Ok(record) = read(&row.value()) else { return Ok(None) };
+        self.drop_chunks_of(row)?;
         let Some(tombstone) = record.into_tombstone(now) else {
-            // The tombstone is over too: the sweep came late.
-            self.exec(DELETE, &[row.last()])?;
+            // The sweep came so late that the tombstone is over too.
+            self.exec(DELETE, &[row.key_id()])?;
             return Ok(None);
         };
-        let [due, tomb] = due(&tombstone);
+        let [due, leaves_tombstone] = due(&tombstone);
         let zero = || JsValue::from(0);
-        let values = [due, tomb, rec(&tombstone), JsValue::NULL, zero(), zero(), row.last()];
+        let values =
+            [due, leaves_tombstone, bytes(&tombstone), JsValue::NULL, zero(), zero(), row.key_id()];
         self.exec(COMPLETE, &values)?;
         Ok(Some(tombstone.gone()))
+    }
+
+    /// Chunks name their key id, so numbers that are wrong delete no other key's chunks.
+    fn drop_chunks_of(&self, row: &Row) -> Result<(), JsValue> {
+        let id = bytes_of(&row.key_id()).and_then(|id| id.to_vec().try_into().ok());
+        let chunks = Chunks { first: row.first_chunk(), count: row.chunks() };
+        id.map_or(Ok(()), |id| self.drop_chunks(KeyId(id), chunks))
     }
 }
 
 const BATCH_ROWS: u64 = 500;
-// Key ids are digests, so each batch is a sample of the shard; and so is each fifth of it, which the
-// milliseconds pick. The first to go of a hundred rows goes when about one in a hundred does.
-const SWEEP_NEXT: &str = "SELECT max(k) AS last, count(*) AS rows, min(CASE WHEN due > ?2 THEN due END) AS next, \
-    min(CASE WHEN due > ?2 AND due % 5 = 0 THEN due END) AS fifth, \
-    max(due <= ?2 AND tomb = 1) AS tombs, max(due <= ?2 AND tomb = 0) AS gone, \
-    max(due <= ?2 AND tomb = 0 AND pieces > 0) AS pieces \
-    FROM (SELECT k, due, tomb, pieces FROM r WHERE k > ?1 ORDER BY k LIMIT 500)";
-const SWEEP_TOMBS: &str = "SELECT k AS last, rec, piece, pieces FROM r \
-    WHERE k > ?1 AND k <= ?2 AND due <= ?3 AND tomb = 1";
-const SWEEP_PIECES: &str = "SELECT piece, pieces FROM r WHERE k > ?1 AND k <= ?2 AND due <= ?3 AND tomb = 0 AND pieces > 0";
-const SWEEP_ROWS: &str = "DELETE FROM r WHERE k > ?1 AND k <= ?2 AND due <= ?3 AND tomb = 0";
+// Key ids are digests, so each batch is a sample of the shard; and so is each fifth of a batch, which the
+// milliseconds pick. The first row of a hundred is due when about one in a hundred is.
+const SWEEP_NEXT: &str = "SELECT max(key_id) AS key_id, count(*) AS number, \
+    min(CASE WHEN due > ?2 THEN due END) AS next_due, \
+    min(CASE WHEN due > ?2 AND due % 5 = 0 THEN due END) AS sampled_due, \
+    max(due <= ?2 AND leaves_tombstone = 1) AS has_tombstones_due, \
+    max(due <= ?2 AND leaves_tombstone = 0) AS has_deletions_due, \
+    max(due <= ?2 AND leaves_tombstone = 0 AND chunks > 0) AS chunks \
+    FROM (SELECT key_id, due, leaves_tombstone, chunks FROM records WHERE key_id > ?1 ORDER BY key_id LIMIT 500)";
+const TOMBSTONES: &str = "SELECT key_id, record AS value, first_chunk, chunks FROM records \
+    WHERE key_id > ?1 AND key_id <= ?2 AND due <= ?3 AND leaves_tombstone = 1";
+const DELETIONS_WITH_CHUNKS: &str = "SELECT key_id, first_chunk, chunks FROM records \
+    WHERE key_id > ?1 AND key_id <= ?2 AND due <= ?3 AND leaves_tombstone = 0 AND chunks > 0";
+const DELETIONS: &str = "DELETE FROM records \
+    WHERE key_id > ?1 AND key_id <= ?2 AND due <= ?3 AND leaves_tombstone = 0";

@@ -1,0 +1,144 @@
+//! What can happen to a record, and what the caller is answered. Both are serialised: a Worker sends a
+//! Ledger an [`Event`], and the Ledger answers with a [`Verdict`] ([`crate::protocol`]).
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::lifecycle::record::{Completed, Durations, Execution, KeySpelling, Lease, Metadata};
+use crate::lifecycle::reply::Reply;
+use crate::request::fingerprint::{Fingerprint, Mismatch};
+use crate::time::Timestamp;
+
+/// What can happen to a record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Event {
+    /// A Worker asks for the right to forward. It waits for a running claim as long as the claim says.
+    Claim(Claim),
+    /// The claim has ended with a reply to keep. The reply's body travels beside the event.
+    Settle(Lease, Reply),
+    /// The claim has ended, and running the operation again is right: nothing happened, or the route says so.
+    Release(Lease),
+    /// The claim has ended, and nobody can know whether the origin executed the operation.
+    Doubt(Lease),
+    /// What would a duplicate with this fingerprint be answered? Nothing is claimed.
+    Look(Fingerprint),
+}
+
+/// A request for the right to forward.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claim {
+    /// A random token. Every repetition of the same claim brings the same one.
+    pub lease: Lease,
+    /// The metadata of the new record, if the claim makes one; its `created` is set then.
+    pub metadata: Metadata,
+    /// What the caller wants if the key is known.
+    pub strategy: Strategy,
+    /// The route's rule for records in doubt.
+    pub on_in_doubt: OnInDoubt,
+    /// The route's rule for the same operation under another credential.
+    pub credential_change: CredentialChange,
+    /// The route's durations.
+    pub durations: Durations,
+    /// How long the caller is willing to wait for a running claim.
+    pub wait: Duration,
+    /// The spelling in which the caller sent the key.
+    pub spelling: KeySpelling,
+}
+
+/// What a duplicate wants (Conductor's three strategies).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Strategy {
+    /// Wait for the running claim, replay the stored reply.
+    ReturnExisting,
+    /// Refuse every duplicate.
+    Fail,
+    /// Refuse a duplicate only while a claim is running; run again once it has completed.
+    FailOnRunning,
+}
+
+/// What a claim does with a record in doubt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OnInDoubt {
+    /// Nothing: the caller is answered that the outcome is unknown.
+    Hold,
+    /// It is granted once the doubtful lease is over (for origins that are idempotent themselves).
+    Retry,
+}
+
+/// What a route says of the same operation under another credential.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CredentialChange {
+    /// The request is neither answered from that record nor forwarded.
+    Refuse,
+    /// It is another operation (for callers whose keys are weak).
+    Forward,
+}
+
+/// What the caller is answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Verdict {
+    /// The claim is granted: forward the request.
+    Granted(Execution),
+    /// A claim is running, and the caller waits for it until then. The Ledger answers when the wait is over,
+    /// so this verdict is never sent.
+    Join(Timestamp),
+    /// A claim is running.
+    InFlight {
+        /// Retry-After, in seconds: the claim's age so far, at least 1 s, never past the lease's end.
+        retry_after_s: u64,
+    },
+    /// The stored reply. Its body travels beside the verdict.
+    Replay(Replay),
+    /// The operation has been executed.
+    AlreadyExecuted,
+    /// Whether the origin executed the operation is not known.
+    InDoubt {
+        /// The doubtful lease, for whoever resolves the record.
+        lease: Option<Lease>,
+        /// For how long that lease has been over; none while it is live.
+        over_for: Option<Duration>,
+    },
+    /// The reply is gone; the operation is not run again.
+    Expired,
+    /// The key was used for another request, which differs in these parts.
+    KeyReused(Mismatch),
+    /// The operation is recorded under another credential.
+    CredentialChanged,
+    /// The settle, release or doubt counts. After a settle: when the reply expires.
+    Kept(Option<Timestamp>),
+    /// The lease is not, or no longer, this record's: nothing was changed.
+    Stale,
+    /// There is no record (only after a look).
+    Absent,
+}
+
+/// A stored reply on its way to a duplicate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replay {
+    /// Status and headers.
+    pub reply: Reply,
+    /// When it is no longer replayed.
+    pub expires: Timestamp,
+    /// How the duplicate came to it.
+    pub how: How,
+}
+
+impl Replay {
+    /// The reply of a completed record.
+    #[must_use]
+    pub fn of(completed: &Completed, how: How) -> Self {
+        Self { reply: completed.reply.clone(), expires: completed.expires, how }
+    }
+}
+
+/// How a duplicate came to its reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum How {
+    /// It came after the settle.
+    Replayed,
+    /// It waited for the settle.
+    Joined,
+}

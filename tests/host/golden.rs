@@ -1,0 +1,291 @@
+//! The bytes of version 1: one value of each kind, written out.
+//!
+//! A Ledger may run yesterday's code, and it holds last year's rows. So nothing here ever changes: new fields
+//! and new variants are a new version with types of its own and bytes of its own here, while these go on
+//! being read. A release reads a new version before any release writes it (`src/encoding.rs`).
+//!
+//! A number below 128 is one byte; a larger one has 7 bits in each byte, the lowest first, and the top bit set
+//! in all but the last. A text or list follows its length, a variant its number, a span its seconds and
+//! nanoseconds.
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use oncegate::encoding::{read_row, write_row};
+use oncegate::lifecycle::event::{
+    Claim, CredentialChange, Event, How, OnInDoubt, Replay, Strategy, Verdict,
+};
+use oncegate::lifecycle::record::{
+    Completed, Doubt, Durations, Execution, KeySpelling, Metadata, Previous, Record, Running, State,
+};
+use oncegate::lifecycle::reply::{Kept, Reply};
+use oncegate::operator::decide::{Decision, DecisionResult};
+use oncegate::operator::search::{
+    AuditEntry, FoundRecord, OperatorQuery, OperatorResult, Position, Search, StateKind,
+};
+use oncegate::operator::statistics::{Counter, Statistics};
+use oncegate::protocol::{
+    LedgerAnswer, LedgerRequest, Question, VERSION, write_answer, write_request,
+};
+use oncegate::request::digest::hex;
+use oncegate::request::fingerprint::Mismatch;
+use oncegate::request::key::KeyId;
+use oncegate::time::Timestamp;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::make::{self, lease};
+
+type Golden<T> = Vec<(T, String)>;
+
+#[test]
+fn requests_are_written_as_they_always_were() {
+    for (request, expected) in requests() {
+        // Version and length of the head are the concern of `encoding.rs`.
+        assert_eq!(hex(&write_request(&request, VERSION)[5..]), expected, "{request:?}");
+    }
+}
+
+#[test]
+fn answers_are_written_as_they_always_were() {
+    for (answer, expected) in answers() {
+        assert_eq!(hex(&write_answer(&answer, VERSION)[5..]), expected, "{answer:?}");
+    }
+}
+
+#[test]
+fn rows_are_written_and_read_as_they_always_were() {
+    records().into_iter().for_each(is_row);
+    is_row((tally(), GOLDEN_TALLY.to_owned()));
+    is_row((audited(), format!("01{AUDITED}")));
+}
+
+fn is_row<T: Serialize + DeserializeOwned + PartialEq + Debug>((value, expected): (T, String)) {
+    let row = write_row(&value);
+    assert_eq!(hex(&row), expected, "{value:?}");
+    assert_eq!(read_row::<T>(&row).as_ref(), Ok(&value));
+}
+
+pub(crate) fn requests() -> Golden<LedgerRequest> {
+    // The key id, then 300 shards.
+    let to = format!("{}ac02", "1d".repeat(32));
+    let claim = Claim {
+        strategy: Strategy::FailOnRunning,
+        on_in_doubt: OnInDoubt::Retry,
+        credential_change: CredentialChange::Forward,
+        durations: durations(),
+        spelling: KeySpelling::Quoted,
+        ..make::claim(lease(0xaa))
+    };
+    let decide = |decision| OperatorQuery::Decide {
+        lease: Some(lease(0xaa)),
+        decision,
+        by: [0xb0, 0xb1, 0xb2, 0xb3],
+    };
+    let search = Search {
+        correlation_id: Some("c".to_owned()),
+        state: Some(StateKind::InDoubt),
+        route: None,
+        since: Some(Timestamp(9)),
+        after: Some(place()),
+        limit: 50,
+    };
+    let audit = OperatorQuery::Audit { after: None, limit: 50 };
+    let event = |event| Question::Event(event);
+    let reply = || make::reply(201, 4);
+    [
+        // The lease, the metadata, the rules, the durations, 10 s of patience, quoted.
+        (event(Event::Claim(claim)), format!("0000{AA}{METADATA}00020101{DURATIONS}0a0001")),
+        (event(Event::Settle(lease(0xaa), reply())), format!("0001{AA}{REPLY}")),
+        (event(Event::Release(lease(0xaa))), format!("0002{AA}")),
+        (event(Event::Doubt(lease(0xaa))), format!("0003{AA}")),
+        (event(Event::Look(make::fingerprint(0xf1))), format!("0004{F1}{F1}")),
+        (Question::Shards, "01".to_owned()),
+        (Question::Operator(OperatorQuery::Key), "0200".to_owned()),
+        (
+            Question::Operator(OperatorQuery::Search(search)),
+            format!("02010101630102000109 01{PLACE}32"),
+        ),
+        (
+            Question::Operator(decide(Decision::Complete(reply()))),
+            format!("020201{AA}00{REPLY}b0b1b2b3"),
+        ),
+        (Question::Operator(decide(Decision::Release)), format!("020201{AA}01b0b1b2b3")),
+        (Question::Operator(decide(Decision::Hold)), format!("020201{AA}02b0b1b2b3")),
+        (Question::Operator(decide(Decision::Purge)), format!("020201{AA}03b0b1b2b3")),
+        (Question::Operator(OperatorQuery::Decisions), "0203".to_owned()),
+        (Question::Operator(OperatorQuery::Stats), "0204".to_owned()),
+        (Question::Operator(audit), "02050032".to_owned()),
+    ]
+    .map(|(question, bytes)| {
+        let request = LedgerRequest { key_id: KeyId([0x1d; 32]), shards: 300, question };
+        (request, format!("{to}{}", bytes.replace(' ', "")))
+    })
+    .into()
+}
+
+pub(crate) fn answers() -> Golden<LedgerAnswer> {
+    let reply = Reply { body: Kept::StatusOnly, ..make::reply(500, 0) };
+    let replay = Replay { reply, expires: Timestamp(3), how: How::Joined };
+    let in_doubt = Verdict::InDoubt {
+        lease: Some(lease(0xaa)),
+        over_for: Some(Duration::from_millis(60_001)),
+    };
+    let verdicts = [
+        (Verdict::Granted(run(2)), format!("00{BB}0200")),
+        (Verdict::Join(Timestamp(300)), "01ac02".to_owned()),
+        (Verdict::InFlight { retry_after_s: 7 }, "0207".to_owned()),
+        (Verdict::Replay(replay), format!("03f403{HEADERS}010301")),
+        (Verdict::AlreadyExecuted, "04".to_owned()),
+        // 60 s and 1,000,000 ns.
+        (in_doubt, format!("0501{AA}013cc0843d")),
+        (Verdict::Expired, "06".to_owned()),
+        (Verdict::KeyReused(Mismatch(0b101)), "0705".to_owned()),
+        (Verdict::CredentialChanged, "08".to_owned()),
+        (Verdict::Kept(Some(Timestamp(3))), "090103".to_owned()),
+        (Verdict::Stale, "0a".to_owned()),
+        (Verdict::Absent, "0b".to_owned()),
+    ];
+    let verdicts =
+        verdicts.map(|(verdict, bytes)| (LedgerAnswer::Verdict(verdict), format!("01{bytes}")));
+    let (record, row) = records().remove(3);
+    let found = FoundRecord { key: KeyId([0x1d; 32]), record, replays: 2 };
+    let ruled = |ruling| LedgerAnswer::Operator(OperatorResult::Decided(ruling));
+    let others = [
+        (LedgerAnswer::UnknownVersion(1), "0001".to_owned()),
+        (LedgerAnswer::ClaimAgain, "02".to_owned()),
+        (LedgerAnswer::Crowded, "03".to_owned()),
+        (LedgerAnswer::SameShards, "04".to_owned()),
+        (LedgerAnswer::OtherShards(300), "05ac02".to_owned()),
+        (LedgerAnswer::Failed("why".to_owned()), "0603776879".to_owned()),
+        (
+            LedgerAnswer::Operator(OperatorResult::Records(Timestamp(9), vec![found])),
+            // The record is that of its row, without the row's version.
+            format!("07000901{}{}02", "1d".repeat(32), &row[2..]),
+        ),
+        (ruled(DecisionResult::Done), "070100".to_owned()),
+        (ruled(DecisionResult::Absent), "070101".to_owned()),
+        (ruled(DecisionResult::LeaseLive(Timestamp(9))), "07010209".to_owned()),
+        (ruled(DecisionResult::MovedOn), "070103".to_owned()),
+        (
+            LedgerAnswer::Operator(OperatorResult::Stats(vec![(300, tally())])),
+            format!("070201ac02{}", &GOLDEN_TALLY[2..]),
+        ),
+        (
+            LedgerAnswer::Operator(OperatorResult::Audit(vec![audited()])),
+            format!("070301{AUDITED}"),
+        ),
+    ];
+    verdicts.into_iter().chain(others).collect()
+}
+
+pub(crate) fn records() -> Golden<Record> {
+    let completed = Completed {
+        run: run(1),
+        expires: Timestamp(0x0200),
+        gone: Timestamp(0x0300),
+        ..make::completed(lease(0xaa), Timestamp(0x0100))
+    };
+    let completed_bytes = format!("{AA}{BB}0100{REPLY}800280048006");
+    let doubt = Doubt {
+        run: run(3),
+        durations: durations(),
+        closes: Timestamp(5),
+        gone: Timestamp(6),
+        earlier: true,
+        ..make::doubt(lease(0xaa), Timestamp(4))
+    };
+    // The lease, the run, until, the durations, closes, gone, earlier; then the base.
+    let doubt_bytes = |lease: &str, base: &str| format!("{lease}{BB}030004{DURATIONS}050601{base}");
+    let over = |previous| {
+        let until = Timestamp(2);
+        let running = make::running(lease(0xaa), Timestamp(1));
+        State::Running(Running { run: run(1), until, durations: durations(), previous, ..running })
+    };
+    let over_bytes = |previous: &str| format!("00{AA}{BB}01000102{DURATIONS}{previous}");
+    let of_nobody = Doubt { lease: None, base: Some(completed.clone()), ..doubt.clone() };
+    let held = doubt_bytes(&format!("01{AA}"), "00");
+    let nobodys = doubt_bytes("00", &format!("01{completed_bytes}"));
+    [
+        (over(Previous::Nothing), over_bytes("00")),
+        (over(Previous::Replied(completed.clone())), over_bytes(&format!("01{completed_bytes}"))),
+        (over(Previous::Doubted(doubt.clone())), over_bytes(&format!("02{held}"))),
+        (State::Completed(completed.clone()), format!("01{completed_bytes}")),
+        (State::InDoubt(doubt.clone()), format!("02{held}")),
+        (State::InDoubt(of_nobody), format!("02{nobodys}")),
+        // Only in what operators are shown.
+        (State::Expired(completed), format!("03{completed_bytes}")),
+        (State::Closed(doubt), format!("04{held}")),
+    ]
+    .map(|(state, bytes)| {
+        let metadata = Metadata { created: Timestamp(0x1122_3344), ..make::metadata() };
+        (Record { metadata, state }, format!("01{METADATA}c4e6888901{bytes}"))
+    })
+    .into()
+}
+
+fn tally() -> Statistics {
+    let mut tally = Statistics::default();
+    tally.add("charge", Counter::ReplyNotStored, 300);
+    tally.replayed(KeyId([0x1d; 32]));
+    tally
+}
+
+fn audited() -> AuditEntry {
+    let Position { at, key } = place();
+    let record = |metadata: Metadata| Record {
+        metadata,
+        state: State::Completed(make::completed(lease(0xaa), Timestamp(0))),
+    };
+    let before = record(make::metadata());
+    let action = "purge".to_owned();
+    AuditEntry { at, key, action, by: [0xb0, 0xb1, 0xb2, 0xb3], before, after: None }
+}
+
+fn place() -> Position {
+    Position { at: Timestamp(300), key: KeyId([0x1d; 32]) }
+}
+
+fn run(attempt: u32) -> Execution {
+    make::run(lease(0xbb), attempt)
+}
+
+fn durations() -> Durations {
+    Durations {
+        lease: Duration::from_secs(1),
+        ttl: Duration::from_secs(2),
+        tombstone: Duration::from_secs(3),
+        doubt_ttl: Duration::from_mins(5),
+    }
+}
+
+const AA: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+const BB: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+/// Half a fingerprint.
+const F1: &str = "f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1";
+/// 300 ms after 1970, a key id.
+const PLACE: &str = "ac021d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d";
+/// Fingerprint, operation; "charge", "POST", "/v1/payments", "c-1". After it comes the instant of creation.
+const METADATA: &str = "f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1\
+    c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c106636861726765\
+    04504f53540c2f76312f7061796d656e747303632d31";
+/// 1 s, 2 s, 3 s, 300 s.
+const DURATIONS: &str = "010002000300ac0200";
+/// One: "content-type", "application/json".
+const HEADERS: &str = "010c636f6e74656e742d74797065106170706c69636174696f6e2f6a736f6e";
+/// Status 201, the headers, whole: 4 bytes.
+const REPLY: &str = "c901010c636f6e74656e742d74797065106170706c69636174696f6e2f6a736f6e0004";
+/// One route with its 14 counts; one key that was replayed once.
+const GOLDEN_TALLY: &str = "010106636861726765\
+    00000000000000000000000000ac02\
+    011d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d01";
+/// The place, the action, by whom; the record before, none after.
+const AUDITED: &str = "ac021d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d\
+    057075726765b0b1b2b3\
+    f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1\
+    c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c10663686172676504504f5354\
+    0c2f76312f7061796d656e747303632d3100\
+    01aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\
+    aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa0100\
+    c901010c636f6e74656e742d74797065106170706c69636174696f6e2f6a736f6e0004\
+    0080b8992980b8992900";
