@@ -19,7 +19,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::panic::{PanicHookInfo, set_hook};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::sync::Once;
 use std::task::{Context, Poll};
@@ -61,7 +61,7 @@ fn next_id() -> u32 {
 
 /// Does an event's work in a scope of its own. None comes of it where the event's context has ended; nobody is
 /// there to be answered then.
-pub(super) async fn scoped<T>(work: impl Future<Output = T>) -> Option<T> {
+pub(super) async fn scoped<T>(work: impl Future<Output = T> + 'static) -> Option<T> {
     Scope::new().run(work).await
 }
 
@@ -109,11 +109,15 @@ impl Scope {
     }
 
     /// Does `work` as a part of this scope; gives it up when the context has ended.
-    fn run<T>(self: Rc<Self>, work: impl Future<Output = T>) -> impl Future<Output = Option<T>> {
+    fn run<T>(
+        self: Rc<Self>,
+        work: impl Future<Output = T> + 'static,
+    ) -> impl Future<Output = Option<T>> {
         let (handle, registration) = AbortHandle::new_pair();
         self.tasks.borrow_mut().push(handle);
+        // Boxed, so that this is compiled once for each kind of result, and not once for each task.
+        let mut work: Pin<Box<dyn Future<Output = T>>> = Box::pin(work);
         let polled = async move {
-            let mut work = pin!(work);
             poll_fn(|context| {
                 let _until_polled = Polled::new(self.clone());
                 work.as_mut().poll(context)

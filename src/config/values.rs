@@ -75,11 +75,16 @@ pub(crate) fn probe<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>
 pub(crate) fn span<'de, const LEAST: u64, const MOST: u64, D: Deserializer<'de>>(
     from: D,
 ) -> Result<Duration, D::Error> {
-    let span = String::deserialize(from).ok().and_then(|t| humantime::parse_duration(&t).ok());
+    let text = String::deserialize(from).ok();
+    parse_span(text.as_deref(), LEAST, MOST).map_err(D::Error::custom)
+}
+
+fn parse_span(text: Option<&str>, least: u64, most: u64) -> Result<Duration, String> {
+    let span = text.and_then(|text| humantime::parse_duration(text).ok());
     let ms = span.and_then(|span| u64::try_from(span.as_millis()).ok());
-    ms.filter(|ms| (LEAST..=MOST).contains(ms)).map(Duration::from_millis).ok_or_else(|| {
-        let [least, most] = [LEAST, MOST].map(in_one_unit);
-        D::Error::custom(format!("must be a span such as 10s, 24h or 7d, from {least} to {most}"))
+    ms.filter(|ms| (least..=most).contains(ms)).map(Duration::from_millis).ok_or_else(|| {
+        let [least, most] = [least, most].map(in_one_unit);
+        format!("must be a span such as 10s, 24h or 7d, from {least} to {most}")
     })
 }
 
