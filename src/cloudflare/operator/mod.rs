@@ -119,7 +119,7 @@ impl Operator<'_> {
 
     async fn read_body(&self, limit: u64) -> Result<Vec<u8>, Refusal> {
         let Some(stream) = self.request.body() else { return Ok(Vec::new()) };
-        match body_reader::read(stream.into(), None, limit, Owner::Request).await {
+        match body_reader::read(&stream, None, limit, Owner::Request).await {
             Read::Whole(body) => {
                 let bytes = body.bytes().ok_or_else(|| unavailable("the request took too long"))?;
                 Ok(bytes.to_vec())
