@@ -21,8 +21,8 @@ use crate::time::Timestamp;
 
 thread_local! {
     static ENTRIES: RefCell<Vec<Rc<Entry>>> = const { RefCell::new(Vec::new()) };
-    /// When somebody found no room the last time, unless a reader has given up its bytes for it since.
-    static WANTED: Cell<Timestamp> = const { Cell::new(Timestamp(0)) };
+    /// When somebody found no room the last time, and how many bytes were missing.
+    static WANTED: Cell<(Timestamp, u64)> = const { Cell::new((Timestamp(0), 0)) };
 }
 
 /// What one body takes.
@@ -186,18 +186,17 @@ impl Pace for Reader {
     }
 
     /// It is, where it has taken less than a step in 5 s while others found no room (contract 1.8). Operating systems
-    /// take what they send in bursts, so one that reads evenly may seem to stall for some seconds. So the one that
-    /// stalls for longest goes first, and none goes in vain.
+    /// take what they send in bursts, so a reader that reads evenly may seem to stall for some seconds. So those that
+    /// stall for longest are cut off, and no more of them than are needed.
     fn is_too_slow(&self) -> bool {
         self.body.keep_for(IDLE_MAX);
-        let (now, own) = (now(), &self.body.0);
-        let is_cut = now.since(WANTED.get()) <= WANTED_FOR
-            && own.stalls(now)
-            && !is_any(|other| {
-                other.stalls_since.get().is_some_and(|since| Some(since) < own.stalls_since.get())
-            });
+        let (now, own, (at, wanted)) = (now(), &self.body.0, WANTED.get());
+        let Some(since) = own.stalls_since.get().filter(|_| own.stalls(now)) else { return false };
+        let is_slower = |entry: &Entry| entry.stalls_since.get().is_some_and(|other| other < since);
+        let is_cut = now.since(at) <= WANTED_FOR && sum(is_slower) < wanted;
         if is_cut {
-            WANTED.set(Timestamp(0));
+            WANTED.set((at, wanted.saturating_sub(own.bytes.get())));
+            own.stalls_since.set(None);
         }
         is_cut
     }
@@ -209,35 +208,34 @@ impl Entry {
     }
 }
 
-fn is_any(is: impl Fn(&Entry) -> bool) -> bool {
-    ENTRIES.with_borrow(|entries| entries.iter().any(|entry| is(entry)))
+/// How many bytes some of the bodies take.
+fn sum(is_counted: impl Fn(&Entry) -> bool) -> u64 {
+    ENTRIES.with_borrow(|entries| {
+        let counted = entries.iter().filter(|entry| is_counted(entry));
+        counted.map(|entry| entry.bytes.get()).sum()
+    })
 }
 
 fn has_slow_reader() -> bool {
     let now = now();
-    is_any(|entry| entry.stalls(now))
+    sum(|entry| entry.stalls(now)) > 0
 }
 
 /// Whether so many bytes more fit below a limit. Bodies that have expired are taken if they are in the way.
 fn fits(bytes: u64, limit: u64) -> bool {
+    let missing = || (sum(|_| true) + bytes).saturating_sub(limit);
+    if missing() == 0 {
+        return true;
+    }
+    let now = now();
     ENTRIES.with_borrow_mut(|entries| {
-        let free = |entries: &[Rc<Entry>]| {
-            limit.saturating_sub(entries.iter().map(|entry| entry.bytes.get()).sum()) >= bytes
-        };
-        if free(entries) {
-            return true;
-        }
-        let now = now();
         for expired in entries.extract_if(.., |entry| entry.expires.get() < now) {
             expired.bytes.set(0);
             expired.chunks.take();
         }
-        let fits = free(entries);
-        if !fits {
-            WANTED.set(now);
-        }
-        fits
-    })
+    });
+    WANTED.set((now, missing()));
+    missing() == 0
 }
 
 /// One array of several; the one itself where there is one.

@@ -26,6 +26,15 @@ pub(super) enum Error {
     /// A message of the protocol, in its version, has another form than it should.
     #[error("the Ledger's answer is unreadable: {0}")]
     Unreadable(#[from] crate::encoding::Unreadable),
+    /// What a Ledger has stored has another form than it should. That is never taken for "absent": it would run again.
+    #[error("{0}")]
+    Stored(String),
+    /// The tables could not be made.
+    #[error("the database is not open")]
+    DatabaseClosed,
+    /// Shard 0 must know how many shards there are.
+    #[error("shard 0 does not say how many shards there are")]
+    NoShardCount,
     /// Others need the memory that a body takes whose reader does not go on.
     #[error("it is read too slowly, and others wait")]
     ReadTooSlowly,
@@ -54,6 +63,12 @@ impl From<JsValue> for Error {
 impl From<worker::Error> for Error {
     fn from(error: worker::Error) -> Self {
         Self::Thrown(error.into())
+    }
+}
+
+impl From<Error> for worker::Error {
+    fn from(error: Error) -> Self {
+        JsValue::from(error).into()
     }
 }
 

@@ -10,6 +10,15 @@
 //!   [`stepped_writer`] send bodies on while they are read. [`byte_budget`] bounds what a Ledger holds in memory.
 //! - [`operator`] is the API of operators, [`env`] reads the configuration, [`faults`] is for tests.
 
+/// Up to so many bytes a body is not large: it is sent in one message, read in one call, and not counted in a Ledger's byte
+/// budget. A thousand of them at once, each a copy, are 16 MB. It is a macro so that the SQL can have it too.
+macro_rules! small {
+    () => {
+        16384
+    };
+}
+const SMALL: u32 = small!();
+
 mod bindings;
 mod body_buffer;
 mod body_reader;
@@ -30,7 +39,3 @@ mod stepped_writer;
 mod tasks;
 mod worker;
 mod world;
-
-/// Up to this a body is not large: it is sent in one message, read in one call, and not counted in a Ledger's byte budget. A
-/// thousand of them at once, each a copy, are 16 MB.
-const SMALL: u32 = 16 * 1024;

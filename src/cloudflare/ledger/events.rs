@@ -4,12 +4,12 @@
 use std::time::Duration;
 
 use js_sys::Uint8Array;
-use wasm_bindgen::JsValue;
 
 use super::replies::Next;
 use super::store::EventRows;
 use super::{Answer, Shard};
 use crate::cloudflare::clock::now;
+use crate::cloudflare::error::Error;
 use crate::lifecycle::event::{Event, Verdict};
 use crate::lifecycle::ledger::{self, Decision};
 use crate::lifecycle::record::SweepAction;
@@ -24,7 +24,7 @@ impl Shard {
         key_id: KeyId,
         event: Event,
         body: &Uint8Array,
-    ) -> Result<Answer, JsValue> {
+    ) -> Result<Answer, Error> {
         match self.decide(key_id, event, body)? {
             Next::Answer(answer) => Ok(answer),
             Next::Wait(until, route) => self.wait(key_id, until, &route).await,
@@ -33,7 +33,7 @@ impl Shard {
     }
 
     /// The synchronous block. No await in here.
-    fn decide(&self, key_id: KeyId, mut event: Event, body: &Uint8Array) -> Result<Next, JsValue> {
+    fn decide(&self, key_id: KeyId, mut event: Event, body: &Uint8Array) -> Result<Next, Error> {
         let store = self.store()?;
         if let Event::Claim(claim) = &mut event
             && !self.waiters.has_place(key_id)

@@ -35,6 +35,7 @@ use self::waiters::Waiters;
 use crate::cloudflare::bindings;
 use crate::cloudflare::byte_budget::ByteBudget;
 use crate::cloudflare::clock::pause;
+use crate::cloudflare::error::Error;
 use crate::cloudflare::faults;
 use crate::cloudflare::ledger_stub::message;
 use crate::cloudflare::tasks::{scoped, spawn, wait};
@@ -93,7 +94,7 @@ impl Ledger {
     pub fn hear(&self, head: Vec<u8>, body: Option<Uint8Array>) -> Promise {
         faults::here("begin");
         let ledger = Self(self.0.clone());
-        let answer = async move { ledger.answer(Incoming::Whole(head, body)).await };
+        let answer = async move { Ok(ledger.answer(Incoming::Whole(head, body)).await?) };
         future_to_promise(AssertUnwindSafe(answer))
     }
 }
@@ -101,7 +102,7 @@ impl Ledger {
 impl Ledger {
     /// The request is answered in a task of its own, and so it is where a fault ended that task: nothing in
     /// this one can fail.
-    async fn answer(&self, incoming: Incoming) -> Result<JsValue, JsValue> {
+    async fn answer(&self, incoming: Incoming) -> Result<JsValue, Error> {
         let shard = self.0.clone();
         let answer = scoped(async move {
             let about = Rc::new(Cell::new(None));
@@ -110,9 +111,9 @@ impl Ledger {
                 return answer;
             }
             let aborted = spawn(async move { shard.aborted(about.get()) }).await;
-            aborted.unwrap_or_else(|Canceled| Err(JsValue::from_str("two faults in one request")))
+            aborted.unwrap_or_else(|Canceled| Err(Error::SecondFault))
         });
-        answer.await.unwrap_or_else(|| Err(JsValue::from_str("the request's context has ended")))
+        answer.await.unwrap_or_else(|| Err(Error::ContextEnded))
     }
 }
 
@@ -176,7 +177,7 @@ impl Shard {
         &self,
         incoming: Incoming,
         about: &Cell<Option<KeyId>>,
-    ) -> Result<JsValue, JsValue> {
+    ) -> Result<JsValue, Error> {
         let answer = match incoming {
             Incoming::Whole(head, body) => self.hear(&head, body, about).await,
             Incoming::Streamed(request) => self.hear_large(&request, about).await?,
@@ -184,7 +185,7 @@ impl Shard {
         self.message(answer)
     }
 
-    fn message(&self, (version, (answer, body)): VersionedAnswer) -> Result<JsValue, JsValue> {
+    fn message(&self, (version, (answer, body)): VersionedAnswer) -> Result<JsValue, Error> {
         faults::here("told");
         let head = protocol::write_answer(&answer, version);
         match body {
@@ -197,7 +198,7 @@ impl Shard {
     }
 
     /// The answer where a fault ended the work in the middle.
-    fn aborted(&self, key_id: Option<KeyId>) -> Result<JsValue, JsValue> {
+    fn aborted(&self, key_id: Option<KeyId>) -> Result<JsValue, Error> {
         faults::here("failed");
         if let Some(key_id) = key_id {
             // The change may have been written before the fault: the key's waiters claim again.
@@ -212,7 +213,7 @@ impl Shard {
         &self,
         request: &web_sys::Request,
         about: &Cell<Option<KeyId>>,
-    ) -> Result<VersionedAnswer, JsValue> {
+    ) -> Result<VersionedAnswer, Error> {
         let crowded = Ok((VERSION, (LedgerAnswer::Crowded, None)));
         let url = request.url();
         let bytes = url.rsplit('/').next().and_then(|bytes| bytes.parse().ok());
@@ -250,11 +251,11 @@ impl Shard {
         let body = body.unwrap_or_else(|| Uint8Array::new_with_length(0));
         match self.answer(request, &body).await {
             Ok(answer) => (version, answer),
-            Err(error) => failed(bindings::text(&error)),
+            Err(error) => failed(error.to_string()),
         }
     }
 
-    async fn answer(&self, request: LedgerRequest, body: &Uint8Array) -> Result<Answer, JsValue> {
+    async fn answer(&self, request: LedgerRequest, body: &Uint8Array) -> Result<Answer, Error> {
         let LedgerRequest { key_id, shards, question } = request;
         // Whatever is written may set the alarm, and must not move an earlier one.
         self.know_alarm().await?;
@@ -284,12 +285,12 @@ impl Shard {
     }
 
     /// The database; opened on first use, and again where that failed.
-    fn store(&self) -> Result<&Rc<Store>, JsValue> {
+    fn store(&self) -> Result<&Rc<Store>, Error> {
         if self.store.get().is_none() {
             // No other request can have set it since: nothing was awaited.
             let _ = self.store.set(Rc::new(Store::open(&self.storage)?));
         }
-        self.store.get().ok_or_else(|| JsValue::from_str("the database is not open"))
+        self.store.get().ok_or_else(|| Error::DatabaseClosed)
     }
 }
 

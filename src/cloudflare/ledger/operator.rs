@@ -4,12 +4,12 @@ use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 use js_sys::Uint8Array;
-use wasm_bindgen::JsValue;
 
 use super::Shard;
 use super::store::Store;
 use crate::cloudflare::bindings;
 use crate::cloudflare::clock::{now, pause};
+use crate::cloudflare::error::Error;
 use crate::lifecycle::record::{Lease, Record};
 use crate::lifecycle::step::Change;
 use crate::operator::decide::{Decided, Decision, DecisionResult, decide};
@@ -26,7 +26,7 @@ impl Shard {
         key_id: KeyId,
         query: OperatorQuery,
         body: &Uint8Array,
-    ) -> Result<OperatorResult, JsValue> {
+    ) -> Result<OperatorResult, Error> {
         match query {
             OperatorQuery::Key => self.records_of_key(key_id),
             OperatorQuery::Search(search) => self.search(&search).await,
@@ -48,7 +48,7 @@ impl Shard {
         }
     }
 
-    fn records_of_key(&self, key_id: KeyId) -> Result<OperatorResult, JsValue> {
+    fn records_of_key(&self, key_id: KeyId) -> Result<OperatorResult, Error> {
         let (store, now) = (self.store()?, now());
         let rows = store.records_of_key(key_id)?;
         let found = rows.into_iter().filter_map(|(key_id, record)| found(key_id, record, now));
@@ -56,7 +56,7 @@ impl Shard {
     }
 
     /// Reads the whole shard, a batch at a time; between two batches other requests get their turn.
-    async fn search(&self, search: &Search) -> Result<OperatorResult, JsValue> {
+    async fn search(&self, search: &Search) -> Result<OperatorResult, Error> {
         let (store, now) = (self.store()?, now());
         let text = search.correlation_id.as_ref().or(search.route.as_ref());
         let text = text.map_or("", String::as_str);
@@ -71,7 +71,7 @@ impl Shard {
                         }
                     }
                     Err(error) => {
-                        let why = bindings::text(&error);
+                        let why = error.to_string();
                         bindings::error(&format!("left out of a search: {why}"));
                     }
                 }
@@ -86,7 +86,7 @@ impl Shard {
     /// nobody has asked for and which could be 60 KB each.
     fn shown(&self, store: &Store, mut rows: Vec<FoundRecord>) -> Vec<FoundRecord> {
         let hours = self.statistics.hours(store).unwrap_or_else(|error| {
-            bindings::error(&format!("the statistics cannot be read: {}", bindings::text(&error)));
+            bindings::error(&format!("the statistics cannot be read: {error}"));
             Vec::new()
         });
         for found in &mut rows {
@@ -106,7 +106,7 @@ impl Shard {
         decision: Decision,
         by: [u8; 4],
         body: &Uint8Array,
-    ) -> Result<DecisionResult, JsValue> {
+    ) -> Result<DecisionResult, Error> {
         let (store, now) = (self.store()?, now());
         let Some(before) = store.find(key_id)?.and_then(|row| row.record.at(now)) else {
             return Ok(DecisionResult::Absent);
@@ -192,13 +192,13 @@ impl StatisticsBuffer {
         *tally = Statistics::default();
         self.stored.set(Some(now()));
         if let Err(error) = kept {
-            let why = bindings::text(&error);
+            let why = error.to_string();
             bindings::error(&format!("the statistics could not be kept: {why}"));
         }
     }
 
     /// Every hour that is stored, with what has been counted since.
-    fn hours(&self, store: &Store) -> Result<Vec<(u64, Statistics)>, JsValue> {
+    fn hours(&self, store: &Store) -> Result<Vec<(u64, Statistics)>, Error> {
         let mut hours = store.hours()?;
         let current = self.current.borrow();
         match hours.last_mut() {

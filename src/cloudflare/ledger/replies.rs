@@ -4,13 +4,13 @@ use std::rc::Rc;
 
 use futures_util::future::{Either, select};
 use js_sys::Uint8Array;
-use wasm_bindgen::JsValue;
 
 use super::reply_stream::{LargeBody, SettledReply};
 use super::store::{BodyPlace, CHUNK_BYTES, StoredRow};
 use super::{Answer, BUDGET_PATIENCE, Body, Shard};
 use crate::cloudflare::byte_budget::Reservation;
 use crate::cloudflare::clock::{now, pause};
+use crate::cloudflare::error::Error;
 use crate::cloudflare::{SMALL, faults};
 use crate::lifecycle::event::{How, Replay, Verdict};
 use crate::lifecycle::ledger::Wake;
@@ -48,7 +48,7 @@ impl Shard {
         replay: Replay,
         row: &StoredRow,
         reservation: Option<Reservation>,
-    ) -> Result<Next, JsValue> {
+    ) -> Result<Next, Error> {
         let store = self.store()?;
         let body = match store.body(key_id, row, &replay.reply)? {
             None => None,
@@ -74,11 +74,7 @@ impl Shard {
     }
 
     /// Waits until a large reply can be sent.
-    pub(super) async fn queue(
-        &self,
-        key_id: KeyId,
-        queued: QueuedReply,
-    ) -> Result<Answer, JsValue> {
+    pub(super) async fn queue(&self, key_id: KeyId, queued: QueuedReply) -> Result<Answer, Error> {
         let QueuedReply { replay, lease, bytes, count } = queued;
         let Some(reservation) = self.outgoing.reserve(bytes, BUDGET_PATIENCE).await else {
             return Ok((LedgerAnswer::Crowded, None));
@@ -124,7 +120,7 @@ impl Shard {
         key_id: KeyId,
         until: Timestamp,
         route: &str,
-    ) -> Result<Answer, JsValue> {
+    ) -> Result<Answer, Error> {
         let woken = self.waiters.add(key_id);
         let wake = match select(woken, pause(until.since(now()))).await {
             Either::Left((wake, _)) => wake.ok().flatten(),

@@ -53,7 +53,7 @@ pub(super) fn stream(
     body: LargeBody,
     store: Rc<Store>,
     budget: Rc<ByteBudget>,
-) -> Result<JsValue, JsValue> {
+) -> Result<JsValue, Error> {
     let pipe = bindings::FixedLengthStream::new(body.bytes())?;
     let answer = bindings::streamed(head, &pipe.readable());
     let pace = OthersWait { budget, started: now(), moved: Cell::new(now()) };

@@ -30,6 +30,7 @@ pub(super) use self::bodies::{BodyPlace, CHUNK_BYTES, ChunkedBody};
 use self::bodies::{Chunks, chunks_of};
 pub(super) use self::event_rows::EventRows;
 use crate::cloudflare::bindings;
+use crate::cloudflare::error::Error;
 use crate::encoding::{Unreadable, read_row, write_row};
 use crate::lifecycle::ledger;
 use crate::lifecycle::record::{Record, SweepAction};
@@ -85,13 +86,13 @@ extern "C" {
 }
 
 impl Store {
-    pub(super) fn open(storage: &Storage) -> Result<Self, JsValue> {
+    pub(super) fn open(storage: &Storage) -> Result<Self, Error> {
         let (sql, storage) = (storage.sql(), JsValue::from(storage.as_raw()).unchecked_into());
         let store = Self { sql, storage, next_chunk: Cell::default() };
         if !store.rows(FIND_OLD_TABLE, &[])?.is_empty() {
             let why =
                 "this data was written before the first release and cannot be read: delete it";
-            return Err(JsValue::from_str(why));
+            return Err(Error::Stored(why.to_owned()));
         }
         // Costs no row once the tables are there.
         for create in [CREATE_RECORDS, CREATE_OPERATIONS, CREATE_BODY_CHUNKS, CREATE_SETTINGS] {
@@ -102,21 +103,21 @@ impl Store {
     }
 
     /// The number of shards that this data was first used with, if it has been used.
-    pub(super) fn shards(&self) -> Result<Option<u16>, JsValue> {
+    pub(super) fn shards(&self) -> Result<Option<u16>, Error> {
         let Some(row) = self.rows(READ_SHARDS, &[])?.pop() else { return Ok(None) };
         let shards = u16::try_from(whole(row.number())).ok().filter(|shards| *shards > 0);
-        let unreadable = || JsValue::from_str("the stored number of shards is unreadable");
+        let unreadable = || Error::Stored("the stored number of shards is unreadable".to_owned());
         shards.map(Some).ok_or_else(unreadable)
     }
 
     /// Keeps the number of shards, unless one is kept already; returns the one that is kept then.
-    pub(super) fn remember_shards(&self, shards: u16) -> Result<u16, JsValue> {
+    pub(super) fn remember_shards(&self, shards: u16) -> Result<u16, Error> {
         self.exec(KEEP_SHARDS, &[JsValue::from(shards)])?;
         Ok(self.shards()?.unwrap_or(shards))
     }
 
     /// The key id's row, without a body that lies in it.
-    pub(super) fn find(&self, key_id: KeyId) -> Result<Option<StoredRow>, JsValue> {
+    pub(super) fn find(&self, key_id: KeyId) -> Result<Option<StoredRow>, Error> {
         self.rows(FIND, &[blob(&key_id.0)])?.pop().map(|row| stored(&row)).transpose()
     }
 
@@ -130,7 +131,7 @@ impl Store {
         records_of_key: usize,
         change: &Change,
         body: &Uint8Array,
-    ) -> Result<(), JsValue> {
+    ) -> Result<(), Error> {
         let old = found.map(|row| row.body.chunks).unwrap_or_default();
         match change {
             Change::Keep => Ok(()),
@@ -161,7 +162,7 @@ impl Store {
         }
     }
 
-    fn insert(&self, key_id: KeyId, records_of_key: usize, record: &Record) -> Result<(), JsValue> {
+    fn insert(&self, key_id: KeyId, records_of_key: usize, record: &Record) -> Result<(), Error> {
         let [due, tombstone] = due(record);
         let operation = blob(&record.metadata.operation.0);
         let indexed = JsValue::from(u8::from(records_of_key >= FEW_RECORDS));
@@ -169,7 +170,7 @@ impl Store {
         self.exec(INSERT, &values)
     }
 
-    fn complete(&self, key_id: KeyId, record: &Record, body: &Uint8Array) -> Result<(), JsValue> {
+    fn complete(&self, key_id: KeyId, record: &Record, body: &Uint8Array) -> Result<(), Error> {
         let chunks = self.add_chunks(key_id, body)?;
         let in_row =
             if chunks.count > 0.0 || body.byte_length() == 0 { JsValue::NULL } else { body.into() };
@@ -179,35 +180,35 @@ impl Store {
         self.exec(COMPLETE, &values)
     }
 
-    fn together(&self, work: impl Fn() -> Result<(), JsValue>) -> Result<(), JsValue> {
+    fn together(&self, work: impl Fn() -> Result<(), Error>) -> Result<(), Error> {
         // A panic in there is an exception to the runtime, which takes everything back.
         let work = AssertUnwindSafe(work);
-        self.storage.transaction_sync(&mut || (*work)()).map(|_| ())
+        self.storage.transaction_sync(&mut || Ok((*work)()?))?;
+        Ok(())
     }
 
-    fn exec(&self, query: &str, values: &[JsValue]) -> Result<(), JsValue> {
+    fn exec(&self, query: &str, values: &[JsValue]) -> Result<(), Error> {
         self.sql.exec_raw(query, values.to_vec()).map(drop).map_err(Into::into)
     }
 
-    fn rows(&self, query: &str, values: &[JsValue]) -> Result<Vec<Row>, JsValue> {
+    fn rows(&self, query: &str, values: &[JsValue]) -> Result<Vec<Row>, Error> {
         let rows = self.sql.exec_raw(query, values.to_vec())?;
         rows.map(|row| row.map(JsValue::unchecked_into).map_err(Into::into)).collect()
     }
 }
 
-fn stored(row: &Row) -> Result<StoredRow, JsValue> {
+fn stored(row: &Row) -> Result<StoredRow, Error> {
     let chunks = Chunks { first: row.first_chunk(), count: row.chunks() };
     let record = read(&row.value())?;
     if whole(chunks.count) != chunks_of(&record) {
-        return Err(JsValue::from_str("a stored record is unreadable: chunks"));
+        return Err(Error::Stored("a stored record is unreadable: chunks".to_owned()));
     }
     Ok(StoredRow { record, body: StoredBody { bytes: row.body(), chunks } })
 }
 
 /// Unreadable is an error for that key, and never "absent": that would run it again.
-fn read(record: &JsValue) -> Result<Record, JsValue> {
-    value(record)
-        .map_err(|error| JsValue::from_str(&format!("a stored record is unreadable: {error}")))
+fn read(record: &JsValue) -> Result<Record, Error> {
+    value(record).map_err(|error| Error::Stored(format!("a stored record is unreadable: {error}")))
 }
 
 fn value<T: DeserializeOwned>(column: &JsValue) -> Result<T, Unreadable> {

@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use js_sys::{Date, Object};
-use wasm_bindgen::JsValue;
 
 use super::Shard;
 use crate::cloudflare::clock::{now, pause, to_js};
+use crate::cloudflare::error::Error;
 use crate::cloudflare::{bindings, faults};
 use crate::time::{Timestamp, millis};
 
@@ -24,7 +24,7 @@ pub(super) enum Alarm {
 
 impl Shard {
     /// Asks for the alarm, once after a start: setting an alarm without knowing would move an earlier one.
-    pub(super) async fn know_alarm(&self) -> Result<(), JsValue> {
+    pub(super) async fn know_alarm(&self) -> Result<(), Error> {
         if matches!(self.alarm.get(), Alarm::Unknown) {
             let set = self.storage.get_alarm().await?;
             if matches!(self.alarm.get(), Alarm::Unknown) {
@@ -46,14 +46,14 @@ impl Shard {
         match self.storage.as_raw().set_alarm(Date::new(&to_js(at).into()), Object::new()) {
             Ok(_) => self.alarm.set(Alarm::At(at)),
             Err(error) => {
-                let why = bindings::text(&error);
+                let why = Error::from(error);
                 bindings::error(&format!("the sweep could not be scheduled: {why}"));
             }
         }
     }
 
     /// One pass over the shard in bounded batches. Between two batches other requests get their turn.
-    pub(super) async fn sweep(&self) -> Result<(), JsValue> {
+    pub(super) async fn sweep(&self) -> Result<(), Error> {
         faults::here("sweep");
         let store = self.store()?;
         let (mut after, mut rows, mut next) = (None, 0, None);

@@ -4,6 +4,7 @@ use js_sys::Uint8Array;
 use wasm_bindgen::JsValue;
 
 use super::{Store, StoredRow, blob, bytes_of, float, whole};
+use crate::cloudflare::error::Error;
 use crate::lifecycle::record::Record;
 use crate::lifecycle::reply::{Kept, Reply};
 use crate::request::key::KeyId;
@@ -57,7 +58,7 @@ impl Store {
         key_id: KeyId,
         row: &StoredRow,
         reply: &Reply,
-    ) -> Result<Option<BodyPlace>, JsValue> {
+    ) -> Result<Option<BodyPlace>, Error> {
         let Kept::Whole { bytes } = reply.body else { return Ok(None) };
         let chunks = row.body.chunks;
         let (length, place) = if chunks.count > 0.0 {
@@ -83,7 +84,7 @@ impl Store {
         &self,
         key_id: KeyId,
         reply: &Reply,
-    ) -> Result<Uint8Array, JsValue> {
+    ) -> Result<Uint8Array, Error> {
         let row = self.rows(READ_BODY, &[blob(&key_id.0)])?.pop().ok_or_else(not_as_long)?;
         let body = bytes_of(&row.body()).ok_or_else(not_as_long)?;
         let is_whole = reply.body == Kept::Whole { bytes: body.byte_length().into() };
@@ -95,12 +96,12 @@ impl Store {
         &self,
         of: &ChunkedBody,
         id: f64,
-    ) -> Result<Uint8Array, JsValue> {
+    ) -> Result<Uint8Array, Error> {
         let row = self.rows(READ_CHUNK, &[id.into(), blob(&of.key_id.0)])?.pop();
         row.and_then(|row| bytes_of(&row.body())).ok_or_else(not_as_long)
     }
 
-    pub(super) fn add_chunks(&self, key_id: KeyId, body: &Uint8Array) -> Result<Chunks, JsValue> {
+    pub(super) fn add_chunks(&self, key_id: KeyId, body: &Uint8Array) -> Result<Chunks, Error> {
         let length = body.byte_length();
         if length <= CHUNK_BYTES {
             return Ok(Chunks::default());
@@ -118,7 +119,7 @@ impl Store {
         Ok(chunks)
     }
 
-    pub(super) fn drop_chunks(&self, key_id: KeyId, chunks: Chunks) -> Result<(), JsValue> {
+    pub(super) fn drop_chunks(&self, key_id: KeyId, chunks: Chunks) -> Result<(), Error> {
         if chunks.count == 0.0 {
             return Ok(());
         }
@@ -136,8 +137,8 @@ pub(super) fn chunks_of(record: &Record) -> u64 {
     }
 }
 
-fn not_as_long() -> JsValue {
-    JsValue::from_str("a stored body is not as long as its record says")
+fn not_as_long() -> Error {
+    Error::Stored("a stored body is not as long as its record says".to_owned())
 }
 
 /// A body up to this length lies in its row, whose record takes the rest of the 2 MB; a chunk is as long.

@@ -6,6 +6,7 @@ use js_sys::Uint8Array;
 use wasm_bindgen::JsValue;
 
 use super::{FEW_RECORDS, Store, StoredBody, StoredRow, blob, instant, range, read, stored};
+use crate::cloudflare::error::Error;
 use crate::cloudflare::faults;
 use crate::lifecycle::ledger::{Found, Rows};
 use crate::lifecycle::step::Change;
@@ -28,14 +29,14 @@ impl<'a> EventRows<'a> {
 }
 
 impl Rows for EventRows<'_> {
-    type Error = JsValue;
+    type Error = Error;
     type Body = StoredBody;
 
-    fn find(&self, key_id: KeyId) -> Result<Option<StoredRow>, JsValue> {
+    fn find(&self, key_id: KeyId) -> Result<Option<StoredRow>, Error> {
         self.store.find(key_id)
     }
 
-    fn find_with_body(&self, key_id: KeyId) -> Result<Option<StoredRow>, JsValue> {
+    fn find_with_body(&self, key_id: KeyId) -> Result<Option<StoredRow>, Error> {
         let row = self.store.rows(FIND_WITH_BODY, &[blob(&key_id.0)])?.pop();
         row.map(|row| stored(&row)).transpose()
     }
@@ -45,7 +46,7 @@ impl Rows for EventRows<'_> {
         key_id: KeyId,
         operation: Option<OperationId>,
         now: Timestamp,
-    ) -> Result<Found<Self>, JsValue> {
+    ) -> Result<Found<Self>, Error> {
         let own_id = blob(&key_id.0);
         let [lowest, highest] = range(key_id);
         let wanted = operation.map_or(JsValue::NULL, |operation| blob(&operation.0));
@@ -75,7 +76,7 @@ impl Rows for EventRows<'_> {
         key_id: KeyId,
         found: Option<&StoredRow>,
         change: &Change,
-    ) -> Result<(), JsValue> {
+    ) -> Result<(), Error> {
         faults::here("step");
         self.store.apply(key_id, found, self.records_of_key.get(), change, self.body)?;
         faults::here("stored");
@@ -83,13 +84,19 @@ impl Rows for EventRows<'_> {
     }
 }
 
-// A body of 16 KB at most (`SMALL`): a larger one is read when there is room for it.
-const FIND_WITH_BODY: &str = "SELECT 1 AS is_own, record AS value, CASE WHEN length(body) <= 16384 THEN body END AS body, \
-    first_chunk, chunks FROM records WHERE key_id = ?";
+// A larger body is read when there is room for it.
+const FIND_WITH_BODY: &str = concat!(
+    "SELECT 1 AS is_own, record AS value, CASE WHEN length(body) <= ",
+    small!(),
+    " THEN body END AS body, first_chunk, chunks FROM records WHERE key_id = ?"
+);
 // One row more than `FEW_RECORDS`.
-const FIND_FOR_CLAIM: &str = "SELECT key_id = ?1 AS is_own, CASE WHEN key_id = ?1 OR operation = ?4 THEN record END AS value, \
-    CASE WHEN key_id = ?1 AND length(body) <= 16384 THEN body END AS body, first_chunk, chunks \
-    FROM records WHERE key_id >= ?2 AND key_id <= ?3 LIMIT 33";
+const FIND_FOR_CLAIM: &str = concat!(
+    "SELECT key_id = ?1 AS is_own, CASE WHEN key_id = ?1 OR operation = ?4 THEN record END AS value, \
+    CASE WHEN key_id = ?1 AND length(body) <= ",
+    small!(),
+    " THEN body END AS body, first_chunk, chunks FROM records WHERE key_id >= ?2 AND key_id <= ?3 LIMIT 33"
+);
 const FIND_OPERATION: &str = "SELECT 0 AS is_own, record AS value FROM records INDEXED BY operations \
     WHERE indexed = 1 AND operation = ?1 AND key_id >= ?2 AND key_id <= ?3 AND key_id <> ?4 \
     AND (leaves_tombstone = 1 OR due > ?5)";

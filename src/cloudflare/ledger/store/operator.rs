@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use wasm_bindgen::JsValue;
 
 use super::{Row, Store, blob, bytes_of, float, instant, range, read, value, whole};
+use crate::cloudflare::error::Error;
 use crate::encoding::write_row;
 use crate::lifecycle::record::Record;
 use crate::lifecycle::step::Change;
@@ -20,11 +21,11 @@ pub(in crate::cloudflare) struct Batch {
     /// The last key id that was looked at.
     pub(in crate::cloudflare) last: JsValue,
     /// The records in it, or why one could not be read.
-    pub(in crate::cloudflare) records: Vec<Result<(KeyId, Record), JsValue>>,
+    pub(in crate::cloudflare) records: Vec<Result<(KeyId, Record), Error>>,
 }
 
 impl Store {
-    pub(super) fn open_operator(&self) -> Result<(), JsValue> {
+    pub(super) fn open_operator(&self) -> Result<(), Error> {
         self.exec(CREATE_HOURS, &[])?;
         self.exec(CREATE_AUDIT, &[])
     }
@@ -33,7 +34,7 @@ impl Store {
     pub(in crate::cloudflare) fn records_of_key(
         &self,
         key_id: KeyId,
-    ) -> Result<Vec<(KeyId, Record)>, JsValue> {
+    ) -> Result<Vec<(KeyId, Record)>, Error> {
         let [lowest, highest] = range(key_id);
         self.rows(READ_KEY, &[lowest, highest, blob(&key_id.0)])?.iter().map(found).collect()
     }
@@ -44,7 +45,7 @@ impl Store {
         &self,
         after: Option<&JsValue>,
         text: &str,
-    ) -> Result<Option<Batch>, JsValue> {
+    ) -> Result<Option<Batch>, Error> {
         let from = after.cloned().unwrap_or_else(|| blob(&[]));
         let seen = self.rows(BATCH_END, std::slice::from_ref(&from))?.pop();
         let Some(last) = seen.map(|row| row.key_id()).filter(|last| !last.is_null()) else {
@@ -61,7 +62,7 @@ impl Store {
         change: &Change,
         body: &Uint8Array,
         audited: &AuditEntry,
-    ) -> Result<(), JsValue> {
+    ) -> Result<(), Error> {
         let stored = self.find(key_id)?;
         let decision = blob(&write_row(audited));
         self.together(|| {
@@ -76,7 +77,7 @@ impl Store {
         &self,
         after: Option<Position>,
         limit: u16,
-    ) -> Result<Vec<AuditEntry>, JsValue> {
+    ) -> Result<Vec<AuditEntry>, Error> {
         let rows = match after {
             None => self.rows(READ_AUDIT, &[JsValue::from(limit)])?,
             Some(Position { at, key }) => {
@@ -87,21 +88,18 @@ impl Store {
     }
 
     /// The latest decisions about a record, newest first.
-    pub(in crate::cloudflare) fn decisions(
-        &self,
-        key_id: KeyId,
-    ) -> Result<Vec<AuditEntry>, JsValue> {
+    pub(in crate::cloudflare) fn decisions(&self, key_id: KeyId) -> Result<Vec<AuditEntry>, Error> {
         self.rows(READ_DECISIONS, &[blob(&key_id.0)])?.iter().map(kept).collect()
     }
 
     /// The numbers of the hours that are kept, the oldest first.
-    pub(in crate::cloudflare) fn hours(&self) -> Result<Vec<(u64, Statistics)>, JsValue> {
+    pub(in crate::cloudflare) fn hours(&self) -> Result<Vec<(u64, Statistics)>, Error> {
         let rows = self.rows(READ_HOURS, &[])?;
         rows.iter().map(|row| Ok((whole(row.number()), kept(row)?))).collect()
     }
 
     /// The numbers of one hour.
-    pub(in crate::cloudflare) fn hour(&self, hour: u64) -> Result<Option<Statistics>, JsValue> {
+    pub(in crate::cloudflare) fn hour(&self, hour: u64) -> Result<Option<Statistics>, Error> {
         self.rows(READ_HOUR, &[float(hour).into()])?.first().map(kept).transpose()
     }
 
@@ -110,21 +108,22 @@ impl Store {
         &self,
         hour: u64,
         tally: &Statistics,
-    ) -> Result<(), JsValue> {
+    ) -> Result<(), Error> {
         self.exec(KEEP_HOUR, &[float(hour).into(), blob(&write_row(tally))])?;
         self.exec(DROP_HOURS, &[float(hour.saturating_sub(HOURS_KEPT)).into()])
     }
 }
 
-fn found(row: &Row) -> Result<(KeyId, Record), JsValue> {
+fn found(row: &Row) -> Result<(KeyId, Record), Error> {
     let id = bytes_of(&row.key_id()).map(|id| id.to_vec()).unwrap_or_default();
-    let id = id.try_into().map_err(|_| JsValue::from_str("a stored key id is unreadable"))?;
+    let id =
+        id.try_into().map_err(|_| Error::Stored("a stored key id is unreadable".to_owned()))?;
     Ok((KeyId(id), read(&row.value())?))
 }
 
-fn kept<T: DeserializeOwned>(row: &Row) -> Result<T, JsValue> {
+fn kept<T: DeserializeOwned>(row: &Row) -> Result<T, Error> {
     value(&row.value()).map_err(|error| {
-        JsValue::from_str(&format!("what was stored for operators is unreadable: {error}"))
+        Error::Stored(format!("what was stored for operators is unreadable: {error}"))
     })
 }
 

@@ -7,6 +7,7 @@ use wasm_bindgen::JsValue;
 
 use super::bodies::Chunks;
 use super::{COMPLETE, DELETE, Row, Store, blob, bytes, bytes_of, due, instant, read, whole};
+use crate::cloudflare::error::Error;
 use crate::request::key::KeyId;
 use crate::time::Timestamp;
 
@@ -30,7 +31,7 @@ impl Store {
         &self,
         after: Option<&JsValue>,
         now: Timestamp,
-    ) -> Result<Option<Batch>, JsValue> {
+    ) -> Result<Option<Batch>, Error> {
         let from = after.cloned().unwrap_or_else(|| blob(&[]));
         let Some(seen) = self.rows(SWEEP_NEXT, &[from.clone(), instant(now)])?.pop() else {
             return Ok(None);
@@ -62,7 +63,7 @@ impl Store {
         Ok(Some(Batch { last, rows, next, hundredth }))
     }
 
-    fn delete_due(&self, have_chunks: bool, range: &[JsValue]) -> Result<(), JsValue> {
+    fn delete_due(&self, have_chunks: bool, range: &[JsValue]) -> Result<(), Error> {
         if have_chunks {
             for row in self.rows(DELETIONS_WITH_CHUNKS, range)? {
                 self.drop_chunks_of(&row)?;
@@ -76,7 +77,7 @@ impl Store {
         &self,
         range: &[JsValue],
         now: Timestamp,
-    ) -> Result<Option<Timestamp>, JsValue> {
+    ) -> Result<Option<Timestamp>, Error> {
         let mut next = None;
         for row in self.rows(TOMBSTONES, range)? {
             next = [next, self.leave_tombstone(&row, now)?].into_iter().flatten().min();
@@ -85,7 +86,7 @@ impl Store {
     }
 
     /// Takes the reply out of a row and leaves its tombstone; says when that is due.
-    fn leave_tombstone(&self, row: &Row, now: Timestamp) -> Result<Option<Timestamp>, JsValue> {
+    fn leave_tombstone(&self, row: &Row, now: Timestamp) -> Result<Option<Timestamp>, Error> {
         // An unreadable row is left alone: it is an error for whoever asks for the key.
         let Ok(record) = read(&row.value()) else { return Ok(None) };
         self.drop_chunks_of(row)?;
@@ -103,7 +104,7 @@ impl Store {
     }
 
     /// Chunks name their key id, so numbers that are wrong delete no other key's chunks.
-    fn drop_chunks_of(&self, row: &Row) -> Result<(), JsValue> {
+    fn drop_chunks_of(&self, row: &Row) -> Result<(), Error> {
         let id = bytes_of(&row.key_id()).and_then(|id| id.to_vec().try_into().ok());
         let chunks = Chunks { first: row.first_chunk(), count: row.chunks() };
         id.map_or(Ok(()), |id| self.drop_chunks(KeyId(id), chunks))
