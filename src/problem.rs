@@ -1,9 +1,10 @@
-//! Every refusal of the filter, in one place: its code, status, title, whether a retry helps, and its document (RFC
-//! 9457).
+//! Every refusal, to clients and to operators, in one place: its code, status, title, whether a retry helps,
+//! and its document (RFC 9457).
 
 use serde::Serialize;
 
 use crate::request::json;
+use crate::request::key::KeyId;
 
 /// The code of a refusal. Clients rely on it, so a code is never renamed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,10 +37,26 @@ pub enum Code {
     RequestTooLarge,
     /// The Ledger cannot be reached. Nothing was forwarded.
     StoreUnavailable,
+    /// An operator's request does not parse.
+    InvalidRequest,
+    /// The operator's token is missing or wrong.
+    Unauthorized,
+    /// The form was not made for this session, or comes from another site.
+    Forbidden,
+    /// There is no such page or record.
+    NotFound,
+    /// The page takes other methods.
+    MethodNotAllowed,
+    /// A request may still be under way, so nothing can be decided.
+    LeaseLive,
+    /// The record has changed since the operator looked at it.
+    MovedOn,
+    /// Too many wrong tokens came from this address.
+    TooManyAttempts,
 }
 
 impl Code {
-    /// Every code.
+    /// Every code that a client of a guarded route may get. Operators get others too.
     pub const ALL: [Self; 14] = [
         Self::KeyMissing,
         Self::KeyInvalid,
@@ -78,6 +95,14 @@ impl Code {
                 "find out what became of the operation before using a new key"
             }
             Self::RequestTooLarge => "send a smaller body",
+            Self::InvalidRequest | Self::NotFound | Self::MethodNotAllowed => {
+                "send another request"
+            }
+            Self::Unauthorized => "send the operator's token",
+            Self::Forbidden => "load the page again",
+            Self::LeaseLive => "decide after the lease has ended",
+            Self::MovedOn => "look at the record again",
+            Self::TooManyAttempts => "wait for Retry-After",
         }
     }
 
@@ -127,6 +152,14 @@ impl Code {
             Self::StoreUnavailable => {
                 ("store-unavailable", 503, "The idempotency store is unavailable")
             }
+            Self::InvalidRequest => ("invalid-request", 400, "The request is invalid"),
+            Self::Unauthorized => ("unauthorized", 401, "The operator's token is needed"),
+            Self::Forbidden => ("forbidden", 403, "The form was not accepted"),
+            Self::NotFound => ("not-found", 404, "There is no such thing"),
+            Self::MethodNotAllowed => ("method-not-allowed", 405, "The method is not allowed"),
+            Self::LeaseLive => ("lease-live", 409, "A request is under way"),
+            Self::MovedOn => ("moved-on", 409, "The record has moved on"),
+            Self::TooManyAttempts => ("too-many-attempts", 429, "Too many wrong tokens"),
         }
     }
 }
@@ -146,6 +179,10 @@ pub struct Problem {
     pub original_status: Option<u16>,
     /// The reason for the operator's log. The client does not see it.
     pub why: Option<String>,
+    /// For operators: the methods that are allowed, where the request's is not.
+    pub allow: Option<&'static str>,
+    /// For operators: the record to look at again.
+    pub record: Option<KeyId>,
 }
 
 impl Problem {
@@ -160,7 +197,15 @@ impl Problem {
             retry_after_s,
             original_status: None,
             why: None,
+            allow: None,
+            record: None,
         }
+    }
+
+    /// An operator's request does not parse.
+    #[must_use]
+    pub fn invalid(detail: impl Into<String>) -> Self {
+        Self::new(Code::InvalidRequest, detail)
     }
 
     /// Sets Retry-After, in seconds.
@@ -181,11 +226,44 @@ impl Problem {
         Self { status, ..self }
     }
 
-    /// The problem document (RFC 9457 section 3).
+    /// Names the record that the operator should look at again.
+    #[must_use]
+    pub fn about(self, record: KeyId) -> Self {
+        Self { record: Some(record), ..self }
+    }
+
+    /// The problem document for a client (RFC 9457 section 3).
     #[must_use]
     pub fn body(&self, correlation_id: &str) -> String {
-        let code = self.code.as_str();
         let kind = if self.status < 500 { "idempotency_error" } else { "api_error" };
+        let error = StripeError { kind, code: self.code.as_str(), message: &self.detail };
+        self.document(Some(correlation_id), Some(error))
+    }
+
+    /// The problem document for an operator.
+    #[must_use]
+    pub fn operator_body(&self) -> String {
+        self.document(None, None)
+    }
+
+    /// The headers for an operator, beside those of the document.
+    #[must_use]
+    pub fn operator_headers(&self) -> Vec<(&'static str, String)> {
+        let mut headers = Vec::new();
+        if self.code == Code::Unauthorized {
+            headers.push(("www-authenticate", "Bearer realm=\"oncegate\"".to_owned()));
+        }
+        if let Some(allow) = self.allow {
+            headers.push(("allow", allow.to_owned()));
+        }
+        if let Some(seconds) = self.retry_after_s {
+            headers.push(("retry-after", seconds.to_string()));
+        }
+        headers
+    }
+
+    fn document(&self, correlation_id: Option<&str>, error: Option<StripeError>) -> String {
+        let code = self.code.as_str();
         json::to_text(&Document {
             kind: format!("/.well-known/idempotency#{code}"),
             title: self.code.title(),
@@ -194,7 +272,7 @@ impl Problem {
             code,
             correlation_id,
             original_status: self.original_status,
-            error: StripeError { kind, code, message: &self.detail },
+            error,
         })
     }
 }
@@ -207,10 +285,12 @@ struct Document<'a> {
     status: u16,
     detail: &'a str,
     code: &'a str,
-    correlation_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    correlation_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     original_status: Option<u16>,
-    error: StripeError<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<StripeError<'a>>,
 }
 
 /// Stripe's clients take a document without this member for a success, whatever its status is (stripe-node 23,

@@ -57,24 +57,5 @@ pub fn read_span(text: &str) -> Option<Duration> {
     Some(Duration::from_millis(millis(span)))
 }
 
-/// A span in the units that a configuration is written in: `1h 30m`, `90d`. `humantime` would write 90 days as
-/// `2months 29days 3h 36m`.
-#[must_use]
-pub fn span(span: Duration) -> String {
-    let mut left = millis(span);
-    let mut parts = Vec::new();
-    for (unit, name) in [(DAY, "d"), (HOUR, "h"), (MINUTE, "m"), (SECOND, "s"), (1, "ms")] {
-        if left >= unit {
-            parts.push(format!("{}{name}", left / unit));
-            left %= unit;
-        }
-    }
-    if parts.is_empty() { "0s".to_owned() } else { parts.join(" ") }
-}
-
-const SECOND: u64 = 1_000;
-const MINUTE: u64 = 60 * SECOND;
-const HOUR: u64 = 60 * MINUTE;
-const DAY: u64 = 24 * HOUR;
 /// 9999-12-31T23:59:59.999Z.
 const YEAR_9999: u64 = 253_402_300_799_999;

@@ -1,65 +1,66 @@
-//! JavaScript calls of the platform. Each is bound with `catch`: a throw that crosses Wasm unannounced
-//! ends its task without an answer. What can be done in one crossing is (`host.js`).
+//! The calls of JavaScript that neither `worker` nor `web-sys` has. Each that may throw is bound with `catch`: an exception
+//! that is not ends the task that made the call. What belongs together is done in one crossing, in `host.js`.
 
 use js_sys::{Object, Promise, Reflect, Uint8Array};
 use wasm_bindgen::JsCast as _;
 use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
-use web_sys::{Headers, Request, Response};
+use web_sys::{Headers, ReadableStream, Request, Response, WritableStream};
 use worker::Env;
 
 #[wasm_bindgen(raw_module = "./host.js")]
 extern "C" {
-    /// The program has started: what belongs to an earlier start is answered, and forgotten.
+    /// Says that the program has started. What belongs to an earlier start is rejected and forgotten.
     pub(crate) fn started();
     /// Calls `settled(id, ..)` once the promise is settled.
     pub(crate) fn wait(promise: Promise, id: u32, scope: u32);
-    /// Calls `elapsed(scope)` after so many ms, which is at `due`, or before.
+    /// Calls `elapsed(scope)` after so many ms, which is at `due`, or earlier.
     pub(crate) fn arm(scope: u32, ms: f64, due: f64);
     /// Forgets the scope and its timer.
     pub(crate) fn ended(scope: u32);
 
-    /// All headers: a name, a line end, its value, a line end, and so on.
+    /// Headers as one text: a name, a line end, its value, a line end, and so on.
     pub(crate) fn lines(headers: &Headers) -> String;
-    /// Calls a Ledger with a message of head and body; resolves to both of its answer, whose body is bytes,
-    /// a stream, or undefined.
+    /// Calls a Ledger with a message of head and body, by RPC if the body is at most `small`. Resolves to head and body
+    /// of the answer; the body is bytes, a stream, or undefined.
     pub(crate) fn ask(
         ledger: &Namespace,
         shard: u16,
         location_hint: Option<&str>,
         head: &[u8],
         body: Option<&Uint8Array>,
+        small: u32,
     ) -> Promise;
-    /// Head and body of a message.
+    /// Resolves to head and body of the message that a request carries.
     pub(crate) fn opened(request: &Request) -> Promise;
-    /// A Ledger's answer.
+    /// A Ledger's answer: a message.
     pub(crate) fn told(head: &[u8], body: Option<&Uint8Array>) -> JsValue;
-    /// The same where its body is a stream.
+    /// A Ledger's answer whose body is a stream.
     pub(crate) fn streamed(head: &[u8], body: &JsValue) -> JsValue;
     /// The text and JSON vars of a deployment, as JSON. Bindings are left out.
     #[wasm_bindgen(catch)]
     pub(crate) fn vars(env: &Env) -> Result<String, JsValue>;
-    /// All bytes of a request or a response.
+    /// Resolves to all bytes of a request or a response.
     pub(crate) fn bytes(from: &JsValue) -> Promise;
-    /// Sends a request on; resolves to a response, its headers as lines, and its body where it is at most
-    /// `easy` bytes.
+    /// Forwards a request. Resolves to the response, its headers as lines, and its body where it is at most `small`.
     pub(crate) fn forward(
         origin: Option<&Fetcher>,
         address: &str,
         method: &str,
         headers: &Headers,
         body: &JsValue,
-        easy: u32,
+        small: u32,
     ) -> Promise;
-    /// Hands a request on.
+    /// Passes a request through.
     #[wasm_bindgen(catch)]
     pub(crate) fn pass(
         origin: Option<&Fetcher>,
         address: Option<&str>,
         init: &JsValue,
     ) -> Result<Promise, JsValue>;
-    /// Its response, or what is said where there is none.
+    /// Resolves to the response, or to what `unreachable` makes of an exception.
     #[wasm_bindgen(js_name = orUnreachable)]
     pub(crate) fn or_unreachable(response: &Promise) -> Promise;
+    /// Whether such a request can be built.
     #[wasm_bindgen(js_name = isSendable)]
     pub(crate) fn is_sendable(
         address: &str,
@@ -67,10 +68,10 @@ extern "C" {
         headers: &Headers,
         has_body: bool,
     ) -> bool;
-    /// A copy of headers with changes: `=name`, `+name` or `-name` and a value, each a line.
+    /// A copy of headers, with changes: `+name`, `=name` or `-name` and a value, each a line.
     #[wasm_bindgen(catch)]
     pub(crate) fn changed(headers: &Headers, changes: &str) -> Result<Headers, JsValue>;
-    /// A response with such headers.
+    /// A response with a copy of headers, with changes.
     #[wasm_bindgen(catch)]
     pub(crate) fn respond(
         status: u16,
@@ -88,8 +89,8 @@ extern "C" {
     pub(crate) fn warn(line: &str);
     #[wasm_bindgen(js_namespace = console)]
     pub(crate) fn error(line: &str);
-    /// What a deployment has bound, by names that are known. `worker::Env` finds bindings by name and compares the
-    /// names of their classes, which a request need not pay for.
+    /// The bindings whose names are known. `worker::Env` gets them by name and compares the names of their classes
+    /// (`EnvBinding`), which takes more crossings than a request should pay for.
     type Bound;
     #[wasm_bindgen(method, getter, js_name = LEDGER)]
     fn ledger(this: &Bound) -> Namespace;
@@ -111,62 +112,24 @@ extern "C" {
     /// Anything with a `fetch` method: a service binding or an object's stub.
     pub(crate) type Fetcher;
 
-    /// An Analytics Engine dataset.
-    pub(crate) type Dataset;
-    #[wasm_bindgen(method, catch, js_name = writeDataPoint)]
-    pub(crate) fn write_data_point(this: &Dataset, point: &JsValue) -> Result<(), JsValue>;
-
     /// A Durable Object namespace.
     pub(crate) type Namespace;
-    /// `new Response(…)`, which throws on a status outside 200 to 599.
-    #[wasm_bindgen(js_name = Response)]
-    pub(crate) type NewResponse;
-    #[wasm_bindgen(catch, constructor, js_class = "Response")]
-    pub(crate) fn new(body: &JsValue, init: &JsValue) -> Result<NewResponse, JsValue>;
 
-    /// A stream's reader.
-    pub(crate) type Reader;
-    #[wasm_bindgen(method, catch)]
-    pub(crate) fn read(this: &Reader) -> Result<Promise, JsValue>;
-    #[wasm_bindgen(method, catch, js_name = releaseLock)]
-    pub(crate) fn release_lock(this: &Reader) -> Result<(), JsValue>;
-
-    pub(crate) type Readable;
-    #[wasm_bindgen(method, catch, js_name = getReader)]
-    pub(crate) fn get_reader(this: &Readable) -> Result<Reader, JsValue>;
-    #[wasm_bindgen(method, catch, js_name = pipeTo)]
-    pub(crate) fn pipe_to(this: &Readable, to: &JsValue) -> Result<Promise, JsValue>;
-
-    /// Cloudflare's byte-for-byte pipe of a known length.
+    /// A pipe that keeps nothing: a write ends when all of it has been read. Of a known length
+    /// (developers.cloudflare.com, workers/runtime-apis/streams/transformstream).
     #[wasm_bindgen(extends = IdentityTransformStream)]
     pub(crate) type FixedLengthStream;
     #[wasm_bindgen(catch, constructor)]
     pub(crate) fn new(bytes: u64) -> Result<FixedLengthStream, JsValue>;
 
-    /// Cloudflare's byte-for-byte pipe.
+    /// The same of a length that is not known.
     pub(crate) type IdentityTransformStream;
     #[wasm_bindgen(catch, constructor)]
     pub(crate) fn new() -> Result<IdentityTransformStream, JsValue>;
     #[wasm_bindgen(method, getter)]
-    pub(crate) fn readable(this: &IdentityTransformStream) -> JsValue;
+    pub(crate) fn readable(this: &IdentityTransformStream) -> ReadableStream;
     #[wasm_bindgen(method, getter)]
-    pub(crate) fn writable(this: &IdentityTransformStream) -> Writable;
-
-    pub(crate) type Writable;
-    #[wasm_bindgen(method, catch, js_name = getWriter)]
-    pub(crate) fn get_writer(this: &Writable) -> Result<Writer, JsValue>;
-    #[wasm_bindgen(method, catch)]
-    pub(crate) fn close(this: &Writable) -> Result<Promise, JsValue>;
-
-    pub(crate) type Writer;
-    #[wasm_bindgen(method, catch)]
-    pub(crate) fn write(this: &Writer, chunk: &JsValue) -> Result<Promise, JsValue>;
-    #[wasm_bindgen(method, catch, js_name = releaseLock)]
-    pub(crate) fn release_lock(this: &Writer) -> Result<(), JsValue>;
-    #[wasm_bindgen(method, catch)]
-    pub(crate) fn close(this: &Writer) -> Result<Promise, JsValue>;
-    #[wasm_bindgen(method, catch)]
-    pub(crate) fn abort(this: &Writer, why: &JsValue) -> Result<Promise, JsValue>;
+    pub(crate) fn writable(this: &IdentityTransformStream) -> WritableStream;
 
     /// What `worker::Storage` does not offer.
     pub(crate) type SyncStorage;

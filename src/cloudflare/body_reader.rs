@@ -2,6 +2,7 @@
 
 use js_sys::Uint8Array;
 use wasm_bindgen::{JsCast as _, JsValue};
+use web_sys::{ReadableStream, ReadableStreamDefaultReader};
 
 use super::bindings;
 use super::body_buffer::{BufferedBody, Owner};
@@ -24,12 +25,17 @@ pub(super) enum Read {
 }
 
 /// Reads a stream to its end, but not beyond `limit` bytes. `length` is what Content-Length says.
-pub(super) async fn read(stream: JsValue, length: Option<u64>, limit: u64, owner: Owner) -> Read {
+pub(super) async fn read(
+    stream: &ReadableStream,
+    length: Option<u64>,
+    limit: u64,
+    owner: Owner,
+) -> Read {
     let body = BufferedBody::new(owner);
     if length.is_some_and(|length| length > limit) {
         return Read::TooLarge(body);
     }
-    match read_into(&body, &stream.unchecked_into(), length, limit, owner).await {
+    match read_into(&body, stream, length, limit, owner).await {
         Ok(Stopped::AtEnd) => Read::Whole(body),
         Ok(Stopped::OverLimit) => Read::TooLarge(body),
         Ok(Stopped::NoRoom) => Read::NoRoom(body),
@@ -66,7 +72,7 @@ enum Stopped {
 
 async fn read_into(
     body: &BufferedBody,
-    stream: &bindings::Readable,
+    stream: &ReadableStream,
     length: Option<u64>,
     limit: u64,
     owner: Owner,
@@ -75,11 +81,11 @@ async fn read_into(
     if !owner.has_room(length.unwrap_or(1)).await {
         return Ok(Stopped::NoRoom);
     }
-    let reader = stream.get_reader()?;
+    let reader = ReadableStreamDefaultReader::new(stream)?;
     let started = now();
     let mut total = 0;
     loop {
-        let step = wait(reader.read()?).await?;
+        let step = wait(reader.read()).await?;
         if body.has_expired() {
             return Ok(Stopped::TooSlow);
         }
@@ -92,7 +98,7 @@ async fn read_into(
         let has_room = owner.has_room(bytes).await;
         body.add(chunk, started);
         if total > limit || !has_room {
-            reader.release_lock()?;
+            reader.release_lock();
             return Ok(if total > limit { Stopped::OverLimit } else { Stopped::NoRoom });
         }
     }

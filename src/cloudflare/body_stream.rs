@@ -1,8 +1,8 @@
 //! Bodies that are sent on while they are read: what has been buffered, then the rest of a stream.
 
 use js_sys::Uint8Array;
-use wasm_bindgen::{JsCast as _, JsValue};
-use web_sys::ReadableStream;
+use wasm_bindgen::JsValue;
+use web_sys::{ReadableStream, WritableStream};
 use worker::Context;
 
 use super::bindings::{self, FixedLengthStream, IdentityTransformStream};
@@ -45,7 +45,7 @@ fn through(
     rest: Option<ReadableStream>,
     context: &Context,
 ) -> JsValue {
-    let readable = pipe.readable();
+    let readable = pipe.readable().into();
     let copied = async move {
         // A break on either side reaches the other one as an aborted stream.
         if let Err(error) = copy(first, reader, rest, &pipe.writable()).await {
@@ -60,7 +60,7 @@ async fn copy(
     first: Vec<Uint8Array>,
     reader: Reader,
     rest: Option<ReadableStream>,
-    to: &bindings::Writable,
+    to: &WritableStream,
 ) -> Result<(), Error> {
     let writer = SteppedWriter::new(to, reader)?;
     let written = async {
@@ -73,11 +73,9 @@ async fn copy(
         writer.abort(&why).await;
         return Err(why);
     }
-    writer.release()?;
+    writer.release();
     match rest {
         None => Ok(()),
-        Some(rest) => {
-            wait(rest.unchecked_into::<bindings::Readable>().pipe_to(to)?).await.map(drop)
-        }
+        Some(rest) => wait(rest.pipe_to(to)).await.map(drop),
     }
 }

@@ -1,5 +1,5 @@
-// What Rust calls of the platform in one go, where its own calls would cross over many times, and how its tasks are
-// polled. Decides nothing.
+// How Rust's tasks are polled, and what Rust calls of the platform in one crossing where calls of its own would be many.
+// Decides nothing.
 
 import * as rust from "./rust.js";
 
@@ -153,20 +153,15 @@ export function arm(scope, ms, due) {
   }, ms);
 }
 
-/** Headers as lines: a name, its value, and so on. Repeated ones come joined by a comma, Set-Cookie apart. */
+/** Headers as one text: a name, a line end, its value, a line end, and so on. */
 export function lines(headers) {
   let lines = "";
   for (const [name, value] of headers) lines += `${name}\n${value}\n`;
   return lines;
 }
 
-// A message between Worker and Ledger is one piece: the head that the codec wrote, then the body. It goes by RPC, which
-// takes the runtime less than a request with a body and its response. What is sent is the whole buffer of an array, not
-// what the array shows of it.
-
-/** Bodies up to this take no room of the Ledger's: a thousand of them at once, each a copy, are 16 MB. (`edge/mod.rs`
-    has it too, and the SQL of `store`.) */
-const SMALL = 16 * 1024;
+// A message between Worker and Ledger is one array of bytes: the head that Rust wrote, then the body. The runtime sends the
+// whole buffer of an array, not what the array shows of it, so a message has a buffer of its own.
 
 function joined(head, body) {
   if (body === undefined) return head.slice();
@@ -183,18 +178,19 @@ export function parted(message) {
   return [message.subarray(0, end), end < byteLength ? message.subarray(end) : undefined];
 }
 
-/** The same of a request, once it has been read. */
+/** Head and body of the message that a request carries. */
 export const opened = async (request) => parted(await bytes(request));
 
-/** Calls a Ledger; resolves to head and body of its answer, the body being undefined where it has none. The stub is
-    made anew each time: after an exception it is broken (developers.cloudflare.com,
+/** Calls a Ledger. Resolves to head and body of its answer; the body is undefined where there is none.
+    The stub is made anew each time: after an exception it is broken (developers.cloudflare.com,
     durable-objects/best-practices/error-handling). Its name is part of the stored data. */
-export async function ask(ledger, shard, hint, head, body) {
+export async function ask(ledger, shard, hint, head, body, small) {
   const message = joined(head, body);
   const stub = ledger.getByName(`shard-${shard}`, hint === undefined ? undefined : { locationHint: hint });
-  // The Ledger is told the length of a large one first, and reads it when there is room. Bytes and not a stream: only
-  // those can the runtime send again by itself (developers.cloudflare.com, durable-objects/best-practices/automatic-retries).
-  const isLarge = body !== undefined && body.byteLength > SMALL;
+  // A call by RPC takes less of the runtime's time than a request. But of a large message the Ledger is told the length
+  // first, and reads it when there is room. It is sent as bytes, not as a stream, so that the runtime can send it again by
+  // itself (developers.cloudflare.com, durable-objects/best-practices/automatic-retries).
+  const isLarge = body !== undefined && body.byteLength > small;
   const answer = isLarge
     ? await bytes(await stub.fetch(`https://ledger/${body.byteLength}`, { method: "PUT", body: message }))
     : await stub.hear(message);
@@ -203,46 +199,49 @@ export async function ask(ledger, shard, hint, head, body) {
   return answer;
 }
 
-/** A Ledger's answer. */
+/** A Ledger's answer: a message. */
 export const told = joined;
 
-/** The same where its body is a stream. */
+/** A Ledger's answer whose body is a stream. */
 export const streamed = (head, body) => [head.slice(), body];
 
-/** All bytes of a request or response. */
+/** All bytes of a request or a response. */
 export async function bytes(from) {
   return new Uint8Array(await from.arrayBuffer());
 }
 
-/** Sends a request to the origin, following nothing: that would send a body twice. Resolves to the response, its
-    headers as lines, and its body where that is known to be at most `easy` bytes. */
-export async function forward(origin, address, method, headers, body, easy) {
+/** Forwards a request to the origin. Resolves to the response, its headers as lines, and its body, which is read here
+    where it is known to be at most `small` bytes. */
+export async function forward(origin, address, method, headers, body, small) {
   const response = await (origin ?? globalThis).fetch(address, {
     method,
     headers,
     body,
+    // A redirect is a reply; following it would send the body twice.
     redirect: "manual",
-    // It counts here only (lost when a Request is wrapped again): with it gzip and br bodies come as they are.
+    // Bodies that are compressed with gzip or br come as they are. This works in the options of `fetch` only: it is lost
+    // where a Request is made from another one (workerd, src/workerd/api/http.c++).
     encodeResponseBody: "manual",
   });
   const told = response.headers;
   const length = told.get("content-length");
-  const isEasy =
+  const isSmall =
     // Beside a Transfer-Encoding a length says nothing (RFC 9112 section 6.3).
-    length !== null && +length <= easy && !told.has("transfer-encoding") && !NO_BODY.has(response.status) && !/^\s*text\/event-stream\b/i.test(told.get("content-type") ?? "");
-  return [response, lines(told), isEasy ? await bytes(response) : undefined];
+    length !== null && +length <= small && !told.has("transfer-encoding") && !NO_BODY.has(response.status) && !/^\s*text\/event-stream\b/i.test(told.get("content-type") ?? "");
+  return [response, lines(told), isSmall ? await bytes(response) : undefined];
 }
 
-/** Hands a request on as it is; `init` is the request itself where nothing of it was touched. */
+/** Passes a request through. `init` is the request itself, where nothing of it was read. */
 export function pass(origin, address, init) {
   return (origin ?? globalThis).fetch(address ?? init, address === undefined ? undefined : init);
 }
 
 export const orUnreachable = (promise) => promise.catch(rust.unreachable);
 
+// A Response of these takes no body (Fetch standard, section 2.2.3, "null body status").
 const NO_BODY = new Set([101, 204, 205, 304]);
 
-/** Whether such a request could have been sent: building it throws where it could not. */
+/** Whether such a request could have been sent: where it could not, building it throws. */
 export function isSendable(address, method, headers, hasBody) {
   try {
     return new Request(address, { method, headers, body: hasBody ? "" : null, redirect: "manual" }) !== null;
@@ -251,7 +250,7 @@ export function isSendable(address, method, headers, hasBody) {
   }
 }
 
-/** Changes headers by lines: `+name` (one more), `=name` (instead) or `-name`, each with its value. */
+/** Changes headers by lines: `+name` adds a line, `=name` replaces all, `-name` deletes them; after each comes a value. */
 function change(headers, changes) {
   const each = changes.split("\n");
   for (let at = 0; at + 1 < each.length; at += 2) {
@@ -263,17 +262,17 @@ function change(headers, changes) {
   }
 }
 
-/** A copy of headers with such changes. */
+/** A copy of headers, with changes. */
 export function changed(headers, changes) {
   const copy = new Headers(headers);
   change(copy, changes);
   return copy;
 }
 
-/** A response whose body goes out as it is: whatever Content-Encoding says has been done. */
+/** A response with a copy of headers, with changes. Its body goes out as it is: what Content-Encoding says is done. */
 export function respond(status, headers, changes, body) {
   const response = new Response(body, { status, headers, encodeBody: "manual" });
-  // Its own: a copy made before would be copied once more.
+  // The response copies the headers it is given, so its own are changed: changing a copy of ours would copy them twice.
   change(response.headers, changes);
   return response;
 }

@@ -1,27 +1,87 @@
-//! Writes down what became of each guarded request: a line for the log, a point for the metrics.
+//! Logs each guarded request: one line, and one data point for the metrics.
 
 use std::cell::Cell;
 use std::time::Duration;
 
-use js_sys::Array;
-use wasm_bindgen::{JsCast as _, JsValue};
-use worker::Env;
+use wasm_bindgen::JsCast as _;
+use worker::{AnalyticsEngineDataPointBuilder, AnalyticsEngineDataset, Env};
 
 use super::clock::now;
+use super::origin::OriginResponse;
 use super::{bindings, env};
+use crate::answer::{Answer, Status};
 use crate::filter::Reached;
 use crate::lifecycle::record::Execution;
 use crate::log::{Entry, LogKeys, Times};
+use crate::problem::Problem;
 use crate::time::Timestamp;
 
-/// The course of one request, as its story notes it on the way.
+/// Writes a line, and a data point where an Analytics Engine dataset is bound as METRICS.
+pub(super) fn write(env: &Env, keys: LogKeys, entry: &Entry<'_>) {
+    bindings::log(&entry.line(keys, env::log_key(env).as_deref()));
+    let metrics = bindings::metrics(env);
+    if !metrics.is_object() {
+        return;
+    }
+    let mut point = AnalyticsEngineDataPointBuilder::new().indexes([entry.route]);
+    for blob in entry.blobs() {
+        point = point.add_blob(blob);
+    }
+    for double in entry.doubles() {
+        point = point.add_double(double);
+    }
+    let dataset: AnalyticsEngineDataset = metrics.unchecked_into();
+    if let Err(error) = dataset.write_data_point(&point.build()) {
+        bindings::warn(&format!("METRICS takes no data point: {error}"));
+    }
+}
+
+/// How a request ended, as the log says it.
+pub(super) struct Outcome {
+    pub(super) name: &'static str,
+    pub(super) status: u16,
+    pub(super) why: Option<String>,
+}
+
+impl Outcome {
+    pub(super) fn of(problem: &Problem) -> Self {
+        let why = problem.why.clone().unwrap_or_else(|| problem.code.title().to_owned());
+        Self { name: problem.code.as_str(), status: problem.status, why: Some(why) }
+    }
+
+    pub(super) fn of_answer<B>(answer: &Answer<OriginResponse, B>) -> Self {
+        match answer {
+            Answer::Problem(problem, _) => Self::of(problem),
+            Answer::OriginResponse(response, status, _) => {
+                Self::of_origin_response(response.status, *status)
+            }
+            Answer::Stored(replay, _) => {
+                let name = Status::from(replay.how).as_str();
+                Self { name, status: replay.reply.status, why: None }
+            }
+        }
+    }
+
+    fn of_origin_response(answered: u16, status: Status) -> Self {
+        let why = match status {
+            Status::Released => Some(format!("the origin answered {answered}: released")),
+            Status::Unknown => {
+                Some(format!("the origin answered {answered}: it is not known whether it executed"))
+            }
+            Status::Executed | Status::Replayed | Status::Joined => None,
+        };
+        Self { name: status.as_str(), status: answered, why }
+    }
+}
+
+/// How far one request has come, and how long each part of it took.
 pub(super) struct Timing {
     started: Timestamp,
-    /// How far it has come, for whoever must answer where it breaks off.
+    /// How far it has come: what is answered where a fault ends it depends on that.
     pub(super) reached: Cell<Reached>,
     attempt: Cell<Option<u32>>,
-    ledger: Spent,
-    origin: Spent,
+    ledger: Stopwatch,
+    origin: Stopwatch,
 }
 
 impl Timing {
@@ -31,20 +91,20 @@ impl Timing {
             started: now(),
             reached: Cell::new(Reached::NoClaim),
             attempt: Cell::default(),
-            ledger: Spent::none(),
-            origin: Spent::none(),
+            ledger: Stopwatch::default(),
+            origin: Stopwatch::default(),
         }
     }
 
-    /// A call of the Ledger begins; it takes until this is dropped, which it is where the call is given up.
-    pub(super) fn asking(&self) -> Span<'_> {
-        self.ledger.begin()
+    /// A call of the Ledger begins. It ends when this is dropped, which it is where the call is given up.
+    pub(super) fn ledger_call(&self) -> Lap<'_> {
+        self.ledger.start()
     }
 
-    /// The request goes to the origin, which takes until this is dropped.
-    pub(super) fn forwarding(&self, run: Execution) -> Span<'_> {
-        self.attempt.set(Some(run.attempt));
-        self.origin.begin()
+    /// The request is forwarded to the origin. That ends when this is dropped.
+    pub(super) fn forwarding(&self, execution: Execution) -> Lap<'_> {
+        self.attempt.set(Some(execution.attempt));
+        self.origin.start()
     }
 
     /// Which attempt it was, where it was granted one.
@@ -60,57 +120,33 @@ impl Timing {
     }
 }
 
-/// Time spent on one thing, which is done once at a time.
-struct Spent {
-    before: Cell<Duration>,
-    /// When the span began that has not ended: a caller who is answered 504 has waited for an origin that
-    /// is still being waited for.
+/// Sums up the time that is spent on one thing, which is done once at a time.
+#[derive(Default)]
+struct Stopwatch {
+    sum: Cell<Duration>,
+    /// When the lap began that has not ended: a caller who is answered 504 has waited for an origin that is still being
+    /// waited for.
     since: Cell<Option<Timestamp>>,
 }
 
-impl Spent {
-    fn none() -> Self {
-        Self { before: Cell::new(Duration::from_millis(0)), since: Cell::new(None) }
-    }
-
-    fn begin(&self) -> Span<'_> {
+impl Stopwatch {
+    fn start(&self) -> Lap<'_> {
         self.since.set(Some(now()));
-        Span(self)
+        Lap(self)
     }
 
     fn until(&self, now: Timestamp) -> Duration {
         let open = self.since.get().map_or(Duration::ZERO, |since| now.since(since));
-        self.before.get().saturating_add(open)
+        self.sum.get().saturating_add(open)
     }
 }
 
-/// A span of time, until it is dropped.
-pub(super) struct Span<'a>(&'a Spent);
+/// One lap of a stopwatch, until it is dropped.
+pub(super) struct Lap<'a>(&'a Stopwatch);
 
-impl Drop for Span<'_> {
+impl Drop for Lap<'_> {
     fn drop(&mut self) {
-        self.0.before.set(self.0.until(now()));
+        self.0.sum.set(self.0.until(now()));
         self.0.since.set(None);
-    }
-}
-
-/// Writes a line, and a data point where there is an Analytics Engine dataset bound as METRICS.
-pub(super) fn write(env: &Env, keys: LogKeys, entry: &Entry<'_>) {
-    bindings::log(&entry.line(keys, env::log_key(env).as_deref()));
-    let metrics = bindings::metrics(env);
-    if !metrics.is_object() {
-        return;
-    }
-    let texts: Array = entry.blobs().iter().map(|text| JsValue::from_str(text)).collect();
-    let numbers: Array = entry.doubles().iter().map(|number| JsValue::from_f64(*number)).collect();
-    let index = Array::of1(&JsValue::from_str(entry.route));
-    let point = bindings::object(&[
-        ("indexes", index.into()),
-        ("blobs", texts.into()),
-        ("doubles", numbers.into()),
-    ]);
-    let written = metrics.unchecked_into::<bindings::Dataset>().write_data_point(&point);
-    if let Err(error) = written {
-        bindings::warn(&format!("METRICS takes no data point: {}", bindings::text(&error)));
     }
 }

@@ -1,14 +1,14 @@
-//! The only place that knows Cloudflare.
+//! The only part that knows Cloudflare.
 //!
-//! `entry.js` is what the platform calls, `host.js` what is called of it in one go; [`task`] runs the
-//! futures of requests, each alone. [`worker`] is the fetch event, [`respond`] builds its responses;
-//! [`exchange`] is the world of one guarded request ([`crate::filter::World`]), [`origin`] calls the origin
-//! and reads its answer, [`body`] buffers bodies within the instance's limit. [`ledger`] is the Durable
-//! Object, [`store`] its rows, [`parked`] those who wait in it, [`places`] bounds what it holds,
-//! [`outgoing`] is how large replies leave it. [`operator`] lets operators in and asks the Ledgers for
-//! them; [`journal`] writes down what became of each request; [`vars`] reads the configuration; [`js`] are
-//! the JavaScript calls, all of which may throw and say so; [`faults`] lets the tests see what a fault
-//! leaves behind.
+//! The platform calls `entry.js`, which calls [`worker`] (the fetch event) or [`ledger`] (the Durable Object).
+//!
+//! - A guarded request: [`worker`] reads its body ([`body_reader`], within the bounds of [`body_buffer`]) and runs
+//!   [`crate::filter`] on it. [`world`] is what the filter needs of the outside: [`ledger_stub`] calls a Ledger,
+//!   [`origin`] the origin. [`response`] builds what the client gets, [`log`] the line that is written.
+//! - What both sides use: [`tasks`] runs work and waits for promises, [`clock`] is the time, [`bindings`] and `host.js`
+//!   are the calls of JavaScript, [`headers`] how headers cross over, [`error`] what goes wrong. [`body_stream`] and
+//!   [`stepped_writer`] send bodies on while they are read. [`byte_budget`] bounds what a Ledger holds in memory.
+//! - [`operator`] is the API of operators, [`env`] reads the configuration, [`faults`] is for tests.
 
 mod bindings;
 mod body_buffer;
@@ -19,6 +19,7 @@ mod clock;
 mod env;
 mod error;
 mod faults;
+mod headers;
 mod ledger;
 mod ledger_stub;
 mod log;
@@ -30,6 +31,6 @@ mod tasks;
 mod worker;
 mod world;
 
-/// Bodies up to this take no room of the Ledger's: a thousand of them at once, each a copy, are 16 MB.
-/// (`host.js` has it too, and `store` in its SQL.)
+/// Up to this a body is not large: it is sent in one message, read in one call, and not counted in a Ledger's byte budget. A
+/// thousand of them at once, each a copy, are 16 MB.
 const SMALL: u32 = 16 * 1024;

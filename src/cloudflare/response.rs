@@ -1,15 +1,14 @@
-//! Builds responses: the origin's own, stored ones, problems.
+//! Builds the responses to clients: the origin's own, stored replies, problems.
 
 use js_sys::Uint8Array;
 use wasm_bindgen::JsValue;
-use web_sys::Headers;
 use worker::Context;
 
-use super::SMALL;
 use super::error::Error;
-use super::ledger_stub::Payload;
-use super::origin::{self, Body};
-use super::{bindings, body_stream};
+use super::headers::HeaderChanges;
+use super::ledger_stub::LedgerBody;
+use super::origin::{OriginResponse, ResponseBody};
+use super::{SMALL, body_stream};
 use crate::admission::Head;
 use crate::answer::{self, Marks, Status, cors_marks};
 use crate::config::route::Route;
@@ -20,76 +19,79 @@ use crate::time::Timestamp;
 
 pub(super) type Response = web_sys::Response;
 
-/// Whom an answer goes to.
+/// The client that a response goes to.
 pub(super) struct Client {
-    /// Its correlation id, or the one it was given.
+    /// The id that it sent, or the one that it was given.
     pub(super) correlation_id: String,
-    /// Its Origin, if it is a browser's page.
+    /// Its Origin, which browsers send.
     origin: Option<String>,
-    /// What such a page is allowed.
+    /// The CORS headers for that Origin.
     cors: Marks,
 }
 
 impl Client {
-    /// `route` is the one whose rules answer, where there is one.
     pub(super) fn new(correlation_id: String, route: Option<&Route>, head: &Head<'_>) -> Self {
         let origin = (head.header)("origin");
         let cors = route.map_or_else(Vec::new, |route| cors_marks(&route.cors, origin.as_deref()));
         Self { correlation_id, origin, cors }
     }
 
-    /// The origin's own response, marked.
-    pub(super) fn heard(
+    /// The origin's own response, with the filter's headers. `expires` says until when it is stored, if it is.
+    pub(super) fn origin_response(
         &self,
-        heard: origin::Answer,
+        received: OriginResponse,
         status: Status,
         expires: Option<Timestamp>,
         context: &Context,
     ) -> Result<Response, Error> {
-        let mut changes = Changes::default();
-        let mut n = 0;
-        while let Some((name, _)) = heard.headers.line(n) {
-            if is_ours(name) {
-                changes.delete(name);
-            }
-            n += 1;
+        let mut changes = HeaderChanges::default();
+        for (name, _) in received.headers.iter().filter(|(name, _)| is_ours(name)) {
+            changes.delete(name);
         }
-        changes.set(&answer::marks(status, expires, &self.correlation_id));
-        let from = &heard.response;
-        let body = match heard.body {
-            Body::None => JsValue::NULL,
-            Body::Whole(bytes, body) if bytes.byte_length() > SMALL => {
+        changes.replace_all(&answer::marks(status, expires, &self.correlation_id));
+        let from = &received.response;
+        let body = match received.body {
+            ResponseBody::None => JsValue::NULL,
+            ResponseBody::Whole(bytes, body) if bytes.byte_length() > SMALL => {
                 body_stream::whole(bytes, body, expires.is_some(), context)?
             }
-            Body::Whole(bytes, _) => bytes.into(),
-            Body::Streaming(first) => body_stream::resumed(from.body(), first, context)?,
+            ResponseBody::Whole(bytes, _) => bytes.into(),
+            ResponseBody::Streaming(first) => body_stream::resumed(from.body(), first, context)?,
         };
-        changes.respond(heard.status, Some(&from.headers()), &body)
+        changes.respond(received.status, Some(&from.headers()), &body)
     }
 
     /// The stored reply; without a body where that is empty.
-    pub(super) fn stored(&self, replay: &Replay, body: Option<Payload>) -> Result<Response, Error> {
-        let mut changes = Changes::default();
+    pub(super) fn replay(
+        &self,
+        replay: &Replay,
+        body: Option<LedgerBody>,
+    ) -> Result<Response, Error> {
+        let mut changes = HeaderChanges::default();
         for (name, value) in &replay.reply.headers {
-            // A grant to one browser origin is not one to another.
+            // What the origin allowed one browser origin it did not allow another.
             let granted = self.cors.is_empty() && allows_origin(value, self.origin.as_deref());
             if name != "access-control-allow-origin" || granted {
                 changes.append(name, value);
             }
         }
         let status = replay.reply.status;
-        self.for_browsers(&mut changes);
-        changes.set(&answer::marks(replay.how.into(), Some(replay.expires), &self.correlation_id));
+        self.add_cors(&mut changes);
+        changes.replace_all(&answer::marks(
+            replay.how.into(),
+            Some(replay.expires),
+            &self.correlation_id,
+        ));
         if status >= 500 {
-            // Payment clients would go on retrying a 500 that never changes.
-            changes.set(&vec![("stripe-should-retry", "false".to_owned())]);
+            // Payment clients would go on retrying a stored 500, which never changes.
+            changes.replace_all(&vec![("stripe-should-retry", "false".to_owned())]);
         }
         let body = match body {
             _ if has_no_body(status) => JsValue::NULL,
             None => Uint8Array::new_with_length(0).into(),
-            Some(Payload::Whole(bytes)) => bytes.into(),
-            // Its length is known, and it passes without being read.
-            Some(Payload::Streaming(rest)) => rest.into(),
+            Some(LedgerBody::Whole(bytes)) => bytes.into(),
+            // It passes without being read; the runtime knows its length.
+            Some(LedgerBody::Streaming(rest)) => rest.into(),
         };
         changes.respond(status, None, &body)
     }
@@ -100,16 +102,16 @@ impl Client {
         problem: &Problem,
         status: Option<Status>,
     ) -> Result<Response, Error> {
-        let mut changes = Changes::default();
-        self.for_browsers(&mut changes);
-        changes.set(&answer::problem_marks(problem, status, &self.correlation_id));
+        let mut changes = HeaderChanges::default();
+        self.add_cors(&mut changes);
+        changes.replace_all(&answer::problem_marks(problem, status, &self.correlation_id));
         let body = JsValue::from_str(&problem.body(&self.correlation_id));
         changes.respond(problem.status, None, &body)
     }
 
-    fn for_browsers(&self, changes: &mut Changes) {
+    fn add_cors(&self, changes: &mut HeaderChanges) {
         for (name, value) in &self.cors {
-            // What the origin exposed stays exposed; whom it allowed has been left out.
+            // Appended: what the stored reply exposes stays exposed.
             changes.append(name, value);
         }
         if !self.cors.is_empty() {
@@ -118,7 +120,7 @@ impl Client {
     }
 }
 
-/// A problem that is not of the filter's own kinds (RFC 9457 section 4.2.1).
+/// A problem that is told by its status alone (RFC 9457 section 4.2.1).
 pub(super) fn plain_problem(status: u16, title: &str) -> Result<Response, Error> {
     let body = format!(r#"{{"type":"about:blank","title":"{title}","status":{status}}}"#);
     let marks = vec![
@@ -139,63 +141,7 @@ pub(super) fn json(document: &str) -> Result<Response, Error> {
 
 /// A response of the filter's own.
 pub(super) fn response(status: u16, marks: &Marks, body: &JsValue) -> Result<Response, Error> {
-    let mut changes = Changes::default();
-    changes.set(marks);
+    let mut changes = HeaderChanges::default();
+    changes.replace_all(marks);
     changes.respond(status, None, body)
-}
-
-/// What is done to headers, in the form in which it crosses over to JavaScript.
-#[derive(Default)]
-pub(super) struct Changes {
-    lines: String,
-    /// A line end in a header would make two of it.
-    is_wrong: bool,
-}
-
-impl Changes {
-    /// One more line.
-    pub(super) fn append(&mut self, name: &str, value: &str) {
-        self.add("+", name, value);
-    }
-
-    /// One line instead of what there is of that name.
-    pub(super) fn replace(&mut self, name: &str, value: &str) {
-        self.add("=", name, value);
-    }
-
-    /// No line of that name.
-    pub(super) fn delete(&mut self, name: &str) {
-        self.add("-", name, "");
-    }
-
-    fn set(&mut self, marks: &Marks) {
-        for (name, value) in marks {
-            self.replace(name, value);
-        }
-    }
-
-    fn add(&mut self, how: &str, name: &str, value: &str) {
-        self.is_wrong |= name.contains('\n') || value.contains('\n');
-        for part in [how, name, "\n", value, "\n"] {
-            self.lines.push_str(part);
-        }
-    }
-
-    /// A copy of headers with the changes.
-    pub(super) fn of(&self, headers: &Headers) -> Result<Headers, Error> {
-        Ok(bindings::changed(headers, self.sound()?)?)
-    }
-
-    fn sound(&self) -> Result<&str, Error> {
-        if self.is_wrong { Err(Error::HeaderLineEnd) } else { Ok(&self.lines) }
-    }
-
-    fn respond(
-        &self,
-        status: u16,
-        headers: Option<&Headers>,
-        body: &JsValue,
-    ) -> Result<Response, Error> {
-        Ok(bindings::respond(status, headers, self.sound()?, body)?)
-    }
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use futures_util::future::{Either, select};
 use js_sys::{Promise, Uint8Array};
+use web_sys::{WritableStream, WritableStreamDefaultWriter};
 
-use super::bindings;
 use super::clock::pause;
 use super::error::Error;
 use super::tasks::wait;
@@ -21,12 +21,12 @@ pub(super) trait Pace {
 /// A stream's writer. A write to it ends when all of it has been read (developers.cloudflare.com,
 /// workers/runtime-apis/streams/transformstream: an identity transform keeps nothing).
 pub(super) struct SteppedWriter<P> {
-    writer: bindings::Writer,
+    writer: WritableStreamDefaultWriter,
     pace: P,
 }
 
 impl<P: Pace> SteppedWriter<P> {
-    pub(super) fn new(to: &bindings::Writable, pace: P) -> Result<Self, Error> {
+    pub(super) fn new(to: &WritableStream, pace: P) -> Result<Self, Error> {
         Ok(Self { writer: to.get_writer()?, pace })
     }
 
@@ -35,7 +35,7 @@ impl<P: Pace> SteppedWriter<P> {
         let length = bytes.byte_length();
         for at in (0..length).step_by(STEP as usize) {
             let step = bytes.subarray(at, length.min(at + STEP));
-            self.until(self.writer.write(&step)?).await?;
+            self.until(self.writer.write_with_chunk(&step)).await?;
             self.pace.moved();
         }
         Ok(())
@@ -43,20 +43,18 @@ impl<P: Pace> SteppedWriter<P> {
 
     /// All has been written.
     pub(super) async fn close(&self) -> Result<(), Error> {
-        self.until(self.writer.close()?).await
+        self.until(self.writer.close()).await
     }
 
     /// Lets another one write on.
-    pub(super) fn release(self) -> Result<(), Error> {
-        Ok(self.writer.release_lock()?)
+    pub(super) fn release(self) {
+        self.writer.release_lock();
     }
 
     /// The reader sees that the body breaks off. One who has left needs to see nothing.
     pub(super) async fn abort(&self, why: &Error) {
         let why = js_sys::Error::new(&why.to_string());
-        if let Ok(aborted) = self.writer.abort(&why) {
-            let _ = wait(aborted).await;
-        }
+        let _ = wait(self.writer.abort_with_reason(&why)).await;
     }
 
     async fn until(&self, step: Promise) -> Result<(), Error> {

@@ -1,4 +1,4 @@
-//! The world of one guarded request: its Ledger, its origin, its clock.
+//! What the filter needs of the outside for one guarded request: its Ledger, its origin, the clock, the log.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -11,10 +11,10 @@ use web_sys::Headers;
 use super::body_buffer::BufferedBody;
 use super::clock::{now, pause};
 use super::error::Error;
-use super::ledger_stub::{FromLedger, Payload, call, unreachable};
+use super::headers::HeaderChanges;
+use super::ledger_stub::{FromLedger, LedgerBody, call, unreachable};
 use super::log::Timing;
-use super::origin::{self, Answer, Body, Sending};
-use super::response::Changes;
+use super::origin::{self, OriginResponse, OutgoingRequest, ResponseBody};
 use super::{bindings, faults};
 use crate::admission::{Guarded, KEY_HEADER};
 use crate::config::Policy;
@@ -29,51 +29,48 @@ use crate::request::key_source::Source;
 use crate::request::path::Address;
 use crate::time::Timestamp;
 
-/// One guarded request on its way.
+/// What the filter needs of the outside for one guarded request.
 pub(super) struct RequestWorld {
-    /// The namespace LEDGER.
     pub(super) ledger: bindings::Namespace,
-    /// The service binding ORIGIN, if that is where requests go.
-    pub(super) binding: Option<bindings::Fetcher>,
-    /// The address to send on to.
-    pub(super) address: String,
-    /// The guarded request.
+    /// The service binding ORIGIN, if requests go there.
+    pub(super) origin_binding: Option<bindings::Fetcher>,
+    /// Where the request is forwarded to.
+    pub(super) origin_address: String,
+    /// Where the client sent it. A probe goes to the same host.
+    pub(super) requested_address: Address,
     pub(super) guarded: Rc<Guarded>,
-    /// Where it was asked for; a probe goes to the same host.
-    pub(super) asked: Address,
-    /// Method of the request.
     pub(super) method: String,
-    /// Headers of the request as they came.
+    /// As they came.
     pub(super) headers: Headers,
-    /// Its body, until the origin has it; none where it had none.
+    /// Its body, until the origin has answered; none where it has none.
     pub(super) body: RefCell<Option<BufferedBody>>,
-    /// Where requests go.
     pub(super) policy: Rc<Policy>,
-    /// Its course, for whoever answers and writes it down.
-    pub(super) course: Rc<Timing>,
+    /// What the response and the log say where the filter is ended by a fault.
+    pub(super) timing: Rc<Timing>,
 }
 
 impl World for RequestWorld {
-    type OriginResponse = Answer;
-    type Body = Payload;
+    type OriginResponse = OriginResponse;
+    type Body = LedgerBody;
 
     async fn ask(
         &self,
         key_id: &KeyId,
         event: &Event,
-        response: Option<&Answer>,
+        response: Option<&OriginResponse>,
     ) -> Result<FromLedger, Unreachable> {
         faults::here("ask");
         if let Event::Claim(claim) = event {
-            self.course.reached.set(Reached::Claim(claim.lease));
+            self.timing.reached.set(Reached::Claim(claim.lease));
         }
-        let _until_answered = self.course.asking();
+        let _until_answered = self.timing.ledger_call();
         let body = response.and_then(|response| match &response.body {
-            Body::Whole(bytes, _) => Some(bytes),
-            Body::None | Body::Streaming(_) => None,
+            ResponseBody::Whole(bytes, _) => Some(bytes),
+            ResponseBody::None | ResponseBody::Streaming(_) => None,
         });
         let (answer, stored) = self.ask_in(key_id, event, VERSION, body).await?;
-        // A busy object runs the code of before for minutes after a deploy.
+        // After a deploy an object that is busy runs the version before for some minutes
+        // (developers.cloudflare.com, durable-objects/reference/durable-objects-lifecycle).
         match answer {
             LedgerAnswer::UnknownVersion(offered) => match agreed(offered)
                 .filter(|version| *version != VERSION)
@@ -85,35 +82,40 @@ impl World for RequestWorld {
         }
     }
 
-    async fn forward(&self, run: Execution) -> Result<Answer, Failure> {
+    async fn forward(&self, run: Execution) -> Result<OriginResponse, Failure> {
         faults::here("granted");
         let headers = self.headers_of(run).map_err(|_| Failure::NeverSent)?;
         let body = match self.body.borrow().as_ref() {
             Some(body) => body.bytes().ok_or(Failure::NeverSent)?.into(),
             None => JsValue::NULL,
         };
-        let _until_answered = self.course.forwarding(run);
-        if let Reached::Claim(lease) = self.course.reached.get() {
-            self.course.reached.set(Reached::Origin(lease));
+        let _until_answered = self.timing.forwarding(run);
+        if let Reached::Claim(lease) = self.timing.reached.get() {
+            self.timing.reached.set(Reached::Origin(lease));
         }
-        let sending = Sending { address: &self.address, method: &self.method, headers, body };
-        // Not held while the origin works: only the runtime needs the bytes then, and a future whose
-        // context dies would hold them for long.
+        let request =
+            OutgoingRequest { address: &self.origin_address, method: &self.method, headers, body };
+        // Given back as soon as the origin answers, and not only when the reply has been stored.
         let free = || drop(self.body.take());
-        let binding = self.binding.as_ref();
-        let heard = origin::forward(sending, binding, &self.guarded.route, free).await;
+        let binding = self.origin_binding.as_ref();
+        let response = origin::forward(request, binding, &self.guarded.route, free).await;
         faults::here("answered");
-        heard
+        response
     }
 
-    async fn probe(&self) -> Result<Answer, Failure> {
+    async fn probe(&self) -> Result<OriginResponse, Failure> {
         let path = self.guarded.route.probe.as_deref().ok_or(Failure::NeverSent)?;
-        let address =
-            origin::probe_address(&self.policy.origin, &self.asked, path, &self.guarded.key)
-                .ok_or(Failure::NeverSent)?;
+        let address = origin::probe_address(
+            &self.policy.origin,
+            &self.requested_address,
+            path,
+            &self.guarded.key,
+        )
+        .ok_or(Failure::NeverSent)?;
         let headers = self.probe_headers().map_err(|_| Failure::NeverSent)?;
-        let sending = Sending { address: &address, method: "GET", headers, body: JsValue::NULL };
-        origin::forward(sending, self.binding.as_ref(), &self.guarded.route, || {}).await
+        let request =
+            OutgoingRequest { address: &address, method: "GET", headers, body: JsValue::NULL };
+        origin::forward(request, self.origin_binding.as_ref(), &self.guarded.route, || {}).await
     }
 
     async fn pause(&self, span: Duration) {
@@ -150,16 +152,16 @@ impl RequestWorld {
         answer.map_err(|error| unreachable(&error))
     }
 
-    /// Copied as a whole: repeated lines, case and bytes beyond ASCII stay as they came.
+    /// The headers of the forwarded request.
     fn headers_of(&self, run: Execution) -> Result<Headers, Error> {
-        let mut changes = Changes::default();
+        let mut changes = HeaderChanges::default();
         changes.replace("x-correlation-id", &self.guarded.correlation_id);
         changes.replace("idempotency-attempt", &run.attempt.to_string());
         self.forward_key(&mut changes, run);
-        changes.of(&self.headers)
+        changes.applied_to(&self.headers)
     }
 
-    fn forward_key(&self, changes: &mut Changes, run: Execution) {
+    fn forward_key(&self, changes: &mut HeaderChanges, run: Execution) {
         let Guarded { route, key, spelling, .. } = self.guarded.as_ref();
         let names = route
             .key
@@ -192,12 +194,12 @@ impl RequestWorld {
     /// The headers of the request, credentials included, without those that speak of its body, make it
     /// conditional or partial, or turn it into something else than a GET.
     fn probe_headers(&self) -> Result<Headers, Error> {
-        let mut changes = Changes::default();
+        let mut changes = HeaderChanges::default();
         for name in NOT_OF_A_QUESTION {
             changes.delete(name);
         }
         changes.replace("x-correlation-id", &self.guarded.correlation_id);
-        changes.of(&self.headers)
+        changes.applied_to(&self.headers)
     }
 }
 

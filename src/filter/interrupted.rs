@@ -21,7 +21,7 @@ pub enum Reached {
 impl Reached {
     /// What the client is answered.
     #[must_use]
-    pub fn broke_off(self) -> (Problem, Option<Status>) {
+    pub fn aborted(self) -> (Problem, Option<Status>) {
         match self {
             Self::NoClaim | Self::Claim(_) => {
                 let detail = "The filter failed before anything was forwarded. Send the request again with the same key.";

@@ -8,7 +8,6 @@ use crate::lifecycle::ended_leases::EndedLeases;
 use crate::lifecycle::event::{CredentialChange, Event, Verdict};
 use crate::lifecycle::record::{Completed, Record, State};
 use crate::lifecycle::step::{Change, OtherCredential, Step, step};
-use crate::operator::statistics::Counter;
 use crate::request::fingerprint::OperationId;
 use crate::request::key::KeyId;
 use crate::time::Timestamp;
@@ -76,14 +75,12 @@ pub struct Found<R: Rows + ?Sized> {
 /// What an event led to. Everything is written already.
 #[derive(Clone, Debug)]
 pub struct Decision<B> {
-    /// What to answer.
-    pub verdict: Verdict,
-    /// What was written.
-    pub change: Change,
+    /// What to answer, and what was written.
+    pub step: Step,
     /// The row as it was found; a replayed body is found by it.
     pub found: Option<Row<B>>,
-    /// What to count, and for which route.
-    pub count: Option<(String, Counter)>,
+    /// The route for which the event counts; none for a look, which does not count.
+    pub route: Option<String>,
 }
 
 /// Decides about an event and writes what follows.
@@ -118,21 +115,19 @@ pub fn decide<R: Rows>(
         Event::Doubt(_) => rows.find(key_id)?,
         Event::Look(_) => rows.find_with_body(key_id)?,
     };
-    let is_look = matches!(event, Event::Look(_));
+    let counts = !matches!(event, Event::Look(_));
     let stored = found.as_ref().map(|row| row.record.clone());
     let step = step(stored, other_credential, event, now);
     rows.apply(key_id, found.as_ref(), &step.change)?;
-    let count = Counter::of(&step).filter(|_| !is_look).map(|count| {
-        let stored = || found.as_ref().map(|row| row.record.metadata.route.clone());
-        (route.or_else(stored).unwrap_or_default(), count)
-    });
-    let Step { change, verdict } = step;
-    Ok(Decision { verdict, change, found, count })
+    let stored = || found.as_ref().map(|row| row.record.metadata.route.clone());
+    let route = route.or_else(stored).filter(|_| counts);
+    Ok(Decision { step, found, route })
 }
 
 impl<B> Decision<B> {
     fn stale() -> Self {
-        Self { verdict: Verdict::Stale, change: Change::Keep, found: None, count: None }
+        let step = Step { change: Change::Keep, verdict: Verdict::Stale };
+        Self { step, found: None, route: None }
     }
 }
 

@@ -6,17 +6,18 @@ use std::iter;
 use serde::Serialize;
 
 use crate::operator::api::{Action, ApiRequest, DecisionRequest, Draft, cursor};
+use crate::operator::decide::no_record;
 use crate::operator::documents::{
     AuditDocument, DecidedDocument, DecisionsDocument, KeyDocument, OverviewDocument,
     RecordDocument, RecordWithDecisions, RecordsDocument, StatsAnswer, StatsDocument, StoredReply,
     UnavailableShard,
 };
 use crate::operator::page::{self, PageContext};
-use crate::operator::refusal::{Kind, Refusal};
 use crate::operator::search::{
     AuditEntry, FoundRecord, OperatorQuery, OperatorResult, Position, Search, StateKind,
 };
 use crate::operator::statistics::Statistics;
+use crate::problem::{Code, Problem};
 use crate::request::digest::hex;
 use crate::request::key::{Key, KeyId};
 
@@ -83,7 +84,7 @@ pub fn answer(
     request: &ApiRequest,
     results: Results,
     context: Option<&PageContext>,
-) -> Result<ApiResponse, Refusal> {
+) -> Result<ApiResponse, Problem> {
     let Results { results, replies, unavailable } = results;
     let renderer = Renderer { replies, unavailable, context };
     let mut results = results.into_iter();
@@ -104,8 +105,8 @@ pub fn answer(
         }
         ApiRequest::Decide(request) => {
             let OperatorResult::Decided(result) = next()? else { return Err(unexpected_result()) };
-            match Refusal::of(result, request.key) {
-                Some(refusal) => Err(refusal),
+            match result.problem(request.key) {
+                Some(problem) => Err(problem),
                 None => renderer.decided(request, record(next()?, request.key).ok().as_ref()),
             }
         }
@@ -115,7 +116,7 @@ pub fn answer(
         }),
         ApiRequest::Audit { limit, .. } => renderer.audit(*limit, &audit(next()?)?),
         ApiRequest::Body(_) | ApiRequest::LogIn | ApiRequest::LogOut | ApiRequest::DecideByBody => {
-            Err(Refusal::new(Kind::NotFound, "There is no session."))
+            Err(Problem::new(Code::NotFound, "There is no session."))
         }
     }
 }
@@ -133,7 +134,7 @@ impl Renderer<'_> {
         doubts: &[FoundRecord],
         latest: &[FoundRecord],
         stats: &[(u64, Statistics)],
-    ) -> Result<ApiResponse, Refusal> {
+    ) -> Result<ApiResponse, Problem> {
         self.page_or_document(
             |context| page::overview(context, doubts, latest, stats),
             || OverviewDocument {
@@ -145,7 +146,7 @@ impl Renderer<'_> {
         )
     }
 
-    fn key(&self, key: &Key, found: &[FoundRecord]) -> Result<ApiResponse, Refusal> {
+    fn key(&self, key: &Key, found: &[FoundRecord]) -> Result<ApiResponse, Problem> {
         let document = || {
             let replies = self.replies.iter().map(Some).chain(iter::repeat(None));
             let records = found.iter().zip(replies);
@@ -161,7 +162,7 @@ impl Renderer<'_> {
         search: &Search,
         digest: &str,
         found: &[FoundRecord],
-    ) -> Result<ApiResponse, Refusal> {
+    ) -> Result<ApiResponse, Problem> {
         let last = found.last().map(FoundRecord::position);
         let cursor = end_of_full_page(last, found.len(), search.limit)
             .map(|last| cursor::write(search, digest, last));
@@ -179,7 +180,7 @@ impl Renderer<'_> {
         &self,
         found: &FoundRecord,
         decisions: &[AuditEntry],
-    ) -> Result<ApiResponse, Refusal> {
+    ) -> Result<ApiResponse, Problem> {
         let reply = self.replies.first();
         self.page_or_document(
             |context| page::record(context, found, reply.and_then(Option::as_ref), decisions),
@@ -194,16 +195,16 @@ impl Renderer<'_> {
         &self,
         found: &FoundRecord,
         action: Action,
-        refused: Option<&(Refusal, Draft)>,
-    ) -> Result<ApiResponse, Refusal> {
+        refused: Option<&(Problem, Draft)>,
+    ) -> Result<ApiResponse, Problem> {
         match (self.context, refused) {
             (Some(context), _) => {
                 Ok(ApiResponse::Page(page::confirm(context, found, action, refused)))
             }
-            (None, Some((refusal, _))) => Err(refusal.clone()),
+            (None, Some((problem, _))) => Err(problem.clone()),
             (None, None) => {
                 let detail = "This is a page for people: send POST /.oncegate/resolve.";
-                Err(Refusal::new(Kind::NotFound, detail))
+                Err(Problem::new(Code::NotFound, detail))
             }
         }
     }
@@ -213,7 +214,7 @@ impl Renderer<'_> {
         &self,
         request: &DecisionRequest,
         record: Option<&FoundRecord>,
-    ) -> Result<ApiResponse, Refusal> {
+    ) -> Result<ApiResponse, Problem> {
         let (key, action) = (request.key, request.decision.as_str());
         self.page_or_document(
             |context| page::decided(context, key, action, record.is_some()),
@@ -225,7 +226,7 @@ impl Renderer<'_> {
         )
     }
 
-    fn audit(&self, limit: u16, decisions: &[AuditEntry]) -> Result<ApiResponse, Refusal> {
+    fn audit(&self, limit: u16, decisions: &[AuditEntry]) -> Result<ApiResponse, Problem> {
         let last = decisions.last().map(AuditEntry::position);
         let cursor = end_of_full_page(last, decisions.len(), limit).map(cursor::write_audit);
         self.page_or_document(
@@ -242,7 +243,7 @@ impl Renderer<'_> {
         &self,
         page: impl FnOnce(&PageContext) -> String,
         document: impl FnOnce() -> D,
-    ) -> Result<ApiResponse, Refusal> {
+    ) -> Result<ApiResponse, Problem> {
         match self.context {
             Some(context) => Ok(ApiResponse::Page(page(context))),
             None => json(&document()),
@@ -250,8 +251,8 @@ impl Renderer<'_> {
     }
 }
 
-fn json(document: &impl Serialize) -> Result<ApiResponse, Refusal> {
-    let failed = |error| Refusal::new(Kind::Unavailable(1), format_args!("No document: {error}."));
+fn json(document: &impl Serialize) -> Result<ApiResponse, Problem> {
+    let failed = |error| Problem::new(Code::StoreUnavailable, format!("No document: {error}."));
     serde_json::to_string(document).map(ApiResponse::Json).map_err(failed)
 }
 
@@ -260,28 +261,28 @@ fn end_of_full_page(last: Option<Position>, rows: usize, limit: u16) -> Option<P
     last.filter(|_| rows >= usize::from(limit))
 }
 
-fn records(result: OperatorResult) -> Result<Vec<FoundRecord>, Refusal> {
+fn records(result: OperatorResult) -> Result<Vec<FoundRecord>, Problem> {
     let OperatorResult::Records(_, rows) = result else { return Err(unexpected_result()) };
     Ok(rows)
 }
 
-fn record(result: OperatorResult, key: KeyId) -> Result<FoundRecord, Refusal> {
+fn record(result: OperatorResult, key: KeyId) -> Result<FoundRecord, Problem> {
     let found = records(result)?.into_iter().find(|found| found.key == key);
-    found.ok_or_else(Refusal::no_record)
+    found.ok_or_else(no_record)
 }
 
-fn stats(result: OperatorResult) -> Result<Vec<(u64, Statistics)>, Refusal> {
+fn stats(result: OperatorResult) -> Result<Vec<(u64, Statistics)>, Problem> {
     let OperatorResult::Stats(hours) = result else { return Err(unexpected_result()) };
     Ok(hours)
 }
 
-fn audit(result: OperatorResult) -> Result<Vec<AuditEntry>, Refusal> {
+fn audit(result: OperatorResult) -> Result<Vec<AuditEntry>, Problem> {
     let OperatorResult::Audit(decisions) = result else { return Err(unexpected_result()) };
     Ok(decisions)
 }
 
-fn unexpected_result() -> Refusal {
-    Refusal::new(Kind::Unavailable(1), "A shard answers another question.")
+fn unexpected_result() -> Problem {
+    Problem::new(Code::StoreUnavailable, "A shard answers another question.")
 }
 
 /// The key id beside a query that is not about a key.

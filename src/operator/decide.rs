@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 use crate::lifecycle::record::{CLOSED_KEPT, Completed, Doubt, Lease, Record, Running, State};
 use crate::lifecycle::reply::Reply;
 use crate::lifecycle::step::Change;
-use crate::time::Timestamp;
+use crate::problem::{Code, Problem};
+use crate::request::key::KeyId;
+use crate::time::{Timestamp, rfc3339};
 
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +37,36 @@ pub enum DecisionResult {
     LeaseLive(Timestamp),
     /// The record is not, or no longer, in doubt under that lease.
     MovedOn,
+}
+
+impl DecisionResult {
+    /// Why the decision about this record was not carried out; `None` if it was.
+    #[must_use]
+    pub fn problem(self, key: KeyId) -> Option<Problem> {
+        let problem = match self {
+            Self::Done => return None,
+            Self::Absent => no_record(),
+            Self::LeaseLive(until) => Problem::new(
+                Code::LeaseLive,
+                format!(
+                    "A request may still be under way until {}. Nothing was changed; decide again after that.",
+                    rfc3339(until)
+                ),
+            ),
+            Self::MovedOn => Problem::new(
+                Code::MovedOn,
+                "The record is not, or no longer, as you saw it: it was resolved, settled or claimed again. Nothing was changed; look at it again.",
+            ),
+        };
+        Some(problem.about(key))
+    }
+}
+
+/// There is no record of that key id.
+#[must_use]
+pub fn no_record() -> Problem {
+    let detail = "There is no such record. It may have been purged or have expired.";
+    Problem::new(Code::NotFound, detail)
 }
 
 /// A decision's whole outcome.

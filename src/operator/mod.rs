@@ -15,6 +15,5 @@ pub mod auth;
 pub mod decide;
 pub mod documents;
 pub mod page;
-pub mod refusal;
 pub mod search;
 pub mod statistics;

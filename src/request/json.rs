@@ -5,10 +5,6 @@
 //! about which of two duplicate members counts, or round a number that no double holds. Such a body has no
 //! canonical form here, and the caller compares its raw bytes instead.
 
-mod document;
-mod read;
-mod write;
-
 use std::fmt;
 
 use serde::de::{MapAccess, SeqAccess, Visitor};
@@ -16,10 +12,6 @@ use serde::{Deserialize, Deserializer as _, Serialize, Serializer};
 use serde_json::Deserializer;
 use serde_json::value::RawValue;
 use serde_transcode::Transcoder;
-
-pub use document::{Json, members};
-pub use read::NotJson;
-pub use write::{Writer, object};
 
 /// A JSON pointer (RFC 6901), as its unescaped reference tokens.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

@@ -6,7 +6,6 @@ use oncegate::lifecycle::event::{Claim, CredentialChange, Event, Verdict};
 use oncegate::lifecycle::ledger::{self, Decision, Found, Row, Rows};
 use oncegate::lifecycle::record::{Record, State};
 use oncegate::lifecycle::step::Change;
-use oncegate::operator::statistics::Counter;
 use oncegate::request::fingerprint::OperationId;
 use oncegate::request::key::KeyId;
 use oncegate::time::Timestamp;
@@ -71,20 +70,20 @@ fn settled() -> Record {
 fn an_unreadable_record_of_the_operation_stands_in_the_way_of_a_first_execution_only() {
     let claim = || Event::Claim(make::claim(lease(9)));
     let unreadable = || OneKey { others: vec![Err(())], ..OneKey::default() };
-    assert_eq!(decide(&mut unreadable(), claim()).map(|it| it.verdict), Err(Broken));
+    assert_eq!(decide(&mut unreadable(), claim()).map(|it| it.step.verdict), Err(Broken));
     let replayed = decide(&mut OneKey { own: Some(settled()), ..unreadable() }, claim()).unwrap();
-    assert!(matches!(replayed.verdict, Verdict::Replay(_)));
-    assert_eq!(replayed.count, Some(("charge".to_owned(), Counter::Replayed)));
+    assert!(matches!(replayed.step.verdict, Verdict::Replay(_)));
+    assert_eq!(replayed.route.as_deref(), Some("charge"));
     let forwards = Claim { credential_change: CredentialChange::Forward, ..make::claim(lease(9)) };
     let granted = decide(&mut unreadable(), Event::Claim(forwards)).unwrap();
-    assert!(matches!(granted.verdict, Verdict::Granted(_)));
+    assert!(matches!(granted.step.verdict, Verdict::Granted(_)));
 }
 
 #[test]
 fn a_readable_record_of_the_operation_refuses_a_first_execution() {
     let mut rows = OneKey { others: vec![Ok(settled())], ..OneKey::default() };
     let refused = decide(&mut rows, Event::Claim(make::claim(lease(9)))).unwrap();
-    assert_eq!(refused.verdict, Verdict::CredentialChanged);
+    assert_eq!(refused.step.verdict, Verdict::CredentialChanged);
     assert_eq!(rows.written, [Change::Keep]);
 }
 
@@ -98,7 +97,7 @@ fn what_cannot_be_written_is_not_answered() {
 fn a_copy_of_a_claim_that_has_ended_is_stale_and_writes_nothing() {
     let (mut rows, mut ended) = (OneKey::default(), EndedLeases::default());
     let mut happen = |rows: &mut OneKey, event| {
-        ledger::decide(rows, &mut ended, key_id("k"), event, NOW).unwrap().verdict
+        ledger::decide(rows, &mut ended, key_id("k"), event, NOW).unwrap().step.verdict
     };
     assert_eq!(happen(&mut rows, Event::Release(lease(9))), Verdict::Stale);
     assert_eq!(happen(&mut rows, Event::Claim(make::claim(lease(9)))), Verdict::Stale);
@@ -110,6 +109,6 @@ fn a_look_is_not_counted() {
     let mut rows = OneKey { own: Some(settled()), ..OneKey::default() };
     let look = Event::Look(settled().metadata.fingerprint);
     let looked = decide(&mut rows, look).unwrap();
-    assert!(matches!(looked.verdict, Verdict::Replay(_)));
-    assert_eq!((looked.count, looked.change), (None, Change::Keep));
+    assert!(matches!(looked.step.verdict, Verdict::Replay(_)));
+    assert_eq!((looked.route, looked.step.change), (None, Change::Keep));
 }

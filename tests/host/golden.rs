@@ -255,7 +255,7 @@ fn durations() -> Durations {
         lease: Duration::from_secs(1),
         ttl: Duration::from_secs(2),
         tombstone: Duration::from_secs(3),
-        doubt_ttl: Duration::from_secs(300),
+        doubt_ttl: Duration::from_mins(5),
     }
 }
 

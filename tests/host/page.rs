@@ -13,9 +13,9 @@ use oncegate::operator::api::{self, Action, ApiRequest, Draft};
 use oncegate::operator::decide::{Decision, DecisionResult, decide, lease_of};
 use oncegate::operator::documents::{StoredBody, StoredReply, UnavailableShard};
 use oncegate::operator::page::{self, PageContext};
-use oncegate::operator::refusal::Refusal;
 use oncegate::operator::search::{AuditEntry, FoundRecord, Position, Search};
 use oncegate::operator::statistics::{Counter, Statistics, hour_of};
+use oncegate::problem::Problem;
 use oncegate::request::digest::hex;
 use oncegate::time::Timestamp;
 use proptest::prelude::*;
@@ -93,7 +93,7 @@ fn states() -> BTreeMap<&'static str, FoundRecord> {
 /// Every page there is, with these words in every place that holds words from outside.
 fn pages(word: &str, found: &FoundRecord) -> Vec<(String, String)> {
     let context = context();
-    let refusal = Refusal { key: Some(found.key), ..Refusal::invalid(word) };
+    let problem = Problem { record: Some(found.key), ..Problem::invalid(word) };
     let query: String = form_urlencoded::Serializer::new(String::new())
         .extend_pairs([("correlation_id", word), ("route", word), ("since", word)])
         .finish();
@@ -120,12 +120,12 @@ fn pages(word: &str, found: &FoundRecord) -> Vec<(String, String)> {
         ("key".to_owned(), page::key(&context, word, &list)),
         ("no key".to_owned(), page::key(&context, word, &[])),
         ("record".to_owned(), page::record(&context, found, Some(&body(word)), &decisions)),
-        ("refused".to_owned(), page::refused(&context, &refusal)),
+        ("refused".to_owned(), page::refused(&context, &problem)),
         ("audit".to_owned(), page::audit(&context, &decisions, Some("c0"))),
         ("no audit".to_owned(), page::audit(&context, &[], None)),
     ];
     for (action, stays) in ACTIONS.into_iter().zip([true, false, true, false]) {
-        let refused = (refusal.clone(), draft.clone());
+        let refused = (problem.clone(), draft.clone());
         let name = action.as_str();
         let page = page::confirm(&context, found, action, Some(&refused));
         pages.push((format!("confirm {name}"), page));
@@ -501,8 +501,8 @@ fn shards_that_did_not_answer_are_named_and_nothing_is_claimed_for_them() {
 #[test]
 fn a_refusal_leads_back_to_its_record() {
     for result in [DecisionResult::MovedOn, DecisionResult::LeaseLive(NOW)] {
-        let refusal = Refusal::of(result, key_id("order-1001")).unwrap();
-        let page = page::refused(&context(), &refusal);
+        let problem = result.problem(key_id("order-1001")).unwrap();
+        let page = page::refused(&context(), &problem);
         assert!(page.contains(&format!("/.oncegate/records/{}\"", hex(&key_id("order-1001").0))));
     }
 }

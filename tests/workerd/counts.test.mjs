@@ -157,7 +157,7 @@ describe("rows over a key's whole life", { concurrency: true, timeout: 120_000 }
   const KEYS = 20;
 
   /** Rows written for each of `KEYS` keys from the claim until no row is left of it. */
-  function life(what, { prefix, answer, rows, pieces = 0 }) {
+  function life(what, { prefix, answer, rows, chunks = 0 }) {
     describe(what, () => {
       const on = counting();
       test(`${rows} rows`, async () => {
@@ -166,15 +166,15 @@ describe("rows over a key's whole life", { concurrency: true, timeout: 120_000 }
         const total = { written: 0, deleted: 0, alarms: 0, alarmsSet: 0 };
         const swept = async () => {
           const counts = await on.worker.counts();
-          const deletes = counts.rows.filter(({ query }) => /^DELETE FROM [rc]\b/.test(query));
+          const deletes = counts.rows.filter(({ query }) => /^DELETE FROM (records|body_chunks)\b/.test(query));
           total.deleted += deletes.reduce((sum, { written }) => sum + written, 0);
           total.written += summed(counts).records.written;
           total.alarms += counts.alarms;
           total.alarmsSet += counts.alarmsSet;
-          return total.deleted >= (1 + pieces) * KEYS;
+          return total.deleted >= (1 + chunks) * KEYS;
         };
         await until(swept, { ms: 90_000, every: 200, what: "every row is swept" });
-        assert.equal(total.deleted, (1 + pieces) * KEYS);
+        assert.equal(total.deleted, (1 + chunks) * KEYS);
         assert.equal(total.written, rows * KEYS);
         // Once before the first pass, and by each pass for the next, with a claim and a settle that come amid it.
         assert.ok(total.alarmsSet <= 1 + 3 * total.alarms, `${total.alarmsSet} times set, ${total.alarms} passes`);
@@ -185,7 +185,7 @@ describe("rows over a key's whole life", { concurrency: true, timeout: 120_000 }
   life("a small reply", { prefix: "/brief", rows: 3 });
   life("a small reply and a tombstone", { prefix: "/buried", rows: 4 });
   life("a reply of 1 MiB", { prefix: "/brief", answer: bytes(MiB), rows: 3 });
-  life("a reply of 2 MiB, in pieces", { prefix: "/brief", answer: bytes(2 * MiB), rows: 3 + 2 * 2, pieces: 2 });
+  life("a reply of 2 MiB, in chunks", { prefix: "/brief", answer: bytes(2 * MiB), rows: 3 + 2 * 2, chunks: 2 });
 });
 
 describe("rows of a request", { timeout: 60_000 }, () => {
@@ -197,11 +197,11 @@ describe("rows of a request", { timeout: 60_000 }, () => {
     figures.released_rows = records.written;
   });
   test("up to 1 MiB a reply lies in its key's row; above, in a row for each MiB begun", async () => {
-    for (const [length, pieces] of [[0, 0], [100 * KiB, 0], [MiB, 0], [MiB + 1, 2], [3 * MiB, 3], [3 * MiB + 1, 4]]) {
+    for (const [length, chunks] of [[0, 0], [100 * KiB, 0], [MiB, 0], [MiB + 1, 2], [3 * MiB, 3], [3 * MiB + 1, 4]]) {
       const it = on.operation(bytes(length));
       const { records, result } = await on.cost(() => it.send());
       isExecuted(result);
-      assert.equal(records.written, 2 + pieces, `${length} bytes`);
+      assert.equal(records.written, 2 + chunks, `${length} bytes`);
     }
     const above = on.operation(bytes(2 * KiB), { prefix: "/told" });
     const kept = await on.cost(() => above.send());
@@ -236,7 +236,7 @@ describe("rows of a request", { timeout: 60_000 }, () => {
       assert.deepEqual(cost, expected);
     }
   });
-  test("a large reply is read by its pieces", async () => {
+  test("a large reply is read by its chunks", async () => {
     const it = on.operation(bytes(4 * MiB));
     const first = await it.send();
     const { records, result } = await on.cost(() => it.send());
@@ -346,7 +346,7 @@ describe("bytes copied into Wasm and out of it", { timeout: 60_000 }, () => {
       Object.assign(figures, { [`${name}_copied_bytes`]: copied, [`${name}_crossings`]: crossings });
     }
   });
-  for (const [what, request, reply] of [["a reply of 1 MiB", 20, MiB], ["a reply of 4 MiB, in pieces", 20, 4 * MiB], ["a request of 1 MiB", MiB, 20]]) {
+  for (const [what, request, reply] of [["a reply of 1 MiB", 20, MiB], ["a reply of 4 MiB, in chunks", 20, 4 * MiB], ["a request of 1 MiB", MiB, 20]]) {
     test(`${what} is copied neither in nor out`, async () => {
       const [small, large] = [await copies(20, 20), await copies(request, reply)];
       for (const name of ["first", "replay"]) {
@@ -404,7 +404,7 @@ describe("docs/cost.md", () => {
     assert.deepEqual([told.get("replayed").calls, told.get("joined").calls, told.get("joined in vain").calls], [figures.replay_calls, figures.join_calls, figures.vain_join_calls]);
     assert.equal(told.get("refused by the record").calls, figures.refused_by_record_calls);
     assert.equal(told.get("refused before it").calls, figures.unguarded_calls);
-    assert.equal(figures["rows, a reply of 2 MiB, in pieces"], first.written + 2 * 2);
+    assert.equal(figures["rows, a reply of 2 MiB, in chunks"], first.written + 2 * 2);
     assert.ok(figures.replay_reads <= told.get("replayed").read && figures.first_seen_reads <= first.read);
     assert.match(page, new RegExp(`a shard's tables, ${figures.shard_rows} rows, once`));
     assert.match(page, new RegExp(`the 33rd writes ${figures.crowd_begins_rows - 2} rows more`));

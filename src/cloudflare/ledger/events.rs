@@ -6,27 +6,17 @@ use std::time::Duration;
 use js_sys::Uint8Array;
 use wasm_bindgen::JsValue;
 
-use super::replies::QueuedReply;
+use super::replies::Next;
 use super::store::EventRows;
 use super::{Answer, Shard};
 use crate::cloudflare::clock::now;
 use crate::lifecycle::event::{Event, Verdict};
 use crate::lifecycle::ledger::{self, Decision};
 use crate::lifecycle::record::SweepAction;
-use crate::lifecycle::step::Change;
+use crate::lifecycle::step::{Change, Step};
+use crate::operator::statistics::Counter;
 use crate::protocol::LedgerAnswer;
 use crate::request::key::KeyId;
-use crate::time::Timestamp;
-
-/// How a caller comes to its answer.
-pub(super) enum Next {
-    /// At once.
-    Answer(Answer),
-    /// It waits for the running claim of this route, until then.
-    Wait(Timestamp, String),
-    /// The reply is too large to be sent before others have been.
-    Queue(QueuedReply),
-}
 
 impl Shard {
     pub(super) async fn happen(
@@ -55,12 +45,16 @@ impl Shard {
         let mut rows = EventRows::new(store, body);
         let decided = ledger::decide(&mut rows, &mut ended, key_id, event, now());
         self.ended_leases.replace(ended);
-        let Decision { verdict, change, found, count } = decided?;
-        self.written(key_id, &change, body);
-        let route = || count.as_ref().map(|(route, _)| route.clone()).unwrap_or_default();
+        let Decision { step, found, route } = decided?;
+        self.written(key_id, &step.change, body);
+        let count = route.zip(Counter::of(&step));
+        let Step { verdict, .. } = step;
         let next = match (verdict, &found) {
             (Verdict::Replay(replay), Some(row)) => self.replay(key_id, replay, row, None)?,
-            (Verdict::Join(until), _) => Next::Wait(until, route()),
+            (Verdict::Join(until), _) => {
+                let route = count.as_ref().map(|(route, _)| route.clone());
+                Next::Wait(until, route.unwrap_or_default())
+            }
             (verdict, _) => Next::Answer((LedgerAnswer::Verdict(verdict), None)),
         };
         match (next, count) {

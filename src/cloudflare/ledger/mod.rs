@@ -66,9 +66,9 @@ impl DurableObject for Ledger {
         let answer = self.answer(Incoming::Streamed(Clone::clone(request.inner()))).await?;
         // A response could be made of anything else too, and would be read as an empty one.
         match answer.dyn_into::<Uint8Array>() {
-            Ok(message) => Ok(bindings::NewResponse::new(&message, &JsValue::UNDEFINED)?
-                .unchecked_into::<web_sys::Response>()
-                .into()),
+            Ok(message) => {
+                Ok(web_sys::Response::new_with_opt_buffer_source(Some(&message))?.into())
+            }
             Err(_) => Err("a large request was answered by a stream".into()),
         }
     }

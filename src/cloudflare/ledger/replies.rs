@@ -6,7 +6,6 @@ use futures_util::future::{Either, select};
 use js_sys::Uint8Array;
 use wasm_bindgen::JsValue;
 
-use super::events::Next;
 use super::reply_stream::{LargeBody, SettledReply};
 use super::store::{BodyPlace, CHUNK_BYTES, StoredRow};
 use super::{Answer, BUDGET_PATIENCE, Body, Shard};
@@ -21,6 +20,16 @@ use crate::operator::statistics::Counter;
 use crate::protocol::LedgerAnswer;
 use crate::request::key::KeyId;
 use crate::time::Timestamp;
+
+/// How a caller comes to its answer.
+pub(super) enum Next {
+    /// At once.
+    Answer(Answer),
+    /// It waits for the running claim of this route, until then.
+    Wait(Timestamp, String),
+    /// The reply is too large to be sent before others have been.
+    Queue(QueuedReply),
+}
 
 /// A reply that waits until there is room for its bytes.
 pub(super) struct QueuedReply {

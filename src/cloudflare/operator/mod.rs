@@ -23,7 +23,7 @@ use crate::operator::api::{self, ApiRequest};
 use crate::operator::auth::Auth;
 use crate::operator::documents::UnavailableShard;
 use crate::operator::page::{self, PageContext};
-use crate::operator::refusal::{Kind, Refusal};
+use crate::problem::{Code, Problem};
 use crate::request::digest::hex;
 
 /// An operator's request.
@@ -48,31 +48,31 @@ enum Reply {
 }
 
 /// A future on the heap: the future of a guarded request is not to be as large as that of an operator's.
-type Later<'a, T> = Pin<Box<dyn Future<Output = Result<T, Refusal>> + 'a>>;
+type Later<'a, T> = Pin<Box<dyn Future<Output = Result<T, Problem>> + 'a>>;
 
 impl Operator<'_> {
-    /// Answers the request; a refusal is an answer too.
+    /// Answers the request; a problem is an answer too.
     pub(super) async fn serve(&self) -> Result<Response, Error> {
         let reply: Later<'_, Reply> = Box::pin(self.reply_to());
         match reply.await {
             Ok(reply) => self.respond(reply, Vec::new()),
-            Err(refusal) => {
-                let headers = refusal.headers();
+            Err(problem) => {
+                let headers = problem.operator_headers();
                 let content = if self.wants_page() {
-                    ApiResponse::Page(self.refused_page(&refusal))
+                    ApiResponse::Page(self.refused_page(&problem))
                 } else {
-                    ApiResponse::Json(refusal.document())
+                    ApiResponse::Json(problem.operator_body())
                 };
-                self.respond(Reply::Content(refusal.status(), content), headers)
+                self.respond(Reply::Content(problem.status, content), headers)
             }
         }
     }
 
-    async fn reply_to(&self) -> Result<Reply, Refusal> {
+    async fn reply_to(&self) -> Result<Reply, Problem> {
         let target = &self.head.address.target;
         let query = target.query.as_deref();
         if api::carries_token(query) {
-            return Err(Refusal::invalid(
+            return Err(Problem::invalid(
                 "A token does not belong in an address, which is kept in histories and logs. Send it as Authorization: Bearer, and change it.",
             ));
         }
@@ -89,7 +89,7 @@ impl Operator<'_> {
             }
             // A form cannot send a DELETE, and what can send one carries no CSRF token.
             (Some(_), "DELETE", _) => {
-                return Err(Refusal::new(Kind::Forbidden, "A session decides by forms only."));
+                return Err(Problem::new(Code::Forbidden, "A session decides by forms only."));
             }
             (None, _, ApiRequest::DecideByBody) => {
                 ApiRequest::Decide(api::read_json(&self.body(REQUEST_MAX).await?)?)
@@ -104,7 +104,7 @@ impl Operator<'_> {
                 let missing = results.unavailable.clone();
                 let context = self.wants_page().then(|| self.context(session.as_deref(), missing));
                 let status = match &request {
-                    ApiRequest::Confirm { refused: Some((refusal, _)), .. } => refusal.status(),
+                    ApiRequest::Confirm { refused: Some((problem, _)), .. } => problem.status,
                     _ => 200,
                 };
                 let content = answer(&request, results, context.as_ref())?;
@@ -117,16 +117,16 @@ impl Operator<'_> {
         Box::pin(self.read_body(limit))
     }
 
-    async fn read_body(&self, limit: u64) -> Result<Vec<u8>, Refusal> {
+    async fn read_body(&self, limit: u64) -> Result<Vec<u8>, Problem> {
         let Some(stream) = self.request.body() else { return Ok(Vec::new()) };
-        match body_reader::read(stream.into(), None, limit, Owner::Request).await {
+        match body_reader::read(&stream, None, limit, Owner::Request).await {
             Read::Whole(body) => {
                 let bytes = body.bytes().ok_or_else(|| unavailable("the request took too long"))?;
                 Ok(bytes.to_vec())
             }
-            Read::TooLarge(_) => Err(Refusal::new(
-                Kind::TooLarge,
-                format_args!("It may be {limit} bytes. Nothing was changed."),
+            Read::TooLarge(_) => Err(Problem::new(
+                Code::RequestTooLarge,
+                format!("It may be {limit} bytes. Nothing was changed."),
             )),
             Read::NoRoom(_) => Err(unavailable("too much is being buffered")),
             Read::Broken(why) => Err(unavailable(&why)),
@@ -144,15 +144,15 @@ impl Operator<'_> {
         PageContext { nonce: hex(&self.nonce), csrf_token, query, now: now(), unavailable }
     }
 
-    fn refused_page(&self, refusal: &Refusal) -> String {
+    fn refused_page(&self, problem: &Problem) -> String {
         match self.session() {
-            Some(session) if refusal.kind != Kind::Unauthorized => {
-                page::refused(&self.context(Some(&session), Vec::new()), refusal)
+            Some(session) if problem.code != Code::Unauthorized => {
+                page::refused(&self.context(Some(&session), Vec::new()), problem)
             }
             _ => {
                 // An operator who opens a page without a session has made no mistake yet.
-                let has_error = self.head.method == "POST" || refusal.kind != Kind::Unauthorized;
-                page::log_in(&hex(&self.nonce), has_error.then_some(&*refusal.detail))
+                let has_error = self.head.method == "POST" || problem.code != Code::Unauthorized;
+                page::log_in(&hex(&self.nonce), has_error.then_some(&*problem.detail))
             }
         }
     }
@@ -197,8 +197,8 @@ impl Operator<'_> {
 }
 
 /// The Ledgers could not be asked.
-fn unavailable(why: impl Display) -> Refusal {
-    Refusal::new(Kind::Unavailable(1), format_args!("The store could not be asked: {why}."))
+fn unavailable(why: impl Display) -> Problem {
+    Problem::new(Code::StoreUnavailable, format!("The store could not be asked: {why}."))
 }
 
 /// A stored reply is as large as `reply.max` allows, 8 MiB by default; a form needs more bytes for it.

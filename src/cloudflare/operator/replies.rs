@@ -14,15 +14,16 @@ use super::{Operator, unavailable};
 use crate::cloudflare::bindings;
 use crate::cloudflare::clock::pause;
 use crate::cloudflare::error::Error;
-use crate::cloudflare::ledger_stub::Payload;
+use crate::cloudflare::ledger_stub::LedgerBody;
 use crate::cloudflare::tasks::wait;
 use crate::config::Policy;
 use crate::filter::CALL_PATIENCE;
 use crate::lifecycle::event::{Event, Replay, Verdict};
 use crate::operator::api::ApiRequest;
+use crate::operator::decide::no_record;
 use crate::operator::documents::{BODIES_MAX, StoredBody, StoredReply};
-use crate::operator::refusal::Refusal;
 use crate::operator::search::{FoundRecord, OperatorQuery, OperatorResult};
+use crate::problem::{Code, Problem};
 use crate::protocol::{LedgerAnswer, Question};
 use crate::request::key::KeyId;
 
@@ -33,7 +34,7 @@ impl Operator<'_> {
         policy: &Policy,
         request: &ApiRequest,
         found: &[FoundRecord],
-    ) -> Result<Vec<Option<StoredReply>>, Refusal> {
+    ) -> Result<Vec<Option<StoredReply>>, Problem> {
         let is_list = matches!(request, ApiRequest::Key { .. });
         let mut replies = Vec::new();
         // None once the shard has failed: all records of a key lie in the same one.
@@ -54,7 +55,7 @@ impl Operator<'_> {
                     room = None;
                     Some(left_out)
                 }
-                Err(refusal) => return Err(refusal),
+                Err(problem) => return Err(problem),
             };
             let taken = reply.as_ref().map_or(0, StoredReply::bytes);
             room = room.map(|room| room.saturating_sub(taken));
@@ -64,15 +65,15 @@ impl Operator<'_> {
     }
 
     /// The stored body of a record, in memory or as a stream.
-    pub(super) async fn stored_body(&self, key: KeyId) -> Result<JsValue, Refusal> {
+    pub(super) async fn stored_body(&self, key: KeyId) -> Result<JsValue, Problem> {
         let policy = self.policy()?;
         let result = self.ask_one(policy, key, OperatorQuery::Key).await?;
-        let OperatorResult::Records(_, found) = result else { return Err(Refusal::no_record()) };
-        let found = found.iter().find(|found| found.key == key).ok_or_else(Refusal::no_record)?;
+        let OperatorResult::Records(_, found) = result else { return Err(no_record()) };
+        let found = found.iter().find(|found| found.key == key).ok_or_else(no_record)?;
         match self.look(policy, found).await? {
-            Some((_, Payload::Whole(bytes))) => Ok(bytes.into()),
-            Some((_, Payload::Streaming(stream))) => Ok(stream.into()),
-            None => Err(Refusal::no_body()),
+            Some((_, LedgerBody::Whole(bytes))) => Ok(bytes.into()),
+            Some((_, LedgerBody::Streaming(stream))) => Ok(stream.into()),
+            None => Err(Problem::new(Code::NotFound, "No body is stored for this record.")),
         }
     }
 
@@ -82,15 +83,15 @@ impl Operator<'_> {
         policy: &Policy,
         found: &FoundRecord,
         room: u64,
-    ) -> Result<Option<StoredReply>, Refusal> {
+    ) -> Result<Option<StoredReply>, Problem> {
         let Some((Replay { reply, .. }, body)) = self.look(policy, found).await? else {
             return Ok(None);
         };
         let body = match body {
-            Payload::Whole(bytes) if u64::from(bytes.byte_length()) <= room => {
+            LedgerBody::Whole(bytes) if u64::from(bytes.byte_length()) <= room => {
                 StoredBody::new(bytes.to_vec())
             }
-            Payload::Streaming(stream) if reply.body.bytes() <= room => {
+            LedgerBody::Streaming(stream) if reply.body.bytes() <= room => {
                 match select(pin!(read_all(&stream)), pause(CALL_PATIENCE)).await {
                     Either::Left((bytes, _)) => StoredBody::new(bytes.map_err(unavailable)?),
                     Either::Right(_) => {
@@ -98,8 +99,8 @@ impl Operator<'_> {
                     }
                 }
             }
-            Payload::Whole(_) => StoredBody::LeftOut,
-            Payload::Streaming(stream) => {
+            LedgerBody::Whole(_) => StoredBody::LeftOut,
+            LedgerBody::Streaming(stream) => {
                 // The Ledger takes its room back. It does not matter when.
                 drop(wait(stream.cancel()));
                 StoredBody::LeftOut
@@ -113,13 +114,13 @@ impl Operator<'_> {
         &self,
         policy: &Policy,
         found: &FoundRecord,
-    ) -> Result<Option<(Replay, Payload)>, Refusal> {
+    ) -> Result<Option<(Replay, LedgerBody)>, Problem> {
         let (key, look) = (found.key, Event::Look(found.record.metadata.fingerprint));
         let look = Question::Event(look);
         match self.ask_shard(policy, key.shard(policy.shards), key, &look, None).await {
             Ok((LedgerAnswer::Verdict(Verdict::Replay(replay)), body)) => {
                 // No body travels beside an empty one.
-                let empty = || Payload::Whole(Uint8Array::new_with_length(0));
+                let empty = || LedgerBody::Whole(Uint8Array::new_with_length(0));
                 Ok(Some((replay, body.unwrap_or_else(empty))))
             }
             Ok((
@@ -134,8 +135,8 @@ impl Operator<'_> {
     }
 }
 
-async fn read_all(stream: &JsValue) -> Result<Vec<u8>, Error> {
-    let response = bindings::NewResponse::new(stream, &JsValue::UNDEFINED)?;
+async fn read_all(stream: &web_sys::ReadableStream) -> Result<Vec<u8>, Error> {
+    let response = web_sys::Response::new_with_opt_readable_stream(Some(stream))?;
     let bytes: Uint8Array = wait(bindings::bytes(&response)).await?.unchecked_into();
     Ok(bytes.to_vec())
 }

@@ -7,7 +7,7 @@ use crate::cloudflare::bindings;
 use crate::cloudflare::clock::now;
 use crate::operator::api::{self, ApiRequest};
 use crate::operator::auth::{FailedLogins, SESSION, is_bearer};
-use crate::operator::refusal::{Kind, Refusal};
+use crate::problem::{Code, Problem};
 use crate::request::credential::cookies;
 
 thread_local! {
@@ -16,7 +16,7 @@ thread_local! {
 
 impl Operator<'_> {
     /// The session that the request comes with; `None` where it bears the token.
-    pub(super) fn authenticate(&self) -> Result<Option<String>, Refusal> {
+    pub(super) fn authenticate(&self) -> Result<Option<String>, Problem> {
         // Other schemes of Authorization belong to others, such as the site's own Basic.
         let authorization = (self.head.header)("authorization").filter(|text| is_bearer(text));
         // A session cannot be guessed, so failed log-ins from its address do not block it.
@@ -30,11 +30,11 @@ impl Operator<'_> {
             Some(authorization) if self.auth.verify_authorization(&authorization) => Ok(None),
             Some(_) => {
                 self.note_failed_login();
-                Err(Refusal::new(Kind::Unauthorized, "The token is wrong."))
+                Err(Problem::new(Code::Unauthorized, "The token is wrong."))
             }
             None => {
                 let detail = "Send the operator's token as Authorization: Bearer, or log in.";
-                Err(Refusal::new(Kind::Unauthorized, detail))
+                Err(Problem::new(Code::Unauthorized, detail))
             }
         }
     }
@@ -50,12 +50,12 @@ impl Operator<'_> {
     }
 
     /// Opens a session for the bearer of the token.
-    pub(super) fn log_in(&self, form: &[u8]) -> Result<Reply, Refusal> {
+    pub(super) fn log_in(&self, form: &[u8]) -> Result<Reply, Problem> {
         // Verified now, after the body was read: meanwhile many wrong tokens may have come.
         self.verify_not_blocked()?;
         if !self.auth.verify_token(&field(form, "token")) {
             self.note_failed_login();
-            return Err(Refusal::new(Kind::Unauthorized, "That is not the token."));
+            return Err(Problem::new(Code::Unauthorized, "That is not the token."));
         }
         let session = self.auth.new_session(self.nonce, now());
         Ok(Reply::SeeOther(self.set_cookie(&session, SESSION.as_secs())))
@@ -67,11 +67,11 @@ impl Operator<'_> {
         request: ApiRequest,
         session: &str,
         form: &[u8],
-    ) -> Result<ApiRequest, Refusal> {
+    ) -> Result<ApiRequest, Problem> {
         if !self.auth.verify_csrf_token(session, &field(form, "form_token")) {
             let detail =
                 "The form was not made for this session. Nothing was changed; load the page again.";
-            return Err(Refusal::new(Kind::Forbidden, detail));
+            return Err(Problem::new(Code::Forbidden, detail));
         }
         match request {
             ApiRequest::DecideByBody => api::read_form(&|name| field(form, name)),
@@ -80,12 +80,12 @@ impl Operator<'_> {
     }
 
     /// Refuses an address from which too many wrong tokens came.
-    fn verify_not_blocked(&self) -> Result<(), Refusal> {
+    fn verify_not_blocked(&self) -> Result<(), Problem> {
         let address = self.client_address();
         let blocked = FAILED_LOGINS.with_borrow(|failed| failed.blocked_for_s(&address, now()));
         blocked.map_or(Ok(()), |seconds| {
             let detail = format!("Too many wrong tokens came from your address. Wait {seconds} s.");
-            Err(Refusal::new(Kind::TooMany(seconds), &detail))
+            Err(Problem::new(Code::TooManyAttempts, detail).retry_after(seconds))
         })
     }
 
@@ -103,7 +103,7 @@ impl Operator<'_> {
 
     /// Refuses a form that another site sent. Browsers name the site that a form comes from; besides,
     /// SameSite=Strict keeps the cookie from other sites.
-    pub(super) fn verify_same_site(&self) -> Result<(), Refusal> {
+    pub(super) fn verify_same_site(&self) -> Result<(), Problem> {
         let site = (self.head.header)("sec-fetch-site");
         let origin = (self.head.header)("origin");
         let own = format!("{}://{}", self.head.address.scheme, self.head.address.host);
@@ -112,7 +112,7 @@ impl Operator<'_> {
         {
             return Ok(());
         }
-        Err(Refusal::new(Kind::Forbidden, "The form comes from another site. Nothing was changed."))
+        Err(Problem::new(Code::Forbidden, "The form comes from another site. Nothing was changed."))
     }
 
     pub(super) fn set_cookie(&self, value: &str, seconds: u64) -> String {

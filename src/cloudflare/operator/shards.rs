@@ -20,8 +20,8 @@ use crate::operator::answer::{Results, queries};
 use crate::operator::api::{ApiRequest, DecisionRequest};
 use crate::operator::decide::DecisionResult;
 use crate::operator::documents::{DecisionLogLine, UnavailableShard};
-use crate::operator::refusal::Refusal;
 use crate::operator::search::{OperatorQuery, OperatorResult};
+use crate::problem::Problem;
 use crate::protocol::{LedgerAnswer, LedgerRequest, Question, VERSION, write_request};
 use crate::request::key::KeyId;
 
@@ -46,7 +46,7 @@ impl Operator<'_> {
         Box::pin(self.ask_all(request))
     }
 
-    async fn ask_all(&self, request: &ApiRequest) -> Result<Results, Refusal> {
+    async fn ask_all(&self, request: &ApiRequest) -> Result<Results, Problem> {
         let policy = self.policy()?;
         let (key, queries) = queries(request, self.auth.token_id());
         let mut answers = Results::default();
@@ -58,9 +58,9 @@ impl Operator<'_> {
                 _ if query.asks_every_shard() => {
                     self.ask_every_shard(policy, &query, &mut answers.unavailable).await?
                 }
-                _ => self.ask_one(policy, key, query).await.map_err(|refusal| match request {
-                    ApiRequest::Decide(_) => unread_after_decision(&refusal, key),
-                    _ => refusal,
+                _ => self.ask_one(policy, key, query).await.map_err(|problem| match request {
+                    ApiRequest::Decide(_) => unread_after_decision(problem, key),
+                    _ => problem,
                 })?,
             };
             let is_refused = matches!(
@@ -78,10 +78,10 @@ impl Operator<'_> {
         Ok(answers)
     }
 
-    pub(super) fn policy(&self) -> Result<&Policy, Refusal> {
+    pub(super) fn policy(&self) -> Result<&Policy, Problem> {
         self.policy.as_deref().map_err(|errors| {
             let knobs: Vec<_> = errors.iter().map(|error| error.knob.as_str()).collect();
-            unavailable(format_args!("the configuration does not parse: {}", knobs.join(", ")))
+            unavailable(format!("the configuration does not parse: {}", knobs.join(", ")))
         })
     }
 
@@ -92,7 +92,7 @@ impl Operator<'_> {
         policy: &Policy,
         query: &OperatorQuery,
         missing: &mut Vec<UnavailableShard>,
-    ) -> Result<OperatorResult, Refusal> {
+    ) -> Result<OperatorResult, Problem> {
         let question = &Question::Operator(query.clone());
         let shards: Vec<u16> = (0..policy.shards)
             .filter(|shard| missing.iter().all(|missing| missing.shard != *shard))
@@ -124,7 +124,7 @@ impl Operator<'_> {
         }
         match missing.first() {
             Some(first) if missing.len() >= usize::from(policy.shards) => {
-                Err(unavailable(format_args!("shard {}: {}", first.shard, first.why)))
+                Err(unavailable(format!("shard {}: {}", first.shard, first.why)))
             }
             _ => Ok(result),
         }
@@ -136,13 +136,13 @@ impl Operator<'_> {
         policy: &Policy,
         key: KeyId,
         query: OperatorQuery,
-    ) -> Result<OperatorResult, Refusal> {
+    ) -> Result<OperatorResult, Problem> {
         let (shard, question) = (key.shard(policy.shards), Question::Operator(query));
         let answer = self.ask_shard(policy, shard, key, &question, None).await;
         match answer {
             Ok((LedgerAnswer::Operator(result), _)) => Ok(result),
             Ok((answer, _)) => Err(unavailable(unexpected_answer(answer))),
-            Err(error) => Err(unavailable(format_args!("shard {shard}: {}", error.why()))),
+            Err(error) => Err(unavailable(format!("shard {shard}: {}", error.why()))),
         }
     }
 
@@ -152,7 +152,7 @@ impl Operator<'_> {
         policy: &Policy,
         query: OperatorQuery,
         request: &DecisionRequest,
-    ) -> Result<OperatorResult, Refusal> {
+    ) -> Result<OperatorResult, Problem> {
         let (shard, question) = (request.key.shard(policy.shards), Question::Operator(query));
         let body = Uint8Array::from(request.body.as_slice());
         let result = match self.ask_shard(policy, shard, request.key, &question, Some(&body)).await
@@ -160,11 +160,11 @@ impl Operator<'_> {
             Ok((LedgerAnswer::Operator(result), _)) => result,
             Ok((answer, _)) => return Err(unavailable(unexpected_answer(answer))),
             Err(error) => {
-                let refusal = unavailable(format_args!(
+                let problem = unavailable(format!(
                     "shard {shard}: {}. Nobody knows whether the decision was carried out: look at the record before you decide again",
                     error.why()
                 ));
-                return Err(Refusal { key: Some(request.key), ..refusal });
+                return Err(problem.about(request.key));
             }
         };
         if result == OperatorResult::Decided(DecisionResult::Done) {
@@ -198,12 +198,12 @@ impl Operator<'_> {
 }
 
 /// The decision is made, whatever happens after it, and its operator must hear that.
-fn unread_after_decision(refusal: &Refusal, key: KeyId) -> Refusal {
+fn unread_after_decision(problem: Problem, key: KeyId) -> Problem {
     let detail = format!(
         "The decision was carried out, but the record could not be read after it. {}",
-        refusal.detail
+        problem.detail
     );
-    Refusal { detail, key: Some(key), kind: refusal.kind }
+    Problem { detail, ..problem }.about(key)
 }
 
 /// Logs a decision that was carried out.
@@ -214,7 +214,7 @@ fn log_decision(token_id: [u8; 4], request: &DecisionRequest) {
     }
 }
 
-fn unexpected() -> Refusal {
+fn unexpected() -> Problem {
     unavailable("a shard answers another question")
 }
 

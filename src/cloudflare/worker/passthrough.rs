@@ -1,4 +1,5 @@
-//! What goes on as it came: the unguarded, the misconfigured that is safe, and what is only watched.
+//! Requests that are forwarded as they came: those that no route guards, safe ones where the configuration does not parse,
+//! and those of routes in shadow mode, which are watched besides.
 
 use std::rc::Rc;
 
@@ -7,8 +8,8 @@ use js_sys::Promise;
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast as _, JsValue};
 
-use super::request_body::{Body, digest};
-use super::{Asked, lease};
+use super::request_body::{RequestBody, digest};
+use super::{FetchEvent, new_lease};
 use crate::admission::{self, Guarded, Head};
 use crate::cloudflare::error::Error;
 use crate::cloudflare::response::{Client, Response, plain_problem};
@@ -23,7 +24,7 @@ use crate::log::shadow_line;
 use crate::problem::{Code, Problem};
 use crate::shadow::{Passed, watch};
 
-/// Says of a request that was handed on that its origin could not be reached.
+/// The response to a request that was passed through and whose origin could not be reached.
 #[wasm_bindgen]
 #[expect(unreachable_pub, reason = "JavaScript calls it")]
 pub fn unreachable(error: &JsValue) -> Result<Response, Error> {
@@ -31,45 +32,59 @@ pub fn unreachable(error: &JsValue) -> Result<Response, Error> {
     plain_problem(502, "Bad Gateway")
 }
 
-impl Asked {
-    /// Hands a request on as it is, and answers with whatever comes.
-    pub(super) fn hand_on(
+impl FetchEvent {
+    /// Forwards the request as it is. The response is not awaited: the promise of it is returned.
+    pub(super) fn pass_through(
         &self,
         to: &Origin,
         head: &Head<'_>,
-        body: Body,
+        body: RequestBody,
     ) -> Result<JsValue, Error> {
-        Ok(bindings::or_unreachable(&self.pass(to, head, body)?).into())
+        Ok(bindings::or_unreachable(&self.forward_unchanged(to, head, body)?).into())
     }
 
-    /// Hands a request on as it is: body and answer stream, upgrades included.
-    fn pass(&self, to: &Origin, head: &Head<'_>, body: Body) -> Result<Promise, Error> {
+    /// Forwards the request as it is: its body and the response are streamed, WebSocket upgrades included.
+    fn forward_unchanged(
+        &self,
+        to: &Origin,
+        head: &Head<'_>,
+        body: RequestBody,
+    ) -> Result<Promise, Error> {
         let request = &self.request;
-        let base = match to {
-            Origin::Url { base } => base.clone(),
-            Origin::Zone | Origin::Binding => {
-                format!("{}://{}", head.address.scheme, head.address.host)
-            }
-        };
-        // The path goes on as it came: an unguarded request is not even normalised.
-        let address = format!("{base}{}", head.address.raw_target);
-        let binding = matches!(to, Origin::Binding).then(|| self.binding());
+        // Only what is guarded is forwarded in its normal form.
+        let address = format!("{}{}", origin::base(to, head.address), head.address.raw_target);
+        let binding = matches!(to, Origin::Binding).then(|| self.origin_binding());
         let carrying = |body: JsValue| origin::init(head.method, &request.headers(), body);
+        let mut held = None;
         let (address, init) = match body {
-            Body::Untouched if matches!(to, Origin::Url { .. }) => (Some(address), request.into()),
-            Body::Untouched => (None, request.into()),
-            Body::Whole(None) => (Some(address), carrying(JsValue::NULL)),
-            Body::Whole(Some(body)) => {
-                (Some(address), carrying(body.bytes().ok_or(Error::BodyExpired)?.into()))
+            RequestBody::Unread if matches!(to, Origin::Url { .. }) => {
+                (Some(address), request.into())
             }
-            Body::Begun(first) => {
+            RequestBody::Unread => (None, request.into()),
+            RequestBody::Whole(None) => (Some(address), carrying(JsValue::NULL)),
+            RequestBody::Whole(Some(body)) => {
+                let bytes = body.bytes().ok_or(Error::BodyExpired)?;
+                held = Some(body);
+                (Some(address), carrying(bytes.into()))
+            }
+            RequestBody::Begun(first) => {
                 let body = body_stream::resumed(request.body(), first, &self.context)?;
                 (Some(address), carrying(body))
             }
         };
-        Ok(bindings::pass(binding.as_ref(), address.as_deref(), &init)?)
+        let response = bindings::pass(binding.as_ref(), address.as_deref(), &init)?;
+        if held.is_some() {
+            // The runtime holds the bytes until the origin has them, so they count for as long.
+            let answered = wait(response.clone());
+            drop(spawn(async move {
+                let _ = answered.await;
+                drop(held);
+            }));
+        }
+        Ok(response)
     }
 
+    /// What is answered where the configuration does not parse: safe methods pass, all others are refused.
     pub(super) fn misconfigured(
         &self,
         wrongs: &[Misconfigured],
@@ -82,10 +97,12 @@ impl Asked {
             return plain_problem(404, "Not Found").map(Into::into);
         }
         match env::vars(&self.env).and_then(|vars| Origin::parse(&vars)) {
-            Ok(origin) if is_safe(head.method) => self.hand_on(&origin, head, Body::Untouched),
+            Ok(origin) if is_safe(head.method) => {
+                self.pass_through(&origin, head, RequestBody::Unread)
+            }
             Ok(_) | Err(_) => {
                 let detail = "The filter's configuration does not parse, so nothing was forwarded. Its operator finds the reason in the log.";
-                let id = admission::correlation_id(head, lease()?);
+                let id = admission::correlation_id(head, new_lease()?);
                 Client::new(id, None, head)
                     .problem(&Problem::new(Code::Misconfigured, detail), None)
                     .map(Into::into)
@@ -93,40 +110,40 @@ impl Asked {
         }
     }
 
-    /// Forwards as if unguarded, and logs what enforcing would have answered.
+    /// Forwards the request as if it were unguarded, and logs what would have been answered under `enforce`.
     pub(super) async fn shadow(
         &self,
         policy: &Rc<Policy>,
         guarded: Guarded,
         head: &Head<'_>,
-        body: Body,
+        body: RequestBody,
     ) -> Result<JsValue, Error> {
-        let body = match self.whole(body, &guarded.route).await {
+        let body = match self.whole_body(body, &guarded.route).await {
             Ok(body) => body,
             Err((problem, first)) => {
                 log_shadow(&guarded.route, problem.code.as_str(), &guarded.correlation_id);
-                return self.hand_on(&policy.origin, head, Body::Begun(first));
+                return self.pass_through(&policy.origin, head, RequestBody::Begun(first));
             }
         };
         let digest = digest(body.as_ref(), &guarded.route).await?;
-        let (exchange, request) = self.exchange(policy, Rc::new(guarded), head, &digest, None)?;
+        let (world, request) = self.world(policy, Rc::new(guarded), head, &digest, None)?;
         let reply_max = request.route.reply.max;
         let (tell, told) = oneshot::channel::<Passed>();
         let watching = async move {
             let passed = async { told.await.map_err(|oneshot::Canceled| Failure::Unknown) };
             let id = &request.claim.metadata.correlation_id;
-            watch(&exchange, &request, passed, |would| log_shadow(&request.route, would, id)).await;
+            watch(&world, &request, passed, |would| log_shadow(&request.route, would, id)).await;
         };
         wait_until(&self.context, spawn(watching));
-        let passed = self.pass(&policy.origin, head, Body::Whole(body))?;
+        let passed = self.forward_unchanged(&policy.origin, head, RequestBody::Whole(body))?;
         let response: Response = wait(passed).await?.unchecked_into();
-        // Whoever watches may have given up; the answer passes all the same.
+        // The watching may have failed; the response passes all the same.
         let _ = tell.send(origin::passed(&response, reply_max));
         Ok(response.into())
     }
 }
 
-/// What enforcing would have answered.
+/// Logs what would have been answered under `enforce`.
 pub(super) fn log_shadow(route: &Route, would: &str, correlation_id: &str) {
     bindings::log(&shadow_line(&route.name, would, correlation_id));
 }

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use js_sys::Uint8Array;
 
-use super::Asked;
+use super::FetchEvent;
 use crate::admission::{Admission, Head, consider};
 use crate::cloudflare::SMALL;
 use crate::cloudflare::body_buffer::{BufferedBody, Owner};
@@ -14,51 +14,58 @@ use crate::config::route::Route;
 use crate::config::values::Mode;
 use crate::problem::{Code, Problem};
 
-/// What has been read of a request's body.
-pub(super) enum Body {
+/// How much of a request's body has been read.
+pub(super) enum RequestBody {
     /// Nothing.
-    Untouched,
-    /// All of it; none where it has none.
+    Unread,
+    /// All of it; none where the request has no body.
     Whole(Option<BufferedBody>),
-    /// So much, before it turned out to be too much.
+    /// So much, before it turned out to be too large for the buffer.
     Begun(BufferedBody),
 }
 
-impl Asked {
+/// A refusal, and what has been read of the body until then.
+type TooMuch = (Problem, BufferedBody);
+
+impl FetchEvent {
     /// Reads the body to find the key in it.
-    pub(super) async fn read(&self, route: Rc<Route>, head: &Head<'_>) -> (Admission, Body) {
-        match self.buffer(&route).await {
+    pub(super) async fn find_key_in_body(
+        &self,
+        route: Rc<Route>,
+        head: &Head<'_>,
+    ) -> (Admission, RequestBody) {
+        match self.read_body(&route).await {
             Ok(body) => {
                 let bytes = body.as_ref().and_then(BufferedBody::bytes);
                 let copy = bytes.map(|bytes| bytes.to_vec()).unwrap_or_default();
-                (consider(route, head, Some(&copy)), Body::Whole(body))
+                (consider(route, head, Some(&copy)), RequestBody::Whole(body))
             }
-            Err((problem, chunks)) => (Admission::Refuse(problem, route), Body::Begun(chunks)),
+            Err((problem, first)) => (Admission::Refuse(problem, route), RequestBody::Begun(first)),
         }
     }
 
-    pub(super) async fn whole(
+    /// The whole body, which may have been read already.
+    pub(super) async fn whole_body(
         &self,
-        body: Body,
+        body: RequestBody,
         route: &Route,
-    ) -> Result<Option<BufferedBody>, (Problem, BufferedBody)> {
+    ) -> Result<Option<BufferedBody>, TooMuch> {
         match body {
-            Body::Whole(body) => Ok(body),
-            Body::Untouched | Body::Begun(_) => self.buffer(route).await,
+            RequestBody::Whole(body) => Ok(body),
+            RequestBody::Unread | RequestBody::Begun(_) => self.read_body(route).await,
         }
     }
 
-    /// The request's body in memory; none where it has none. With a refusal comes what was read.
-    async fn buffer(&self, route: &Route) -> Result<Option<BufferedBody>, (Problem, BufferedBody)> {
+    async fn read_body(&self, route: &Route) -> Result<Option<BufferedBody>, TooMuch> {
         let length = self.headers().content_length();
         let owner = if route.mode == Mode::Shadow { Owner::Shadow } else { Owner::Request };
-        // A small one takes no more room than it says, however slowly it comes.
-        let easy = length.filter(|bytes| (1..=SMALL.into()).contains(bytes));
-        let read = match easy.filter(|bytes| *bytes <= route.request.max) {
+        // A small body takes no more room than it says, however slowly it comes: it is read in one call.
+        let small = length.filter(|bytes| (1..=SMALL.into()).contains(bytes));
+        let read = match small.filter(|bytes| *bytes <= route.request.max) {
             Some(length) => body_reader::read_known(&self.request, length, owner).await,
             None => {
                 let Some(stream) = self.request.body() else { return Ok(None) };
-                body_reader::read(stream.into(), length, route.request.max, owner).await
+                body_reader::read(&stream, length, route.request.max, owner).await
             }
         };
         match read {
@@ -80,17 +87,14 @@ impl Asked {
                     "The request's body broke off ({why}). Nothing was forwarded; send the request again with the same key."
                 );
                 let problem = Problem::new(Code::StoreUnavailable, detail);
-                Err((
-                    problem.because(format!("the request's body broke off: {why}")),
-                    BufferedBody::new(owner),
-                ))
+                let why = format!("the request's body broke off: {why}");
+                Err((problem.because(why), BufferedBody::new(owner)))
             }
         }
     }
 }
 
-/// The digest of a body by the route's rule. From here on the body is kept for as long as its request
-/// may last.
+/// The digest of a body by the route's rule. From here on the body is kept for as long as its request may last.
 pub(super) async fn digest(body: Option<&BufferedBody>, route: &Route) -> Result<[u8; 32], Error> {
     let bytes = match body {
         None => Uint8Array::new_with_length(0),

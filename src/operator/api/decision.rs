@@ -11,7 +11,7 @@ use super::{Action, ApiRequest};
 use crate::lifecycle::record::Lease;
 use crate::lifecycle::reply::{Kept, Reply, has_no_body, is_sendable, kept_headers};
 use crate::operator::decide::Decision;
-use crate::operator::refusal::Refusal;
+use crate::problem::Problem;
 use crate::request::digest::from_hex;
 use crate::request::key::KeyId;
 
@@ -43,12 +43,12 @@ pub struct Draft {
 ///
 /// # Errors
 /// What is missing or wrong, by name.
-pub fn read_json(body: &[u8]) -> Result<DecisionRequest, Refusal> {
+pub fn read_json(body: &[u8]) -> Result<DecisionRequest, Problem> {
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let read = serde_path_to_error::deserialize::<_, DecisionBody>(&mut deserializer);
     let ended = |body| deserializer.end().map(|()| body).map_err(|error| error.to_string());
     let body = read.map_err(|error| error.to_string()).and_then(ended).map_err(|error| {
-        Refusal::invalid(format_args!(
+        Problem::invalid(format!(
             "The body is not a JSON object with key_id, lease and action: {error}."
         ))
     })?;
@@ -73,11 +73,11 @@ struct DecisionBody<'a> {
 }
 
 impl DecisionBody<'_> {
-    fn into_request(self) -> Result<DecisionRequest, Refusal> {
+    fn into_request(self) -> Result<DecisionRequest, Problem> {
         let body = match self.body.map(RawValue::get) {
             None => Vec::new(),
             Some(raw) if raw.starts_with('"') => serde_json::from_str::<String>(raw)
-                .map_err(|error| Refusal::invalid(format_args!("body is no text: {error}.")))?
+                .map_err(|error| Problem::invalid(format!("body is no text: {error}.")))?
                 .into_bytes(),
             Some(raw) => raw.as_bytes().to_vec(),
         };
@@ -126,23 +126,23 @@ impl<'de> Visitor<'de> for HeadersVisitor {
 ///
 /// # Errors
 /// What is missing or wrong, by name.
-pub fn read_form(field: &dyn Fn(&str) -> String) -> Result<ApiRequest, Refusal> {
-    read_fields(field).map(ApiRequest::Decide).or_else(|refusal| {
+pub fn read_form(field: &dyn Fn(&str) -> String) -> Result<ApiRequest, Problem> {
+    read_fields(field).map(ApiRequest::Decide).or_else(|problem| {
         let (Ok(key), "complete") = (parse_key_id(&field("key_id")), &*field("action")) else {
-            return Err(refusal);
+            return Err(problem);
         };
         let [status, headers, body] = ["status", "headers", "body"].map(field);
         let draft = Draft { status, headers, body };
-        Ok(ApiRequest::Confirm { key, action: Action::Complete, refused: Some((refusal, draft)) })
+        Ok(ApiRequest::Confirm { key, action: Action::Complete, refused: Some((problem, draft)) })
     })
 }
 
-fn read_fields(field: &dyn Fn(&str) -> String) -> Result<DecisionRequest, Refusal> {
+fn read_fields(field: &dyn Fn(&str) -> String) -> Result<DecisionRequest, Problem> {
     let lines = field("headers");
     let mut headers = Vec::new();
     for line in lines.lines().filter(|line| !line.trim().is_empty()) {
         let Some((name, value)) = line.split_once(':') else {
-            return Err(Refusal::invalid(format_args!(
+            return Err(Problem::invalid(format!(
                 "The header line \"{line}\" has no colon: write one \"Name: value\" a line."
             )));
         };
@@ -161,20 +161,20 @@ fn decision_request(
     status: Option<u64>,
     headers: &[(String, String)],
     body: Vec<u8>,
-) -> Result<DecisionRequest, Refusal> {
+) -> Result<DecisionRequest, Problem> {
     let key = parse_key_id(key)?;
     let lease = parse_lease(lease)?;
     let Some(action) = Action::from_name(action) else {
-        return Err(Refusal::invalid("action must be complete, release or hold."));
+        return Err(Problem::invalid("action must be complete, release or hold."));
     };
     if lease.is_none() && action != Action::Purge {
-        return Err(Refusal::invalid("lease is missing: name the one that the record shows."));
+        return Err(Problem::invalid("lease is missing: name the one that the record shows."));
     }
     let has_reply = status.is_some() || !headers.is_empty() || !body.is_empty();
     let decision = match action {
         Action::Complete => Decision::Complete(reply(status, headers, &body)?),
         _ if has_reply => {
-            return Err(Refusal::invalid("status, headers and body go with action complete only."));
+            return Err(Problem::invalid("status, headers and body go with action complete only."));
         }
         Action::Release => Decision::Release,
         Action::Hold => Decision::Hold,
@@ -184,18 +184,18 @@ fn decision_request(
 }
 
 /// The reply to store, checked as one of the origin's would be.
-fn reply(status: Option<u64>, headers: &[(String, String)], body: &[u8]) -> Result<Reply, Refusal> {
+fn reply(status: Option<u64>, headers: &[(String, String)], body: &[u8]) -> Result<Reply, Problem> {
     let status = status
         .and_then(|status| u16::try_from(status).ok())
         .filter(|status| is_sendable(*status))
-        .ok_or_else(|| Refusal::invalid("status must be what the origin answered, 200 to 599."))?;
+        .ok_or_else(|| Problem::invalid("status must be what the origin answered, 200 to 599."))?;
     if has_no_body(status) && !body.is_empty() {
-        return Err(Refusal::invalid(format_args!("A {status} has no body: leave it empty.")));
+        return Err(Problem::invalid(format!("A {status} has no body: leave it empty.")));
     }
     let mut lower = Vec::new();
     for (name, value) in headers {
         if !is_header_name(name) || !is_header_value(value) {
-            return Err(Refusal::invalid(format_args!(
+            return Err(Problem::invalid(format!(
                 "The header \"{name}\" is not one that can be sent."
             )));
         }
@@ -204,12 +204,12 @@ fn reply(status: Option<u64>, headers: &[(String, String)], body: &[u8]) -> Resu
     if lower.iter().any(|(name, _)| name == "content-encoding") {
         let detail =
             "The body is stored as it is given, so it has no Content-Encoding: leave that out.";
-        return Err(Refusal::invalid(detail));
+        return Err(Problem::invalid(detail));
     }
     let lines: Vec<_> = lower.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let kept = kept_headers(&lines, &[], &[]);
     if let Some((name, _)) = lower.iter().find(|header| !kept.contains(header)) {
-        return Err(Refusal::invalid(format_args!(
+        return Err(Problem::invalid(format!(
             "The header \"{name}\" is never kept: leave it out."
         )));
     }
@@ -228,19 +228,19 @@ fn is_header_value(value: &str) -> bool {
 }
 
 /// Reads a key id in hexadecimal.
-pub(super) fn parse_key_id(text: &str) -> Result<KeyId, Refusal> {
+pub(super) fn parse_key_id(text: &str) -> Result<KeyId, Problem> {
     from_hex(text).map(KeyId).ok_or_else(|| {
-        Refusal::invalid("key_id must be the 64 hexadecimal digits that the record shows.")
+        Problem::invalid("key_id must be the 64 hexadecimal digits that the record shows.")
     })
 }
 
 /// Reads a lease in hexadecimal; an empty text names none.
-pub(super) fn parse_lease(text: &str) -> Result<Option<Lease>, Refusal> {
+pub(super) fn parse_lease(text: &str) -> Result<Option<Lease>, Problem> {
     if text.is_empty() {
         return Ok(None);
     }
     let lease = from_hex(text).map(Lease);
     let wrong =
-        || Refusal::invalid("lease must be the 32 hexadecimal digits that the record shows.");
+        || Problem::invalid("lease must be the 32 hexadecimal digits that the record shows.");
     lease.map(Some).ok_or_else(wrong)
 }

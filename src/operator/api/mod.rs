@@ -8,8 +8,8 @@ pub use decision::{DecisionRequest, Draft, read_form, read_json};
 
 use parameters::Parameters;
 
-use crate::operator::refusal::{Kind, Refusal};
 use crate::operator::search::{Position, Search};
+use crate::problem::{Code, Problem};
 use crate::request::key::{Key, KeyId};
 use crate::time::Timestamp;
 
@@ -51,7 +51,7 @@ pub enum ApiRequest {
         /// The decision.
         action: Action,
         /// Why the form was refused that was sent before, and what was in it.
-        refused: Option<(Refusal, Draft)>,
+        refused: Option<(Problem, Draft)>,
     },
     /// Make a decision.
     Decide(DecisionRequest),
@@ -127,7 +127,7 @@ pub fn read(
     path: &str,
     query: Option<&str>,
     now: Timestamp,
-) -> Result<ApiRequest, Refusal> {
+) -> Result<ApiRequest, Problem> {
     let parameters = Parameters::parse(query)?;
     let alone = |request| parameters.allow(&[]).map(|()| request);
     let path = path.strip_prefix(ROOT).unwrap_or_default();
@@ -144,11 +144,12 @@ pub fn read(
         ["audit"] => (parameters.audit(), "GET"),
         ["login"] => (alone(ApiRequest::LogIn), "POST"),
         ["logout"] => (alone(ApiRequest::LogOut), "POST"),
-        _ => return Err(Refusal::new(Kind::NotFound, "Nothing is here. Begin at /.oncegate/.")),
+        _ => return Err(Problem::new(Code::NotFound, "Nothing is here. Begin at /.oncegate/.")),
     };
     let method = if method == "HEAD" { "GET" } else { method };
     if !methods.split(", ").any(|allowed| allowed == method) {
-        return Err(Refusal::new(Kind::Method(methods), format_args!("Use {methods} here.")));
+        let problem = Problem::new(Code::MethodNotAllowed, format!("Use {methods} here."));
+        return Err(Problem { allow: Some(methods), ..problem });
     }
     request
 }

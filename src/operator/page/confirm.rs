@@ -6,8 +6,8 @@ use crate::operator::api::{Action, Draft};
 use crate::operator::decide::{lease_of, live_until};
 use crate::operator::page::time::at_and_ago;
 use crate::operator::page::{NavItem, PageContext, csrf_field, explain, record_path, session_page};
-use crate::operator::refusal::Refusal;
 use crate::operator::search::{FoundRecord, StateKind};
+use crate::problem::Problem;
 use crate::request::digest::hex;
 use crate::request::key::KeyId;
 use crate::time::Timestamp;
@@ -19,7 +19,7 @@ pub fn confirm(
     context: &PageContext,
     found: &FoundRecord,
     action: Action,
-    refused: Option<&(Refusal, Draft)>,
+    refused: Option<&(Problem, Draft)>,
 ) -> String {
     let (now, state, metadata) = (context.now, &found.record.state, &found.record.metadata);
     let is_possible = explain::actions(state, now).contains(&action);
@@ -31,7 +31,7 @@ pub fn confirm(
             code { (metadata.method) " " (metadata.path) }
         }
         (explain::record_line(found, now))
-        @if let Some((refusal, _)) = refused { p.warn role="alert" { (refusal.detail) } }
+        @if let Some((problem, _)) = refused { p.warn role="alert" { (problem.detail) } }
         @if is_possible {
             h2 { "What will happen" }
             (explain::consequences(action, state, now))
@@ -118,15 +118,15 @@ pub fn decided(context: &PageContext, key: KeyId, action: &str, is_kept: bool) -
 
 /// A request was refused.
 #[must_use]
-pub fn refused(context: &PageContext, refusal: &Refusal) -> String {
+pub fn refused(context: &PageContext, problem: &Problem) -> String {
     let content = html! {
-        h1 { (refusal.title()) }
-        p.warn role="alert" { (refusal.detail) }
+        h1 { (problem.code.title()) }
+        p.warn role="alert" { (problem.detail) }
         p {
-            @if let Some(key) = refusal.key { a.button href=(record_path(key)) { "See the record" } }
+            @if let Some(key) = problem.record { a.button href=(record_path(key)) { "See the record" } }
             a.button href="/.oncegate/records?state=in_doubt" { "What is in doubt" }
             a.button href="/.oncegate/" { "Overview" }
         }
     };
-    session_page(context, NavItem::Elsewhere, refusal.title(), &content)
+    session_page(context, NavItem::Elsewhere, problem.code.title(), &content)
 }

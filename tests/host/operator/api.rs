@@ -5,8 +5,8 @@ use oncegate::operator::api::{
     Action, ApiRequest, DecisionRequest, carries_token, cursor, read, read_form, read_json,
 };
 use oncegate::operator::decide::Decision;
-use oncegate::operator::refusal::Refusal;
 use oncegate::operator::search::{Position, Search, StateKind};
+use oncegate::problem::Problem;
 use oncegate::request::key::KeyId;
 use oncegate::time::Timestamp;
 
@@ -16,18 +16,18 @@ const NOW: Timestamp = instant(1_763_733_600);
 const ID: &str = "0101010101010101010101010101010101010101010101010101010101010101";
 const LEASE: &str = "02020202020202020202020202020202";
 
-fn get(target: &str) -> Result<ApiRequest, Refusal> {
+fn get(target: &str) -> Result<ApiRequest, Problem> {
     ask("GET", target)
 }
 
-fn ask(method: &str, target: &str) -> Result<ApiRequest, Refusal> {
+fn ask(method: &str, target: &str) -> Result<ApiRequest, Problem> {
     let (path, query) = target.split_once('?').map_or((target, None), |(p, q)| (p, Some(q)));
     read(method, &format!("/.oncegate/{path}"), query, NOW)
 }
 
-fn why(refused: Result<ApiRequest, Refusal>) -> String {
-    let refusal = refused.unwrap_err();
-    format!("{} {}", refusal.status(), refusal.detail)
+fn why(refused: Result<ApiRequest, Problem>) -> String {
+    let problem = refused.unwrap_err();
+    format!("{} {}", problem.status, problem.detail)
 }
 
 fn searched(target: &str) -> (Search, String) {
@@ -248,8 +248,8 @@ fn a_resolve_that_cannot_be_carried_out_says_why() {
         (format!(r#"{{"lease":"{LEASE}","action":"release"}}"#), "key_id must be"),
         (format!(r#"{{"key_id":"{ID}","lease":"02","action":"release"}}"#), "lease must be"),
     ] {
-        let refusal = read_json(body.as_bytes()).unwrap_err();
-        assert_eq!(refusal.status(), 400);
-        assert!(refusal.detail.starts_with(expected), "{body}: {}", refusal.detail);
+        let problem = read_json(body.as_bytes()).unwrap_err();
+        assert_eq!(problem.status, 400);
+        assert!(problem.detail.starts_with(expected), "{body}: {}", problem.detail);
     }
 }

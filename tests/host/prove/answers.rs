@@ -163,6 +163,15 @@ fn refused(
         | Code::StrategyInvalid
         | Code::Misconfigured
         | Code::RequestTooLarge => false,
+        // Operators get these, clients never.
+        Code::InvalidRequest
+        | Code::Unauthorized
+        | Code::Forbidden
+        | Code::NotFound
+        | Code::MethodNotAllowed
+        | Code::LeaseLive
+        | Code::MovedOn
+        | Code::TooManyAttempts => false,
     };
     if is_true {
         return Ok(());

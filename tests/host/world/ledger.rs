@@ -148,8 +148,8 @@ impl Ledger {
         let Some(decision) = self.decide(call, key_id, event, body, now) else {
             return (Hearing::Again, Vec::new());
         };
-        let woken = self.wake(key_id, &decision.change, body, now);
-        let hearing = match (decision.verdict, waiting) {
+        let woken = self.wake(key_id, &decision.step.change, body, now);
+        let hearing = match (decision.step.verdict, waiting) {
             (Verdict::Join(until), Some(claim)) => {
                 self.waiters.push((key_id, call, claim));
                 Hearing::Waits(until)

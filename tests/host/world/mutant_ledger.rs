@@ -46,7 +46,7 @@ impl<'a> MutantRows<'a> {
         let (key_id, event, now) = (self.key_id, self.event.clone(), self.now);
         let mut decision = ledger::decide(self, ended, key_id, event, now).unwrap();
         if let Some(verdict) = self.mutant.verdict(&decision, now) {
-            decision.verdict = verdict;
+            decision.step.verdict = verdict;
         }
         decision
     }

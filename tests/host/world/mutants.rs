@@ -200,7 +200,7 @@ impl Mutant {
     /// What is answered.
     pub(super) fn verdict(self, decision: &Decision<Vec<u8>>, now: Timestamp) -> Option<Verdict> {
         let stored = decision.found.as_ref().map(|row| &row.record.state);
-        match (self, &decision.change, &decision.verdict) {
+        match (self, &decision.step.change, &decision.step.verdict) {
             (Self::AttemptForgotten, Change::Update(_), Verdict::Granted(run)) => {
                 Some(Verdict::Granted(Execution { attempt: 1, ..*run }))
             }

@@ -1,0 +1,149 @@
+//! A guarded request: reads its body, runs the filter for it, answers with what comes of that, and logs it.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use futures_channel::oneshot::{self, Canceled};
+
+use super::request_body::{RequestBody, digest};
+use super::{FetchEvent, new_lease};
+use crate::admission::{Guarded, Head};
+use crate::answer::Answer;
+use crate::cloudflare::body_buffer::BufferedBody;
+use crate::cloudflare::error::Error;
+use crate::cloudflare::ledger_stub::LedgerBody;
+use crate::cloudflare::log::{self, Outcome};
+use crate::cloudflare::origin::OriginResponse;
+use crate::cloudflare::response::{Client, Response};
+use crate::cloudflare::tasks::{spawn, wait_until};
+use crate::cloudflare::world::RequestWorld;
+use crate::cloudflare::{bindings, faults, origin};
+use crate::config::route::Route;
+use crate::config::{Origin, Policy};
+use crate::filter::{GuardedRequest, clear_up, filter};
+use crate::log::Entry;
+
+impl FetchEvent {
+    pub(super) async fn guard(
+        &self,
+        policy: &Rc<Policy>,
+        guarded: Guarded,
+        head: &Head<'_>,
+        body: RequestBody,
+    ) -> Result<Response, Error> {
+        let client = self.client.get_or_init(|| {
+            Client::new(guarded.correlation_id.clone(), Some(&guarded.route), head)
+        });
+        let log = |guarded: &Guarded, outcome| {
+            let (route, id) = (&guarded.route, &guarded.correlation_id);
+            self.log(policy, route, Some(guarded), id, head, outcome);
+        };
+        let body = match self.whole_body(body, &guarded.route).await {
+            Ok(body) => body,
+            Err((problem, _)) => {
+                log(&guarded, Outcome::of(&problem));
+                return client.problem(&problem, None);
+            }
+        };
+        let digest = digest(body.as_ref(), &guarded.route).await?;
+        faults::here("read");
+        let guarded = Rc::new(guarded);
+        let (world, request) = self.world(policy, guarded.clone(), head, &digest, body)?;
+        let answer = self.filter(world, request).await;
+        log(
+            &guarded,
+            match &answer {
+                Ok(answer) => Outcome::of_answer(answer),
+                Err(Canceled) => Outcome::of(&self.timing.reached.get().aborted().0),
+            },
+        );
+        match answer {
+            Ok(Answer::Problem(problem, status)) => client.problem(&problem, status),
+            Ok(Answer::OriginResponse(response, status, expires)) => {
+                faults::here("heard");
+                client.origin_response(response, status, expires, &self.context)
+            }
+            Ok(Answer::Stored(replay, body)) => client.replay(&replay, body),
+            Err(Canceled) => self.aborted(),
+        }
+    }
+
+    /// Runs the filter in a task that goes on after the answer: where the client hangs up the reply is stored all the
+    /// same. Where a fault ends the task, what it may have claimed is given back.
+    async fn filter(
+        &self,
+        world: RequestWorld,
+        request: GuardedRequest,
+    ) -> Result<Answer<OriginResponse, LedgerBody>, Canceled> {
+        let (world, key) = (Rc::new(world), request.key_id);
+        let (sender, answer) = oneshot::channel();
+        let filtering = world.clone();
+        let filtered = spawn(async move {
+            filter(&*filtering, request, |answer| {
+                // Where nobody is there to be answered the work goes on.
+                let _ = sender.send(answer);
+            })
+            .await;
+        });
+        // The context is held before anything is claimed: after a disconnect it would be too late.
+        wait_until(&self.context, async move {
+            if let Err(Canceled) = filtered.await {
+                let reached = world.timing.reached.get();
+                let _ = spawn(async move { clear_up(&*world, &key, reached).await }).await;
+            }
+        });
+        answer.await
+    }
+
+    /// What the filter needs for a request.
+    pub(super) fn world(
+        &self,
+        policy: &Rc<Policy>,
+        guarded: Rc<Guarded>,
+        head: &Head<'_>,
+        digest: &[u8; 32],
+        body: Option<BufferedBody>,
+    ) -> Result<(RequestWorld, GuardedRequest), Error> {
+        let claim = guarded.claim(head, digest, new_lease()?);
+        let request = GuardedRequest { key_id: guarded.id, claim, route: guarded.route.clone() };
+        let world = RequestWorld {
+            ledger: bindings::ledger(&self.env),
+            origin_binding: matches!(policy.origin, Origin::Binding).then(|| self.origin_binding()),
+            origin_address: origin::address(&policy.origin, head.address),
+            guarded,
+            requested_address: head.address.clone(),
+            method: head.method.to_owned(),
+            headers: self.request.headers(),
+            body: RefCell::new(body),
+            policy: policy.clone(),
+            timing: self.timing.clone(),
+        };
+        Ok((world, request))
+    }
+
+    pub(super) fn log(
+        &self,
+        policy: &Policy,
+        route: &Route,
+        guarded: Option<&Guarded>,
+        correlation_id: &str,
+        head: &Head<'_>,
+        Outcome { name, status, why }: Outcome,
+    ) {
+        let entry = Entry {
+            route: &route.name,
+            method: head.method,
+            key: guarded.map(|guarded| &guarded.key),
+            correlation_id,
+            // 55 characters (W3C Trace Context section 3.2); what is much longer is something else.
+            traceparent: (head.header)("traceparent").filter(|trace| trace.len() <= 128),
+            shard: guarded.map(|guarded| guarded.id.shard(policy.shards)),
+            attempt: self.timing.attempt(),
+            outcome: name,
+            status,
+            why,
+            times: self.timing.times(),
+        };
+        log::write(&self.env, policy.log_keys, &entry);
+    }
+}
