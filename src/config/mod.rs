@@ -169,20 +169,21 @@ fn routes(
     vars: &Map<String, Value>,
     mistakes: &mut Vec<Misconfigured>,
 ) -> Vec<(String, Rc<Route>)> {
-    let mut vars: Vec<_> = vars.iter().filter(|(name, _)| name.starts_with("ROUTES")).collect();
-    if vars.is_empty() {
+    let name = |n: usize| if n == 1 { "ROUTES".to_owned() } else { format!("ROUTES_{n}") };
+    let found: Vec<_> = (1..).map_while(|n| vars.get_key_value(&name(n))).collect();
+    // What comes after a gap would be left unguarded.
+    let is_unread =
+        |var: &&String| var.starts_with("ROUTES") && found.iter().all(|(name, _)| *name != *var);
+    let unread = vars.keys().filter(is_unread);
+    mistakes.extend(unread.map(|var| {
+        let next = name(found.len() + 1);
+        Misconfigured::new(var, format!("comes where {next} is expected: routes go on in ROUTES, ROUTES_2, ROUTES_3 … without a gap"))
+    }));
+    if found.is_empty() {
         return vec![("the default route".to_owned(), Rc::new(Route::default()))];
     }
-    // ROUTES_10 comes after ROUTES_9.
-    vars.sort_unstable_by_key(|(name, _)| (name.len(), *name));
     let (mut routes, mut number) = (Vec::new(), 0);
-    for (position, (var, value)) in (1..).zip(vars) {
-        // A gap would leave what comes after it unguarded.
-        let expected =
-            if position == 1 { "ROUTES".to_owned() } else { format!("ROUTES_{position}") };
-        if *var != expected {
-            mistakes.push(Misconfigured::new(var, format!("comes where {expected} is expected: routes go on in ROUTES, ROUTES_2, ROUTES_3 … without a gap")));
-        }
+    for (var, value) in found {
         let tables = noted(mistakes, tables(var, value)).unwrap_or_default();
         for (index, table) in tables.iter().enumerate() {
             number += 1;
