@@ -10,6 +10,7 @@ import { freshKey, freshPath, gate, start, startOrigin, until } from "./harness.
 const MiB = 1024 * 1024;
 const NIGHTLY = process.env.ONCEGATE_NIGHTLY === "1";
 const BUDGET_MB = 32; // the byte budget for request bodies in one Worker
+const REPLIES_MB = 64; // what first answers may hold in one Worker, those that are still read included
 const LARGE = 8 * MiB;
 const BOUND_MB = 250; // what all of it may add to the process: well below one copy for each of those who ask
 
@@ -115,6 +116,7 @@ describe("large replies", { timeout: 200_000 }, () => {
         for (const one of more) one.socket.once("data", () => one.socket.pause());
         await Promise.all(more.map(({ head }) => head));
         stalled.push(...more);
+        figures.stalled = stalled.length;
         // They fill the memory for replies; none comes in before some of them are cut off.
         isExecuted(await until(async () => {
           const answer = await worker.send({ path: freshPath(), key: freshKey() });
@@ -123,10 +125,14 @@ describe("large replies", { timeout: 200_000 }, () => {
         }, { ms: 12_000, what: "a request gets in" }));
       }
       assert.ok((await read).body.equals(reply), "whoever reads on gets all of it");
-      for (const one of stalled) one.reset();
+      const isCut = (one) => (one.socket.resume(), one.whole().then(({ body }) => !body.equals(reply), () => true));
+      figures.unread_first_cut = (await Promise.all(stalled.map(isCut))).filter(Boolean).length;
       isExecuted(await worker.send({ path: freshPath(), key: freshKey(), body: randomBytes(LARGE) }));
     });
-    assert.ok(figures.unread_first_mb < BOUND_MB, `${figures.unread_first_mb} MB`);
+    // The others hold their bytes until they read them. The process gives memory back when it likes to, so that its
+    // size would not tell.
+    const held = figures.stalled - figures.unread_first_cut;
+    assert.ok(held * LARGE <= REPLIES_MB * MiB, `${held} of ${figures.stalled} hold ${LARGE / MiB} MiB each`);
   });
 
   test("of many keys at once: every first caller gets all of its own, and no key is executed twice", async () => {
@@ -245,7 +251,7 @@ describe("odd requests", { concurrency: 1, timeout: 120_000 }, () => {
   const content = ["Content-Type", "application/json"];
 
   test("a Host with what is no host in it: what is matched is what is forwarded, or nothing is", () =>
-    through({ routes: [{ ...post, name: "pay", path: "/v1/payments", key: { required: true } }] }, async (worker, origin) => {
+    through({ routes: [{ ...post, name: "pay", path: "/v1/payments", key: { required: true } }, { ...post, path: "/{*rest}" }] }, async (worker, origin) => {
       for (const host of ["shop.example#x", "shop.example\\x", "shop.example?x"]) {
         const unkeyed = await worker.send({ host, path: "/v1/payments" });
         const admin = await worker.send({ host, method: "GET", path: "/.oncegate/stats", body: undefined });

@@ -88,7 +88,7 @@ describe("a fault in one request", { timeout: 120_000 }, () => {
   }
 
   for (const kind of ["panic", "throw"]) {
-    for (const [place, when] of [["start", "before it is looked at"], ["read", "with its body read"], ["ask", "before its claim"], ["granted", "with its claim granted"], ["step", "in the Ledger, before the claim is written"], ["stored", "in the Ledger, with the claim written"], ["told", "in the Ledger, when it answers a claim"], ["begin", "in the Ledger, before its question is a task"]]) {
+    for (const [place, when] of [["start", "before it is looked at"], ["read", "with its body read"], ["ask", "before its claim"], ["granted", "with its claim granted"], ["step", "in the Ledger, before the claim is written"], ["stored", "in the Ledger, with the claim written"], ["told", "in the Ledger, when it answers a claim"]]) {
       test(`${kind} ${when}: nothing is forwarded, and the key can be used at once`, async () => {
         const it = await culprit(`${kind} ${place}`);
         if (place === "start") assert.equal(it.response.status, 500);
@@ -100,6 +100,12 @@ describe("a fault in one request", { timeout: 120_000 }, () => {
         assert.equal(it.count(), 1);
       });
     }
+    test(`${kind} in the Ledger, before the claim is a task: the claim is repeated, and the key is executed once`, async () => {
+      const it = await culprit(`${kind} begin`);
+      isExecuted(it.response);
+      isReplay(await it.again(), it.response);
+      assert.equal(it.count(), 1);
+    });
     for (const [place, when] of [["answered", "when the origin has answered"], ["ask 1", "before the settle"]]) {
       test(`${kind} ${when}: its client is told that nobody knows, and so is every retry`, async () => {
         const it = await culprit(`${kind} ${place}`);
