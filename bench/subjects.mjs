@@ -148,7 +148,11 @@ const workerd = () => createRequire(createRequire(join(ROOT, 'package.json')).re
 /** The statements of the Ledger's store, for the floor that executes the same. */
 function statements() {
   const files = ['store.rs', 'store/event_rows.rs'];
-  const source = files.map((file) => readFileSync(join(ROOT, 'src', 'cloudflare', 'ledger', file), 'utf8')).join('\n');
+  const read = (...path) => readFileSync(join(ROOT, 'src', 'cloudflare', ...path), 'utf8');
+  // A statement put together by `concat!` with the number of `small!` in it reads like one text.
+  const small = /^macro_rules! small \{[^}]*?(\d+)/m.exec(read('mod.rs'))[1];
+  const written = files.map((file) => read('ledger', file)).join('\n');
+  const source = written.replace(/",\s*small!\(\),\s*"/g, small).replace(/concat!\(\s*("[^"]*")\s*\)/g, '$1');
   const statement = (name) => {
     const found = new RegExp(`^const ${name}: &str\\s*=\\s*"((?:[^"\\\\]|\\\\\\n)*)";`, 'm').exec(source);
     if (!found) throw new Stop(`src/cloudflare/ledger/store.rs and store/ have no statement ${name}: bench/floors/calls.mjs must execute what is there now`);
