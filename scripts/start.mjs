@@ -119,7 +119,7 @@ function inShort(line) {
   const one = [outcome, status, key].join();
   if (one === lastInShort) return '';
   lastInShort = one;
-  return [`${status} ${outcome}`, why, `key ${key}`, `${ms.total} ms`].filter(Boolean).join(', ');
+  return [`${status} ${outcome}`, why, key && `key ${key}`, `${ms.total} ms`].filter(Boolean).join(', ');
 }
 
 function launch(what, command, args, env) {
