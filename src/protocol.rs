@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::encoding::{self, Unreadable};
 use crate::lifecycle::event::{Event, Verdict};
-use crate::operator::search::{OperatorQuery, OperatorResult};
+use crate::operator::query::{OperatorQuery, OperatorResult};
 use crate::request::key::KeyId;
 
 /// The version that is written.

@@ -13,9 +13,8 @@ use crate::operator::documents::{
     UnavailableShard,
 };
 use crate::operator::page::{self, PageContext};
-use crate::operator::search::{
-    AuditEntry, FoundRecord, OperatorQuery, OperatorResult, Position, Search, StateKind,
-};
+use crate::operator::query::{OperatorQuery, OperatorResult};
+use crate::operator::search::{AuditEntry, FoundRecord, Position, Search, StateKind};
 use crate::operator::statistics::Statistics;
 use crate::problem::{Code, Problem};
 use crate::request::digest::hex;

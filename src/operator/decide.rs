@@ -1,8 +1,8 @@
 //! What an operator may do to a record: the only transitions that no request causes.
 //!
-//! A decision names the lease of the record it was made about. Where the record has moved on since, or
-//! a Worker may still be at it, nothing is changed and the operator is told: two people who decide at
-//! once do not both succeed. (To hold is to leave open: after it another decision still counts.)
+//! A decision names the lease of the record as the operator saw it. Where the record has changed since, or
+//! a Worker may still hold a lease, nothing is changed and the operator is told so: of two people who decide
+//! at once only one succeeds. (A hold leaves the record open: another decision still counts after it.)
 
 use serde::{Deserialize, Serialize};
 
@@ -16,27 +16,40 @@ use crate::time::{Timestamp, rfc3339};
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Decision {
-    /// The operation was executed, and this is what its caller gets from now on. The body travels beside it.
+    /// The operation was executed, and this is what retries get from now on. The body travels beside it.
     Complete(Reply),
     /// The operation was not executed: the next retry is forwarded.
     Release,
-    /// Not known yet: the record stays in doubt for another `doubt_ttl`.
+    /// It is not known yet: the record stays in doubt for another `doubt_ttl`.
     Hold,
-    /// Forget the record, whatever it says: the next request with its key is forwarded.
+    /// Delete the record, whatever its state: the next request with its key is forwarded.
     Purge,
 }
 
-/// What came of a decision.
+/// The result of a decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DecisionResult {
-    /// It is done.
+    /// It was carried out.
     Done,
     /// There is no such record.
     Absent,
-    /// A Worker may still be at it until then.
+    /// A Worker may hold a lease until then.
     LeaseLive(Timestamp),
     /// The record is not, or no longer, in doubt under that lease.
     MovedOn,
+}
+
+impl Decision {
+    /// Its name in a request and in the audit.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Complete(_) => "complete",
+            Self::Release => "release",
+            Self::Hold => "hold",
+            Self::Purge => "purge",
+        }
+    }
 }
 
 impl DecisionResult {
@@ -69,19 +82,19 @@ pub fn no_record() -> Problem {
     Problem::new(Code::NotFound, detail)
 }
 
-/// A decision's whole outcome.
+/// A decision's change and its result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decided {
     /// What to write.
     pub change: Change,
-    /// What to say.
+    /// What the operator is told.
     pub result: DecisionResult,
 }
 
-/// Decides what a decision does. Total, like [`crate::lifecycle::step::step`].
+/// What a decision does to a record. Total, like [`crate::lifecycle::step::step`].
 ///
-/// `lease` is the one that the operator saw. A purge may leave it out; then it forgets the record
-/// whatever has become of it since, unless a lease is live.
+/// `lease` is the one that the operator saw. A purge may leave it out: then it deletes the record whatever
+/// has changed since, unless a lease is live.
 #[must_use]
 pub fn decide(
     stored: Option<Record>,
@@ -101,7 +114,7 @@ pub fn decide(
     }
     let change = match (decision, state) {
         (Decision::Purge, _) => Change::Delete,
-        // Only a doubt is resolved, and only under the lease that was looked at.
+        // Only a record in doubt is resolved, and only under the lease that the operator saw.
         (Decision::Complete(reply), State::InDoubt(doubt) | State::Closed(doubt))
             if lease.is_some() =>
         {
@@ -129,7 +142,7 @@ pub fn lease_of(state: &State) -> Lease {
         State::Running(Running { lease, .. })
         | State::Completed(Completed { lease, .. })
         | State::Expired(Completed { lease, .. }) => *lease,
-        // The latest attempt was given back; its run still names the doubt.
+        // The latest attempt was released. The run still names the doubt.
         State::InDoubt(doubt) | State::Closed(doubt) => doubt.lease.unwrap_or(doubt.run.id),
     }
 }
@@ -141,8 +154,8 @@ pub fn live_until(state: &State, now: Timestamp) -> Option<Timestamp> {
     state.lease_until().filter(|until| now < *until)
 }
 
-/// Under a lease of its own: a settle that comes late is told that the record has moved on, and what it
-/// brings does not pass for what the operator said.
+/// The record gets a new lease, so that a late settle of the Worker is refused and does not replace the
+/// operator's answer.
 fn completed(doubt: &Doubt, named: Lease, reply: Reply, now: Timestamp) -> Completed {
     let expires = now.plus(doubt.durations.ttl);
     let gone = expires.plus(doubt.durations.tombstone);

@@ -1,13 +1,13 @@
-//! What an operator may ask and decide (contract part 2), without the platform.
+//! What operators may ask and decide (contract part 2), without the platform.
 //!
 //! ```text
-//! request ─▶ auth (who asks?) ─▶ api (what is asked?) ─▶ query ─▶ every Ledger it concerns
-//!                                                            │
-//!            page (HTML) or documents (JSON) ◀── result ◀────────┘
+//! request ──▶ auth ──▶ api ──▶ queries ──▶ every Ledger that they concern
+//!                                               │
+//! page (HTML) or document (JSON) ◀── results ◀──┘
 //! ```
 //!
-//! Reads never change a record. What changes one is a [`decide::Decision`], and every decision leaves
-//! an [`search::AuditEntry`] row.
+//! Reading never changes a record. Only a [`decide::Decision`] does, and each leaves an
+//! [`search::AuditEntry`].
 
 pub mod answer;
 pub mod api;
@@ -15,5 +15,6 @@ pub mod auth;
 pub mod decide;
 pub mod documents;
 pub mod page;
+pub mod query;
 pub mod search;
 pub mod statistics;

@@ -1,61 +1,31 @@
-//! What an operator asks of one Ledger, and what it says: the conversation, without its bytes.
+//! Searches: what is looked for, and pages of what was found.
+
+use std::cmp::Reverse;
 
 use serde::{Deserialize, Serialize};
 
-use crate::lifecycle::record::{Lease, Record, State};
-use crate::operator::decide::{Decision, DecisionResult};
-use crate::operator::statistics::Statistics;
+use crate::lifecycle::record::{Record, State};
 use crate::request::key::KeyId;
 use crate::time::Timestamp;
 
-/// A question of an operator. The key id beside it says which record or key it is about, where it is
-/// about one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum OperatorQuery {
-    /// The key's records, in every scope.
-    Key,
-    /// One page of the shard's records, newest first.
-    Search(Search),
-    /// Change a record; a body travels beside it.
-    Decide {
-        /// The lease of the record as the operator saw it.
-        lease: Option<Lease>,
-        /// What to do.
-        decision: Decision,
-        /// By which token: the first bytes of its digest.
-        by: [u8; 4],
-    },
-    /// The latest decisions about the record.
-    Decisions,
-    /// The numbers of the last hours.
-    Stats,
-    /// One page of decisions, newest first.
-    Audit {
-        /// Only what comes after this in the order of a page.
-        after: Option<Position>,
-        /// At most so many.
-        limit: u16,
-    },
-}
-
-/// What is looked for; all of it must hold.
+/// Which records are looked for: those for which all of this holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Search {
     /// The first request's correlation id.
     pub correlation_id: Option<String>,
-    /// Where in its life the record is.
+    /// The record's state.
     pub state: Option<StateKind>,
     /// The route's name.
     pub route: Option<String>,
-    /// First claimed at or after.
+    /// The record was first claimed at this instant or later.
     pub since: Option<Timestamp>,
-    /// Only what comes after this in the order of a page.
+    /// Where the page before this one ended.
     pub after: Option<Position>,
     /// At most so many.
     pub limit: u16,
 }
 
-/// The states by name.
+/// The states of a record, without their data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StateKind {
     /// A Worker holds the lease.
@@ -64,9 +34,9 @@ pub enum StateKind {
     Completed,
     /// The outcome is not known.
     InDoubt,
-    /// The reply is gone, the tombstone is not.
+    /// The reply has expired; the tombstone is still kept.
     Expired,
-    /// Was in doubt for longer than `doubt_ttl`.
+    /// The record was in doubt for longer than `doubt_ttl`.
     Closed,
 }
 
@@ -93,7 +63,7 @@ impl StateKind {
         Self::ALL.into_iter().find(|stage| stage.as_str() == name)
     }
 
-    /// Where a record is that has been read [at](Record::at) an instant.
+    /// The state of a record that was read [at](Record::at) an instant.
     #[must_use]
     pub fn of(state: &State) -> Self {
         match state {
@@ -106,7 +76,7 @@ impl StateKind {
     }
 }
 
-/// A place in the order of a page: newest first, then by key id.
+/// A position in the order of a page: newest first, then by key id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
     /// When the record was first claimed, or the decision made.
@@ -116,10 +86,10 @@ pub struct Position {
 }
 
 impl Position {
-    /// Whether this comes before another one.
+    /// Whether this comes before another position.
     #[must_use]
     pub fn is_before(&self, other: &Self) -> bool {
-        let order = |place: &Self| (std::cmp::Reverse(place.at), place.key);
+        let order = |position: &Self| (Reverse(position.at), position.key);
         order(self) < order(other)
     }
 }
@@ -129,14 +99,14 @@ impl Position {
 pub struct FoundRecord {
     /// Its key id.
     pub key: KeyId,
-    /// As it reads at the Ledger's present.
+    /// The record as it reads now.
     pub record: Record,
-    /// How often its reply was sent again, as far as that was noted.
+    /// How often its reply was replayed, as far as that was counted.
     pub replays: u32,
 }
 
 impl FoundRecord {
-    /// Where it comes on a page.
+    /// Its position on a page.
     #[must_use]
     pub fn position(&self) -> Position {
         Position { at: self.record.metadata.created, key: self.key }
@@ -150,7 +120,7 @@ impl FoundRecord {
 }
 
 impl Search {
-    /// Whether a record is one of those looked for.
+    /// Whether the search finds a record.
     #[must_use]
     pub fn matches(&self, found: &FoundRecord) -> bool {
         let metadata = &found.record.metadata;
@@ -162,37 +132,34 @@ impl Search {
     }
 }
 
-/// The best so many of what is offered, whatever the order it comes in: a page is all that is ever held.
+/// The first rows, in the order of a page, of all that are offered in any order. No more than one page of
+/// rows is ever in memory.
 #[derive(Debug)]
-pub struct Page<T> {
-    best: Vec<(Position, T)>,
+pub struct ResultPage<T> {
+    rows: Vec<(Position, T)>,
     limit: usize,
 }
 
-impl<T> Page<T> {
-    /// A page of at most so many.
+impl<T> ResultPage<T> {
+    /// An empty page for at most so many rows.
     #[must_use]
-    pub fn of(limit: u16) -> Self {
-        Self { best: Vec::new(), limit: usize::from(limit) }
+    pub fn new(limit: usize) -> Self {
+        Self { rows: Vec::new(), limit }
     }
 
-    /// Takes something in if it belongs on the page so far.
-    pub fn offer(&mut self, place: Position, item: T) {
-        let at = self.best.partition_point(|(other, _)| other.is_before(&place));
+    /// Adds a row if it belongs on the page, in place of the last one if the page is full.
+    pub fn offer(&mut self, position: Position, row: T) {
+        let at = self.rows.partition_point(|(other, _)| other.is_before(&position));
         if at < self.limit {
-            self.best.insert(at, (place, item));
-            self.best.truncate(self.limit);
+            self.rows.insert(at, (position, row));
+            self.rows.truncate(self.limit);
         }
     }
 
-    /// The page, in order.
+    /// The rows in order.
     #[must_use]
-    pub fn into_items(self) -> Vec<T> {
-        let mut items = Vec::new();
-        for (_, item) in self.best {
-            items.push(item);
-        }
-        items
+    pub fn into_rows(self) -> Vec<T> {
+        self.rows.into_iter().map(|(_, row)| row).collect()
     }
 }
 
@@ -201,111 +168,22 @@ impl<T> Page<T> {
 pub struct AuditEntry {
     /// When.
     pub at: Timestamp,
-    /// About which record.
+    /// The record's key id.
     pub key: KeyId,
     /// `complete`, `release`, `hold` or `purge`.
     pub action: String,
-    /// By which token: the first bytes of its digest.
+    /// The operator's token: the first bytes of its digest.
     pub by: [u8; 4],
-    /// What the record said before.
+    /// The record before it.
     pub before: Record,
-    /// What it says after; none where it is gone.
+    /// The record after it; `None` where it was deleted.
     pub after: Option<Record>,
 }
 
 impl AuditEntry {
-    /// Where it comes on a page.
+    /// Its position on a page.
     #[must_use]
     pub fn position(&self) -> Position {
         Position { at: self.at, key: self.key }
-    }
-}
-
-/// What a Ledger says.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum OperatorResult {
-    /// Records, read at that instant of the Ledger's clock.
-    Records(Timestamp, Vec<FoundRecord>),
-    /// What came of a decision.
-    Decided(DecisionResult),
-    /// By hour, the oldest first.
-    Stats(Vec<(u64, Statistics)>),
-    /// Decisions.
-    Audit(Vec<AuditEntry>),
-}
-
-impl OperatorQuery {
-    /// Whether every shard is asked, or only the one that holds the key.
-    #[must_use]
-    pub fn asks_every_shard(&self) -> bool {
-        matches!(self, Self::Search(_) | Self::Stats | Self::Audit { .. })
-    }
-
-    /// What it is told where no shard has said anything yet.
-    #[must_use]
-    pub fn empty_result(&self) -> OperatorResult {
-        match self {
-            Self::Key | Self::Search(_) => OperatorResult::Records(Timestamp(0), Vec::new()),
-            Self::Decide { .. } => OperatorResult::Decided(DecisionResult::Absent),
-            Self::Stats => OperatorResult::Stats(Vec::new()),
-            Self::Audit { .. } | Self::Decisions => OperatorResult::Audit(Vec::new()),
-        }
-    }
-
-    /// What several shards say together: one page, in order; the numbers added up. `None` if one of them
-    /// answers another question.
-    #[must_use]
-    pub fn merge(&self, so_far: OperatorResult, more: OperatorResult) -> Option<OperatorResult> {
-        Some(match (so_far, more) {
-            (OperatorResult::Records(_, rows), OperatorResult::Records(now, more)) => {
-                let limit = match self {
-                    Self::Search(search) => usize::from(search.limit),
-                    _ => usize::MAX,
-                };
-                OperatorResult::Records(now, merged(rows, more, FoundRecord::position, limit))
-            }
-            (OperatorResult::Audit(rows), OperatorResult::Audit(more)) => {
-                let limit = match self {
-                    Self::Audit { limit, .. } => usize::from(*limit),
-                    _ => usize::MAX,
-                };
-                OperatorResult::Audit(merged(rows, more, AuditEntry::position, limit))
-            }
-            (OperatorResult::Stats(mut hours), OperatorResult::Stats(more)) => {
-                for (hour, tally) in more {
-                    match hours.iter_mut().find(|(known, _)| *known == hour) {
-                        Some((_, known)) => known.merge(&tally),
-                        None => hours.push((hour, tally)),
-                    }
-                }
-                hours.sort_unstable_by_key(|(hour, _)| *hour);
-                OperatorResult::Stats(hours)
-            }
-            (_, ruled @ OperatorResult::Decided(_)) => ruled,
-            _ => return None,
-        })
-    }
-}
-
-fn merged<T>(rows: Vec<T>, more: Vec<T>, place: fn(&T) -> Position, limit: usize) -> Vec<T> {
-    let mut page = Page { best: Vec::new(), limit };
-    for rows in [rows, more] {
-        for row in rows {
-            page.offer(place(&row), row);
-        }
-    }
-    page.into_items()
-}
-
-impl Decision {
-    /// Its name in a request and in the audit.
-    #[must_use]
-    pub fn as_str(&self) -> &'static str {
-        match self {
-            Self::Complete(_) => "complete",
-            Self::Release => "release",
-            Self::Hold => "hold",
-            Self::Purge => "purge",
-        }
     }
 }

@@ -20,9 +20,8 @@ use oncegate::lifecycle::record::{
 };
 use oncegate::lifecycle::reply::{Kept, Reply};
 use oncegate::operator::decide::{Decision, DecisionResult};
-use oncegate::operator::search::{
-    AuditEntry, FoundRecord, OperatorQuery, OperatorResult, Position, Search, StateKind,
-};
+use oncegate::operator::query::{OperatorQuery, OperatorResult};
+use oncegate::operator::search::{AuditEntry, FoundRecord, Position, Search, StateKind};
 use oncegate::operator::statistics::{Counter, Statistics};
 use oncegate::protocol::{
     LedgerAnswer, LedgerRequest, Question, VERSION, write_answer, write_request,

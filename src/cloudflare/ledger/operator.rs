@@ -13,9 +13,8 @@ use crate::cloudflare::error::Error;
 use crate::lifecycle::record::{Lease, Record};
 use crate::lifecycle::step::Change;
 use crate::operator::decide::{Decided, Decision, DecisionResult, decide};
-use crate::operator::search::{
-    AuditEntry, FoundRecord, OperatorQuery, OperatorResult, Page, Search,
-};
+use crate::operator::query::{OperatorQuery, OperatorResult};
+use crate::operator::search::{AuditEntry, FoundRecord, ResultPage, Search};
 use crate::operator::statistics::{Counter, FLUSH_EVERY, Statistics, hour_of};
 use crate::request::key::KeyId;
 use crate::time::Timestamp;
@@ -60,7 +59,7 @@ impl Shard {
         let (store, now) = (self.store()?, now());
         let text = search.correlation_id.as_ref().or(search.route.as_ref());
         let text = text.map_or("", String::as_str);
-        let (mut page, mut after) = (Page::of(search.limit), None);
+        let (mut page, mut after) = (ResultPage::new(usize::from(search.limit)), None);
         while let Some(batch) = store.batch(after.as_ref(), text)? {
             for row in batch.records {
                 match row {
@@ -79,7 +78,7 @@ impl Shard {
             after = Some(batch.last);
             pause(Duration::ZERO).await;
         }
-        Ok(OperatorResult::Records(now, self.shown(store, page.into_items())))
+        Ok(OperatorResult::Records(now, self.shown(store, page.into_rows())))
     }
 
     /// What is shown of records: how often each was replayed, as far as this is known, and no headers, which

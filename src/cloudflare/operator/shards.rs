@@ -20,7 +20,7 @@ use crate::operator::answer::{Results, queries};
 use crate::operator::api::{ApiRequest, DecisionRequest};
 use crate::operator::decide::DecisionResult;
 use crate::operator::documents::{DecisionLogLine, UnavailableShard};
-use crate::operator::search::{OperatorQuery, OperatorResult};
+use crate::operator::query::{OperatorQuery, OperatorResult};
 use crate::problem::Problem;
 use crate::protocol::{LedgerAnswer, LedgerRequest, Question, VERSION, write_request};
 use crate::request::key::KeyId;

@@ -1,9 +1,8 @@
 //! Pages of records: newest first over all shards, nothing twice and nothing left out.
 
 use oncegate::lifecycle::record::State;
-use oncegate::operator::search::{
-    FoundRecord, OperatorQuery, OperatorResult, Page, Search, StateKind,
-};
+use oncegate::operator::query::{OperatorQuery, OperatorResult};
+use oncegate::operator::search::{FoundRecord, ResultPage, Search, StateKind};
 use oncegate::request::key::KeyId;
 use oncegate::time::Timestamp;
 use proptest::collection::vec;
@@ -19,11 +18,11 @@ fn found(created: u64, key: u8) -> FoundRecord {
 
 /// What one shard would answer.
 fn shard(rows: &[FoundRecord], search: &Search) -> OperatorResult {
-    let mut page = Page::of(search.limit);
+    let mut page = ResultPage::new(usize::from(search.limit));
     for row in rows.iter().filter(|row| search.matches(row)) {
         page.offer(row.position(), row.clone());
     }
-    OperatorResult::Records(Timestamp(0), page.into_items())
+    OperatorResult::Records(Timestamp(0), page.into_rows())
 }
 
 fn search(shards: &[Vec<FoundRecord>], search: &Search) -> Vec<FoundRecord> {
