@@ -1,8 +1,9 @@
-//! What has happened, by route and hour: counted in a Ledger's memory, where every request comes by
-//! anyway, and folded into one row an hour.
+//! What happened to guarded requests, by route and hour. A Ledger counts in memory, since every request comes
+//! to it anyway, and stores one row an hour.
 //!
-//! The row is written at most every [`FLUSH_EVERY`], together with what is counted then, so that counting
-//! costs no row per request and keeps no object awake; what was counted since is lost when the object goes.
+//! The row is written at most every [`FLUSH_EVERY`], together with the event that is counted then. So counting
+//! costs no row per request and keeps no object awake. What was counted since the last write is lost when the
+//! object is evicted.
 
 use std::time::Duration;
 
@@ -16,18 +17,18 @@ use crate::problem::Code;
 use crate::request::key::KeyId;
 use crate::time::Timestamp;
 
-/// What is counted. The order is that of the stored numbers: new ones go to the end.
+/// What is counted. The order is that of the stored numbers: new counters go to the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Counter {
-    /// Forwarded, and the reply stored.
+    /// Forwarded, and the reply was stored.
     Executed,
     /// Answered with the stored reply.
     Replayed,
     /// Answered with the reply that it waited for.
     Joined,
-    /// The key was given back.
+    /// The claim was released.
     Released,
-    /// The outcome became unknown while a Worker was there to say so.
+    /// A Worker reported that the outcome is unknown.
     InDoubt,
     /// Began to wait for a running claim.
     Waited,
@@ -49,7 +50,7 @@ pub enum Counter {
     ReplyNotStored,
 }
 
-/// How many kinds there are.
+/// How many counters there are.
 pub const COUNTERS: usize = 14;
 
 impl Counter {
@@ -71,7 +72,7 @@ impl Counter {
         Self::ReplyNotStored,
     ];
 
-    /// The refusal that it counts, if it counts one.
+    /// The problem that it counts, if it counts one.
     #[must_use]
     pub fn code(self) -> Option<Code> {
         match self {
@@ -86,7 +87,7 @@ impl Counter {
         }
     }
 
-    /// Its name in the statistics; a refusal's is its code.
+    /// Its name in the statistics; that of a problem is its code.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -101,7 +102,7 @@ impl Counter {
         }
     }
 
-    /// What a step adds one to.
+    /// The counter that a step adds one to.
     #[must_use]
     pub fn of(step: &Step) -> Option<Self> {
         match (&step.change, &step.verdict) {
@@ -131,48 +132,49 @@ impl Counter {
 /// The numbers of one route, in the order of [`Counter::ALL`].
 pub type Counts = [u64; COUNTERS];
 
-/// One hour of one Ledger, or of many. Lists, since a dozen routes need no tree.
+/// The numbers of one hour, of one Ledger or of several. Lists are searched fast enough: a configuration has a
+/// dozen routes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Statistics {
-    /// By the route's name.
+    /// The numbers of each route, by its name.
     pub routes: Vec<(String, Counts)>,
-    /// How often a key's reply was sent again, by half of its key id; at most [`REPLAY_KEYS_MAX`] keys.
+    /// How often a key's reply was replayed, by half of its key id; at most [`REPLAY_KEYS_MAX`] keys.
     pub replays: Vec<([u8; 16], u32)>,
 }
 
 impl Statistics {
-    /// Adds so many of a kind. Routes beyond [`ROUTES_MAX`] are not counted.
-    pub fn add(&mut self, route: &str, count: Counter, more: u64) {
+    /// Adds to a counter of a route. Routes beyond [`ROUTES_MAX`] are not counted.
+    pub fn add(&mut self, route: &str, counter: Counter, more: u64) {
         let mut counts = [0; COUNTERS];
-        if let Some(number) = counts.get_mut(count as usize) {
+        if let Some(number) = counts.get_mut(counter as usize) {
             *number = more;
         }
-        self.add_all(route, &counts);
+        self.add_counts(route, &counts);
     }
 
-    /// Notes that a key's reply was sent again.
+    /// Counts a replay of a key's reply.
     pub fn replayed(&mut self, key: KeyId) {
-        self.mark(mark(key), 1);
+        self.add_replays(half(key), 1);
     }
 
-    /// How often a key's reply was sent again, as far as this was noted.
+    /// How often a key's reply was replayed, as far as that was counted.
     #[must_use]
     pub fn replays_of(&self, key: KeyId) -> u32 {
-        let mark = mark(key);
-        self.replays.iter().find(|(known, _)| *known == mark).map_or(0, |(_, times)| *times)
+        let key = half(key);
+        self.replays.iter().find(|(known, _)| *known == key).map_or(0, |(_, times)| *times)
     }
 
-    /// Adds another's numbers to these.
+    /// Adds the numbers of another hour or Ledger.
     pub fn merge(&mut self, other: &Self) {
         for (route, counts) in &other.routes {
-            self.add_all(route, counts);
+            self.add_counts(route, counts);
         }
-        for (mark, times) in &other.replays {
-            self.mark(*mark, *times);
+        for (key, times) in &other.replays {
+            self.add_replays(*key, *times);
         }
     }
 
-    fn add_all(&mut self, route: &str, more: &Counts) {
+    fn add_counts(&mut self, route: &str, more: &Counts) {
         if let Some((_, counts)) = self.routes.iter_mut().find(|(known, _)| known == route) {
             for (number, more) in counts.iter_mut().zip(more) {
                 *number = number.saturating_add(*more);
@@ -182,16 +184,16 @@ impl Statistics {
         }
     }
 
-    fn mark(&mut self, mark: [u8; 16], more: u32) {
-        if let Some((_, times)) = self.replays.iter_mut().find(|(known, _)| *known == mark) {
+    fn add_replays(&mut self, key: [u8; 16], more: u32) {
+        if let Some((_, times)) = self.replays.iter_mut().find(|(known, _)| *known == key) {
             *times = times.saturating_add(more);
         } else if self.replays.len() < REPLAY_KEYS_MAX {
-            self.replays.push((mark, more));
+            self.replays.push((key, more));
         }
     }
 }
 
-/// One number.
+/// The number of a counter.
 #[must_use]
 pub fn count_of(counts: &Counts, counter: Counter) -> u64 {
     counts.get(counter as usize).copied().unwrap_or_default()
@@ -210,21 +212,21 @@ pub fn hour_start(hour: u64) -> Timestamp {
 }
 
 /// Half of a key id: 8 bytes of the key's half, 8 of the scope's.
-fn mark(KeyId(id): KeyId) -> [u8; 16] {
-    let mut mark = [0; 16];
+fn half(KeyId(id): KeyId) -> [u8; 16] {
+    let mut half = [0; 16];
     let chosen = id.iter().take(8).chain(id.iter().skip(16).take(8));
-    for (to, from) in mark.iter_mut().zip(chosen) {
+    for (to, from) in half.iter_mut().zip(chosen) {
         *to = *from;
     }
-    mark
+    half
 }
 
 const HOUR: u64 = 60 * 60 * 1000;
-/// A configuration has a dozen routes; a client cannot make more.
+/// A configuration has a dozen routes, and a client cannot add any.
 pub const ROUTES_MAX: usize = 1_000;
-/// So the row of an hour stays below 30 KB.
+/// With 20 bytes each, the replays of an hour take at most 20 KB of its row.
 pub const REPLAY_KEYS_MAX: usize = 1_000;
-/// The row of the hour is written again no sooner: 120 rows an hour and shard at the most.
+/// The least time between two writes of an hour's row: at most 120 writes an hour and shard.
 pub const FLUSH_EVERY: Duration = Duration::from_secs(30);
-/// Hours that are kept.
+/// How many hours are stored.
 pub const HOURS_KEPT: u64 = 48;

@@ -1,5 +1,5 @@
 //! The operators' page: that nothing from outside becomes markup, that it says the right thing of each
-//! state, and that what it links to and posts is what the desk reads.
+//! state, and that what it links to and posts is what the API reads.
 
 mod pictures; // a record's life, and the plots
 mod reading; // tags, texts and forms of a page
@@ -99,9 +99,9 @@ fn pages(word: &str, found: &FoundRecord) -> Vec<(String, String)> {
         .finish();
     let asked = asked(&query);
     let draft = Draft { status: word.to_owned(), headers: word.to_owned(), body: word.to_owned() };
-    let mut tally = Statistics::default();
-    tally.add(word, Counter::Executed, 7);
-    tally.add(word, Counter::KeyReused, 1);
+    let mut statistics = Statistics::default();
+    statistics.add(word, Counter::Executed, 7);
+    statistics.add(word, Counter::KeyReused, 1);
     let decision = AuditEntry {
         at: NOW,
         key: found.key,
@@ -114,7 +114,10 @@ fn pages(word: &str, found: &FoundRecord) -> Vec<(String, String)> {
     let list = [found.clone()];
     let mut pages = vec![
         ("log in".to_owned(), page::log_in("n0nce", Some(word))),
-        ("overview".to_owned(), page::overview(&context, &list, &list, &[(hour_of(NOW), tally)])),
+        (
+            "overview".to_owned(),
+            page::overview(&context, &list, &list, &[(hour_of(NOW), statistics)]),
+        ),
         ("records".to_owned(), page::records(&asked, &list, Some("c0"))),
         ("no records".to_owned(), page::records(&asked, &[], None)),
         ("key".to_owned(), page::key(&context, word, &list)),
@@ -207,7 +210,7 @@ fn no_page_needs_what_the_policy_forbids() {
 }
 
 #[test]
-fn every_posted_form_but_the_log_in_carries_the_form_token() {
+fn every_posted_form_but_the_log_in_carries_the_csrf_token() {
     for (name, page) in pages("word", &in_doubt()) {
         let (tags, _) = read(&page);
         let posts = tags.iter().filter(|tag| tag.get("method") == Some("post"));
@@ -221,7 +224,7 @@ fn every_posted_form_but_the_log_in_carries_the_form_token() {
 }
 
 #[test]
-fn every_link_and_form_is_one_that_the_desk_reads() {
+fn every_link_and_form_is_one_that_the_api_reads() {
     let asked = |method: &str, address: &str| {
         let address = address.split('#').next().unwrap();
         let (path, query) = address.split_once('?').map_or((address, None), |(p, q)| (p, Some(q)));
@@ -537,12 +540,12 @@ proptest! {
     ) {
         let found = FoundRecord { key: key_id("k"), record, replays };
         let context = PageContext { now, ..context() };
-        let mut tally = Statistics::default();
+        let mut statistics = Statistics::default();
         for (kind, more) in [Counter::Executed, Counter::Replayed, Counter::Joined].into_iter().zip(counts) {
-            tally.add("charge", kind, more);
+            statistics.add("charge", kind, more);
         }
         let list = [found.clone()];
-        read(&page::overview(&context, &list, &list, &[(hour_of(now), tally.clone()), (hour_of(now), tally)]));
+        read(&page::overview(&context, &list, &list, &[(hour_of(now), statistics.clone()), (hour_of(now), statistics)]));
         read(&page::record(&context, &found, None, &[]));
         for action in ACTIONS {
             read(&page::confirm(&context, &found, action, None));

@@ -89,7 +89,7 @@ impl Shard {
             Vec::new()
         });
         for found in &mut rows {
-            let replays = hours.iter().map(|(_, tally)| tally.replays_of(found.key));
+            let replays = hours.iter().map(|(_, statistics)| statistics.replays_of(found.key));
             found.replays = replays.fold(0, u32::saturating_add);
             found.record.without_headers();
         }
@@ -149,24 +149,31 @@ pub(super) struct StatisticsBuffer {
 #[derive(Default)]
 struct Current {
     hour: u64,
-    tally: Statistics,
+    statistics: Statistics,
 }
 
 impl StatisticsBuffer {
     /// Counts one, and writes the hour's row if that was not done for a while. `bytes` is the length of the body
     /// that came with the event.
-    pub(super) fn count(&self, store: &Store, route: &str, count: Counter, key: KeyId, bytes: u64) {
+    pub(super) fn count(
+        &self,
+        store: &Store,
+        route: &str,
+        counter: Counter,
+        key: KeyId,
+        bytes: u64,
+    ) {
         let now = now();
         if self.current.borrow().hour != hour_of(now) {
             self.keep(store);
             self.current.borrow_mut().hour = hour_of(now);
         }
         {
-            let tally = &mut self.current.borrow_mut().tally;
-            tally.add(route, count, 1);
-            match count {
-                Counter::Executed => tally.add(route, Counter::Bytes, bytes),
-                Counter::Replayed | Counter::Joined => tally.replayed(key),
+            let statistics = &mut self.current.borrow_mut().statistics;
+            statistics.add(route, counter, 1);
+            match counter {
+                Counter::Executed => statistics.add(route, Counter::Bytes, bytes),
+                Counter::Replayed | Counter::Joined => statistics.replayed(key),
                 _ => {}
             }
         }
@@ -179,16 +186,16 @@ impl StatisticsBuffer {
 
     /// Adds what was counted to the row of its hour. Numbers are no reason to fail.
     fn keep(&self, store: &Store) {
-        let Current { hour, tally } = &mut *self.current.borrow_mut();
-        if tally.routes.is_empty() {
+        let Current { hour, statistics } = &mut *self.current.borrow_mut();
+        if statistics.routes.is_empty() {
             return;
         }
         let kept = store.hour(*hour).and_then(|stored| {
             let mut whole = stored.unwrap_or_default();
-            whole.merge(tally);
+            whole.merge(statistics);
             store.keep_hour(*hour, &whole)
         });
-        *tally = Statistics::default();
+        *statistics = Statistics::default();
         self.stored.set(Some(now()));
         if let Err(error) = kept {
             let why = error.to_string();
@@ -201,9 +208,11 @@ impl StatisticsBuffer {
         let mut hours = store.hours()?;
         let current = self.current.borrow();
         match hours.last_mut() {
-            Some((hour, tally)) if *hour == current.hour => tally.merge(&current.tally),
-            _ if current.tally.routes.is_empty() => {}
-            _ => hours.push((current.hour, current.tally.clone())),
+            Some((hour, statistics)) if *hour == current.hour => {
+                statistics.merge(&current.statistics);
+            }
+            _ if current.statistics.routes.is_empty() => {}
+            _ => hours.push((current.hour, current.statistics.clone())),
         }
         Ok(hours)
     }

@@ -1,4 +1,4 @@
-//! What is asked for, and how it is refused where it cannot be meant.
+//! What a request asks for, and how it is refused where it asks for nothing that there is.
 
 use oncegate::lifecycle::reply::{Kept, Reply};
 use oncegate::operator::api::{
@@ -104,7 +104,7 @@ fn a_cursor_goes_on_with_its_own_search_only() {
 }
 
 #[test]
-fn what_is_not_meant_is_refused_by_name() {
+fn what_is_wrong_with_a_request_is_named() {
     for (method, target, expected) in [
         ("GET", "keys?a&b&c&d&e&f&g&h&i&j&k&l&m&n&o&p&q", "400 There are too many"),
         ("GET", "keys", "400 key is missing"),
@@ -125,8 +125,8 @@ fn what_is_not_meant_is_refused_by_name() {
         ("GET", "records/", "400 key_id must be"),
         ("GET", "a/b/c/d", "404 Nothing is here"),
     ] {
-        let said = why(ask(method, target));
-        assert!(said.starts_with(expected), "{method} {target}: {said}");
+        let why = why(ask(method, target));
+        assert!(why.starts_with(expected), "{method} {target}: {why}");
     }
 }
 
@@ -164,7 +164,7 @@ fn a_token_in_an_address_is_noticed() {
 }
 
 #[test]
-fn a_resolve_as_json_and_as_a_form_is_the_same() {
+fn a_decision_as_json_and_as_a_form_is_the_same() {
     let json = format!(
         r#"{{"key_id":"{ID}","lease":"{LEASE}","action":"complete","status":201,"headers":{{"Content-Type":"application/json"}},"body":"{{\"id\":1}}"}}"#
     );
@@ -207,7 +207,7 @@ fn a_body_that_is_json_is_kept_to_the_byte() {
 }
 
 #[test]
-fn a_resolve_that_cannot_be_carried_out_says_why() {
+fn a_decision_that_cannot_be_carried_out_says_why() {
     let with = |more: &str| format!(r#"{{"key_id":"{ID}","lease":"{LEASE}",{more}}}"#);
     for (body, expected) in [
         ("[]".to_owned(), "The body is not a JSON object"),

@@ -1,4 +1,4 @@
-//! Who is let in.
+//! Authentication: the token, sessions, CSRF tokens, failed log-ins.
 
 use oncegate::operator::auth::{Auth, FAILED_MAX, FAILED_WITHIN, FailedLogins, NoAuth, SESSION};
 

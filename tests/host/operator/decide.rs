@@ -1,4 +1,4 @@
-//! Decisions: only on what nobody is at, only as it was seen, and never twice.
+//! Decisions: only on a record without a live lease, only as the operator saw it, and never twice.
 
 use oncegate::lifecycle::event::{Event, Verdict};
 use oncegate::lifecycle::record::{Doubt, Execution, Lease, Record, State};
@@ -12,7 +12,7 @@ use crate::make::{
     self, cases, claim, completed, days, doubt, instant, lease, record, reply, running, s,
 };
 
-/// The end of the doubtful lease in [`doubtful`].
+/// When the lease of [`doubtful`] ended.
 const OVER: Timestamp = instant(1000);
 
 fn doubtful() -> Record {
@@ -139,7 +139,7 @@ fn a_doubt_without_a_lease_is_named_by_its_run() {
 proptest! {
     #![proptest_config(cases(500))]
 
-    /// Two people who decide at once about what they have both seen: one succeeds.
+    /// Of two people who decide at once about the same record one succeeds.
     #[test]
     fn of_two_decisions_about_one_sight_at_most_one_is_carried_out(
         record in arbitrary::record(),
@@ -159,7 +159,7 @@ proptest! {
         }
     }
 
-    /// Whatever is refused changes nothing, and whatever is done does.
+    /// A refused decision changes nothing, and one that is carried out changes the record.
     #[test]
     fn a_refusal_writes_nothing(
         record in proptest::option::of(arbitrary::record()),

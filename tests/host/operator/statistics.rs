@@ -48,15 +48,15 @@ fn every_end_of_a_request_is_counted_by_its_name() {
 
 #[test]
 fn numbers_are_kept_as_they_are() {
-    let mut tally = Statistics::default();
+    let mut statistics = Statistics::default();
     for (more, count) in (1..).zip(Counter::ALL) {
-        tally.add("charge", count, more);
-        tally.add("refund", count, 100 * more);
+        statistics.add("charge", count, more);
+        statistics.add("refund", count, 100 * more);
     }
-    tally.replayed(key_id("a"));
-    tally.replayed(key_id("a"));
-    let read = read_row::<Statistics>(&write_row(&tally)).unwrap();
-    assert_eq!(read, tally);
+    statistics.replayed(key_id("a"));
+    statistics.replayed(key_id("a"));
+    let read = read_row::<Statistics>(&write_row(&statistics)).unwrap();
+    assert_eq!(read, statistics);
     assert_eq!(read.replays_of(key_id("a")), 2);
     assert_eq!(read.replays_of(key_id("b")), 0);
     for (more, count) in (1..).zip(Counter::ALL) {
@@ -78,13 +78,13 @@ fn numbers_add_up() {
 
 #[test]
 fn no_client_and_no_configuration_makes_the_numbers_grow_without_bound() {
-    let mut tally = Statistics::default();
+    let mut statistics = Statistics::default();
     for n in 0..REPLAY_KEYS_MAX + 10 {
-        tally.replayed(key_id(&format!("key-{n}")));
-        tally.add(&format!("route-{n}"), Counter::Executed, 1);
+        statistics.replayed(key_id(&format!("key-{n}")));
+        statistics.add(&format!("route-{n}"), Counter::Executed, 1);
     }
-    assert_eq!((tally.replays.len(), tally.routes.len()), (REPLAY_KEYS_MAX, ROUTES_MAX));
-    assert!(write_row(&tally).len() < 30_000 + ROUTES_MAX * (COUNTERS * 8 + 20));
+    assert_eq!((statistics.replays.len(), statistics.routes.len()), (REPLAY_KEYS_MAX, ROUTES_MAX));
+    assert!(write_row(&statistics).len() < 30_000 + ROUTES_MAX * (COUNTERS * 8 + 20));
 }
 
 #[test]

@@ -73,23 +73,37 @@ fn the_life_of_a_stored_answer_has_every_event() {
 #[test]
 fn a_plot_has_a_bar_for_each_of_the_last_24_hours() {
     let last = hour_of(NOW);
-    let tally = |counts: &[(Counter, u64)]| {
-        let mut tally = Statistics::default();
+    let statistics = |counts: &[(Counter, u64)]| {
+        let mut statistics = Statistics::default();
         for (count, more) in counts {
-            tally.add("charge", *count, *more);
+            statistics.add("charge", *count, *more);
         }
-        tally
+        statistics
     };
     let stats = [
         // Too old to be plotted, and would be the highest.
-        (last - 24, tally(&[(Counter::Executed, 9_000), (Counter::KeyExpired, 1)])),
+        (last - 24, statistics(&[(Counter::Executed, 9_000), (Counter::KeyExpired, 1)])),
         (
             last - 23,
-            tally(&[(Counter::Executed, 100), (Counter::KeyReused, 2), (Counter::InFlight, 3)]),
+            statistics(&[
+                (Counter::Executed, 100),
+                (Counter::KeyReused, 2),
+                (Counter::InFlight, 3),
+            ]),
         ),
-        (last, tally(&[(Counter::Executed, 1_000), (Counter::Replayed, 4), (Counter::Joined, 5)])),
+        (
+            last,
+            statistics(&[(Counter::Executed, 1_000), (Counter::Replayed, 4), (Counter::Joined, 5)]),
+        ),
         // Another shard's.
-        (last, tally(&[(Counter::Executed, 1_000), (Counter::InDoubt, 1), (Counter::Released, 8)])),
+        (
+            last,
+            statistics(&[
+                (Counter::Executed, 1_000),
+                (Counter::InDoubt, 1),
+                (Counter::Released, 8),
+            ]),
+        ),
     ];
     let page = page::overview(&context(), &[], &[], &stats);
     let svgs = svgs(&page);

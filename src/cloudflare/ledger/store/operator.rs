@@ -107,9 +107,9 @@ impl Store {
     pub(in crate::cloudflare) fn keep_hour(
         &self,
         hour: u64,
-        tally: &Statistics,
+        statistics: &Statistics,
     ) -> Result<(), Error> {
-        self.exec(KEEP_HOUR, &[float(hour).into(), blob(&write_row(tally))])?;
+        self.exec(KEEP_HOUR, &[float(hour).into(), blob(&write_row(statistics))])?;
         self.exec(DROP_HOURS, &[float(hour.saturating_sub(HOURS_KEPT)).into()])
     }
 }
@@ -128,7 +128,7 @@ fn kept<T: DeserializeOwned>(row: &Row) -> Result<T, Error> {
 }
 
 const CREATE_HOURS: &str =
-    "CREATE TABLE IF NOT EXISTS hours (hour INTEGER PRIMARY KEY, tally BLOB NOT NULL)";
+    "CREATE TABLE IF NOT EXISTS hours (hour INTEGER PRIMARY KEY, statistics BLOB NOT NULL)";
 const CREATE_AUDIT: &str = "CREATE TABLE IF NOT EXISTS audit (number INTEGER PRIMARY KEY, at INTEGER NOT NULL, \
     key_id BLOB NOT NULL, decision BLOB NOT NULL)";
 /// A key in more scopes than this belongs to a test, or to an attack.
@@ -146,8 +146,8 @@ const READ_OLDER_AUDIT: &str = "SELECT decision AS value FROM audit \
 /// Reads the whole table: its rows are made by people, so it stays small.
 const READ_DECISIONS: &str =
     "SELECT decision AS value FROM audit WHERE key_id = ? ORDER BY number DESC LIMIT 20";
-const READ_HOURS: &str = "SELECT hour AS number, tally AS value FROM hours ORDER BY hour";
-const READ_HOUR: &str = "SELECT hour AS number, tally AS value FROM hours WHERE hour = ?";
-const KEEP_HOUR: &str = "INSERT INTO hours (hour, tally) VALUES (?, ?) \
-    ON CONFLICT (hour) DO UPDATE SET tally = excluded.tally";
+const READ_HOURS: &str = "SELECT hour AS number, statistics AS value FROM hours ORDER BY hour";
+const READ_HOUR: &str = "SELECT hour AS number, statistics AS value FROM hours WHERE hour = ?";
+const KEEP_HOUR: &str = "INSERT INTO hours (hour, statistics) VALUES (?, ?) \
+    ON CONFLICT (hour) DO UPDATE SET statistics = excluded.statistics";
 const DROP_HOURS: &str = "DELETE FROM hours WHERE hour < ?";
