@@ -9,13 +9,14 @@ use crate::operator::api::{Action, ApiRequest, DecisionRequest, Draft, cursor};
 use crate::operator::decide::no_record;
 use crate::operator::documents::{
     AuditDocument, DecidedDocument, DecisionsDocument, KeyDocument, OverviewDocument,
-    RecordDocument, RecordWithDecisions, RecordsDocument, StatsAnswer, StatsDocument, StoredReply,
+    RecordDocument, RecordWithDecisions, RecordsDocument, StatsAnswer, StatsDocument,
     UnavailableShard,
 };
 use crate::operator::page::{self, PageContext};
 use crate::operator::query::{OperatorQuery, OperatorResult};
 use crate::operator::search::{AuditEntry, FoundRecord, Position, Search, StateKind};
 use crate::operator::statistics::Statistics;
+use crate::operator::stored_reply::StoredReply;
 use crate::problem::{Code, Problem};
 use crate::request::digest::hex;
 use crate::request::key::{Key, KeyId};

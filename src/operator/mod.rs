@@ -18,3 +18,4 @@ pub mod page;
 pub mod query;
 pub mod search;
 pub mod statistics;
+pub mod stored_reply;

@@ -5,12 +5,13 @@ use maud::{Markup, html};
 use crate::lifecycle::record::Completed;
 use crate::lifecycle::reply::Kept;
 use crate::operator::decide::{lease_of, live_until};
-use crate::operator::documents::{StoredBody, StoredReply, body_path};
+use crate::operator::documents::body_path;
 use crate::operator::page::time::{at_and_ago, times};
 use crate::operator::page::{
     NavItem, PageContext, audit, explain, record_path, session_page, timeline,
 };
 use crate::operator::search::{AuditEntry, FoundRecord, StateKind};
+use crate::operator::stored_reply::{StoredBody, StoredReply};
 use crate::request::digest::hex;
 use crate::time::Timestamp;
 

@@ -3,9 +3,10 @@
 use oncegate::lifecycle::record::State;
 use oncegate::operator::answer::{ApiResponse, Results, answer};
 use oncegate::operator::api::ApiRequest;
-use oncegate::operator::documents::{StoredBody, StoredReply, UnavailableShard};
+use oncegate::operator::documents::UnavailableShard;
 use oncegate::operator::query::OperatorResult;
 use oncegate::operator::search::{FoundRecord, Search};
+use oncegate::operator::stored_reply::{StoredBody, StoredReply};
 use oncegate::request::digest::hex;
 use oncegate::request::key::Key;
 use serde_json::{Value, json};
