@@ -139,14 +139,13 @@ describe("operators", { concurrency: 4, timeout: 120_000 }, () => {
     assert.ok(page.text.includes(`href="${reply.body_address}"`) && page.text.length < 64 << 10, "a page links to it");
     isRefused(await ask(`records/${"0".repeat(64)}/body`), 404, "not-found");
   });
-  for (const key of [".", "..", "%2F", "a/b", "a b", '"', "\\", "&=#?+", "~".repeat(255)]) {
-    test(`a key such as ${key.slice(0, 8)} is found`, async () => {
-      const quoted = `"${key.replace(/["\\]/g, "\\$&")}"`;
+  test("a key is found whatever characters it has", async () => {
+    for (const key of [".", "..", "%2F", "a/b", "a b", '"', "\\", "&=#?+", "~".repeat(255)]) {
       const path = freshPath();
-      isExecuted(await on.worker.send({ path, key: quoted }));
+      isExecuted(await on.worker.send({ path, key: `"${key.replace(/["\\]/g, "\\$&")}"` }));
       assert.deepEqual((await ofKey(key)).map((record) => record.path), [path]);
-    });
-  }
+    }
+  });
   test("a search goes over all shards, newest first, page by page, and its cursor is good for no other", async () => {
     const route = "charge";
     const since = new Date().toISOString();
