@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 /// One broken line of a route each, and the knob that must be named.
-const ROUTE: [(&str, &str); 48] = [
+const ROUTE: [(&str, &str); 49] = [
     ("name = \"\"", "ROUTES[0].name"),
     ("name = \"two words\"", "ROUTES[0].name"),
     ("name = 7", "ROUTES[0].name"),
@@ -22,6 +22,7 @@ const ROUTE: [(&str, &str); 48] = [
     ("mode = \"on\"", "ROUTES[0].mode"),
     ("preset = \"paypal-webhook\"", "ROUTES[0].preset"),
     ("key = true", "ROUTES[0].key"),
+    ("key = [[\"header:A\"], true]", "ROUTES[0].key"),
     ("key = { required = \"yes\" }", "ROUTES[0].key.required"),
     (
         "key = { requird = true }",

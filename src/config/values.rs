@@ -1,9 +1,12 @@
 //! How values of knobs are written where a type of Rust does not say it: a function for
 //! `#[serde(deserialize_with = "…")]` each. An error completes "is X, but …".
 
+use std::fmt;
+use std::marker::PhantomData;
 use std::time::Duration;
 
-use serde::de::{Deserialize, Deserializer, Error as _};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::Value;
 
 use crate::lifecycle::reply::may_keep;
@@ -21,6 +24,27 @@ pub enum Mode {
     Shadow,
     /// Everything is forwarded.
     Off,
+}
+
+/// A group of knobs. A list of their values, which `serde` takes for a struct as well, is a mistake.
+pub(crate) fn table<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    from: D,
+) -> Result<T, D::Error> {
+    struct Table<T>(PhantomData<T>);
+
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Table<T> {
+        type Value = T;
+
+        fn expecting(&self, to: &mut fmt::Formatter) -> fmt::Result {
+            to.write_str("a table")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, table: A) -> Result<T, A::Error> {
+            T::deserialize(MapAccessDeserializer::new(table))
+        }
+    }
+
+    from.deserialize_map(Table(PhantomData))
 }
 
 /// A route's name: it appears in logs and digests.
