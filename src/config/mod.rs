@@ -1,7 +1,7 @@
 //! The whole configuration, parsed before the first request is served; a bad value refuses guarded
 //! requests from the first one on, naming the knob.
 //!
-//! It comes from wrangler.toml's `[vars]`: `ORIGIN`, `SHARDS`, `LOCATION_HINT`, `LOG_KEYS`, and the routes
+//! It comes from wrangler.toml's `[vars]`: `ORIGIN`, `SHARDS`, `LOCATION_HINT`, `JURISDICTION`, `LOG_KEYS`, and the routes
 //! in `ROUTES`, `ROUTES_2`, … (a var holds 5 KB). The knobs of a route are the fields of [`route::Route`].
 
 pub mod preset;
@@ -34,6 +34,8 @@ pub struct Policy {
     pub shards: u16,
     /// Where new Ledger objects are placed.
     pub location_hint: Option<String>,
+    /// The jurisdiction that Ledger objects must not leave: part of the stored data.
+    pub jurisdiction: Option<String>,
     /// How keys appear in the log.
     pub log_keys: LogKeys,
     /// The routes, ready for matching.
@@ -71,12 +73,14 @@ struct Settings {
     shards: u16,
     #[serde(deserialize_with = "values::location_hint")]
     location_hint: Option<String>,
+    #[serde(deserialize_with = "values::jurisdiction")]
+    jurisdiction: Option<String>,
     log_keys: LogKeys,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { shards: 16, location_hint: None, log_keys: LogKeys::Hashed }
+        Self { shards: 16, location_hint: None, jurisdiction: None, log_keys: LogKeys::Hashed }
     }
 }
 
@@ -93,8 +97,8 @@ impl Policy {
         let routes = noted(&mut mistakes, Routes::new(routes));
         match (origin, settings, routes) {
             (Some(origin), Some(settings), Some(routes)) if mistakes.is_empty() => {
-                let Settings { shards, location_hint, log_keys } = settings;
-                Ok(Self { origin, shards, location_hint, log_keys, routes })
+                let Settings { shards, location_hint, jurisdiction, log_keys } = settings;
+                Ok(Self { origin, shards, location_hint, jurisdiction, log_keys, routes })
             }
             _ => Err(mistakes),
         }
@@ -244,5 +248,13 @@ fn noted<T>(mistakes: &mut Vec<Misconfigured>, result: Result<T, Vec<Misconfigur
 }
 
 /// The vars and secrets that the filter reads.
-pub const VARS: [&str; 7] =
-    ["ORIGIN", "SHARDS", "LOCATION_HINT", "ROUTES", "ADMIN_TOKEN", "LOG_KEYS", "LOG_KEY"];
+pub const VARS: [&str; 8] = [
+    "ORIGIN",
+    "SHARDS",
+    "LOCATION_HINT",
+    "JURISDICTION",
+    "ROUTES",
+    "ADMIN_TOKEN",
+    "LOG_KEYS",
+    "LOG_KEY",
+];

@@ -193,6 +193,15 @@ pub(crate) fn location_hint<'de, D: Deserializer<'de>>(
     }
 }
 
+/// `JURISDICTION`; an empty text is none.
+pub(crate) fn jurisdiction<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    match String::deserialize(from) {
+        Ok(name) if name.is_empty() => Ok(None),
+        Ok(name) if JURISDICTIONS.contains(&name.as_str()) => Ok(Some(name)),
+        _ => Err(D::Error::custom(format!("must be one of {}", JURISDICTIONS.join(", ")))),
+    }
+}
+
 /// All that one Worker instance buffers (contract 1.8) bounds what one body may ask for, in bytes.
 pub const BODY_MAX: u64 = 32 * 1024 * 1024;
 /// The most Ledger objects: at 100 to 250 first-seen keys a second each, 100,000 and more.
@@ -201,6 +210,8 @@ pub const SHARDS_MAX: u16 = 1024;
 /// durable-objects/reference/data-location).
 pub const LOCATION_HINTS: [&str; 11] =
     ["wnam", "enam", "sam", "weur", "eeur", "apac", "apac-ne", "apac-se", "oc", "afr", "me"];
+/// Where a Durable Object can be kept by law (developers.cloudflare.com, durable-objects/reference/data-location).
+pub const JURISDICTIONS: [&str; 4] = ["eu", "us", "fedramp", "fedramp-high"];
 /// One minute in milliseconds.
 pub(crate) const MINUTE: u64 = 60_000;
 const HOUR: u64 = 60 * MINUTE;
