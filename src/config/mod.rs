@@ -155,8 +155,10 @@ fn has_sound_port(host: &str) -> bool {
 /// A var that nobody reads and whose name is so near to one of ours that it must have been meant for it:
 /// `ROUTE` would leave everything to the default route.
 fn misspelt(name: &str) -> Option<Misconfigured> {
-    let meant = nearest(name, VARS.into_iter())?;
-    let is_near = !is_known(name) && strsim::osa_distance(name, meant) <= 2;
+    // In capitals: `routes` is one shift key away.
+    let capitals = name.to_ascii_uppercase();
+    let meant = nearest(&capitals, VARS.into_iter())?;
+    let is_near = !is_known(name) && strsim::osa_distance(&capitals, meant) <= 2;
     is_near.then(|| {
         Misconfigured::new(name, format!("is not a var of the filter; the nearest one is {meant}"))
     })
@@ -247,6 +249,8 @@ fn noted<T>(mistakes: &mut Vec<Misconfigured>, result: Result<T, Vec<Misconfigur
     result.map_err(|more| mistakes.extend(more)).ok()
 }
 
+/// What is a secret, and no var.
+pub const SECRETS: [&str; 2] = ["ADMIN_TOKEN", "LOG_KEY"];
 /// The vars and secrets that the filter reads.
 pub const VARS: [&str; 8] = [
     "ORIGIN",

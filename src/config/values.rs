@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::lifecycle::reply::may_keep;
 use crate::request::key_source::header_names;
+use crate::request::method::is_safe;
 use crate::request::path::normal_path;
 
 /// Whether a route enforces its rules. It stands here, and not beside the route, since
@@ -61,6 +62,11 @@ pub(crate) fn methods<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>,
     let is_method =
         |m: &String| !m.is_empty() && m.bytes().all(|b| b.is_ascii_uppercase() || b == b'-');
     let methods = Vec::<String>::deserialize(from)?;
+    if !methods.is_empty() && methods.iter().all(|method| is_safe(method)) {
+        return Err(D::Error::custom(
+            "must name a method that changes something: GET, HEAD, OPTIONS and TRACE are never guarded",
+        ));
+    }
     if methods.is_empty() || !methods.iter().all(is_method) {
         return Err(D::Error::custom(
             r#"must be a list of methods in capitals, such as ["POST", "PATCH"]"#,
@@ -74,9 +80,21 @@ pub(crate) fn path<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Erro
     // A character that a URL parser percent-encodes could never match a request's path.
     let is_path = |path: &String| path.starts_with('/') && path.chars().all(is_path_char);
     let path = String::deserialize(from).ok().filter(is_path);
+    if let Some(foreign) =
+        path.as_ref().and_then(|path| path.split('/').find(|part| is_foreign(part)))
+    {
+        return Err(D::Error::custom(format!(
+            "must have its parameters in braces: for \"{foreign}\" write {{name}}, which is one segment, or {{*rest}}, which is the rest"
+        )));
+    }
     path.map(|path| normal_path(&path)).ok_or_else(|| {
         D::Error::custom("must be a path that starts with /, without a query, and with everything but ASCII letters, digits and signs percent-encoded")
     })
+}
+
+/// A parameter as Express (`:id`) or Cloudflare's own routes (`*`) write it. Nobody means it as text.
+fn is_foreign(segment: &str) -> bool {
+    segment.starts_with(':') || segment.replace("{*", "{").contains('*')
 }
 
 /// What a path holds as it is (WHATWG URL, path percent-encode set), and the braces of parameters.
