@@ -21,6 +21,7 @@ pub mod check;
 pub mod config;
 pub mod encoding;
 pub mod filter;
+pub mod job;
 pub mod lifecycle;
 pub mod log;
 pub mod operator;

@@ -1,0 +1,68 @@
+//! Schedules: a request at the times of a cron trigger, once for each slot, however often the platform fires.
+
+use serde::Deserialize;
+
+use crate::config::values;
+use crate::job::request::{JobRequest, RequestTemplate};
+use crate::job::template::{Place, Template, Use};
+use crate::lifecycle::event::Strategy;
+use crate::time::Timestamp;
+
+/// A table of `SCHEDULES`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Schedule {
+    /// Names it in the log and in the operators' API.
+    #[serde(deserialize_with = "values::name")]
+    pub name: String,
+    /// One of `[triggers] crons`, letter by letter: the platform tells a trigger by its text
+    /// (developers.cloudflare.com, workers/runtime-apis/handlers/scheduled).
+    pub cron: String,
+    /// The request that it makes.
+    pub request: RequestTemplate,
+    /// The key of a slot. With `{scheduled_time:…}` each slot is run once; without it, and with
+    /// `fail_on_running`, never two at once.
+    pub key: Template,
+    /// What a slot gets whose key is known; the route's own unless it is named here.
+    #[serde(default)]
+    pub on_duplicate: Option<Strategy>,
+}
+
+impl Schedule {
+    /// The key of a slot.
+    #[must_use]
+    pub fn key(&self, slot: Timestamp) -> Option<String> {
+        self.key.filled(Use::Text, &|place| of_slot(place, slot))
+    }
+
+    /// The request of a slot.
+    #[must_use]
+    pub fn request(&self, slot: Timestamp) -> Option<JobRequest> {
+        self.request.filled(self.key(slot)?, &|place| of_slot(place, slot))
+    }
+
+    /// Whether each slot has a key of its own.
+    #[must_use]
+    pub fn has_slots(&self) -> bool {
+        self.key.places().next().is_some()
+    }
+
+    /// What makes no sense in it, by knob.
+    pub(crate) fn contradictions(&self) -> Option<(&'static str, &'static str)> {
+        let is_of_messages = |place: &Place| !matches!(place, Place::ScheduledTime(_));
+        if self.key.places().chain(self.request.places()).any(is_of_messages) {
+            return Some(("key", "or request has a place for a queue's message, which a schedule has not: use {scheduled_time:…}"));
+        }
+        if !self.has_slots() && self.on_duplicate != Some(Strategy::FailOnRunning) {
+            return Some(("key", "is the same for every slot, so that only the first one would be run: add {scheduled_time:…}, or set on_duplicate = \"fail_on_running\" if two must never run at once"));
+        }
+        None
+    }
+}
+
+fn of_slot(place: &Place, slot: Timestamp) -> Option<String> {
+    match place {
+        Place::ScheduledTime(form) => Some(form.of(slot)),
+        Place::MessageId | Place::Body(_) => None,
+    }
+}
