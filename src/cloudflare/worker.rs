@@ -141,6 +141,10 @@ impl FetchEvent {
         };
         let response = match admission {
             Admission::Pass => return self.pass_through(&policy.origin, head, body),
+            Admission::PassUnread(route, why) => {
+                passthrough::log_unguarded(&route, head, &why);
+                return self.pass_through(&policy.origin, head, body);
+            }
             Admission::Hidden => plain_problem(404, "Not Found"),
             Admission::Publish => response::json(&published(policy)),
             Admission::Refuse(problem, route) => {

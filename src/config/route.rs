@@ -18,7 +18,8 @@ use crate::lifecycle::outcome;
 use crate::lifecycle::record::Durations;
 use crate::request::credential::CredentialPart;
 use crate::request::fingerprint;
-use crate::request::key_source::{Source, header_names};
+use crate::request::header::header_names;
+use crate::request::key_source::Source;
 use crate::request::scope::ScopePart;
 
 /// The rules of one route.
@@ -97,7 +98,8 @@ pub struct Route {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub struct KeyRule {
-    /// Where the key is taken from, in order: `header:NAME`, `query:NAME`, `body:/pointer`, `template:…`.
+    /// Where the key is taken from, in order: `header:NAME`, `query:NAME`, `body:/pointer`, `form:NAME`,
+    /// `template:…`.
     pub from: Vec<Source>,
     /// Refuse a request without a key (400); else it passes through unguarded.
     pub required: bool,

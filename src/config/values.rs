@@ -7,7 +7,7 @@ use serde::de::{Deserialize, Deserializer, Error as _};
 use serde_json::Value;
 
 use crate::lifecycle::reply::may_keep;
-use crate::request::key_source::header_names;
+use crate::request::header::header_names;
 use crate::request::path::normal_path;
 
 /// Whether a route enforces its rules. It stands here, and not beside the route, since

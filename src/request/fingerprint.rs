@@ -7,8 +7,8 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::request::digest::Parts;
+use crate::request::header::{header_names, media_type};
 use crate::request::json::{self, Pointer};
-use crate::request::key_source::header_names;
 use crate::request::path::Target;
 
 /// The fingerprint of a request: 20 bytes of SHA-256 over all parts, then two bytes of each of [`PARTS`], which tell
@@ -176,12 +176,6 @@ impl BodyRule {
             }
         }
     }
-}
-
-/// Type and subtype in lower case, without parameters (RFC 9110 section 8.3.1).
-#[must_use]
-pub fn media_type(content_type: &str) -> String {
-    content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
 /// Bytes of the digest over all parts: nobody finds two requests with the same 160 bits.

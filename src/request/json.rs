@@ -35,7 +35,7 @@ impl Pointer {
     /// # Errors
     /// The body has a member twice that the pointer passes through.
     pub fn text(&self, body: &[u8]) -> Result<Option<String>, DuplicateMember> {
-        let Ok(body) = str::from_utf8(body) else { return Ok(None) };
+        let Some(body) = text(body) else { return Ok(None) };
         let Some(value) = self.find(body)? else { return Ok(None) };
         let digits = value.strip_prefix('-').unwrap_or(value);
         if digits.bytes().all(|b| b.is_ascii_digit()) {
@@ -84,7 +84,7 @@ impl fmt::Display for Pointer {
 /// differently, or where reading it would cost too much.
 #[must_use]
 pub fn canonical(body: &[u8]) -> Option<String> {
-    let text = str::from_utf8(body).ok().filter(|text| is_safe(text))?;
+    let text = text(body).filter(|text| is_safe(text))?;
     let mut reader = Deserializer::from_str(text);
     // The values go from the reader to the writer one by one: a tree of them (`serde_json::Value`) takes
     // twice the memory, and for an object of half a million members four times the time. The reader refuses
@@ -102,6 +102,19 @@ pub fn selected(body: &[u8], pointers: &[Pointer]) -> Option<Vec<Option<String>>
     // Within the canonical form of a body, the text of each value is that value's own canonical form.
     let value = |pointer: &Pointer| Some(pointer.find(&form).ok()?.map(str::to_owned));
     pointers.iter().map(value).collect()
+}
+
+/// Whether a body is JSON, as far as a pointer can be looked up in it.
+#[must_use]
+pub fn is_json(body: &[u8]) -> bool {
+    text(body).is_some_and(|text| serde_json::from_str::<&RawValue>(text).is_ok())
+}
+
+/// The text of a body, without the byte order mark that some writers put before it: a reader may ignore it
+/// (RFC 8259 section 8.1).
+fn text(body: &[u8]) -> Option<&str> {
+    let text = str::from_utf8(body).ok()?;
+    Some(text.strip_prefix('\u{feff}').unwrap_or(text))
 }
 
 /// The JSON text of a document that Oncegate writes.

@@ -1,8 +1,9 @@
 //! `source` and `json`: where a key is taken from, and what a JSON body says.
 
 use oncegate::request::credential::cookies;
+use oncegate::request::header::header_name;
 use oncegate::request::json::{Pointer, canonical, selected};
-use oncegate::request::key_source::{Parts, Source, Value, header_name};
+use oncegate::request::key_source::{Parts, Source, Value};
 use proptest::prelude::*;
 
 use crate::make::{cases, headers};
@@ -74,7 +75,8 @@ fn a_body_that_says_nothing_certain_yields_no_key() {
         r#"{"ID":"a"}"#,
         r#"{"id":"\ud800"}"#,
         r#"["id"]"#,
-        "\u{feff}{\"id\":\"a\"}",
+        "\u{feff}",
+        "\u{feff}\u{feff}{\"id\":\"a\"}",
     ] {
         assert_eq!(found("body:/id", &[], None, Some(body)), Value::Missing, "{body}");
     }
@@ -91,6 +93,101 @@ fn a_body_that_says_nothing_certain_yields_no_key() {
 }
 
 #[test]
+fn a_byte_order_mark_before_a_json_body_is_skipped_in_reading() {
+    let marked = "\u{feff}{\"id\":\"a\",\"n\":1.0}";
+    assert_eq!(found("body:/id", &[], None, Some(marked)), is("a"));
+    assert_eq!(found("template:{body:/id}", &[], None, Some(marked)), is("a"));
+    assert_eq!(canonical(marked.as_bytes()), canonical(br#"{"n":1,"id":"a"}"#));
+    let pointers = [Pointer::parse("/id").unwrap()];
+    assert_eq!(selected(marked.as_bytes(), &pointers), Some(vec![Some("\"a\"".to_owned())]));
+}
+
+#[test]
+fn a_field_of_a_form_is_decoded_once_and_counts_in_bodies_that_are_forms_only() {
+    let form = ("content-type", "Application/X-WWW-Form-Urlencoded; charset=UTF-8");
+    let of = |source: &str, body: &str| found(source, &[form, ("x-shop", "s1")], None, Some(body));
+    let body = "order=7&id=a%2Bb%2525+c&n%61me=x&twice=1&twice=1&empty=&bare";
+    for (source, expected) in [
+        ("form:order", is("7")),
+        ("form:id", is("a+b%25 c")),
+        ("form:name", is("x")),
+        ("form:twice", Value::Duplicate),
+        ("form:empty", is("")),
+        ("form:bare", is("")),
+        ("form:none", Value::Missing),
+        ("form:Order", Value::Missing),
+        ("template:pay-{header:X-Shop}-{form:order}", is("pay-s1-7")),
+        ("template:{form:twice}-{form:order}", Value::Duplicate),
+        ("template:{form:none}-{form:order}", Value::Missing),
+    ] {
+        assert_eq!(of(source, body), expected, "{source}");
+    }
+    assert_eq!(of("form:order", ""), Value::Missing);
+    for other in ["application/json", "multipart/form-data; boundary=x", ""] {
+        let lines = [("content-type", other)];
+        assert_eq!(found("form:order", &lines, None, Some(body)), Value::Missing, "{other}");
+        // Such a body is not even read.
+        assert_eq!(found("form:order", &lines, None, None), Value::Missing, "{other}");
+    }
+    assert_eq!(found("form:order", &[form], None, None), Value::NeedsBody);
+    assert_eq!(found("template:{form:order}", &[form], None, None), Value::NeedsBody);
+}
+
+/// Source, headers, body, and why the body cannot be read.
+type UnreadableRow<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a [u8], Option<&'a str>);
+
+#[test]
+fn a_body_that_cannot_be_read_for_its_key_says_why() {
+    let json = ("content-type", "application/json");
+    let form = ("content-type", "application/x-www-form-urlencoded");
+    let gzip = ("content-encoding", "gzip");
+    let why = |source: &str, lines: &[(&str, &str)], body: &[u8]| {
+        let header = headers(lines);
+        let parts = Parts { header: &header, query: None, body: Some(body) };
+        Source::parse(source).unwrap().unreadable(parts)
+    };
+    let rows: &[UnreadableRow<'_>] = &[
+        ("body:/id", &[json], b"{}", None),
+        ("body:/id", &[json], b"", None),
+        ("body:/id", &[json, gzip], b"", None),
+        ("body:/id", &[json], b"id=7", Some("it is not JSON")),
+        ("body:/id", &[json], b"\xff\xfe{\0}\0", Some("it is not UTF-8")),
+        ("body:/id", &[json, gzip], b"\x1f\x8b", Some("it is coded (Content-Encoding: gzip)")),
+        ("body:/id", &[json, ("content-encoding", "identity")], b"x", Some("it is not JSON")),
+        (
+            "body:/id",
+            &[("content-type", "application/json; Charset=\"UTF-16\"")],
+            b"\0{\0}",
+            Some("its charset is UTF-16, and not UTF-8"),
+        ),
+        ("body:/id", &[("content-type", "text/plain;charset=utf-8")], b"x", Some("it is not JSON")),
+        ("form:id", &[form], b"a=b", None),
+        ("form:id", &[form], b"", None),
+        ("form:id", &[], b"", None),
+        ("form:id", &[form, gzip], b"\x1f", Some("it is coded (Content-Encoding: gzip)")),
+        (
+            "form:id",
+            &[json],
+            b"{}",
+            Some("it is application/json, and not application/x-www-form-urlencoded"),
+        ),
+        (
+            "form:id",
+            &[],
+            b"id=7",
+            Some("it is of no named type, and not application/x-www-form-urlencoded"),
+        ),
+        ("template:{header:A}-{body:/id}", &[], b"id=7", Some("it is not JSON")),
+        ("template:{header:A}-{query:id}", &[], b"id=7", None),
+        ("header:A", &[], b"id=7", None),
+        ("query:id", &[], b"id=7", None),
+    ];
+    for (source, lines, body, expected) in rows {
+        assert_eq!(why(source, lines, body).as_deref(), *expected, "{source} {lines:?}");
+    }
+}
+
+#[test]
 fn a_source_that_is_none_is_refused() {
     for text in [
         "Idempotency-Key",
@@ -98,6 +195,8 @@ fn a_source_that_is_none_is_refused() {
         "header:a b",
         "header:é",
         "query:",
+        "form:",
+        "template:{form:A}{form:B}",
         "body:",
         "body:id",
         "body:/a~2",
@@ -176,7 +275,8 @@ fn a_json_body_has_one_form_or_none() {
         r#"{"x":[{"a":1,"a":1}]}"#,
         r#"{"a":1,}"#,
         "[1] x",
-        "\u{feff}{}",
+        "\u{feff}\u{feff}{}",
+        "{}\u{feff}",
         "9007199254740993",
         "-9007199254740993",
         "18446744073709551616",

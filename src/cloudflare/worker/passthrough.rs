@@ -20,7 +20,7 @@ use crate::config::route::Route;
 use crate::config::routing::is_safe;
 use crate::config::{Origin, Policy};
 use crate::lifecycle::outcome::Failure;
-use crate::log::shadow_line;
+use crate::log::{shadow_line, unguarded_line};
 use crate::problem::{Code, Problem};
 use crate::shadow::{Passed, watch};
 
@@ -141,6 +141,13 @@ impl FetchEvent {
         let _ = tell.send(origin::passed(&response, reply_max));
         Ok(response.into())
     }
+}
+
+/// Logs that a request passed although its key may lie in its body.
+pub(super) fn log_unguarded(route: &Route, head: &Head<'_>, why: &str) {
+    let why = format!("its key is taken from the body, which cannot be read: {why}");
+    let id = admission::client_correlation_id(head);
+    bindings::log(&unguarded_line(&route.name, head.method, id.as_deref(), &why));
 }
 
 /// Logs what would have been answered under `enforce`.

@@ -192,6 +192,7 @@ fn a_value_that_a_knob_does_not_take_is_refused_by_name() {
                 json!(["query:"]),
                 json!(["body:id"]),
                 json!(["cookie:s"]),
+                json!(["form:"]),
                 json!(["template:"]),
                 json!(["template:x"]),
                 json!(["template:{header:A"]),
