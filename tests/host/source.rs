@@ -2,7 +2,7 @@
 
 use oncegate::request::credential::cookies;
 use oncegate::request::header::header_name;
-use oncegate::request::json::{Pointer, canonical, selected};
+use oncegate::request::json::{MarkedPointer, Pointer, canonical, canonical_without, selected};
 use oncegate::request::key_source::{Parts, Source, Value};
 use proptest::prelude::*;
 
@@ -98,7 +98,7 @@ fn a_byte_order_mark_before_a_json_body_is_skipped_in_reading() {
     assert_eq!(found("body:/id", &[], None, Some(marked)), is("a"));
     assert_eq!(found("template:{body:/id}", &[], None, Some(marked)), is("a"));
     assert_eq!(canonical(marked.as_bytes()), canonical(br#"{"n":1,"id":"a"}"#));
-    let pointers = [Pointer::parse("/id").unwrap()];
+    let pointers = [MarkedPointer::try_from("/id".to_owned()).unwrap()];
     assert_eq!(selected(marked.as_bytes(), &pointers), Some(vec![Some("\"a\"".to_owned())]));
 }
 
@@ -301,7 +301,8 @@ fn a_json_body_has_one_form_or_none() {
 
 #[test]
 fn pointers_select_members_in_their_one_form() {
-    let pointers = ["/amount", "/none", "/items/0/sku"].map(|text| Pointer::parse(text).unwrap());
+    let marked = |text: &str| MarkedPointer::try_from(text.to_owned()).unwrap();
+    let pointers = ["/amount", "/none?", "/items/0/sku"].map(marked);
     let select = |body: &str| selected(body.as_bytes(), &pointers);
     let one = select(r#"{"amount":10.0,"items":[{"sku":"a"}],"at":"now"}"#).unwrap();
     let other = select(r#"{"at":"later","items":[{"n":1,"sku":"\u0061"}],"amount":10}"#).unwrap();
@@ -309,6 +310,55 @@ fn pointers_select_members_in_their_one_form() {
     assert_eq!(one, other);
     assert_ne!(Some(one), select(r#"{"amount":10,"none":null,"items":[{"sku":"a"}]}"#));
     assert_eq!(select("amount=10"), None);
+    // What must be there is not.
+    assert_eq!(select(r#"{"items":[{"sku":"a"}]}"#), None);
+    assert_eq!(select(r#"{"amount":10,"items":[]}"#), None);
+    // A name that ends in a question mark.
+    let asks = |text: &str| selected(br#"{"ok?":1}"#, &[marked(text)]);
+    assert_eq!(asks("/ok?"), Some(vec![None]));
+    assert_eq!(asks("/ok??"), Some(vec![Some("1".to_owned())]));
+}
+
+#[test]
+fn a_form_without_a_member_is_that_of_a_body_that_never_had_it() {
+    let rows: &[(&[&str], &str, &str)] = &[
+        (&["/b"], r#"{"a":1,"b":2,"c":3}"#, r#"{"a":1,"c":3}"#),
+        (&["/a"], r#"{"a":1,"b":2,"c":3}"#, r#"{"b":2,"c":3}"#),
+        (&["/c"], r#"{"a":1,"b":2,"c":3}"#, r#"{"a":1,"b":2}"#),
+        (&["/a", "/b"], r#"{"a":1,"b":2,"c":3}"#, r#"{"c":3}"#),
+        (&["/c", "/b"], r#"{"a":1,"b":2,"c":3}"#, r#"{"a":1}"#),
+        (&["/a", "/a", "/b", "/c"], r#"{"a":1,"b":2,"c":3}"#, "{}"),
+        (&["/none", "/a/b"], r#"{"a":1}"#, r#"{"a":1}"#),
+        (&["/a"], r#"{"a":null}"#, "{}"),
+        (
+            &["/sdkData/createdAt"],
+            r#"{"sdkData":{"createdAt":"2026-11-28T12:00:00Z","v":3},"amount":{"value":1}}"#,
+            r#"{"amount":{"value":1},"sdkData":{"v":3}}"#,
+        ),
+        (&["/sdkData/createdAt"], r#"{"sdkData":{"createdAt":1}}"#, r#"{"sdkData":{}}"#),
+        // What lies within another goes with it, whichever is named first.
+        (&["/a/b", "/a"], r#"{"a":{"b":1,"c":2},"d":3}"#, r#"{"d":3}"#),
+        (&["/a", "/a/b"], r#"{"a":{"b":1,"c":2},"d":3}"#, r#"{"d":3}"#),
+        // Of lists, what stands there before anything is left out.
+        (&["/l/0", "/l/1"], r#"{"l":[1,2,3]}"#, r#"{"l":[3]}"#),
+        (&["/l/0/t", "/l/1/t"], r#"{"l":[{"t":1},{"t":2,"u":3}]}"#, r#"{"l":[{},{"u":3}]}"#),
+        // Names that need an escape, values that look like structure, and text before a colon.
+        (
+            &["/a~1b", "/q\"", "/\n", "/é"],
+            r#"{"a/b":1,"q\"":"x:y,","\u000a":2,"\u00e9":3,"z":4}"#,
+            r#"{"z":4}"#,
+        ),
+        (&["/0"], r#"[":",{"a":":"}]"#, r#"[{"a":":"}]"#),
+    ];
+    for (pointers, body, expected) in rows {
+        let pointers: Vec<_> = pointers.iter().map(|text| Pointer::parse(text).unwrap()).collect();
+        let form = canonical_without(body.as_bytes(), &pointers);
+        assert_eq!(form.as_deref(), Some(*expected), "{pointers:?} of {body}");
+    }
+    let pointers = [Pointer::parse("/a").unwrap()];
+    for unsafe_body in ["a=1", r#"{"a":1,"a":2}"#, r#"{"a":9007199254740993}"#] {
+        assert_eq!(canonical_without(unsafe_body.as_bytes(), &pointers), None, "{unsafe_body}");
+    }
 }
 
 /// The bounds decide which bodies are compared by their raw bytes: they are part of every fingerprint.
@@ -376,7 +426,9 @@ proptest! {
         }
         if let Some(pointer) = Pointer::parse(&pointer) {
             let _ = pointer.text(&body);
-            let _ = selected(&body, &[pointer]);
+            let _ = canonical_without(&body, std::slice::from_ref(&pointer));
+            let need = oncegate::request::json::Need::Optional;
+            let _ = selected(&body, &[MarkedPointer { pointer, need }]);
         }
     }
 }
