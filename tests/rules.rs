@@ -126,10 +126,11 @@ fn is_within(module: &str, of: &str) -> bool {
 // ---- documents -----------------------------------------------------------------------------------
 
 /// What is configured beside the knobs of a route: vars, a secret, a binding.
-const VARS: [&str; 8] = [
+const VARS: [&str; 9] = [
     "ORIGIN",
     "SHARDS",
     "LOCATION_HINT",
+    "JURISDICTION",
     "ROUTES",
     "LOG_KEYS",
     "LOG_KEY",

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use worker::Env;
 
 use super::bindings;
+use super::error::Error;
 use crate::config::read::Misconfigured;
 use crate::config::{Policy, VARS, Vars};
 use crate::log::LogKey;
@@ -15,6 +16,7 @@ use crate::operator::auth::{Auth, NoAuth, TOKEN_MIN};
 
 thread_local! {
     static AUTH: OnceCell<Option<Rc<Auth>>> = const { OnceCell::new() };
+    static LEDGERS: OnceCell<bindings::Namespace> = const { OnceCell::new() };
     static LOG_KEY: OnceCell<Option<Rc<LogKey>>> = const { OnceCell::new() };
     static POLICY: OnceCell<Result<Rc<Policy>, Rc<Vec<Misconfigured>>>> = const { OnceCell::new() };
 }
@@ -24,6 +26,25 @@ pub(super) fn policy(env: &Env) -> Result<Rc<Policy>, Rc<Vec<Misconfigured>>> {
     POLICY.with(|cell| {
         let parse = || Policy::parse(&vars(env).map_err(|mistake| vec![mistake])?);
         cell.get_or_init(|| parse().map(Rc::new).map_err(Rc::new)).clone()
+    })
+}
+
+/// The Ledgers of this deployment: all objects of the class, or those of its jurisdiction.
+pub(super) fn ledgers(env: &Env) -> Result<bindings::Namespace, Error> {
+    LEDGERS.with(|cell| {
+        if let Some(ledgers) = cell.get() {
+            return Ok(ledgers.clone());
+        }
+        let all = bindings::ledger(env);
+        let name = bindings::get(env, "JURISDICTION").as_string().filter(|name| !name.is_empty());
+        let ledgers = match name {
+            None => all,
+            Some(name) => bindings::in_jurisdiction(&all, &name)?.unwrap_or_else(|| {
+                bindings::warn("JURISDICTION is ignored: this runtime is a local one and has none");
+                all
+            }),
+        };
+        Ok(cell.get_or_init(|| ledgers).clone())
     })
 }
 

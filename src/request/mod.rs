@@ -7,5 +7,6 @@ pub mod header;
 pub mod json;
 pub mod key;
 pub mod key_source;
+pub mod method;
 pub mod path;
 pub mod scope;
