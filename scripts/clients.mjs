@@ -11,6 +11,7 @@ import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { build } from './build.mjs';
 import { ROOT, Stop, main, run, say, seconds, withoutChatter } from './run.mjs';
+import { SCENARIOS } from '../tests/clients/scenarios.mjs';
 import { TO_BUILD, node, setUp, toolEnv } from './setup.mjs';
 
 const TESTS = join('tests', 'clients');
@@ -44,8 +45,7 @@ async function clients(args) {
   const figures = { part: 'clients', clients: seen.length, plays, duplicate_executions: duplicates };
   if (process.env.ONCEGATE_NIGHTLY) say(`figures: ${JSON.stringify(figures)}`);
   if (code !== 0) {
-    const summary = output.indexOf('✖ failing tests:');
-    console.error(withoutChatter(summary >= 0 ? output.slice(summary) : output).slice(0, 12_000));
+    console.error(whatFailed(withoutChatter(output)).slice(0, 12_000));
     throw new Stop(`a client did not see what it should (all output in ${log})`);
   }
   compare(tables, families.length === FAMILIES.length, flags.includes('--save'));
@@ -67,13 +67,21 @@ async function present(names, asked) {
   return found;
 }
 
+/** The failures without their stacks, which lead to the same line each. */
+function whatFailed(output) {
+  const summary = output.indexOf('✖ failing tests:');
+  if (summary < 0) return output;
+  return output.slice(summary).replace(/^\s+at .*\n/gm, '').replace(/ \{\n\s+generatedMessage:[^}]*\}\n/g, '\n').replace(/\n{3,}/g, '\n\n');
+}
+
 const table = (head, rows) => {
   const line = (cells) => `| ${cells.map((cell) => String(cell).replaceAll('|', '\\|')).join(' | ')} |`;
   return [line(head), `|${'---|'.repeat(head.length)}`, ...rows.map(line)].join('\n');
 };
 
+// What the origin does, and what happens on the way to it.
 const ORIGIN = ['fine', '402', '429', '500', '503', 'answer lost', 'answer lost, probe'];
-const WAY = ['connection cut', 'in flight', 'own timeout', 'late answer', 'store down', 'token renewed'];
+const WAY = Object.keys(SCENARIOS).filter((name) => !ORIGIN.includes(name));
 
 function rendered(seen) {
   const senders = seen.filter(({ preset }) => preset);
@@ -82,7 +90,10 @@ function rendered(seen) {
   const parts = [];
   if (callers.length) {
     parts.push(table(['client', 'how it sends a key', 'what it tries again, as it is set up here'], callers.map(({ name, key, retries }) => [name, key, retries])));
-    for (const names of [ORIGIN, WAY]) parts.push(table(['client', ...names], callers.map((row) => [row.name, ...cells(row, names)])));
+    for (const names of [ORIGIN, WAY]) {
+      parts.push(names.map((name) => `- *${name}*: ${SCENARIOS[name].about}.`).join('\n'));
+      parts.push(table(['client', ...names], callers.map((row) => [row.name, ...cells(row, names)])));
+    }
   }
   if (senders.length) {
     const stories = Object.keys(senders[0].seen).sort();

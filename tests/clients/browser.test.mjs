@@ -34,7 +34,7 @@ after(async () => {
 const post = shown("post", ["AbortSignal"]);
 
 /** Runs the page's own code of docs/clients.md; resolves to what it got, and how often it called fetch. */
-async function inPage(url, credentials, tokens, timeout) {
+async function inPage({ url, timeout, order }, credentials, tokens) {
   const call = async (url, options, tokens) => {
     const real = window.fetch;
     let tries = 0;
@@ -47,9 +47,9 @@ async function inPage(url, credentials, tokens, timeout) {
     const { code } = await answer.json();
     return { tries, got: `${answer.status} ${code ?? ""}`.trim() };
   };
-  const options = { key: randomUUID(), body: '{"amount":10}', headers: { "Content-Type": "application/json" }, credentials, timeout };
+  const options = { key: randomUUID(), body: JSON.stringify(order), headers: { "Content-Type": "application/json" }, credentials, timeout };
   const program = String(call).replace("POST(fetch)", `((fetch) => ${post})(fetch)`);
-  const expression = `(${program})(...${JSON.stringify([url, options, tokens])})`;
+  const expression = `(${program})(...${JSON.stringify([`${url}/orders`, options, tokens])})`;
   const { result, exceptionDetails } = await browser.call("Runtime.evaluate", { expression, awaitPromise: true, returnByValue: true });
   assert.equal(exceptionDetails, undefined, exceptionDetails?.exception?.description);
   return result.value;
@@ -74,8 +74,8 @@ const common = {
 
 const withTokens = {
   ...common,
-  name: "a page in Chromium, bearer token",
-  call: async ({ url, timeout, token }) => (await inPage(`${url}/orders`, "omit", [token(), token(), token(), token()], timeout)).got,
+  name: "a page in Chromium, `credentials: \"omit\"`, bearer token",
+  call: async (at) => (await inPage(at, "omit", [at.token(), at.token(), at.token(), at.token()])).got,
   sees: {
     fine: [1, "201", 1],
     402: [1, "402", 1],
@@ -89,13 +89,14 @@ const withTokens = {
     "own timeout": [1, "201", 2],
     "late answer": [1, "201", 2],
     "store down": [1, "201", 2],
+    "upload refused": [0, "413 request-too-large", 1],
   },
 };
 
 const withCookies = {
   ...common,
-  name: "a page in Chromium, cookies (`credentials: \"include\"`)",
-  call: async ({ url, timeout }) => (await inPage(`${url}/orders`, "include", null, timeout)).got,
+  name: "a page in Chromium, `credentials: \"include\"`, cookies",
+  call: async (at) => (await inPage(at, "include")).got,
   sees: {
     fine: [1, "201", 1],
     402: [1, "402", 1],
@@ -118,7 +119,7 @@ describe("Chromium itself", () => {
     const wire = await openWire(on.worker.port, { cut: "answer" });
     try {
       // The preflight's connection is the kept one.
-      const { tries, got } = await inPage(`${wire.url}/orders`, "omit", null, 20_000);
+      const { tries, got } = await inPage({ url: wire.url, timeout: 20_000, order: {} }, "omit");
       assert.deepEqual([tries, got, wire.exchanges.length], [1, "201", 2]);
       assert.equal(wire.exchanges[0].headers["idempotency-key"], wire.exchanges[1].headers["idempotency-key"]);
       assert.equal(wire.exchanges[1].answer["idempotent-replayed"], "true");

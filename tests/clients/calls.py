@@ -16,7 +16,6 @@ from requests.adapters import HTTPAdapter
 from urllib3.exceptions import MaxRetryError
 from urllib3.util.retry import Retry
 
-ORDER = {"amount": 10}
 SHOWN = {"Retry": Retry, "MaxRetryError": MaxRetryError, "httpx": httpx, "tenacity": tenacity}
 exec(sys.argv[1], SHOWN)
 
@@ -51,7 +50,7 @@ def posted(call, retries):
         session.mount("http://", HTTPAdapter(max_retries=retries))
         headers = {"Idempotency-Key": str(uuid.uuid4()), "Authorization": "Bearer sk_test_token"}
         try:
-            response = session.post(call["url"] + "/orders", json=ORDER, headers=headers, timeout=call["timeout"])
+            response = session.post(call["url"] + "/orders", json=call["order"], headers=headers, timeout=call["timeout"])
             return told(response.status_code, response.text)
         except requests.RequestException as error:
             return type(error).__name__
@@ -76,7 +75,7 @@ def httpx_tenacity(call):
     def create():
         with httpx.Client(timeout=call["timeout"]) as client:
             token = {"Authorization": f"Bearer {next(tokens)}"}
-            return client.post(call["url"] + "/orders", json=ORDER, headers=headers | token)
+            return client.post(call["url"] + "/orders", json=call["order"], headers=headers | token)
 
     try:
         response = create()

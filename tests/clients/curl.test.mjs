@@ -2,7 +2,7 @@
 
 import { execFile } from "node:child_process";
 import { randomUUID } from "node:crypto";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { after } from "node:test";
@@ -12,11 +12,12 @@ import { answered, codeOf, family, told } from "./family.mjs";
 const folder = mkdtempSync(path.join(os.tmpdir(), "oncegate-curl-"));
 after(() => rmSync(folder, { recursive: true, force: true }));
 
-const curl = (...retries) => async ({ url, timeout, token }) => {
+const curl = (...retries) => async ({ url, timeout, token, order }) => {
   const file = path.join(folder, randomUUID());
+  writeFileSync(`${file}.json`, JSON.stringify(order));
   const headers = { "Content-Type": "application/json", "Idempotency-Key": randomUUID(), Authorization: `Bearer ${token()}` };
   const args = [
-    "--silent", "--noproxy", "*", ...retries, "--max-time", String(timeout / 1000), "--data", '{"amount":10}',
+    "--silent", "--noproxy", "*", ...retries, "--max-time", String(timeout / 1000), "--data", `@${file}.json`,
     // Into a file, since the body of every try goes to the standard output.
     "--output", file, "--write-out", "%{http_code}",
     ...Object.entries(headers).flatMap(([name, value]) => ["--header", `${name}: ${value}`]), `${url}/orders`,
@@ -43,6 +44,7 @@ const plain = {
     "own timeout": [1, "201", 2],
     "late answer": [1, "201", 2],
     "store down": [1, "201", 2],
+    "upload refused": [0, "413 request-too-large", 1],
   },
 };
 

@@ -5,8 +5,10 @@ import path from "node:path";
 import { after, describe, test } from "node:test";
 import { gate, stage } from "../workerd/harness.mjs";
 import { SCENARIOS, routes } from "./scenarios.mjs";
-import { openWire } from "./wire.mjs";
+import { TOKEN_VARS, renewedToken } from "./tokens.mjs";
+import { openPipe, openWire } from "./wire.mjs";
 
+const JWT = "token renewed, jwt";
 let rows = 0;
 
 /** A row for the tables of docs/clients.md, on the standard output; scripts/clients.mjs reads it. */
@@ -29,6 +31,7 @@ export function family(title, clients, { knobs = {}, concurrency = 6 } = {}) {
   describe(title, { concurrency, timeout: 120_000 }, () => {
     const on = stage({ routes: routes(knobs) });
     const faulty = stage({ routes: routes(knobs), ledger: "faulty", shards: 1 });
+    const knowing = clients.some(({ sees }) => JWT in sees) && stage({ routes: routes({ ...knobs, credential: ["jwt:/sub"] }), vars: TOKEN_VARS });
     const turns = { last: Promise.resolve() };
     for (const client of clients) {
       const { name, key, retries } = client;
@@ -39,7 +42,7 @@ export function family(title, clients, { knobs = {}, concurrency = 6 } = {}) {
         for (const [what, expected] of Object.entries(client.sees)) {
           test(what, async () => {
             const scenario = SCENARIOS[what];
-            const run = () => play(client, scenario, scenario.ledger ? faulty : on);
+            const run = () => play(client, scenario, scenario.ledger ? faulty : what === JWT ? knowing : on);
             // The faulty Ledger does as it was told for one client at a time.
             const { cell, exchanges } = scenario.ledger ? await (turns.last = turns.last.then(run, run)) : await run();
             seen[what] = cell;
@@ -58,9 +61,10 @@ export function family(title, clients, { knobs = {}, concurrency = 6 } = {}) {
 let cells = 0;
 
 async function play(client, scenario, { origin, worker }) {
-  const { route = "usual", holds = {}, cut, first, probed, timeout = 20_000, renewed, ledger } = scenario;
+  const { route = "usual", holds = {}, cut, first, probed, timeout = 20_000, renewed, ledger, upload } = scenario;
   const prefix = `/${route}/${++cells}`;
   const path = prefix + client.path;
+  const order = { amount: 10, ...(upload && { note: "x".repeat(upload) }) };
   const [reached, held] = [gate(), gate()];
   const calls = () => origin.executions(path).filter(({ method }) => method === "POST");
   origin.on(path, async (execution) => {
@@ -71,6 +75,15 @@ async function play(client, scenario, { origin, worker }) {
     if (isFirst && (holds.requests || holds.answers)) await held.opened;
     return isFirst && first ? { ...first, headers: [...(first.headers ?? []), ...(client.always ?? [])] } : client.good;
   });
+  if (upload) {
+    const pipe = await openPipe(worker.port, path);
+    try {
+      const got = await client.call({ url: `http://127.0.0.1:${pipe.port}${prefix}`, timeout, token: () => "sk_test_token", order });
+      return { cell: [calls().length, got, pipe.posts], exchanges: [] };
+    } finally {
+      pipe.close();
+    }
+  }
   let answers = 0;
   const wire = await openWire(worker.port, {
     prefix,
@@ -82,8 +95,8 @@ async function play(client, scenario, { origin, worker }) {
   try {
     if (ledger) await worker.ledger(ledger);
     let tokens = 0;
-    const token = () => `sk_test_token${renewed ? ++tokens : ""}`;
-    const got = await client.call({ url: wire.url, port: wire.port, timeout, token, renewed });
+    const token = () => (renewed === "jwt" ? renewedToken() : `sk_test_token${renewed ? ++tokens : ""}`);
+    const got = await client.call({ url: wire.url, port: wire.port, timeout, token, renewed, order });
     return { cell: [calls().length, got, wire.exchanges.length], exchanges: wire.exchanges };
   } finally {
     held.open();
@@ -96,6 +109,7 @@ const bare = (key) => key?.replaceAll('"', "");
 
 /** What holds for every client in every scenario. */
 function holds(client, exchanges) {
+  if (exchanges.length === 0) return; // a pipe does not read what it carries
   const keyOf = client.keyOf ?? (({ headers }) => bare(headers["idempotency-key"]));
   const keys = new Set(exchanges.map(keyOf));
   assert.equal(keys.size, 1, `every try carries the same key, not ${[...keys].join(", ")}`);

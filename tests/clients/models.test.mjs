@@ -46,7 +46,7 @@ const openai = {
     const request = { model: "m", messages: [{ role: "user", content: "hello" }] };
     return result(client.chat.completions.create(request, { headers: { "Idempotency-Key": randomUUID() } }).withResponse());
   },
-  sees,
+  sees: { ...sees, "token renewed, jwt": [1, "200", 2] },
 };
 
 const anthropic = {

@@ -11,17 +11,17 @@ import { shown } from "./docs.mjs";
 import { answered, codeOf, family, told } from "./family.mjs";
 
 const common = { key: "as a header of the call", path: "/orders", good: answered({ id: "order_1" }, 201) };
-const order = { amount: 10 };
 const headersOf = (token, key) => ({ Authorization: `Bearer ${token()}`, "Idempotency-Key": key });
 
 const gotWith = (retry) => ({
   ...common,
-  async call({ url, timeout, token }) {
+  async call({ url, timeout, token, order }) {
     const key = randomUUID();
     const renew = (options) => void (options.headers.authorization = `Bearer ${token()}`);
     try {
-      const response = await got.post(`${url}/orders`, { json: order, headers: headersOf(token, key), timeout: { request: timeout }, retry, hooks: { beforeRetry: [({ options }) => renew(options)] } });
-      return told(response.statusCode);
+      const hooks = { beforeRetry: [({ options }) => renew(options)] };
+      const options = { json: order, headers: headersOf(token, key), timeout: { request: timeout }, retry, hooks };
+      return told((await got.post(`${url}/orders`, options)).statusCode);
     } catch (error) {
       return error.response ? told(error.response.statusCode, codeOf(error.response.body)) : error.code;
     }
@@ -45,6 +45,8 @@ const gotPlain = {
     "late answer": [1, "201", 2],
     "store down": [1, "201", 2],
     "token renewed": [1, "409 credential-changed", 2],
+    "token renewed, jwt": [1, "201", 2],
+    "upload refused": [0, "413 request-too-large", 1],
   },
 };
 
@@ -66,7 +68,7 @@ const gotTold = {
 
 const axiosWith = (retry) => ({
   ...common,
-  async call({ url, timeout, token, renewed }) {
+  async call({ url, timeout, token, renewed, order }) {
     const client = axios.create({ baseURL: url, timeout });
     const onRetry = (_, __, config) => void (renewed && config.headers.set("Authorization", `Bearer ${token()}`));
     axiosRetry(client, { retries: 3, onRetry, ...retry });
@@ -95,6 +97,8 @@ const axiosPlain = {
     "late answer": [1, "201", 2],
     "store down": [1, "201", 2],
     "token renewed": [1, "409 credential-changed", 2],
+    "token renewed, jwt": [1, "201", 2],
+    "upload refused": [0, "413 request-too-large", 1],
   },
 };
 
@@ -117,10 +121,11 @@ const axiosTold = {
 
 const kyWith = (retry) => ({
   ...common,
-  async call({ url, timeout, token, renewed }) {
+  async call({ url, timeout, token, renewed, order }) {
     const renew = ({ request }) => void (renewed && request.headers.set("Authorization", `Bearer ${token()}`));
     try {
-      return told((await ky.post(`${url}/orders`, { json: order, headers: headersOf(token, randomUUID()), timeout, retry, hooks: { beforeRetry: [renew] } })).status);
+      const options = { json: order, headers: headersOf(token, randomUUID()), timeout, retry, hooks: { beforeRetry: [renew] } };
+      return told((await ky.post(`${url}/orders`, options)).status);
     } catch (error) {
       return error.response ? told(error.response.status, codeOf(error.data)) : error.name;
     }
@@ -144,6 +149,8 @@ const kyPlain = {
     "late answer": [1, "201", 2],
     "store down": [1, "201", 2],
     "token renewed": [1, "409 credential-changed", 2],
+    "token renewed, jwt": [1, "201", 2],
+    "upload refused": [0, "413 request-too-large", 1],
   },
 };
 
@@ -166,7 +173,7 @@ const kyTold = {
 
 const undiciWith = (retry) => ({
   ...common,
-  async call({ url, timeout, token }) {
+  async call({ url, timeout, token, order }) {
     const dispatcher = new RetryAgent(new Agent({ headersTimeout: timeout }), { maxRetries: 3, methods: ["POST"], ...retry });
     try {
       const headers = { ...headersOf(token, randomUUID()), "Content-Type": "application/json" };
@@ -196,6 +203,7 @@ const undiciPlain = {
     "own timeout": [1, "UND_ERR_HEADERS_TIMEOUT", 1],
     "late answer": [1, "201", 2],
     "store down": [1, "201", 2],
+    "upload refused": [0, "413 request-too-large", 1],
   },
 };
 

@@ -20,11 +20,11 @@ createInterface({ input: python.stdout }).on("line", (line) => {
   waiting.get(id)(got);
 });
 
-const call = (client) => ({ url, timeout, token }) =>
+const call = (client) => ({ url, timeout, token, order }) =>
   new Promise((resolve) => {
     const id = waiting.size;
     waiting.set(id, resolve);
-    python.stdin.write(`${JSON.stringify({ id, client, url, timeout: timeout / 1000, tokens: [token(), token(), token(), token()] })}\n`);
+    python.stdin.write(`${JSON.stringify({ id, client, url, order, timeout: timeout / 1000, tokens: [token(), token(), token(), token()] })}\n`);
   });
 
 const common = { key: "as a header of the call", path: "/orders", good: answered({ id: "order_1" }, 201) };
@@ -71,6 +71,7 @@ const requests = {
     "own timeout": [1, "201", 2],
     "late answer": [1, "201", 2],
     "store down": [1, "201", 2],
+    "upload refused": [0, "413 request-too-large", 1],
   },
 };
 
@@ -110,6 +111,8 @@ const httpx = {
     "late answer": [1, "201", 2],
     "store down": [1, "201", 2],
     "token renewed": [1, "409 credential-changed", 2],
+    "token renewed, jwt": [1, "201", 2],
+    "upload refused": [0, "413 request-too-large", 1],
   },
 };
 

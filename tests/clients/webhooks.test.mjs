@@ -17,11 +17,14 @@ const SECRET = `whsec_${Buffer.from("a secret of the tests, long enough").toStri
 const body = (id, n) => JSON.stringify({ id, type: "invoice.paid", pending_webhooks: 3 - n });
 
 const github = new Webhooks({ secret: SECRET });
-const shopify = shopifyApi({ apiKey: "key", apiSecretKey: SECRET, apiVersion: "2026-10", hostName: "shop.example", isEmbeddedApp: false, scopes: [], logger: { level: 0 } });
+const shop = { apiVersion: "2026-10", hostName: "shop.example", isEmbeddedApp: false, scopes: [], logger: { level: 0 } };
+const shopify = shopifyApi({ apiKey: "key", apiSecretKey: SECRET, ...shop });
 const signed = (Library, prefix) => ({
   send(id, n) {
     const [payload, at] = [body(id, n), new Date(Date.now() + n * 1000)];
-    return { payload, headers: { [`${prefix}-id`]: id, [`${prefix}-timestamp`]: String(Math.floor(at / 1000)), [`${prefix}-signature`]: new Library(SECRET).sign(id, at, payload) } };
+    const signature = new Library(SECRET).sign(id, at, payload);
+    const headers = { [`${prefix}-id`]: id, [`${prefix}-timestamp`]: String(Math.floor(at / 1000)), [`${prefix}-signature`]: signature };
+    return { payload, headers };
   },
   take: (text, headers) => void new Library(SECRET).verify(text, headers),
   signature: `${prefix}-signature`,
@@ -51,8 +54,14 @@ const SENDERS = [
     key: "X-Shopify-Webhook-Id",
     send(id) {
       const payload = JSON.stringify({ order: 1 });
-      const hmac = createHmac("sha256", SECRET).update(payload).digest("base64");
-      return { payload, headers: { "x-shopify-webhook-id": id, "x-shopify-topic": "orders/create", "x-shopify-shop-domain": "a.myshopify.com", "x-shopify-api-version": "2026-10", "x-shopify-hmac-sha256": hmac } };
+      const headers = {
+        "x-shopify-webhook-id": id,
+        "x-shopify-topic": "orders/create",
+        "x-shopify-shop-domain": "a.myshopify.com",
+        "x-shopify-api-version": "2026-10",
+        "x-shopify-hmac-sha256": createHmac("sha256", SECRET).update(payload).digest("base64"),
+      };
+      return { payload, headers };
     },
     async take(text, headers) {
       const { valid, reason } = await shopify.webhooks.validate({ rawBody: text, rawRequest: new Request("https://shop.example/", { method: "POST", headers }) });
@@ -143,7 +152,8 @@ async function tell(on, sender, { first, forged }) {
 }
 
 async function deliver(on, { path }, { payload, headers }) {
-  const response = await fetch(`http://127.0.0.1:${on.worker.port}${path}`, { method: "POST", body: payload, headers: { "content-type": "application/json", ...headers } });
+  const request = { method: "POST", body: payload, headers: { "content-type": "application/json", ...headers } };
+  const response = await fetch(`http://127.0.0.1:${on.worker.port}${path}`, request);
   await response.text();
   return response.status;
 }

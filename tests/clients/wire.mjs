@@ -3,6 +3,7 @@
 
 import { once } from "node:events";
 import http from "node:http";
+import net from "node:net";
 
 /**
  * Opens a way to the filter at `port`.
@@ -40,4 +41,20 @@ export async function openWire(port, { prefix = "", counts = () => true, onReque
   await once(server, "listening");
   const { port: near } = server.address();
   return { port: near, url: `http://127.0.0.1:${near}`, exchanges, preflights, close: () => (server.closeAllConnections(), server.close()) };
+}
+
+/** A way on which every byte goes on as it comes, and every end as well; it counts the POSTs to `path`. */
+export async function openPipe(port, path) {
+  const pipe = { posts: 0 };
+  const server = net.createServer((near) => {
+    const far = net.connect(port, "127.0.0.1");
+    near.on("data", (bytes) => void (bytes.includes(`POST ${path} `) && pipe.posts++));
+    for (const [one, other] of [[near, far], [far, near]]) {
+      one.pipe(other);
+      one.on("error", () => other.resetAndDestroy()).on("close", () => other.end());
+    }
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  return Object.assign(pipe, { port: server.address().port, close: () => server.close() });
 }
