@@ -71,7 +71,7 @@ async function present(names, asked) {
 function whatFailed(output) {
   const summary = output.indexOf('✖ failing tests:');
   if (summary < 0) return output;
-  return output.slice(summary).replace(/^\s+at .*\n/gm, '').replace(/ \{\n\s+generatedMessage:[^}]*\}\n/g, '\n').replace(/\n{3,}/g, '\n\n');
+  return output.slice(summary).replace(/^\s+at .*\n/gm, '').replace(/^\s+generatedMessage:[^]*?^  \}\n/gm, '').replace(/\n{3,}/g, '\n\n');
 }
 
 const table = (head, rows) => {

@@ -40,7 +40,7 @@ export function family(title, clients, { knobs = {}, concurrency = 6 } = {}) {
         let duplicates = 0;
         after(() => tellTable({ row, name, key, retries, seen, duplicates }));
         for (const [what, expected] of Object.entries(client.sees)) {
-          test(what, async () => {
+          test(`${name}, ${what}`, async () => {
             const scenario = SCENARIOS[what];
             const run = () => play(client, scenario, scenario.ledger ? faulty : what === JWT ? knowing : on);
             // The faulty Ledger does as it was told for one client at a time.

@@ -100,7 +100,7 @@ describe("webhooks", { concurrency: 4, timeout: 60_000 }, () => {
       const seen = {};
       after(() => tellTable({ row, name, key, preset, seen }));
       for (const [what, story] of Object.entries(STORIES)) {
-        test(what, async () => {
+        test(`${name}, ${what}`, async () => {
           seen[what] = await tell(on, sender, story);
           assert.deepEqual(seen[what], story.expected);
         });
