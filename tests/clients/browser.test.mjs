@@ -83,7 +83,7 @@ const withTokens = {
     500: [1, "500", 2],
     503: [1, "409 outcome-unknown", 2],
     "answer lost": [1, "502 outcome-unknown", 1],
-    "answer lost, probe": [1, "201", 2],
+    "answer lost, probe": [1, "200", 2],
     "connection cut": [1, "201", 2],
     "in flight": [1, "201", 3],
     "own timeout": [1, "201", 2],

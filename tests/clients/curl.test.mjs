@@ -59,7 +59,7 @@ const all = {
     500: [1, "500", 3],
     503: [1, "409 outcome-unknown", 3],
     "answer lost": [1, "409 outcome-unknown", 3],
-    "answer lost, probe": [1, "201", 2],
+    "answer lost, probe": [1, "200", 2],
     "connection cut": [1, "201", 2],
     "in flight": [1, "201", 3],
     "late answer": [1, "201", 2],

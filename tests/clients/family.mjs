@@ -70,7 +70,7 @@ async function play(client, scenario, { origin, worker }) {
   origin.on(path, async (execution) => {
     if (execution.method === "OPTIONS") return client.preflight;
     const isFirst = calls()[0] === execution;
-    if (isFirst && probed) origin.on(`/asking/by-key/${bare(execution.get("Idempotency-Key"))}`, client.good);
+    if (isFirst && probed) origin.on(`/asking/by-key/${bare(execution.get("Idempotency-Key"))}`, { ...client.good, status: 200 });
     reached.open();
     if (isFirst && (holds.requests || holds.answers)) await held.opened;
     return isFirst && first ? { ...first, headers: [...(first.headers ?? []), ...(client.always ?? [])] } : client.good;
