@@ -266,7 +266,8 @@ async function installClients() {
   await npm("installing other people's clients into .tools/clients", args, 'npm-clients');
 }
 
-function pythonIsMissing() {
+async function pythonIsMissing() {
+  if (!(await ask('python3', ['--version']))) return true;
   const installed = existsSync(PYTHON) ? readdirSync(PYTHON) : [];
   const wanted = [...read(REQUIREMENTS).matchAll(/^([\w-]+)==(\S+)$/gm)];
   return !wanted.every(([, name, version]) => installed.includes(`${name.replaceAll('-', '_')}-${version}.dist-info`));
