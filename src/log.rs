@@ -61,6 +61,8 @@ impl LogKey {
 /// One guarded request, answered.
 #[derive(Clone, Debug)]
 pub struct Entry<'a> {
+    /// `schedule` or `queue`, where the filter made the request itself.
+    pub via: Option<&'static str>,
     /// Name of the route; `None` where no route has a say.
     pub route: Option<&'a str>,
     /// Request method.
@@ -108,6 +110,7 @@ impl Entry<'_> {
             LogKeys::Plain => Some(key.as_str().to_owned()),
         });
         json::to_text(&Line {
+            via: self.via,
             outcome: self.outcome,
             status: self.status,
             why: self.why.as_deref(),
@@ -152,6 +155,8 @@ impl Entry<'_> {
 
 #[derive(Serialize)]
 struct Line<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    via: Option<&'static str>,
     outcome: &'static str,
     status: u16,
     why: Option<&'a str>,

@@ -36,6 +36,17 @@ extern "C" {
         body: Option<&Uint8Array>,
         small: u32,
     ) -> Promise;
+    /// A request that the filter makes itself.
+    #[wasm_bindgen(catch)]
+    pub(crate) fn request(address: &str, init: &JsValue) -> Result<Request, JsValue>;
+    /// Sends a message, which is JSON text, to a queue.
+    #[wasm_bindgen(catch)]
+    pub(crate) fn send(queue: &JsValue, message: &str) -> Result<Promise, JsValue>;
+    /// Content type and body of a queue's message; undefined where its body is no text, no bytes, and no JSON.
+    #[wasm_bindgen(catch, js_name = messageBody)]
+    pub(crate) fn message_body(message: &JsValue) -> Result<JsValue, JsValue>;
+    /// How often a queue's message has been delivered, this time included.
+    pub(crate) fn attempts(message: &JsValue) -> u32;
     /// Resolves to head and body of the message that a request carries.
     pub(crate) fn opened(request: &Request) -> Promise;
     /// A Ledger's answer: a message.

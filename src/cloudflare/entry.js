@@ -9,6 +9,18 @@ rust.initSync({ module: wasm });
 
 export default {
   fetch: (request, env, context) => answered(() => rust.fetch(request, env, context)).catch(rust.lost),
+  // A trigger that has failed is not fired again by the platform: its requests are repeated here, with the same key.
+  scheduled: (event, env, context) => {
+    event.noRetry?.();
+    return answered(() => rust.scheduled(event, env, context)).catch(rust.lost);
+  },
+  // What is neither acknowledged nor sent back when this ends counts as acknowledged (developers.cloudflare.com,
+  // queues/configuration/batching-retries), and a throw takes back what was acknowledged in local runtimes.
+  queue: (batch, env, context) =>
+    answered(() => rust.queue(batch, env, context)).catch((error) => {
+      batch.retryAll();
+      rust.lost(error);
+    }),
 };
 
 // The runtime takes methods for RPC from classes that extend DurableObject only, and Rust's class does not

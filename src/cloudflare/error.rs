@@ -41,6 +41,15 @@ pub(super) enum Error {
     /// The work was ended by a fault, and so was what should have said so.
     #[error("two faults in one event")]
     SecondFault,
+    /// A schedule or a queue names a secret that this deployment does not have.
+    #[error("the secret {0} is not set: npx wrangler secret put {0}")]
+    NoSecret(String),
+    /// A place of a template has nothing that fills it.
+    #[error("a place of its request or key has nothing to fill it")]
+    NothingForPlace,
+    /// A message that is refused has nowhere to go.
+    #[error("no queue is bound as ASIDE")]
+    NoAside,
     /// Nobody is there to be answered.
     #[error("the event's context has ended")]
     ContextEnded,

@@ -187,6 +187,23 @@ export function parted(message) {
   return [message.subarray(0, end), end < byteLength ? message.subarray(end) : undefined];
 }
 
+/** A request that the filter makes itself. */
+export const request = (address, init) => new Request(address, init);
+
+/** Puts a message aside. */
+export const send = (queue, message) => queue.send(JSON.parse(message));
+
+/** The body of a queue's message: text, bytes, or JSON text of any other value. */
+export function messageBody({ body }) {
+  if (typeof body === "string") return ["text/plain;charset=utf-8", body];
+  if (body instanceof ArrayBuffer || ArrayBuffer.isView(body)) return ["application/octet-stream", body];
+  const text = JSON.stringify(body);
+  return text === undefined ? undefined : ["application/json", text];
+}
+
+/** How often a message has been delivered, this time included. `worker` has no name for it. */
+export const attempts = (message) => message.attempts ?? 1;
+
 /** Head and body of the message that a request carries. */
 export const opened = async (request) => parted(await bytes(request));
 

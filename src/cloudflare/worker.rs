@@ -7,7 +7,7 @@ mod guard;
 mod passthrough;
 mod request_body;
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
 
 use futures_channel::oneshot::Canceled;
@@ -30,6 +30,7 @@ use crate::config::Policy;
 use crate::config::loops::{has_been_here, loop_marks};
 use crate::config::publish::published;
 use crate::config::values::Mode;
+use crate::lifecycle::event::Strategy;
 use crate::lifecycle::record::Lease;
 use crate::operator::auth::Auth;
 use crate::problem::{Code, Problem};
@@ -51,16 +52,8 @@ async fn fetch(
     env: Env,
     context: Context,
 ) -> worker::Result<web_sys::Response> {
-    let event = Rc::new(FetchEvent::new(request, env, context));
-    let answer = scoped(async move {
-        let serving = event.clone();
-        if let Ok(answer) = spawn(async move { serving.answer().await }).await {
-            return answer;
-        }
-        let aborted = spawn(async move { event.aborted().map(JsValue::from) }).await;
-        aborted.unwrap_or_else(|Canceled| Err(Error::SecondFault))
-    });
-    let answer = answer.await.unwrap_or(Ok(JsValue::UNDEFINED));
+    let event = Rc::new(FetchEvent::new(request, env, context, Via::Client));
+    let answer = scoped(event.served()).await.unwrap_or(Ok(JsValue::UNDEFINED));
     // `entry.js` answers where this promise is rejected. An error of this function would be answered by the `worker`
     // crate, in plain text.
     Ok(answer.unwrap_or_else(|error| Promise::reject(&error.into()).into()).unchecked_into())
@@ -75,7 +68,9 @@ pub fn lost(error: &JsValue) -> Result<Response, Error> {
 }
 
 /// A request, and what the platform gives along with it.
-struct FetchEvent {
+pub(super) struct FetchEvent {
+    /// Who made the request.
+    via: Via,
     request: web_sys::Request,
     method: String,
     /// Its headers, once one of them has been looked for.
@@ -87,11 +82,37 @@ struct FetchEvent {
     client: OnceCell<Client>,
     /// How far a guarded request has come, and how long each part took.
     timing: Rc<Timing>,
+    /// How it ended, as the log has it.
+    outcome: Cell<Option<&'static str>>,
+}
+
+/// Who made a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Via {
+    /// A client.
+    Client,
+    /// A schedule, which may have a strategy of its own.
+    Schedule(Option<Strategy>),
+    /// A message of a queue.
+    Queue,
+}
+
+impl Via {
+    /// As the log has it; none for a client.
+    fn name(self) -> Option<&'static str> {
+        match self {
+            Self::Client => None,
+            Self::Schedule(_) => Some("schedule"),
+            Self::Queue => Some("queue"),
+        }
+    }
 }
 
 impl FetchEvent {
-    fn new(request: web_sys::Request, env: Env, context: Context) -> Self {
+    pub(super) fn new(request: web_sys::Request, env: Env, context: Context, via: Via) -> Self {
         Self {
+            via,
+            outcome: Cell::default(),
             method: request.method(),
             request,
             headers: OnceCell::new(),
@@ -101,6 +122,22 @@ impl FetchEvent {
             client: OnceCell::new(),
             timing: Rc::new(Timing::new()),
         }
+    }
+
+    /// Serves the request in a task of its own; where a fault has ended that task, a second one answers. The response,
+    /// or the promise of one.
+    pub(super) async fn served(self: Rc<Self>) -> Result<JsValue, Error> {
+        let serving = self.clone();
+        if let Ok(answer) = spawn(async move { serving.answer().await }).await {
+            return answer;
+        }
+        let aborted = spawn(async move { self.aborted().map(JsValue::from) }).await;
+        aborted.unwrap_or_else(|Canceled| Err(Error::SecondFault))
+    }
+
+    /// How the request ended, as the log has it: an answer's status, or a problem's code.
+    pub(super) fn outcome(&self) -> Option<&'static str> {
+        self.outcome.get()
     }
 
     /// The response, or the promise of one.
@@ -148,6 +185,16 @@ impl FetchEvent {
             admission => (admission, RequestBody::Unread),
         };
         let response = match admission {
+            Admission::Pass | Admission::PassUnmatched | Admission::PassUnread(..)
+                if self.via != Via::Client =>
+            {
+                // It would be run as often as it is sent.
+                let detail = "No route guards this request, so it was not forwarded.";
+                let id = admission::correlation_id(head, new_lease()?);
+                let problem = Problem::new(Code::NotGuarded, detail);
+                self.log(policy, None, None, &id, head, Outcome::of(&problem));
+                Client::new(id, None, head).problem(&problem, None)
+            }
             Admission::Pass => return self.pass_through(&policy.origin, head, body),
             Admission::PassUnmatched => {
                 passthrough::log_unmatched(head);
@@ -176,7 +223,12 @@ impl FetchEvent {
             Admission::Guard(guarded) if guarded.route.mode == Mode::Shadow => {
                 return self.shadow(policy, guarded, head, body).await;
             }
-            Admission::Guard(guarded) => self.guard(policy, guarded, head, body).await,
+            Admission::Guard(mut guarded) => {
+                if let Via::Schedule(Some(strategy)) = self.via {
+                    guarded.strategy = strategy;
+                }
+                self.guard(policy, guarded, head, body).await
+            }
             // The body has been read; asking for it again would be a loop.
             Admission::Read(_) => Err(Error::BodyAskedTwice),
         };

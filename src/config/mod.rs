@@ -4,12 +4,14 @@
 //! It comes from wrangler.toml's `[vars]`: `ORIGIN`, `SHARDS`, `LOCATION_HINT`, `JURISDICTION`, `UNMATCHED`, `LOG_KEYS`, and
 //! the routes in `ROUTES`, `ROUTES_2`, … (a var holds 5 KB). The knobs of a route are the fields of [`route::Route`].
 
+mod jobs;
 pub mod loops;
 pub mod preset;
 pub mod publish;
 pub mod read;
 pub mod route;
 pub mod routing;
+mod tables;
 pub mod values;
 
 use std::rc::Rc;
@@ -21,9 +23,11 @@ use serde_json::{Map, Value};
 use crate::config::read::{Misconfigured, nearest, read};
 use crate::config::route::Route;
 use crate::config::routing::Routes;
+use crate::config::tables::tables;
 use crate::config::values::Mode;
+use crate::job::queue::QueueRule;
+use crate::job::schedule::Schedule;
 use crate::log::LogKeys;
-use crate::request::json;
 use crate::request::path::Address;
 
 /// Everything that is configured.
@@ -43,6 +47,10 @@ pub struct Policy {
     pub log_keys: LogKeys,
     /// The routes, ready for matching.
     pub routes: Routes,
+    /// What is run at the times of cron triggers.
+    pub schedules: Vec<Rc<Schedule>>,
+    /// What is run for messages of queues.
+    pub queues: Vec<Rc<QueueRule>>,
 }
 
 /// What the platform hands over, as far as it is no binding.
@@ -115,6 +123,14 @@ impl Policy {
         let settings = noted(&mut mistakes, read::<Settings>("", vars.values.clone()));
         let routes = routes(&vars.values, &mut mistakes);
         let routes = noted(&mut mistakes, Routes::new(routes));
+        let (schedules, queues) = match &routes {
+            Some(routes) => (
+                jobs::schedules(&vars.values, routes, &mut mistakes),
+                jobs::queues(&vars.values, routes, &mut mistakes),
+            ),
+            // They are held against the routes.
+            None => (Vec::new(), Vec::new()),
+        };
         match (origin, settings, routes) {
             (Some(origin), Some(settings), Some(routes)) if mistakes.is_empty() => {
                 let Settings { shards, location_hint, jurisdiction, unmatched, log_keys } =
@@ -127,6 +143,8 @@ impl Policy {
                     unmatched,
                     log_keys,
                     routes,
+                    schedules,
+                    queues,
                 })
             }
             _ => Err(mistakes),
@@ -196,7 +214,7 @@ fn misspelt(name: &str) -> Option<Misconfigured> {
 /// Whether a var is one that the filter reads.
 #[must_use]
 pub fn is_known(name: &str) -> bool {
-    VARS.contains(&name) || name.starts_with("ROUTES")
+    VARS.contains(&name) || LISTS.iter().any(|list| name.starts_with(list))
 }
 
 /// All routes, each with its place in the vars.
@@ -204,58 +222,15 @@ fn routes(
     vars: &Map<String, Value>,
     mistakes: &mut Vec<Misconfigured>,
 ) -> Vec<(String, Rc<Route>)> {
-    let name = |n: usize| if n == 1 { "ROUTES".to_owned() } else { format!("ROUTES_{n}") };
-    let found: Vec<_> = (1..).map_while(|n| vars.get_key_value(&name(n))).collect();
-    // What comes after a gap would be left unguarded.
-    let is_unread =
-        |var: &&String| var.starts_with("ROUTES") && found.iter().all(|(name, _)| *name != *var);
-    let unread = vars.keys().filter(is_unread);
-    mistakes.extend(unread.map(|var| {
-        let next = name(found.len() + 1);
-        Misconfigured::new(var, format!("comes where {next} is expected: routes go on in ROUTES, ROUTES_2, ROUTES_3 … without a gap"))
-    }));
-    if found.is_empty() {
+    let Some(tables) = tables("ROUTES", vars, mistakes) else {
         return vec![("the default route".to_owned(), Rc::new(Route::default()))];
-    }
-    let (mut routes, mut number) = (Vec::new(), 0);
-    for (var, value) in found {
-        let tables = noted(mistakes, tables(var, value)).unwrap_or_default();
-        for (index, table) in tables.iter().enumerate() {
-            number += 1;
-            let place = format!("{var}[{index}]");
-            let route = match table {
-                Value::Object(table) => Route::read(&place, table, number),
-                other => Err(vec![Misconfigured::new(
-                    &place,
-                    format!("is {other}, but must be a table"),
-                )]),
-            };
-            routes.extend(noted(mistakes, route).map(|route| (place, Rc::new(route))));
-        }
+    };
+    let mut routes = Vec::new();
+    for (index, (place, table)) in tables.into_iter().enumerate() {
+        let route = noted(mistakes, Route::read(&place, &table, index + 1));
+        routes.extend(route.map(|route| (place, Rc::new(route))));
     }
     routes
-}
-
-/// A list of tables, or its JSON text.
-fn tables(var: &str, value: &Value) -> Result<Vec<Value>, Vec<Misconfigured>> {
-    let mistake = |why: String| vec![Misconfigured::new(var, why)];
-    let list = match value {
-        Value::String(text) => {
-            let list = serde_json::from_str(text)
-                .map_err(|error| mistake(format!("is not JSON: {error}")))?;
-            if json::canonical(text.as_bytes()).is_none() {
-                return Err(mistake(
-                    "has a knob twice, or a number that not every reader takes alike".to_owned(),
-                ));
-            }
-            list
-        }
-        other => other.clone(),
-    };
-    match list {
-        Value::Array(tables) => Ok(tables),
-        _ => Err(mistake("must be a list of tables: [[vars.ROUTES]]".to_owned())),
-    }
 }
 
 /// Payments are retried for days (peers: Adyen 31, Stripe v2 30): a key forgotten sooner charges twice.
@@ -281,14 +256,18 @@ fn noted<T>(mistakes: &mut Vec<Misconfigured>, result: Result<T, Vec<Misconfigur
 /// What is a secret, and no var.
 pub const SECRETS: [&str; 2] = ["ADMIN_TOKEN", "LOG_KEY"];
 /// The vars and secrets that the filter reads.
-pub const VARS: [&str; 9] = [
+pub const VARS: [&str; 11] = [
     "ORIGIN",
     "SHARDS",
     "LOCATION_HINT",
     "JURISDICTION",
     "ROUTES",
+    "SCHEDULES",
+    "QUEUES",
     "UNMATCHED",
     "ADMIN_TOKEN",
     "LOG_KEYS",
     "LOG_KEY",
 ];
+/// Those that hold lists of tables and go on in further vars.
+pub const LISTS: [&str; 3] = ["ROUTES", "SCHEDULES", "QUEUES"];

@@ -50,7 +50,9 @@ impl Answered<'_> {
         match (outcome, self.status) {
             ("executed" | "replayed" | "joined", 200..=299) => Next::Done,
             // Released: nothing happened, and what stood in the way may pass.
-            ("released", 401 | 403 | 407 | 408 | 409 | 421 | 425 | 429 | 500..=599) => Next::Retry(after),
+            ("released", 401 | 403 | 407 | 408 | 409 | 421 | 425 | 429 | 500..=599) => {
+                Next::Retry(after)
+            }
             _ => Next::Refused(format!("{} {outcome}", self.status)),
         }
     }
@@ -59,4 +61,4 @@ impl Answered<'_> {
 /// Where the answer does not say when to come again.
 const RETRY_AFTER: Duration = Duration::from_secs(10);
 /// A doubt is looked at again after so long at the earliest.
-const DOUBT_AFTER: Duration = Duration::from_secs(60);
+const DOUBT_AFTER: Duration = Duration::from_mins(1);

@@ -1,11 +1,12 @@
 //! Queues: a request for each message, once for each message id or for each id in its body.
 
 use serde::de::Error as _;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::job::answered::Next;
 use crate::job::request::{JobRequest, RequestTemplate};
 use crate::job::template::{Place, Template, Use};
-use crate::request::json::Pointer;
+use crate::request::json::{self, Pointer};
 
 /// A table of `QUEUES`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -45,9 +46,15 @@ impl QueueRule {
             Place::ScheduledTime(_) => None,
         };
         let key = self.key.filled(Use::Text, &value);
-        let key = key.ok_or_else(|| format!("the message has nothing for its key, {}", self.key.as_str()))?;
+        let key = key
+            .ok_or_else(|| format!("the message has nothing for its key, {}", self.key.as_str()))?;
         let request = self.request.filled(key, &value);
-        request.ok_or_else(|| format!("the message has nothing for a place of its request, {}", self.request.url.as_str()))
+        request.ok_or_else(|| {
+            format!(
+                "the message has nothing for a place of its request, {}",
+                self.request.url.as_str()
+            )
+        })
     }
 
     /// What makes no sense in it, by knob.
@@ -57,7 +64,10 @@ impl QueueRule {
             return Some(("request", "has a place for a schedule's slot, which a message has not"));
         }
         if self.key.places().next().is_none() {
-            return Some(("key", "is the same for every message, so that only the first one would be run: use message-id or body:/pointer"));
+            return Some((
+                "key",
+                "is the same for every message, so that only the first one would be run: use message-id or body:/pointer",
+            ));
         }
         None
     }
@@ -71,7 +81,8 @@ fn text(pointer: &Pointer, message: Message<'_>) -> Option<String> {
 fn key<'de, D: Deserializer<'de>>(from: D) -> Result<Template, D::Error> {
     let text = String::deserialize(from)?;
     let is_place = text == "message-id" || text.starts_with("body:");
-    Template::try_from(if is_place { format!("{{{text}}}") } else { text }).map_err(D::Error::custom)
+    Template::try_from(if is_place { format!("{{{text}}}") } else { text })
+        .map_err(D::Error::custom)
 }
 
 fn four() -> usize {
@@ -81,4 +92,81 @@ fn four() -> usize {
 fn concurrency<'de, D: Deserializer<'de>>(from: D) -> Result<usize, D::Error> {
     let number = usize::deserialize(from).ok().filter(|number| (1..=6).contains(number));
     number.ok_or_else(|| D::Error::custom("must be a whole number from 1 to 6"))
+}
+
+/// What came of a message.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// How its request ended.
+    pub outcome: &'static str,
+    /// The status of the answer, where there is one.
+    pub status: Option<u16>,
+    /// What follows for the message.
+    pub next: Next,
+    /// Why it is not done.
+    pub why: Option<String>,
+}
+
+/// What the log says of a message.
+#[derive(Clone, Debug, Serialize)]
+pub struct DeliveryLine<'a> {
+    queue: &'a str,
+    message: &'a str,
+    attempts: u32,
+    outcome: &'a str,
+    status: Option<u16>,
+    /// `ack`, `retry`, or `aside`.
+    then: &'static str,
+    delay_s: Option<u64>,
+    why: Option<&'a str>,
+}
+
+impl<'a> DeliveryLine<'a> {
+    /// The line of a message that was delivered so many times.
+    #[must_use]
+    pub fn new(queue: &'a str, message: &'a str, attempts: u32, delivery: &'a Delivery) -> Self {
+        let (then, delay_s) = match delivery.next {
+            Next::Done => ("ack", None),
+            Next::Refused(_) => ("aside", None),
+            Next::Retry(after) | Next::InDoubt(after) => ("retry", Some(after.as_secs())),
+        };
+        let Delivery { outcome, status, why, .. } = delivery;
+        Self {
+            queue,
+            message,
+            attempts,
+            outcome,
+            status: *status,
+            then,
+            delay_s,
+            why: why.as_deref(),
+        }
+    }
+
+    /// Its text.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        json::to_text(self)
+    }
+}
+
+/// A message that was put aside, as the queue ASIDE gets it.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Aside<'a> {
+    /// The queue that it came from.
+    pub queue: &'a str,
+    /// Its id.
+    pub id: &'a str,
+    /// Why nothing can come of it.
+    pub why: &'a str,
+    /// Its body, if that is a text; JSON as text too.
+    pub body: Option<&'a str>,
+}
+
+impl Aside<'_> {
+    /// It as JSON.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        json::to_text(self)
+    }
 }

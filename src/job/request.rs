@@ -6,7 +6,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
 use crate::job::template::{Place, Template, Use};
-use crate::request::key_source::header_name;
+use crate::request::header::header_name;
 use crate::request::method::is_safe;
 use crate::request::path::Address;
 
@@ -62,7 +62,11 @@ pub enum JobHeader {
 impl RequestTemplate {
     /// The request with its places filled; `None` where a place has nothing to fill it.
     #[must_use]
-    pub fn filled(&self, key: String, value: &dyn Fn(&Place) -> Option<String>) -> Option<JobRequest> {
+    pub fn filled(
+        &self,
+        key: String,
+        value: &dyn Fn(&Place) -> Option<String>,
+    ) -> Option<JobRequest> {
         let mut headers = vec![(KEY_HEADER.to_owned(), JobHeader::Text(key))];
         for (name, header) in &self.headers {
             let header = match header {
@@ -83,7 +87,7 @@ impl RequestTemplate {
     #[must_use]
     pub fn sample_path(&self) -> Option<String> {
         let url = self.url.filled(Use::Address, &|_| Some("x".to_owned()))?;
-        Address::parse(&url).map(|address| address.target.path)
+        Address::parse(&url).map(|address| address.target.compared)
     }
 
     /// Every place of the request.
@@ -103,7 +107,9 @@ fn post() -> String {
 fn method<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     let method = String::deserialize(from)?;
     if method.is_empty() || !method.bytes().all(|b| b.is_ascii_uppercase()) || is_safe(&method) {
-        return Err(D::Error::custom("must be a method in capitals that changes something, such as POST"));
+        return Err(D::Error::custom(
+            "must be a method in capitals that changes something, such as POST",
+        ));
     }
     Ok(method)
 }
@@ -112,23 +118,31 @@ fn url<'de, D: Deserializer<'de>>(from: D) -> Result<Template, D::Error> {
     let url = Template::deserialize(from)?;
     let sample = url.filled(Use::Address, &|_| Some("x".to_owned()));
     let address = sample.as_deref().and_then(Address::parse);
-    let is_sound = address.is_some_and(|address| matches!(address.scheme.as_str(), "http" | "https") && !address.host.is_empty());
+    let is_sound = address.is_some_and(|address| {
+        matches!(address.scheme.as_str(), "http" | "https") && !address.host.is_empty()
+    });
     // A place before the path could send the request, and its secrets, to another host.
     let has_host = url.as_str().splitn(4, '/').take(3).all(|part| !part.contains(['{', '}']));
     if is_sound && has_host {
         return Ok(url);
     }
-    Err(D::Error::custom("must be an address such as https://api.example.com/v1/invoices/run, with places in its path or query only"))
+    Err(D::Error::custom(
+        "must be an address such as https://api.example.com/v1/invoices/run, with places in its path or query only",
+    ))
 }
 
 fn headers<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, HeaderValue>, D::Error> {
     let mut headers = BTreeMap::new();
     for (name, value) in BTreeMap::<String, String>::deserialize(from)? {
         let lower = header_name(&name).filter(|name| name != KEY_HEADER).ok_or_else(|| {
-            D::Error::custom(format!("must name headers, and not Idempotency-Key, which key makes: \"{name}\""))
+            D::Error::custom(format!(
+                "must name headers, and not Idempotency-Key, which key makes: \"{name}\""
+            ))
         })?;
         if value.contains(|c: char| c.is_control() || !c.is_ascii()) {
-            return Err(D::Error::custom(format!("must have a value of visible ASCII characters for {name}")));
+            return Err(D::Error::custom(format!(
+                "must have a value of visible ASCII characters for {name}"
+            )));
         }
         let value = match value.strip_prefix("secret:") {
             Some(secret) => HeaderValue::Secret(secret.to_owned()),

@@ -12,6 +12,7 @@ fn log_key() -> Option<LogKey> {
 /// A request that was refused.
 fn entry() -> Entry<'static> {
     Entry {
+        via: None,
         route: Some("charge"),
         method: "POST",
         key: None,

@@ -43,6 +43,7 @@ for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"]) process.once(signal, () =>
  *   build     the folder of another build than ONCEGATE_BUILD names
  *   objects   true: `evict()` and `abort()` work on the Ledger objects
  *   counting  true: everything that is billed or copied is counted; see `counts`. Not together with ledger or objects
+ *   events    true: `fire()` and `deliver()` call the handlers of schedules and queues; `aside` has what was put aside
  *   metrics   true: METRICS is bound to what prints each data point; no local runtime has a dataset. See `points`.
  */
 export async function start(options = {}) {
@@ -113,7 +114,7 @@ class Worker {
     const config = path.join(this.directory, "config.capnp");
     writeFileSync(config, capnp(this.options, this.disk));
     const args = ["serve", "--control-fd=3", "--import-path=/", config];
-    if (this.options.objects) args.splice(1, 0, "--experimental");
+    if (this.options.objects || this.options.events) args.splice(1, 0, "--experimental");
     const child = spawn(workerd, args, { cwd: this.directory, stdio: ["ignore", "pipe", "pipe", "pipe"] });
     running.add(child);
     this.#child = child;
@@ -205,12 +206,24 @@ class Worker {
   ledger(behaviour) {
     return this.#tell(`/ledger?${new URLSearchParams({ behaviour })}`);
   }
+  /** Fires a cron trigger. Resolves to what the platform hears of it. */
+  fire(cron, scheduledTime) {
+    return this.#tell("/", { cron, scheduledTime });
+  }
+  /** Delivers a batch. Resolves to what the platform hears of it: which messages are acknowledged, which come again. */
+  deliver(queue, messages) {
+    return this.#tell("/", { queue, messages });
+  }
+  /** What was sent to the queue ASIDE. */
+  get aside() {
+    return this.#output.split("\n").filter((line) => line.startsWith(SENT)).map((line) => JSON.parse(line.slice(SENT.length)));
+  }
   /** What was counted since this was last asked; see counting.worker.mjs. */
   counts() {
     return this.#tell("/");
   }
-  async #tell(order) {
-    const response = await request(this.#control, { path: order });
+  async #tell(order, body) {
+    const response = await request(this.#control, body === undefined ? { path: order } : { path: order, method: "POST", body: JSON.stringify(body), timeout: 60_000 });
     assert.equal(response.status, 200, response.text);
     return response.json;
   }
@@ -223,19 +236,21 @@ function withDefaults(spec) {
   return { ...spec, headers, ...(bodied ? {} : { body: '{"amount":10}' }) };
 }
 
-function sockets({ objects, ledger, counting }) {
+function sockets({ objects, ledger, counting, events }) {
   const list = ['(name = "http", address = "127.0.0.1:0", http = (), service = "oncegate")'];
   if (counting) list.push('(name = "control", address = "127.0.0.1:0", http = (), service = (name = "oncegate", entrypoint = "Counts"))');
-  if (objects || ledger) list.push('(name = "control", address = "127.0.0.1:0", http = (), service = "control")');
+  if (objects || ledger || events) list.push('(name = "control", address = "127.0.0.1:0", http = (), service = "control")');
   return list;
 }
 
 const POINT = "data point: ";
+const SENT = "put aside: ";
+const QUEUE = `export default () => ({ send: async (message) => console.log("${SENT}" + JSON.stringify(message)) });`;
 const DATASET = `export default () => ({ writeDataPoint: (point) => console.log("${POINT}" + JSON.stringify(point)) });`;
 
 /** The config of the runtime, in Cap'n Proto's text form. */
 function capnp(options, disk) {
-  const { origin = null, binding = false, routes, shards = 4, vars = {}, bound = [], ledger, watcher, objects, counting, metrics, build = usualBuild } = options;
+  const { origin = null, binding = false, routes, shards = 4, vars = {}, bound = [], ledger, watcher, objects, counting, metrics, events, aside = events, build = usualBuild } = options;
   const text = (value) => JSON.stringify(value);
   const json = (value) => text(JSON.stringify(value));
   const all = { ...(shards !== null && { SHARDS: shards }), ...(routes && { ROUTES: routes }), ...vars };
@@ -246,6 +261,7 @@ function capnp(options, disk) {
   );
   if (binding) bindings.push('(name = "ORIGIN", service = "origin")');
   for (const name of bound) bindings.push(`(name = ${text(name)}, durableObjectNamespace = "Ledger")`);
+  if (aside) bindings.push('(name = "ASIDE", wrapped = (moduleName = "tests:queue"))');
   if (metrics) bindings.push('(name = "METRICS", wrapped = (moduleName = "tests:dataset"))');
   bindings.push(
     ledger
@@ -258,7 +274,7 @@ function capnp(options, disk) {
   if (existsSync(wasm)) modules.push(`(name = "index_bg.wasm", wasm = embed ${text(wasm)})`);
   // The first module is the main one.
   if (counting) modules.unshift(beside("counting.worker.mjs"), beside("boundary.mjs"));
-  const main = ledger ? "faulty-ledger.worker.mjs" : "objects.worker.mjs";
+  const main = ledger ? "faulty-ledger.worker.mjs" : events ? "events.worker.mjs" : "objects.worker.mjs";
 
   return `using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (
@@ -272,7 +288,7 @@ const config :Workerd.Config = (
       durableObjectStorage = (localDisk = "disk"),
     )),
     ${
-      objects || ledger
+      objects || ledger || events
         ? `(name = "control", worker = (
       modules = [${beside(main)}],
       compatibilityDate = ${text(compatibilityDate)},
@@ -284,7 +300,9 @@ const config :Workerd.Config = (
       ],
       durableObjectNamespaces = [(className = "FaultyLedger", uniqueKey = "faulty", enableSql = true)],
       durableObjectStorage = (inMemory = void),`
-          : 'compatibilityFlags = ["unsafe_module"],'
+          : events
+            ? 'compatibilityFlags = ["service_binding_extra_handlers", "experimental"], bindings = [(name = "ONCEGATE", service = "oncegate")],'
+            : 'compatibilityFlags = ["unsafe_module"],'
       }
     )),`
         : ""
@@ -294,7 +312,7 @@ const config :Workerd.Config = (
     (name = "internet", network = (allow = ["local"])),
   ],
   sockets = [${sockets(options).join(", ")}],
-  extensions = [(modules = [(name = "tests:dataset", internal = true, esModule = ${text(DATASET)})])],
+  extensions = [(modules = [(name = "tests:dataset", internal = true, esModule = ${text(DATASET)}), (name = "tests:queue", internal = true, esModule = ${text(QUEUE)})])],
 );
 `;
 }

@@ -131,7 +131,9 @@ impl FetchEvent {
         head: &Head<'_>,
         Outcome { name, status, why }: Outcome,
     ) {
+        self.outcome.set(Some(name));
         let entry = Entry {
+            via: self.via.name(),
             route: route.map(|route| route.name.as_str()),
             method: head.method,
             key: guarded.map(|guarded| &guarded.key),
