@@ -1,12 +1,13 @@
 // Schedules and queues: requests that the filter makes itself, each slot and each message once.
 
 import assert from "node:assert/strict";
-import { describe, test } from "node:test";
-import { startOrigin, start, freshPath } from "./harness.mjs";
-import { after, before } from "node:test";
+import { after, before, describe, test } from "node:test";
+import { freshPath, start, startOrigin } from "./harness.mjs";
 
 const SLOT = Date.parse("2026-11-28T02:00:00Z");
 const HOST = "https://jobs.example";
+/** What a Worker logged, parsed. */
+const linesOf = (worker) => worker.logs.split("\n").filter((line) => line.startsWith("{")).map((line) => JSON.parse(line));
 
 /** A schedule for a path of its own, under a cron of its own. */
 const schedules = [];
@@ -40,7 +41,7 @@ describe("schedules and queues", { concurrency: 4, timeout: 120_000 }, () => {
     await on.worker?.stop();
     on.origin.close();
   });
-  const lineOf = (name) => on.worker.lines.filter((line) => line.schedule === name).at(-1);
+  const lineOf = (name) => linesOf(on.worker).filter((line) => line.schedule === name).at(-1);
 
   test("a slot is run once, however often its trigger fires, and the next slot again", async () => {
     const { path, cron } = once;
@@ -54,11 +55,11 @@ describe("schedules and queues", { concurrency: 4, timeout: 120_000 }, () => {
     assert.equal(seen.body.toString(), '{"day":"2026-11-28"}');
     await on.worker.fire(cron, SLOT + 86_400_000);
     assert.equal(on.origin.count(path), 2);
-    assert.ok(on.worker.lines.some((line) => line.via === "schedule" && line.route === "jobs" && line.outcome === "executed"));
+    assert.ok(linesOf(on.worker).some((line) => line.via === "schedule" && line.route === "jobs" && line.outcome === "executed"));
   });
   test("what was released is made again within the event, with the same key", async () => {
     const { path, name, cron } = again;
-    on.origin.on(path, (_, n) => (n < 3 ? { status: 429, headers: { "Retry-After": "1" } } : {}));
+    on.origin.on(path, (_, n) => (n < 3 ? { status: 429, headers: [["Retry-After", "1"]] } : {}));
     await on.worker.fire(cron, SLOT);
     assert.equal(on.origin.count(path), 3);
     assert.deepEqual([lineOf(name).outcome, lineOf(name).tries], ["executed", 3]);
@@ -105,10 +106,10 @@ describe("schedules and queues", { concurrency: 4, timeout: 120_000 }, () => {
     assert.equal(on.origin.count("/jobs/queue/one"), 1);
     const [seen] = on.origin.executions("/jobs/queue/one");
     assert.deepEqual([seen.all("idempotency-key"), seen.all("content-type"), seen.body.toString()], [["m-1"], ["application/json"], '{"kind":"one","n":1}']);
-    assert.deepEqual(on.worker.lines.filter((line) => line.message === "m-1").map((line) => [line.outcome, line.attempts, line.then]), [["executed", 1, "ack"], ["replayed", 2, "ack"]]);
+    assert.deepEqual(linesOf(on.worker).filter((line) => line.message === "m-1").map((line) => [line.outcome, line.attempts, line.then]), [["executed", 1, "ack"], ["replayed", 2, "ack"]]);
   });
   test("one message's failure is no other's: each is acknowledged, sent back, or put aside by itself", async () => {
-    on.origin.on("/jobs/queue/busy", { status: 429, headers: { "Retry-After": "7" } });
+    on.origin.on("/jobs/queue/busy", { status: 429, headers: [["Retry-After", "7"]] });
     on.origin.on("/jobs/queue/lost", { status: 503 });
     on.origin.on("/jobs/queue/bad", { status: 402 });
     const kinds = ["fine", "busy", "lost", "bad"];

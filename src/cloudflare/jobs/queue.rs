@@ -1,13 +1,15 @@
 //! The queue event: makes a request of each message, and acknowledges it, sends it back, or puts it aside.
 
+use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
-use js_sys::Array;
+use js_sys::{Array, Promise};
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast as _, JsValue};
+use wasm_bindgen_futures::future_to_promise;
 use worker::{Env, worker_sys};
 
 use super::Event;
@@ -22,30 +24,32 @@ use crate::job::request::{JobHeader, JobRequest};
 /// The queue event. It fails only where not even a message can be sent back; `entry.js` then sends back all of them.
 #[wasm_bindgen]
 #[expect(unreachable_pub, reason = "JavaScript calls it")]
-pub async fn queue(
-    batch: worker_sys::MessageBatch,
-    env: Env,
-    context: worker_sys::Context,
-) -> Result<(), JsValue> {
+pub fn queue(batch: worker_sys::MessageBatch, env: Env, context: worker_sys::Context) -> Promise {
+    let handled = scoped(handle(Event::new(env, context), batch));
+    future_to_promise(AssertUnwindSafe(async move {
+        handled.await.unwrap_or(Ok(()))?;
+        Ok(JsValue::UNDEFINED)
+    }))
+}
+
+/// Handles every message of a batch.
+async fn handle(event: Rc<Event>, batch: worker_sys::MessageBatch) -> Result<(), JsValue> {
     let (name, messages) = (String::from(batch.queue()?), batch.messages()?);
-    let event = Event::new(env, context);
-    let handled = scoped(async move {
-        let policy = env::policy(&event.env).ok();
-        let rule =
-            policy.and_then(|policy| policy.queues.iter().find(|rule| rule.queue == name).cloned());
-        let Some(rule) = rule else {
-            bindings::error(&format!(
-                "queue {name} has no table in QUEUES, or the configuration does not parse: all of its messages go back"
-            ));
-            return batch.retry_all(bindings::object(&[("delaySeconds", 60.into())]).into());
-        };
-        let taken = stream::iter(messages.iter()).map(|message| {
-            let message: worker_sys::Message = message.unchecked_into();
-            take(event.clone(), rule.clone(), message)
-        });
-        taken.buffer_unordered(rule.concurrency).collect::<Vec<_>>().await.into_iter().collect()
+    let policy = env::policy(&event.env).ok();
+    let rule =
+        policy.and_then(|policy| policy.queues.iter().find(|rule| rule.queue == name).cloned());
+    let Some(rule) = rule else {
+        bindings::error(&format!(
+            "queue {name} has no table in QUEUES, or the configuration does not parse: all of its messages go back"
+        ));
+        return batch.retry_all(bindings::object(&[("delaySeconds", 60.into())]).into());
+    };
+    let taken = stream::iter(messages.iter()).map(|message| {
+        let message: worker_sys::Message = message.unchecked_into();
+        take(event.clone(), rule.clone(), message)
     });
-    handled.await.unwrap_or(Ok(()))
+    let taken: Vec<_> = taken.buffer_unordered(rule.concurrency).collect().await;
+    taken.into_iter().collect()
 }
 
 /// Handles one message, in a task of its own: what fails with it harms no other.

@@ -1,10 +1,13 @@
 //! The scheduled event: runs every schedule of the cron trigger that has fired.
 
+use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::time::Duration;
 
+use js_sys::Promise;
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
+use wasm_bindgen_futures::future_to_promise;
 use worker::{Env, worker_sys};
 
 use super::Event;
@@ -20,45 +23,48 @@ use crate::time::Timestamp;
 /// The scheduled event. It never fails: a failed event would tell nobody which of its schedules has failed.
 #[wasm_bindgen]
 #[expect(unreachable_pub, reason = "JavaScript calls it")]
-pub async fn scheduled(event: worker_sys::ScheduledEvent, env: Env, context: worker_sys::Context) {
+pub fn scheduled(
+    event: &worker_sys::ScheduledEvent,
+    env: Env,
+    context: worker_sys::Context,
+) -> Promise {
     let (cron, slot) = (event.cron(), event.scheduled_time());
-    let event = Event::new(env, context);
-    scoped(async move {
-        let (Ok(cron), Ok(slot)) = (cron, slot) else {
-            return bindings::error(
-                "a scheduled event without its cron or its time: nothing was run",
+    let fired = scoped(fire(Event::new(env, context), cron, slot));
+    future_to_promise(AssertUnwindSafe(async move {
+        fired.await;
+        Ok(JsValue::UNDEFINED)
+    }))
+}
+
+/// Runs every schedule of this cron.
+async fn fire(event: Rc<Event>, cron: Result<String, JsValue>, slot: Result<f64, JsValue>) {
+    let (Ok(cron), Ok(slot)) = (cron, slot) else {
+        return bindings::error("a scheduled event without its cron or its time: nothing was run");
+    };
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "ms since 1970")]
+    let slot = Timestamp(slot as u64);
+    let Ok(policy) = env::policy(&event.env) else {
+        return bindings::error(
+            "misconfigured: no schedule was run. npm run check says what is wrong",
+        );
+    };
+    let due: Vec<_> =
+        policy.schedules.iter().filter(|schedule| schedule.cron == cron).cloned().collect();
+    if due.is_empty() {
+        bindings::error(&format!(
+            "the trigger \"{cron}\" has fired, but no schedule has this cron, letter by letter"
+        ));
+    }
+    // All at once, each in a task of its own: one that fails or waits keeps no other from its slot.
+    let tasks: Vec<_> =
+        due.into_iter().map(|schedule| spawn(run(event.clone(), schedule, slot))).collect();
+    for task in tasks {
+        if task.await.is_err() {
+            bindings::error(
+                "a schedule was ended by a fault of the filter: its key is in doubt, or free",
             );
-        };
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "ms since 1970"
-        )]
-        let slot = Timestamp(slot as u64);
-        let Ok(policy) = env::policy(&event.env) else {
-            return bindings::error(
-                "misconfigured: no schedule was run. npm run check says what is wrong",
-            );
-        };
-        let due: Vec<_> =
-            policy.schedules.iter().filter(|schedule| schedule.cron == cron).cloned().collect();
-        if due.is_empty() {
-            bindings::error(&format!(
-                "the trigger \"{cron}\" has fired, but no schedule has this cron, letter by letter"
-            ));
         }
-        // All at once, each in a task of its own: one that fails or waits keeps no other from its slot.
-        let tasks: Vec<_> =
-            due.into_iter().map(|schedule| spawn(run(event.clone(), schedule, slot))).collect();
-        for task in tasks {
-            if task.await.is_err() {
-                bindings::error(
-                    "a schedule was ended by a fault of the filter: its key is in doubt, or free",
-                );
-            }
-        }
-    })
-    .await;
+    }
 }
 
 /// Runs a slot: again with the same key where nothing happened, until the event's time is over. A doubt is left to
