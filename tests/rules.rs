@@ -126,12 +126,14 @@ fn is_within(module: &str, of: &str) -> bool {
 // ---- documents -----------------------------------------------------------------------------------
 
 /// What is configured beside the knobs of a route: vars, a secret, a binding.
-const VARS: [&str; 10] = [
+const VARS: [&str; 12] = [
     "ORIGIN",
     "SHARDS",
     "LOCATION_HINT",
     "JURISDICTION",
     "ROUTES",
+    "SCHEDULES",
+    "QUEUES",
     "UNMATCHED",
     "LOG_KEYS",
     "LOG_KEY",

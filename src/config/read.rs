@@ -35,6 +35,14 @@ pub(super) fn read<T: DeserializeOwned>(
             Err(error) => error,
         };
         let names: Vec<&str> = error.path().iter().map_while(name).collect();
+        if let Some(missing) = missing_field(&error.inner().to_string()) {
+            let knob = [&[place], names.as_slice(), &[missing]].concat().join(".");
+            // Unless it was there, and has been taken out for another mistake.
+            if mistakes.iter().all(|mistake: &Misconfigured| mistake.knob != knob) {
+                mistakes.push(Misconfigured::new(knob, "is missing"));
+            }
+            return Err(mistakes);
+        }
         let knob = take(&mut table, &names);
         let given = knob.as_ref().map(|knob| item(knob, error.path()));
         let why = explain(&error.inner().to_string(), given.unwrap_or(&Value::Null), &names);
@@ -44,6 +52,11 @@ pub(super) fn read<T: DeserializeOwned>(
             return Err(mistakes);
         }
     }
+}
+
+/// `name` of "missing field `name`".
+fn missing_field(message: &str) -> Option<&str> {
+    message.strip_prefix("missing field `")?.strip_suffix('`')
 }
 
 /// Rewords what `serde` or a type's own parser says.

@@ -23,6 +23,7 @@ mod digest; // digests, scope, fingerprint: what is the same request, and whose
 mod encoding; // messages and rows
 mod filter; // the story of one request
 mod golden; // their bytes
+mod job; // schedules and queues
 mod key; // header, key, key id, shard
 mod life; // the life of one key
 mod log;
