@@ -41,7 +41,7 @@ fn host(text: &str) -> (&str, Option<&str>) {
 }
 
 /// A scheme in any case and any number of spaces after it are one.
-fn value<'a>(name: &str, value: &'a str) -> (Option<String>, &'a str) {
+fn value<'a>(name: &str, value: &'a str) -> Value<'a> {
     match value.trim_matches([' ', '\t']).split_once(' ') {
         Some((scheme, rest)) if name == "authorization" => {
             (Some(scheme.to_ascii_lowercase()), rest.trim_start_matches(' '))
@@ -62,11 +62,14 @@ fn says_who_calls(cookie: &str) -> bool {
     !(is_property || is_listed || begins.iter().any(|it| name.starts_with(it)))
 }
 
+/// The scheme in lower case, if it has one, and the rest.
+type Value<'a> = (Option<String>, &'a str);
+
 struct Asking<'a> {
     request: [&'a str; 5],
     credential: Result<[u8; 16], Undecodable>,
     /// What tells this caller from others: the values in their places, or else the cookies, in any order.
-    shown: Result<Vec<Option<(Option<String>, &'a str)>>, Vec<&'a str>>,
+    shown: Result<Vec<Option<Value<'a>>>, Vec<&'a str>>,
 }
 
 impl<'a> Asking<'a> {
@@ -83,7 +86,7 @@ impl<'a> Asking<'a> {
             let shown = request[if *name == "cookie" { 2 } else { place(name) }];
             (!shown.trim().is_empty()).then(|| value(name, shown))
         });
-        let values: Vec<Option<(Option<String>, &str)>> = values.collect();
+        let values: Vec<Option<Value<'_>>> = values.collect();
         let shown = if values.iter().any(Option::is_some) {
             Ok(values)
         } else {

@@ -33,7 +33,8 @@ pub struct Route {
     /// Methods it guards. GET, HEAD, OPTIONS and TRACE are never guarded.
     #[serde(deserialize_with = "values::methods")]
     pub methods: Vec<String>,
-    /// Path it guards; `{name}` is one segment, `{*rest}` the rest. The most specific path wins.
+    /// Path it guards; `{name}` is one segment, `{*rest}` the rest. The most specific path wins, segment by
+    /// segment from the left.
     #[serde(deserialize_with = "values::path")]
     pub path: String,
     /// `enforce`; `shadow` forwards everything and logs what enforcing would answer; `off`.

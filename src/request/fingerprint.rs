@@ -115,7 +115,7 @@ impl Fingerprint {
             .whole();
         let parts = [
             Parts::of("method").part(method).whole(),
-            Parts::of("path").part(&target.path).whole(),
+            Parts::of("path").part(&target.compared).whole(),
             Parts::of("query").maybe(query).whole(),
             *body,
             Parts::of("content-type").maybe(content_type).whole(),
