@@ -5,7 +5,6 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::config::route::{Doubtful, Route};
-use crate::config::routing::is_safe;
 use crate::config::values::Mode;
 use crate::config::{Policy, Unmatched};
 use crate::lifecycle::event::{Claim, OnInDoubt, Strategy};
@@ -16,6 +15,7 @@ use crate::request::digest::hex;
 use crate::request::fingerprint::{Fingerprint, media_type};
 use crate::request::key::{Key, KeyId, KeyInvalid};
 use crate::request::key_source::{Parts, Source, Value};
+use crate::request::method::is_safe;
 use crate::request::path::Address;
 use crate::request::scope::{Caller, ScopePart};
 use crate::time::Timestamp;

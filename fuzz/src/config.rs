@@ -5,9 +5,9 @@ use oncegate::admission::{Head, admit};
 use oncegate::config::publish::published;
 use oncegate::config::read::Misconfigured;
 use oncegate::config::route::Route;
-use oncegate::config::routing::is_safe;
 use oncegate::config::{Policy, Vars};
 use oncegate::request::json;
+use oncegate::request::method::is_safe;
 use oncegate::request::path::Address;
 use serde_json::Value;
 

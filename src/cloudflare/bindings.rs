@@ -20,6 +20,12 @@ extern "C" {
 
     /// Headers as one text: a name, a line end, its value, a line end, and so on.
     pub(crate) fn lines(headers: &Headers) -> String;
+    /// The objects of a jurisdiction; none where the runtime is a local one.
+    #[wasm_bindgen(catch)]
+    pub(crate) fn in_jurisdiction(
+        ledgers: &Namespace,
+        name: &str,
+    ) -> Result<Option<Namespace>, JsValue>;
     /// Calls a Ledger with a message of head and body, by RPC if the body is at most `small`. Resolves to head and body
     /// of the answer; the body is bytes, a stream, or undefined.
     pub(crate) fn ask(
@@ -116,6 +122,7 @@ extern "C" {
     pub(crate) type Fetcher;
 
     /// A Durable Object namespace.
+    #[derive(Clone)]
     pub(crate) type Namespace;
 
     /// A pipe that keeps nothing: a write ends when all of it has been read. Of a known length

@@ -11,6 +11,7 @@ use matchit::{InsertError, Router};
 
 use crate::config::read::Misconfigured;
 use crate::config::route::Route;
+use crate::request::method::is_safe;
 
 /// All routes, ready for matching.
 #[derive(Debug, Default)]
@@ -104,10 +105,4 @@ fn specificity(path: &str) -> impl Iterator<Item = u8> {
 /// `img-{n}.png`. `matchit` has taken the pattern, so its braces are sound.
 fn is_partly_a_parameter(segment: &str) -> bool {
     segment.contains('{') && !(segment.starts_with('{') && segment.ends_with('}'))
-}
-
-/// GET, HEAD, OPTIONS, TRACE.
-#[must_use]
-pub fn is_safe(method: &str) -> bool {
-    matches!(method, "GET" | "HEAD" | "OPTIONS" | "TRACE")
 }

@@ -17,7 +17,7 @@ use crate::cloudflare::origin::OriginResponse;
 use crate::cloudflare::response::{Client, Response};
 use crate::cloudflare::tasks::{spawn, wait_until};
 use crate::cloudflare::world::RequestWorld;
-use crate::cloudflare::{bindings, faults, origin};
+use crate::cloudflare::{env, faults, origin};
 use crate::config::route::Route;
 use crate::config::{Origin, Policy};
 use crate::filter::{GuardedRequest, clear_up, filter};
@@ -107,7 +107,7 @@ impl FetchEvent {
         let claim = guarded.claim(head, digest, new_lease()?);
         let request = GuardedRequest { key_id: guarded.id, claim, route: guarded.route.clone() };
         let world = RequestWorld {
-            ledger: bindings::ledger(&self.env),
+            ledger: env::ledgers(&self.env)?,
             origin_binding: matches!(policy.origin, Origin::Binding).then(|| self.origin_binding()),
             origin_address: origin::address(&policy.origin, head.address),
             guarded,

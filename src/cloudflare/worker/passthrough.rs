@@ -19,11 +19,11 @@ use crate::cloudflare::tasks::{spawn, wait, wait_until};
 use crate::cloudflare::{bindings, body_stream, env, origin};
 use crate::config::read::Misconfigured;
 use crate::config::route::Route;
-use crate::config::routing::is_safe;
 use crate::config::{Origin, Policy};
 use crate::lifecycle::outcome::Failure;
 use crate::log::{shadow_line, unmatched_line};
 use crate::problem::{Code, Problem};
+use crate::request::method::is_safe;
 use crate::shadow::{Passed, watch};
 
 /// The response to a request that was passed through and whose origin could not be reached.

@@ -1,7 +1,7 @@
 //! The vars beside the routes, and the ways in which ROUTES may come.
 
 use oncegate::config::read::Misconfigured;
-use oncegate::config::values::LOCATION_HINTS;
+use oncegate::config::values::{JURISDICTIONS, LOCATION_HINTS};
 use oncegate::config::{Origin, Policy, Unmatched, Vars};
 use oncegate::log::LogKeys;
 use serde_json::{Value, json};
@@ -125,6 +125,19 @@ fn location_hint_is_one_that_the_platform_knows() {
     for value in [json!("europe"), json!("WEUR"), json!(1), json!(null), json!(["weur"])] {
         let vars = vars([("LOCATION_HINT", value.clone())]);
         assert_eq!(wrong_knobs(&vars), ["LOCATION_HINT"], "{value}");
+    }
+}
+
+#[test]
+fn jurisdiction_is_one_that_the_platform_knows() {
+    let parse = |value| Policy::parse(&vars([("JURISDICTION", value)]));
+    for name in JURISDICTIONS {
+        assert_eq!(parse(json!(name)).unwrap().jurisdiction.as_deref(), Some(name));
+    }
+    assert_eq!(parse(json!("")).unwrap().jurisdiction, None);
+    for value in [json!("EU"), json!("ch"), json!(1), json!(null), json!(["eu"])] {
+        let vars = vars([("JURISDICTION", value.clone())]);
+        assert_eq!(wrong_knobs(&vars), ["JURISDICTION"], "{value}");
     }
 }
 
