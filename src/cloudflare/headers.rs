@@ -8,7 +8,7 @@ use super::bindings;
 use super::error::Error;
 use crate::answer::Marks;
 use crate::forward::Change;
-use crate::request::fingerprint::media_type;
+use crate::request::header::media_type;
 
 /// Headers that have come from JavaScript. Names are in lower case. Repeated lines are joined by a comma, those of Set-Cookie
 /// are kept apart (Fetch standard, section 2.2.2, "sort and combine").

@@ -1,9 +1,8 @@
 //! The whole configuration, parsed before the first request is served; a bad value refuses guarded
 //! requests from the first one on, naming the knob.
 //!
-//! It comes from wrangler.toml's `[vars]`: `ORIGIN`, `SHARDS`, `LOCATION_HINT`, `JURISDICTION`, `UNMATCHED`, `LOG_KEYS`,
-//! and the routes in `ROUTES`, `ROUTES_2`, … (a var holds 5 KB). The knobs of a route are the fields of
-//! [`route::Route`].
+//! It comes from wrangler.toml's `[vars]`: `ORIGIN`, `SHARDS`, `LOCATION_HINT`, `JURISDICTION`, `UNMATCHED`, `LOG_KEYS`, and
+//! the routes in `ROUTES`, `ROUTES_2`, … (a var holds 5 KB). The knobs of a route are the fields of [`route::Route`].
 
 pub mod loops;
 pub mod preset;
