@@ -92,8 +92,7 @@ describe("whether to try again", { concurrency: 4, timeout: 60_000 }, () => {
     for (const [name, retryable] of [["hold", false], ["retry", true], ["probe", true]]) {
       const spec = { path: freshPath(`/${name}`), key: freshKey() };
       on.origin.on(spec.path, { reset: true });
-      const { detail } = isProblem(await on.worker.send(spec), "outcome-unknown", 502, retryable);
-      assert.match(detail, /same key/);
+      isProblem(await on.worker.send(spec), "outcome-unknown", 502, retryable);
     }
   });
   test("and while the origin's answer is still waited for", async () => {

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use futures_channel::oneshot;
 use js_sys::Uint8Array;
 
 use super::FetchEvent;
@@ -10,6 +11,7 @@ use crate::cloudflare::SMALL;
 use crate::cloudflare::body_buffer::{BufferedBody, Owner};
 use crate::cloudflare::body_reader::{self, Read};
 use crate::cloudflare::error::Error;
+use crate::cloudflare::tasks::wait_until;
 use crate::config::route::Route;
 use crate::config::values::Mode;
 use crate::problem::{Code, Problem};
@@ -68,6 +70,9 @@ impl FetchEvent {
                     self.has_unread_body.set(false);
                     return Ok(None);
                 };
+                let (_held, gone) = oneshot::channel::<()>();
+                // The context goes on after a disconnect, so that the log can tell of it.
+                wait_until(&self.context, async move { drop(gone.await) });
                 body_reader::read(&stream, length, route.request.max, owner).await
             }
         };
