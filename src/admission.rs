@@ -9,6 +9,7 @@ use crate::config::values::Mode;
 use crate::config::{Policy, Unmatched};
 use crate::lifecycle::event::{Claim, CredentialChange, OnInDoubt, Strategy};
 use crate::lifecycle::record::{KeySpelling, Lease, Metadata};
+use crate::log::LogKey;
 use crate::problem::{Code, Problem};
 use crate::request::bearer::{NotKnownNow, Proof, Refusal, Unverified};
 use crate::request::credential::{CredentialPart, credential};
@@ -38,12 +39,12 @@ pub struct Head<'a> {
 pub enum Admission {
     /// It is not guarded: hand it on untouched.
     Pass,
-    /// Its key would lie in its body, which cannot be read: hand it on untouched, and let the log say why it is not guarded.
-    PassUnread(Rc<Route>, String),
     /// The same, but it has a key, and no route looks at it: the log says so.
     PassUnmatched,
     /// No route matches it, and what none matches is refused.
     NotGuarded(Problem),
+    /// Its key would lie in its body, which cannot be read: hand it on untouched, and let the log say why it is not guarded.
+    PassUnread(Rc<Route>, String),
     /// A path of the filter's own that nothing answers: 404, never forwarded.
     Hidden,
     /// It asks for the published policy.
@@ -88,6 +89,8 @@ pub struct Guarded {
     pub spelling: KeySpelling,
     /// The client's correlation id, or one derived from the key.
     pub correlation_id: String,
+    /// Whether it is the client's.
+    sends_correlation_id: bool,
     /// Digest of what the caller proves itself with.
     credential: [u8; 16],
     /// Why its bearer token is not believed, where it is not.
@@ -268,6 +271,15 @@ impl Guarded {
         if is_told { Code::CredentialRefused.as_str() } else { would }
     }
 
+    /// The same with a derived correlation id made under the operators' secret, where there is one.
+    #[must_use]
+    pub fn under(mut self, log_key: Option<&LogKey>) -> Self {
+        if let Some(log_key) = log_key.filter(|_| !self.sends_correlation_id) {
+            self.correlation_id = log_key.correlation_id(&self.id, &self.route.name);
+        }
+        self
+    }
+
     /// The claim of this request; `body` is the body's digest by the route's rule.
     #[must_use]
     pub fn claim(&self, head: &Head<'_>, body: &[u8; 32], lease: Lease) -> Claim {
@@ -387,6 +399,7 @@ fn guard(request: Named, proof: &Proof, head: &Head<'_>) -> Admission {
         spelling,
         correlation_id: client_correlation_id(head)
             .unwrap_or_else(|| id.correlation_id(&route.name)),
+        sends_correlation_id: client_correlation_id(head).is_some(),
         credential,
         refusal: match proof {
             Proof::Refused(refusal) => Some(*refusal),

@@ -22,9 +22,9 @@ fn becomes(route: &Value, method: &str, url: &str, lines: &[(&str, &str)]) -> St
 fn word(admission: &Admission) -> String {
     match admission {
         Admission::Pass => "passes".to_owned(),
-        Admission::PassUnread(_, why) => format!("passes: {why}"),
         Admission::PassUnmatched => "passes and is logged".to_owned(),
         Admission::NotGuarded(problem) => problem.code.as_str().to_owned(),
+        Admission::PassUnread(_, why) => format!("passes: {why}"),
         Admission::Hidden => "hidden".to_owned(),
         Admission::Publish => "publishes".to_owned(),
         Admission::Read(_) => "is read".to_owned(),

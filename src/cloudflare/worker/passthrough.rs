@@ -57,6 +57,7 @@ impl FetchEvent {
         let address = format!("{}{}", origin::base(to, head.address), head.address.as_sent);
         let binding = matches!(to, Origin::Binding).then(|| self.origin_binding());
         let carrying = |body: JsValue| origin::init(head.method, &request.headers(), body);
+        self.has_unread_body.set(false);
         let mut held = None;
         let init = match body {
             RequestBody::Unread => request.into(),
@@ -121,7 +122,7 @@ impl FetchEvent {
         let body = match self.whole_body(body, &guarded.route).await {
             Ok(body) => body,
             Err((problem, first)) => {
-                log_shadow(&guarded.route, problem.code.as_str(), &guarded.correlation_id);
+                log_shadow(&guarded.route, problem.logged().0, &guarded.correlation_id);
                 return self.pass_through(&policy.origin, head, RequestBody::Begun(first));
             }
         };
@@ -145,17 +146,17 @@ impl FetchEvent {
     }
 }
 
+/// Logs that a request with a key has passed unguarded.
+pub(super) fn log_unmatched(head: &Head<'_>) {
+    let path = &head.address.target.compared;
+    bindings::log(&unmatched_line(head.method, path, traceparent(head).as_deref()));
+}
+
 /// Logs that a request passed although its key may lie in its body.
 pub(super) fn log_unguarded(route: &Route, head: &Head<'_>, why: &str) {
     let why = format!("its key is taken from the body, which cannot be read: {why}");
     let id = admission::client_correlation_id(head);
     bindings::log(&unguarded_line(&route.name, head.method, id.as_deref(), &why));
-}
-
-/// Logs that a request with a key has passed unguarded.
-pub(super) fn log_unmatched(head: &Head<'_>) {
-    let path = &head.address.target.compared;
-    bindings::log(&unmatched_line(head.method, path, traceparent(head).as_deref()));
 }
 
 /// Logs what would have been answered under `enforce`.
