@@ -1,28 +1,28 @@
 //! Which requests are guarded: route, key, strategy and patience are settled here, before any Ledger is
 //! called, and before any body is read unless the key lies in it.
 
+mod guarded;
+mod key_search;
+
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::config::route::{Doubtful, Route};
+use self::key_search::{Sought, find_key, key_missing};
+use crate::config::route::Route;
 use crate::config::values::Mode;
 use crate::config::{Policy, Unmatched};
-use crate::lifecycle::event::{Claim, CredentialChange, OnInDoubt, Strategy};
-use crate::lifecycle::record::{KeySpelling, Lease, Metadata};
-use crate::log::LogKey;
+use crate::lifecycle::event::Strategy;
+use crate::lifecycle::record::{KeySpelling, Lease};
 use crate::problem::{Code, Problem};
 use crate::request::bearer::{NotKnownNow, Proof, Refusal, Unverified};
 use crate::request::credential::{CredentialPart, credential};
 use crate::request::digest::hex;
-use crate::request::fingerprint::Fingerprint;
 use crate::request::header::{is_undecodable, media_type};
 use crate::request::json::Pointer;
 use crate::request::key::{Key, KeyId, KeyInvalid};
-use crate::request::key_source::{Parts, Source, Value};
 use crate::request::method::is_safe;
 use crate::request::path::Address;
 use crate::request::scope::{Caller, ScopePart};
-use crate::time::Timestamp;
 
 /// A request without its body.
 pub struct Head<'a> {
@@ -247,138 +247,10 @@ impl Unproven {
     }
 }
 
-impl Guarded {
-    /// What the client is told instead of a problem: one whose token was refused should renew it and come again, whatever
-    /// credential the first try had. OAuth clients do that at a 401 by themselves (RFC 6750 section 3.1).
-    #[must_use]
-    pub fn told(&self, problem: Problem) -> Problem {
-        match self.refusal {
-            Some(refusal) if problem.code == Code::CredentialChanged => {
-                let detail = format!(
-                    "The access token was refused: {refusal}. The same request was sent under this key with another credential, so it was not forwarded. Renew the token, and send the request again with the same key."
-                );
-                Problem::new(Code::CredentialRefused, detail)
-                    .because(format!("the bearer token was refused: {refusal}"))
-            }
-            _ => problem,
-        }
-    }
-
-    /// The same of what enforcing would have answered, for the log.
-    #[must_use]
-    pub fn would(&self, would: &'static str) -> &'static str {
-        let is_told = self.refusal.is_some() && would == Code::CredentialChanged.as_str();
-        if is_told { Code::CredentialRefused.as_str() } else { would }
-    }
-
-    /// The same with a derived correlation id made under the operators' secret, where there is one.
-    #[must_use]
-    pub fn under(mut self, log_key: Option<&LogKey>) -> Self {
-        if let Some(log_key) = log_key.filter(|_| !self.sends_correlation_id) {
-            self.correlation_id = log_key.correlation_id(&self.id, &self.route.name);
-        }
-        self
-    }
-
-    /// The claim of this request; `body` is the body's digest by the route's rule.
-    #[must_use]
-    pub fn claim(&self, head: &Head<'_>, body: &[u8; 32], lease: Lease) -> Claim {
-        let route = &self.route;
-        let target = &head.address.target;
-        let fingerprint =
-            Fingerprint::of(&route.fingerprint, head.method, target, body, head.header);
-        let metadata = Metadata {
-            fingerprint,
-            operation: caller(route, head, self.credential).operation(
-                &route.scope,
-                route.mode,
-                &fingerprint,
-            ),
-            route: route.name.clone(),
-            method: head.method.to_owned(),
-            path: target.path.chars().take(PATH_CHARS_KEPT).collect(),
-            correlation_id: self.correlation_id.clone(),
-            created: Timestamp(0),
-        };
-        Claim {
-            lease,
-            metadata,
-            strategy: self.strategy,
-            on_in_doubt: match route.on_in_doubt {
-                Doubtful::Retry => OnInDoubt::Retry,
-                Doubtful::Hold | Doubtful::Probe => OnInDoubt::Hold,
-            },
-            // An expired token must not run again what was done under the one before it.
-            credential_change: match self.refusal {
-                Some(_) => CredentialChange::Refuse,
-                None => route.credential_change,
-            },
-            durations: route.durations(),
-            wait: self.wait,
-            spelling: self.spelling,
-        }
-    }
-}
-
 /// The correlation id to answer with where there is no key to derive one from.
 #[must_use]
 pub fn correlation_id(head: &Head<'_>, random: Lease) -> String {
     client_correlation_id(head).unwrap_or_else(|| hex(&random.0))
-}
-
-enum Sought {
-    Found(Key, KeySpelling),
-    /// None of the sources has one; why the body could not be read for them, if that is so.
-    Missing(Option<String>),
-    NeedsBody,
-    Invalid(KeyInvalid),
-}
-
-fn find_key(route: &Route, head: &Head<'_>, body: Option<&[u8]>) -> Sought {
-    let parts = Parts { header: head.header, query: head.address.target.query.as_deref(), body };
-    for source in &route.key.from {
-        match source.value(parts) {
-            Value::Missing => {}
-            Value::NeedsBody => return Sought::NeedsBody,
-            Value::Duplicate => return Sought::Invalid(KeyInvalid("it is there more than once")),
-            Value::Found(value) => return parsed(source, value),
-        }
-    }
-    Sought::Missing(unreadable(&route.key.from, parts))
-}
-
-/// Why none of the sources in the body can be read. Nothing, where one of them can: then the body has no key.
-fn unreadable(sources: &[Source], parts: Parts<'_>) -> Option<String> {
-    let mut in_body = sources.iter().filter(|source| source.is_in_body());
-    let first = in_body.next()?.unreadable(parts)?;
-    in_body.all(|source| source.unreadable(parts).is_some()).then_some(first)
-}
-
-fn key_missing(unreadable: Option<String>) -> Problem {
-    match unreadable {
-        None => Problem::new(
-            Code::KeyMissing,
-            "This operation requires an idempotency key. Send a new one, such as a UUID, with each new operation, and the same one with each retry of it.",
-        ),
-        Some(why) => {
-            let detail = format!(
-                "The idempotency key of this operation is taken from the request's body, which cannot be read: {why}. Send the body in a form that can be read."
-            );
-            Problem::new(Code::KeyMissing, detail)
-                .because(format!("the body cannot be read: {why}"))
-        }
-    }
-}
-
-/// The Idempotency-Key header has a grammar of its own; a value from anywhere else is taken as it is.
-fn parsed(source: &Source, value: String) -> Sought {
-    let (key, spelling) = if source.header() == Some(KEY_HEADER) {
-        let quoted = value.trim_start().starts_with('"');
-        (Key::parse(&value), if quoted { KeySpelling::Quoted } else { KeySpelling::Bare })
-    } else {
-        (Key::plain(value), KeySpelling::Bare)
-    };
-    key.map_or_else(Sought::Invalid, |key| Sought::Found(key, spelling))
 }
 
 fn guard(request: Named, proof: &Proof, head: &Head<'_>) -> Admission {
