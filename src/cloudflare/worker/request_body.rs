@@ -72,7 +72,7 @@ impl FetchEvent {
                 };
                 let (_held, gone) = oneshot::channel::<()>();
                 // The context goes on after a disconnect, so that the log can tell of it.
-                wait_until(&self.context, async move { drop(gone.await) });
+                wait_until(&self.context, gone);
                 body_reader::read(&stream, length, route.request.max, owner).await
             }
         };
