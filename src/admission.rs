@@ -7,14 +7,16 @@ use std::time::Duration;
 use crate::config::route::{Doubtful, Route};
 use crate::config::values::Mode;
 use crate::config::{Policy, Unmatched};
-use crate::lifecycle::event::{Claim, OnInDoubt, Strategy};
+use crate::lifecycle::event::{Claim, CredentialChange, OnInDoubt, Strategy};
 use crate::lifecycle::record::{KeySpelling, Lease, Metadata};
 use crate::log::LogKey;
 use crate::problem::{Code, Problem};
-use crate::request::credential::credential;
+use crate::request::bearer::{NotKnownNow, Proof, Refusal, Unverified};
+use crate::request::credential::{CredentialPart, credential};
 use crate::request::digest::hex;
 use crate::request::fingerprint::Fingerprint;
 use crate::request::header::{is_undecodable, media_type};
+use crate::request::json::Pointer;
 use crate::request::key::{Key, KeyId, KeyInvalid};
 use crate::request::key_source::{Parts, Source, Value};
 use crate::request::method::is_safe;
@@ -51,8 +53,27 @@ pub enum Admission {
     Read(Rc<Route>),
     /// It is refused. Nothing is stored, nothing is forwarded.
     Refuse(Problem, Rc<Route>),
+    /// It is guarded, and its bearer token says who calls: verify that, and go on with [`Unproven::prove`].
+    Verify(Unproven),
     /// It is guarded.
     Guard(Guarded),
+}
+
+/// A request that is guarded, but whose caller is not known yet.
+#[derive(Debug)]
+pub struct Unproven {
+    /// Its bearer token.
+    pub token: Unverified,
+    request: Named,
+}
+
+/// A request that has a key.
+#[derive(Debug)]
+struct Named {
+    route: Rc<Route>,
+    key: Key,
+    spelling: KeySpelling,
+    strategy: Strategy,
 }
 
 /// A guarded request.
@@ -72,6 +93,8 @@ pub struct Guarded {
     sends_correlation_id: bool,
     /// Digest of what the caller proves itself with.
     credential: [u8; 16],
+    /// Why its bearer token is not believed, where it is not.
+    refusal: Option<Refusal>,
     /// What it wants if it is a duplicate.
     pub strategy: Strategy,
     /// How long it is willing to wait for a running claim.
@@ -169,26 +192,85 @@ pub fn consider(route: Rc<Route>, head: &Head<'_>, body: Option<&[u8]>) -> Admis
         Sought::Missing(Some(why)) => return Admission::PassUnread(route, why),
         Sought::Missing(None) => return Admission::Pass,
     };
-    let credential = match credential(&route.credential, head.header) {
-        Ok(credential) => credential,
-        Err(undecodable) => {
-            let detail = undecodable.detail();
-            return Admission::Refuse(Problem::new(Code::KeyInvalid, detail), route);
-        }
-    };
     if let Some(name) = undecodable(&route, head) {
         let detail = format!(
             "The header {name} holds bytes that are not UTF-8, so that requests could not be told apart. Encode its value, for example with percent-encoding."
         );
         return Admission::Refuse(Problem::new(Code::KeyInvalid, detail), route);
     }
-    match strategy(&route, (head.header)("x-on-conflict").as_deref()) {
-        Ok(strategy) => Admission::Guard(guard(route, key, spelling, strategy, credential, head)),
-        Err(problem) => Admission::Refuse(problem, route),
+    let strategy = match strategy(&route, (head.header)("x-on-conflict").as_deref()) {
+        Ok(strategy) => strategy,
+        Err(problem) => return Admission::Refuse(problem, route),
+    };
+    let token = token(&route, head);
+    let request = Named { route, key, spelling, strategy };
+    match token {
+        Some(token) => Admission::Verify(Unproven { token, request }),
+        None => guard(request, &Proof::Opaque, head),
+    }
+}
+
+/// The bearer token that says who calls, where the route names a claim of it.
+fn token(route: &Route, head: &Head<'_>) -> Option<Unverified> {
+    let claims = route.credential.iter().filter_map(|part| match part {
+        CredentialPart::Jwt(pointer) => Some(pointer),
+        CredentialPart::Header(_) | CredentialPart::Cookie(_) => None,
+    });
+    let claims: Vec<&Pointer> = claims.collect();
+    if claims.is_empty() {
+        None
+    } else {
+        Unverified::read((head.header)("authorization")?, &claims)
+    }
+}
+
+impl Unproven {
+    /// Its rules.
+    #[must_use]
+    pub fn route(&self) -> &Rc<Route> {
+        &self.request.route
+    }
+
+    /// Goes on with what the token proves.
+    #[must_use]
+    pub fn prove(self, head: &Head<'_>, proof: Result<Proof, NotKnownNow>) -> Admission {
+        match proof {
+            Ok(proof) => guard(self.request, &proof, head),
+            Err(NotKnownNow(retry_after)) => {
+                let detail = "The keys that verify the access token cannot be fetched now, so it is not known who calls, and nothing was forwarded. Send the request again, unchanged, after Retry-After.";
+                let problem = Problem::new(Code::CredentialUnverifiable, detail)
+                    .retry_after(retry_after.as_secs().max(1))
+                    .because("the key server (JWKS) has not answered");
+                Admission::Refuse(problem, self.request.route)
+            }
+        }
     }
 }
 
 impl Guarded {
+    /// What the client is told instead of a problem: one whose token was refused should renew it and come again, whatever
+    /// credential the first try had. OAuth clients do that at a 401 by themselves (RFC 6750 section 3.1).
+    #[must_use]
+    pub fn told(&self, problem: Problem) -> Problem {
+        match self.refusal {
+            Some(refusal) if problem.code == Code::CredentialChanged => {
+                let detail = format!(
+                    "The access token was refused: {refusal}. The same request was sent under this key with another credential, so it was not forwarded. Renew the token, and send the request again with the same key."
+                );
+                Problem::new(Code::CredentialRefused, detail)
+                    .because(format!("the bearer token was refused: {refusal}"))
+            }
+            _ => problem,
+        }
+    }
+
+    /// The same of what enforcing would have answered, for the log.
+    #[must_use]
+    pub fn would(&self, would: &'static str) -> &'static str {
+        let is_told = self.refusal.is_some() && would == Code::CredentialChanged.as_str();
+        if is_told { Code::CredentialRefused.as_str() } else { would }
+    }
+
     /// The same with a derived correlation id made under the operators' secret, where there is one.
     #[must_use]
     pub fn under(mut self, log_key: Option<&LogKey>) -> Self {
@@ -226,7 +308,11 @@ impl Guarded {
                 Doubtful::Retry => OnInDoubt::Retry,
                 Doubtful::Hold | Doubtful::Probe => OnInDoubt::Hold,
             },
-            credential_change: route.credential_change,
+            // An expired token must not run again what was done under the one before it.
+            credential_change: match self.refusal {
+                Some(_) => CredentialChange::Refuse,
+                None => route.credential_change,
+            },
             durations: route.durations(),
             wait: self.wait,
             spelling: self.spelling,
@@ -295,18 +381,19 @@ fn parsed(source: &Source, value: String) -> Sought {
     key.map_or_else(Sought::Invalid, |key| Sought::Found(key, spelling))
 }
 
-fn guard(
-    route: Rc<Route>,
-    key: Key,
-    spelling: KeySpelling,
-    strategy: Strategy,
-    credential: [u8; 16],
-    head: &Head<'_>,
-) -> Guarded {
+fn guard(request: Named, proof: &Proof, head: &Head<'_>) -> Admission {
+    let Named { route, key, spelling, strategy } = request;
+    let credential = match credential(&route.credential, proof, head.header) {
+        Ok(credential) => credential,
+        Err(undecodable) => {
+            let problem = Problem::new(Code::KeyInvalid, undecodable.detail());
+            return Admission::Refuse(problem, route);
+        }
+    };
     let scope = caller(&route, head, credential).scope(&route.scope, route.mode);
     let id = KeyId::new(&key, scope);
     let preferred = (head.header)("prefer").and_then(|field| preferred_wait(&field));
-    Guarded {
+    Admission::Guard(Guarded {
         key,
         id,
         spelling,
@@ -314,10 +401,14 @@ fn guard(
             .unwrap_or_else(|| id.correlation_id(&route.name)),
         sends_correlation_id: client_correlation_id(head).is_some(),
         credential,
+        refusal: match proof {
+            Proof::Refused(refusal) => Some(*refusal),
+            Proof::Opaque | Proof::Verified(_) => None,
+        },
         strategy,
         wait: preferred.map_or(route.wait, |wait| wait.min(route.wait)),
         route,
-    }
+    })
 }
 
 fn caller<'a>(route: &'a Route, head: &Head<'a>, credential: [u8; 16]) -> Caller<'a> {

@@ -173,6 +173,10 @@ pub fn problem_marks(problem: &Problem, status: Option<Status>, correlation_id: 
         // It reaches the filter again that forwarded the request, as the answer of its origin: nothing was executed.
         marks.push(("idempotency-outcome", "release".to_owned()));
     }
+    if problem.code == Code::CredentialRefused {
+        // RFC 6750 section 3.1: on this OAuth clients renew their token and come again.
+        marks.push(("www-authenticate", r#"Bearer error="invalid_token""#.to_owned()));
+    }
     if let Some(seconds) = problem.retry_after_s {
         marks.push(("retry-after", seconds.to_string()));
     }

@@ -27,6 +27,10 @@ pub enum Code {
     AlreadyExecuted,
     /// The same request under the same key came with another credential.
     CredentialChanged,
+    /// The same request under the same key came with another credential, and the access token of this one was refused.
+    CredentialRefused,
+    /// The keys that verify access tokens cannot be fetched. Nothing was claimed, nothing was forwarded.
+    CredentialUnverifiable,
     /// The operation has been executed, but its reply was not stored.
     ReplyNotStored,
     /// Nobody knows whether the origin executed the operation.
@@ -61,7 +65,7 @@ pub enum Code {
 
 impl Code {
     /// Every code that a client of a guarded route may get. Operators get others too.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::KeyMissing,
         Self::KeyInvalid,
         Self::StrategyInvalid,
@@ -71,6 +75,8 @@ impl Code {
         Self::Misconfigured,
         Self::AlreadyExecuted,
         Self::CredentialChanged,
+        Self::CredentialRefused,
+        Self::CredentialUnverifiable,
         Self::ReplyNotStored,
         Self::OutcomeUnknown,
         Self::KeyExpired,
@@ -88,13 +94,17 @@ impl Code {
             Self::KeyInvalid => "send a valid key",
             Self::StrategyInvalid => "choose an allowed strategy, or none",
             Self::KeyReused => "use a new key for a new operation, and send retries unchanged",
-            Self::InFlight | Self::OriginUnreachable | Self::StoreUnavailable => {
-                "send the same request with the same key after Retry-After"
-            }
+            Self::InFlight
+            | Self::OriginUnreachable
+            | Self::CredentialUnverifiable
+            | Self::StoreUnavailable => "send the same request with the same key after Retry-After",
             Self::Misconfigured | Self::LoopDetected => "tell the operator",
             Self::NotGuarded => "send it to a method and path that the policy names",
             Self::AlreadyExecuted => "do nothing: the operation has been executed",
             Self::CredentialChanged => "retry with the first credential",
+            Self::CredentialRefused => {
+                "renew the access token, and send the same request with the same key"
+            }
             Self::ReplyNotStored => {
                 "do not send it again: the operation has been executed; ask for its result"
             }
@@ -135,7 +145,13 @@ impl Code {
     /// Whether sending the request again can change the answer. For `outcome-unknown` it depends: see [`Problem`].
     #[must_use]
     pub fn should_retry(self) -> bool {
-        matches!(self, Self::InFlight | Self::OriginUnreachable | Self::StoreUnavailable)
+        matches!(
+            self,
+            Self::InFlight
+                | Self::OriginUnreachable
+                | Self::CredentialUnverifiable
+                | Self::StoreUnavailable
+        )
     }
 
     fn row(self) -> (&'static str, u16, &'static str) {
@@ -152,6 +168,10 @@ impl Code {
             Self::AlreadyExecuted => ("already-executed", 409, "The operation was executed before"),
             Self::CredentialChanged => {
                 ("credential-changed", 409, "The credential changed between two tries")
+            }
+            Self::CredentialRefused => ("credential-refused", 401, "The access token was refused"),
+            Self::CredentialUnverifiable => {
+                ("credential-unverifiable", 503, "The access token cannot be verified now")
             }
             Self::ReplyNotStored => ("reply-not-stored", 409, "The reply was not stored"),
             Self::OutcomeUnknown => ("outcome-unknown", 409, "The outcome is unknown"),

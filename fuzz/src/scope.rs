@@ -3,6 +3,7 @@
 //! even length), the Cookie header, the host and the path.
 
 use oncegate::config::values::Mode;
+use oncegate::request::bearer::Proof;
 use oncegate::request::credential::{CredentialPart, Undecodable, credential};
 use oncegate::request::fingerprint::Fingerprint;
 use oncegate::request::scope::{Caller, ScopePart};
@@ -81,7 +82,7 @@ impl<'a> Asking<'a> {
             let at = if name == "cookie" { 2 } else { place(name) };
             Some(request[at].to_owned())
         };
-        let credential = credential(&parts, &header);
+        let credential = credential(&parts, &Proof::Opaque, &header);
         let values = names.iter().map(|name| {
             let shown = request[if *name == "cookie" { 2 } else { place(name) }];
             (!shown.trim().is_empty()).then(|| value(name, shown))

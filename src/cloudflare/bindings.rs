@@ -50,6 +50,16 @@ extern "C" {
     pub(crate) fn vars(env: &Env) -> Result<String, JsValue>;
     /// Resolves to all bytes of a request or a response.
     pub(crate) fn bytes(from: &JsValue) -> Promise;
+    /// Resolves to the text of a JWK Set and its Cache-Control; rejected if it is larger than `max` or takes longer than
+    /// `ms`, and for any answer but 200.
+    #[wasm_bindgen(js_name = fetchKeys)]
+    pub(crate) fn fetch_keys(address: &str, max: u32, ms: u32) -> Promise;
+    /// Resolves to the key of a JWK, for verifying only.
+    #[wasm_bindgen(js_name = importKey)]
+    pub(crate) fn import_key(jwk: &str, is_rsa: bool) -> Promise;
+    /// Resolves to whether a signature is that key's.
+    #[wasm_bindgen(js_name = verifies)]
+    pub(crate) fn verifies(key: &JsValue, signature: &[u8], signed: &[u8]) -> Promise;
     /// Forwards a request. Resolves to the response, its headers as lines, and its body where it is at most `small`.
     pub(crate) fn forward(
         origin: Option<&Fetcher>,

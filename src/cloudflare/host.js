@@ -230,6 +230,35 @@ export async function bytes(from) {
   return new Uint8Array(await from.arrayBuffer());
 }
 
+/** Fetches a JWK Set. Resolves to its text and its Cache-Control. What it is redirected to is not the server that is trusted. */
+export async function fetchKeys(address, max, ms) {
+  const headers = { Accept: "application/jwk-set+json, application/json" };
+  const response = await fetch(address, { headers, redirect: "manual", signal: AbortSignal.timeout(ms) });
+  if (response.status !== 200 || response.body === null) {
+    await response.body?.cancel();
+    throw new Error(`it answered with status ${response.status}`);
+  }
+  const parts = [];
+  let size = 0;
+  for await (const part of response.body) {
+    size += part.byteLength;
+    if (size > max) throw new Error(`its answer is larger than ${max} bytes`);
+    parts.push(part);
+  }
+  return [await new Blob(parts).text(), response.headers.get("cache-control") ?? undefined];
+}
+
+/** Imports the public key of a JWK, for verifying only. */
+export async function importKey(jwk, isRsa) {
+  const algorithm = isRsa ? { name: "RSASSA-PKCS1-v1_5", hash: "SHA-256" } : { name: "ECDSA", namedCurve: "P-256" };
+  return crypto.subtle.importKey("jwk", JSON.parse(jwk), algorithm, false, ["verify"]);
+}
+
+/** Whether a signature is that key's. The arrays show Rust's memory, which may change after this turn. */
+export async function verifies(key, signature, signed) {
+  return crypto.subtle.verify({ name: key.algorithm.name, hash: "SHA-256" }, key, signature.slice(), signed.slice());
+}
+
 /** Forwards a request to the origin. Resolves to the response, its headers as lines, and its body, which is read here
     where it is known to be at most `small` bytes. */
 export async function forward(origin, address, method, headers, body, small) {

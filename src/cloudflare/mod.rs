@@ -8,6 +8,7 @@
 //! - What both sides use: [`tasks`] runs work and waits for promises, [`clock`] is the time, [`bindings`] and `host.js`
 //!   are the calls of JavaScript, [`headers`] how headers cross over, [`error`] what goes wrong. [`body_stream`] and
 //!   [`stepped_writer`] send bodies on while they are read. [`byte_budget`] bounds what a Ledger holds in memory.
+//! - [`jwks`] verifies access tokens, where a route names a claim of them.
 //! - [`operator`] is the API of operators, [`env`] reads the configuration, [`faults`] is for tests.
 
 /// Up to so many bytes a body is not large: it is sent in one message, read in one call, and not counted in a Ledger's byte
@@ -29,6 +30,7 @@ mod env;
 mod error;
 mod faults;
 mod headers;
+mod jwks;
 mod ledger;
 mod ledger_stub;
 mod log;

@@ -23,7 +23,7 @@ use super::log::{Outcome, Timing};
 use super::operator::Operator;
 use super::response::{self, Client, Response, plain_problem};
 use super::tasks::{scoped, spawn, wait};
-use super::{bindings, env, faults};
+use super::{bindings, env, faults, jwks};
 use crate::admission::{self, Admission, Head, admit};
 use crate::answer::{Marks, may_be_told};
 use crate::config::Policy;
@@ -161,6 +161,13 @@ impl FetchEvent {
             Admission::Read(route) => self.find_key_in_body(route, head).await,
             admission => (admission, RequestBody::Unread),
         };
+        let admission = match admission {
+            Admission::Verify(unproven) => {
+                let proof = jwks::verify(policy.trust.as_deref(), &unproven.token).await;
+                unproven.prove(head, proof)
+            }
+            admission => admission,
+        };
         let response = match admission {
             Admission::Pass => return self.pass_through(&policy.origin, head, body),
             Admission::PassUnmatched => {
@@ -194,8 +201,8 @@ impl FetchEvent {
                 }
                 self.guard(policy, guarded, head, body).await
             }
-            // The body has been read; asking for it again would be a loop.
-            Admission::Read(_) => Err(Error::BodyAskedTwice),
+            // Both have been done; doing them again would be a loop.
+            Admission::Read(_) | Admission::Verify(_) => Err(Error::BodyAskedTwice),
         };
         response.map(Into::into)
     }

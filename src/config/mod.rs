@@ -10,6 +10,7 @@ pub mod publish;
 pub mod read;
 pub mod route;
 pub mod routing;
+mod tokens;
 pub mod values;
 
 use std::rc::Rc;
@@ -23,6 +24,7 @@ use crate::config::route::Route;
 use crate::config::routing::Routes;
 use crate::config::values::Mode;
 use crate::log::LogKeys;
+use crate::request::bearer::Trust;
 use crate::request::json;
 use crate::request::path::Address;
 
@@ -41,6 +43,8 @@ pub struct Policy {
     pub unmatched: Unmatched,
     /// How keys appear in the log.
     pub log_keys: LogKeys,
+    /// Whose access tokens are taken, where a route names a claim of them.
+    pub trust: Option<Rc<Trust>>,
     /// The routes, ready for matching.
     pub routes: Routes,
 }
@@ -114,9 +118,10 @@ impl Policy {
         let origin = noted(&mut mistakes, Origin::parse(vars).map_err(|mistake| vec![mistake]));
         let settings = noted(&mut mistakes, read::<Settings>("", vars.values.clone()));
         let routes = routes(&vars.values, &mut mistakes);
+        let trust = noted(&mut mistakes, tokens::trust(&vars.values, &routes));
         let routes = noted(&mut mistakes, Routes::new(routes));
-        match (origin, settings, routes) {
-            (Some(origin), Some(settings), Some(routes)) if mistakes.is_empty() => {
+        match (origin, settings, trust, routes) {
+            (Some(origin), Some(settings), Some(trust), Some(routes)) if mistakes.is_empty() => {
                 let Settings { shards, location_hint, jurisdiction, unmatched, log_keys } =
                     settings;
                 Ok(Self {
@@ -126,6 +131,7 @@ impl Policy {
                     jurisdiction,
                     unmatched,
                     log_keys,
+                    trust,
                     routes,
                 })
             }
@@ -187,7 +193,9 @@ fn misspelt(name: &str) -> Option<Misconfigured> {
     // In capitals: `routes` is one shift key away.
     let capitals = name.to_ascii_uppercase();
     let meant = nearest(&capitals, VARS.into_iter())?;
-    let is_near = !is_known(name) && strsim::osa_distance(&capitals, meant) <= 2;
+    // Of four letters two are half the name: AWS is nobody's JWKS.
+    let near = if meant.len() < 6 { 1 } else { 2 };
+    let is_near = !is_known(name) && strsim::osa_distance(&capitals, meant) <= near;
     is_near.then(|| {
         Misconfigured::new(name, format!("is not a var of the filter; the nearest one is {meant}"))
     })
@@ -281,13 +289,16 @@ fn noted<T>(mistakes: &mut Vec<Misconfigured>, result: Result<T, Vec<Misconfigur
 /// What is a secret, and no var.
 pub const SECRETS: [&str; 2] = ["ADMIN_TOKEN", "LOG_KEY"];
 /// The vars and secrets that the filter reads.
-pub const VARS: [&str; 9] = [
+pub const VARS: [&str; 12] = [
     "ORIGIN",
     "SHARDS",
     "LOCATION_HINT",
     "JURISDICTION",
     "ROUTES",
     "UNMATCHED",
+    "JWKS",
+    "JWT_ISSUER",
+    "JWT_AUDIENCE",
     "ADMIN_TOKEN",
     "LOG_KEYS",
     "LOG_KEY",

@@ -47,7 +47,7 @@ pub struct Route {
     pub key: KeyRule,
     /// What keeps equal keys apart; also `route`, `header:NAME`. Changing it makes known keys unknown.
     pub scope: Vec<ScopePart>,
-    /// Where callers carry who they are: `header:NAME`, `cookie:NAME`; if none is there, all cookies.
+    /// Where callers carry who they are: `header:NAME`, `cookie:NAME`, `jwt:/claim`; if none is there, all cookies.
     pub credential: Vec<CredentialPart>,
     /// The same operation under another credential: `refuse` (409) or `forward`, which runs it again.
     pub credential_change: CredentialChange,
@@ -268,6 +268,19 @@ impl Route {
         }
         if doubtful == Doubtful::Retry && forwarded == ForwardKey::None {
             found.push(("on_in_doubt", "is retry, which only an origin that sees the same key can bear, but forward_key is none"));
+        }
+        let names_claim = self.credential.iter().any(|part| matches!(part, CredentialPart::Jwt(_)));
+        let is_authorization = |name: &str| name == "authorization";
+        if names_claim
+            && self.credential.contains(&CredentialPart::Header("authorization".to_owned()))
+        {
+            found.push(("credential", "names a claim of the token (jwt:…) and the whole Authorization, which a renewed token changes: leave header:Authorization out"));
+        }
+        if names_claim && self.scope.iter().filter_map(ScopePart::header).any(is_authorization) {
+            found.push(("scope", "names Authorization, which a renewed token changes, but credential names a claim of the token (jwt:…)"));
+        }
+        if names_claim && self.fingerprint.headers.iter().any(|name| is_authorization(name)) {
+            found.push(("fingerprint.headers", "names Authorization, which a renewed token changes, but credential names a claim of the token (jwt:…)"));
         }
         let fingerprint = &self.fingerprint;
         if !fingerprint.except.is_empty() && fingerprint.body != BodyRule::Json {

@@ -1,12 +1,14 @@
-//! What a caller proves its identity with: the headers or cookies that the route names, as one digest. The
+//! What a caller proves its identity with: the headers, cookies or claims that the route names, as one digest. The
 //! values themselves are never stored or logged.
 
 use serde::Deserialize;
 
+use crate::request::bearer::Proof;
 use crate::request::digest::Parts;
 use crate::request::header::{compared, header_name, is_undecodable};
+use crate::request::json::Pointer;
 
-/// A header or cookie that carries a credential.
+/// A header, a cookie or a claim that carries a credential.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub enum CredentialPart {
@@ -14,6 +16,8 @@ pub enum CredentialPart {
     Header(String),
     /// A cookie, by name.
     Cookie(String),
+    /// A claim of the bearer token in Authorization, if that verifies; else the header itself.
+    Jwt(Pointer),
 }
 
 impl TryFrom<String> for CredentialPart {
@@ -24,9 +28,12 @@ impl TryFrom<String> for CredentialPart {
             Some(("header", name)) => header_name(name).map(Self::Header),
             // The name of a cookie is a token too (RFC 6265 section 4.1.1), but its case counts.
             Some(("cookie", name)) => header_name(name).map(|_| Self::Cookie(name.to_owned())),
+            Some(("jwt", pointer)) => Pointer::parse(pointer).map(Self::Jwt),
             _ => None,
         };
-        part.ok_or("must be header:NAME or cookie:NAME")
+        part.ok_or(
+            "must be header:NAME, cookie:NAME, or a claim of an access token such as jwt:/sub",
+        )
     }
 }
 
@@ -45,6 +52,7 @@ impl Undecodable {
     #[must_use]
     pub fn detail(&self) -> String {
         let what = match self {
+            Self::Named(CredentialPart::Jwt(_)) => "The header authorization holds".to_owned(),
             Self::Named(CredentialPart::Header(name)) => format!("The header {name} holds"),
             Self::Named(CredentialPart::Cookie(name)) => format!("The cookie {name} holds"),
             Self::Cookie => {
@@ -59,12 +67,13 @@ impl Undecodable {
 
 /// The digest of the credential. Where none of the parts is present, the whole Cookie header is the credential,
 /// with its cookies in any order. A blank value counts as absent: a proxy that empties a header must not make
-/// one caller of all. `header` looks a header up by lower-case name.
+/// one caller of all. `proof` is what its bearer token proves. `header` looks a header up by lower-case name.
 ///
 /// # Errors
 /// A value of the credential holds bytes that are not UTF-8.
 pub fn credential(
     parts: &[CredentialPart],
+    proof: &Proof,
     header: &dyn Fn(&str) -> Option<String>,
 ) -> Result<[u8; 16], Undecodable> {
     let cookie_header = header("cookie").unwrap_or_default();
@@ -78,12 +87,22 @@ pub fn credential(
                 own = header(name).map(|value| compared(name, value)).unwrap_or_default();
                 values.push(&own);
             }
+            // Beside a verified claim the token itself does not count: the next one has the same claim.
+            CredentialPart::Jwt(pointer) => match proof {
+                Proof::Verified(subject) => values.extend(subject.claim(pointer)),
+                Proof::Opaque | Proof::Refused(_) => {
+                    own = authorization(header).unwrap_or_default();
+                    values.push(&own);
+                }
+            },
             CredentialPart::Cookie(name) => {
                 let named = pairs.iter().filter(|(known, _)| known == name);
                 values.extend(named.map(|(_, value)| value.as_str()));
             }
         }
-        values.retain(|value| !value.trim().is_empty());
+        if !matches!((part, proof), (CredentialPart::Jwt(_), Proof::Verified(_))) {
+            values.retain(|value| !value.trim().is_empty());
+        }
         if values.iter().any(|value| is_undecodable(value)) {
             return Err(Undecodable::Named(part.clone()));
         }
@@ -101,6 +120,10 @@ pub fn credential(
     }
     all.sort_unstable();
     Ok(list(Parts::of("cookie"), &all).half())
+}
+
+fn authorization(header: &dyn Fn(&str) -> Option<String>) -> Option<String> {
+    header("authorization").map(|value| compared("authorization", value))
 }
 
 /// Whether a pair is a cookie that says nothing of who calls and changes between two tries by itself: those of

@@ -31,6 +31,15 @@ pub struct MarkedPointer {
     pub need: Need,
 }
 
+/// A text or an integer of a body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scalar {
+    /// A string, unescaped.
+    Text(String),
+    /// An integer, as it is written in the body.
+    Integer(String),
+}
+
 /// Whether a body must have what a pointer names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
@@ -63,13 +72,21 @@ impl Pointer {
     /// # Errors
     /// The body has a member twice that the pointer passes through.
     pub fn text(&self, body: &[u8]) -> Result<Option<String>, DuplicateMember> {
+        Ok(self.scalar(body)?.map(|(Scalar::Text(text) | Scalar::Integer(text))| text))
+    }
+
+    /// The same, with what it is.
+    ///
+    /// # Errors
+    /// The body has a member twice that the pointer passes through.
+    pub fn scalar(&self, body: &[u8]) -> Result<Option<Scalar>, DuplicateMember> {
         let Some(body) = text(body) else { return Ok(None) };
         let Some(value) = self.find(body)? else { return Ok(None) };
         let digits = value.strip_prefix('-').unwrap_or(value);
         if digits.bytes().all(|b| b.is_ascii_digit()) {
-            return Ok(Some(value.to_owned()));
+            return Ok(Some(Scalar::Integer(value.to_owned())));
         }
-        Ok(serde_json::from_str(value).ok())
+        Ok(serde_json::from_str(value).ok().map(Scalar::Text))
     }
 
     /// Where the member or the item that the pointer names stands in a canonical form.

@@ -29,6 +29,7 @@ fn word(admission: &Admission) -> String {
         Admission::Publish => "publishes".to_owned(),
         Admission::Read(_) => "is read".to_owned(),
         Admission::Refuse(problem, _) => problem.code.as_str().to_owned(),
+        Admission::Verify(_) => "is verified".to_owned(),
         Admission::Guard(guarded) => format!("guarded by {}", guarded.key.as_str()),
     }
 }

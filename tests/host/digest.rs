@@ -5,7 +5,8 @@
 
 use oncegate::config::route::Route;
 use oncegate::config::values::Mode;
-use oncegate::request::credential::{CredentialPart, credential};
+use oncegate::request::bearer::Proof;
+use oncegate::request::credential::{self, CredentialPart, Undecodable};
 use oncegate::request::digest::{Parts, hex, sha256};
 use oncegate::request::fingerprint::{BodyRule, FINGERPRINT_HEADERS, Fingerprint, Rule};
 use oncegate::request::header::media_type;
@@ -19,6 +20,13 @@ use proptest::prelude::*;
 use crate::make::{cases, headers, route};
 
 const AUTHORIZED: (&str, &str) = ("authorization", "Bearer secret");
+
+fn credential(
+    parts: &[CredentialPart],
+    header: &dyn Fn(&str) -> Option<String>,
+) -> Result<[u8; 16], Undecodable> {
+    credential::credential(parts, &Proof::Opaque, header)
+}
 
 fn credential_of(lines: &[(&str, &str)]) -> [u8; 16] {
     credential(&route().credential, &headers(lines)).unwrap()

@@ -17,6 +17,7 @@ mod world; // requests, a Ledger and an origin that move when they are told to
 
 // One module per subject.
 mod admission; // what is guarded, by which key
+mod bearer; // what an access token proves
 mod corpus; // whatever the fuzzer found
 mod cors; // what a page may read
 mod decision; // what a Ledger does with an event

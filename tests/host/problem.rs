@@ -11,7 +11,7 @@ use oncegate::time::Timestamp;
 use serde_json::{Value, json};
 
 /// code, status, whether to come again
-const CODES: [(Code, &str, u16, bool); 16] = [
+const CODES: [(Code, &str, u16, bool); 18] = [
     (Code::KeyMissing, "key-missing", 400, false),
     (Code::KeyInvalid, "key-invalid", 400, false),
     (Code::StrategyInvalid, "strategy-invalid", 400, false),
@@ -21,6 +21,8 @@ const CODES: [(Code, &str, u16, bool); 16] = [
     (Code::Misconfigured, "misconfigured", 500, false),
     (Code::AlreadyExecuted, "already-executed", 409, false),
     (Code::CredentialChanged, "credential-changed", 409, false),
+    (Code::CredentialRefused, "credential-refused", 401, false),
+    (Code::CredentialUnverifiable, "credential-unverifiable", 503, true),
     (Code::ReplyNotStored, "reply-not-stored", 409, false),
     (Code::OutcomeUnknown, "outcome-unknown", 409, false),
     (Code::KeyExpired, "key-expired", 410, false),

@@ -4,11 +4,11 @@ import assert from "node:assert/strict";
 
 const STATUS = {
   "key-missing": 400, "key-invalid": 400, "strategy-invalid": 400, "key-reused": 422, "in-flight": 409,
-  "origin-unreachable": 502, misconfigured: 500, "already-executed": 409, "credential-changed": 409,
+  "origin-unreachable": 502, misconfigured: 500, "already-executed": 409, "credential-changed": 409, "credential-refused": 401, "credential-unverifiable": 503,
   "reply-not-stored": 409, "outcome-unknown": 409, "key-expired": 410, "request-too-large": 413,
   "store-unavailable": 503, "not-guarded": 404, "loop-detected": 508,
 };
-const RETRY = ["in-flight", "origin-unreachable", "store-unavailable"];
+const RETRY = ["credential-unverifiable", "in-flight", "origin-unreachable", "store-unavailable"];
 
 /** The answer is this problem, whole and well formed (RFC 9457); returns its members. Whether a doubt is worth another try
  *  depends on its lease and its route. */

@@ -51,7 +51,10 @@ impl FetchEvent {
         faults::here("read");
         let guarded = Rc::new(guarded);
         let (world, request) = self.world(policy, guarded.clone(), head, &digest, body)?;
-        let answer = self.filter(world, request).await;
+        let answer = self.filter(world, request).await.map(|answer| match answer {
+            Answer::Problem(problem, status) => Answer::Problem(guarded.told(problem), status),
+            answer => answer,
+        });
         log(
             &guarded,
             match &answer {

@@ -127,13 +127,15 @@ impl FetchEvent {
             }
         };
         let digest = digest(body.as_ref(), &guarded.route).await?;
-        let (world, request) = self.world(policy, Rc::new(guarded), head, &digest, None)?;
+        let guarded = Rc::new(guarded);
+        let (world, request) = self.world(policy, guarded.clone(), head, &digest, None)?;
         let reply_max = request.route.reply.max;
         let (tell, told) = oneshot::channel::<Passed>();
         let watching = async move {
             let passed = async { told.await.map_err(|oneshot::Canceled| Failure::Unknown) };
             let id = &request.claim.metadata.correlation_id;
-            watch(&world, &request, passed, |would| log_shadow(&request.route, would, id)).await;
+            let say = |would| log_shadow(&request.route, guarded.would(would), id);
+            watch(&world, &request, passed, say).await;
         };
         wait_until(&self.context, spawn(watching));
         let passed = self.forward_unchanged(&policy.origin, head, RequestBody::Whole(body))?;

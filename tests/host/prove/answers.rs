@@ -164,6 +164,8 @@ fn refused(
         | Code::KeyInvalid
         | Code::StrategyInvalid
         | Code::Misconfigured
+        | Code::CredentialRefused
+        | Code::CredentialUnverifiable
         | Code::RequestTooLarge
         | Code::NotGuarded
         | Code::LoopDetected => false,
