@@ -49,8 +49,8 @@ export function family(title, clients, { knobs = {}, concurrency = 6 } = {}) {
             const extra = Math.max(0, cell[0] - (scenario.calls ?? 1));
             duplicates += extra;
             assert.equal(extra, 0, `the origin was called ${cell[0]} times`);
-            holds(client, exchanges);
             assert.deepEqual(cell, expected, `instead of ${expected}, on the wire: ${exchanges.map(summary).join("; ")}`);
+            holds(client, exchanges);
           });
         }
       });
