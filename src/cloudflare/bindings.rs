@@ -42,6 +42,9 @@ extern "C" {
     pub(crate) fn told(head: &[u8], body: Option<&Uint8Array>) -> JsValue;
     /// A Ledger's answer whose body is a stream.
     pub(crate) fn streamed(head: &[u8], body: &JsValue) -> JsValue;
+    /// What tells the store of this deployment from others.
+    #[wasm_bindgen(js_name = storeId)]
+    pub(crate) fn store_id(ledger: &Namespace) -> String;
     /// The text and JSON vars of a deployment, as JSON. Bindings are left out.
     #[wasm_bindgen(catch)]
     pub(crate) fn vars(env: &Env) -> Result<String, JsValue>;
@@ -56,13 +59,13 @@ extern "C" {
         body: &JsValue,
         small: u32,
     ) -> Promise;
-    /// Passes a request through.
-    #[wasm_bindgen(catch)]
+    /// Passes a request through, with changes to its headers.
     pub(crate) fn pass(
         origin: Option<&Fetcher>,
-        address: Option<&str>,
+        address: &str,
         init: &JsValue,
-    ) -> Result<Promise, JsValue>;
+        changes: &str,
+    ) -> Promise;
     /// Resolves to the response, or to what `unreachable` makes of an exception.
     #[wasm_bindgen(js_name = orUnreachable)]
     pub(crate) fn or_unreachable(response: &Promise) -> Promise;

@@ -9,6 +9,7 @@ use worker::Env;
 
 use super::bindings;
 use super::error::Error;
+use crate::config::loops::LoopId;
 use crate::config::read::Misconfigured;
 use crate::config::{Policy, VARS, Vars};
 use crate::log::LogKey;
@@ -17,6 +18,7 @@ use crate::operator::auth::{Auth, NoAuth, TOKEN_MIN};
 thread_local! {
     static AUTH: OnceCell<Option<Rc<Auth>>> = const { OnceCell::new() };
     static LEDGERS: OnceCell<bindings::Namespace> = const { OnceCell::new() };
+    static LOOP_ID: OnceCell<LoopId> = const { OnceCell::new() };
     static LOG_KEY: OnceCell<Option<Rc<LogKey>>> = const { OnceCell::new() };
     static POLICY: OnceCell<Result<Rc<Policy>, Rc<Vec<Misconfigured>>>> = const { OnceCell::new() };
 }
@@ -46,6 +48,15 @@ pub(super) fn ledgers(env: &Env) -> Result<bindings::Namespace, Error> {
         };
         Ok(cell.get_or_init(|| ledgers).clone())
     })
+}
+
+/// The id by which this deployment knows its own requests.
+pub(super) fn loop_entry(env: &Env, method: &str, path: &str) -> String {
+    let read = || {
+        // Where the vars cannot be read, nothing is forwarded.
+        LoopId::of(&vars(env).unwrap_or_default(), &bindings::store_id(&bindings::ledger(env)))
+    };
+    LOOP_ID.with(|id| id.get_or_init(read).entry(method, path))
 }
 
 /// The secret under which the log holds digests of keys; none where `LOG_KEY` is not set or not usable.

@@ -7,7 +7,7 @@ use web_sys::Headers;
 use super::bindings;
 use super::error::Error;
 use crate::answer::Marks;
-use crate::request::fingerprint::media_type;
+use crate::request::header::media_type;
 
 /// Headers that have come from JavaScript. Names are in lower case. Repeated lines are joined by a comma, those of Set-Cookie
 /// are kept apart (Fetch standard, section 2.2.2, "sort and combine").
@@ -83,6 +83,12 @@ impl HeaderChanges {
         self.add("-", name, "");
     }
 
+    pub(super) fn append_all(&mut self, marks: &Marks) {
+        for (name, value) in marks {
+            self.append(name, value);
+        }
+    }
+
     pub(super) fn replace_all(&mut self, marks: &Marks) {
         for (name, value) in marks {
             self.replace(name, value);
@@ -101,7 +107,8 @@ impl HeaderChanges {
         Ok(bindings::changed(headers, self.lines()?)?)
     }
 
-    fn lines(&self) -> Result<&str, Error> {
+    /// The changes as JavaScript reads them.
+    pub(super) fn lines(&self) -> Result<&str, Error> {
         if self.has_line_end { Err(Error::HeaderLineEnd) } else { Ok(&self.lines) }
     }
 

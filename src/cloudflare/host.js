@@ -13,6 +13,15 @@ export function vars(env) {
   return JSON.stringify(Object.fromEntries(Object.entries(env).filter(([, value]) => isVar(value))));
 }
 
+/** The id of an object that is never made: each namespace has its own. */
+export function storeId(ledger) {
+  try {
+    return ledger.idFromName("none").toString();
+  } catch {
+    return "";
+  }
+}
+
 /** What rejects the answers that are still to come. */
 const unanswered = new Set();
 
@@ -242,9 +251,11 @@ export async function forward(origin, address, method, headers, body, small) {
   return [response, lines(told), isSmall ? await bytes(response) : undefined];
 }
 
-/** Passes a request through. `init` is the request itself, where nothing of it was read. */
-export function pass(origin, address, init) {
-  return (origin ?? globalThis).fetch(address ?? init, address === undefined ? undefined : init);
+/** Passes a request through, with changes to its headers. `init` is the request itself, where nothing of it was read. */
+export async function pass(origin, address, init, changes) {
+  const request = new Request(address, init);
+  change(request.headers, changes);
+  return (origin ?? globalThis).fetch(request);
 }
 
 export const orUnreachable = (promise) => promise.catch(rust.unreachable);

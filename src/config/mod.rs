@@ -1,9 +1,10 @@
 //! The whole configuration, parsed before the first request is served; a bad value refuses guarded
 //! requests from the first one on, naming the knob.
 //!
-//! It comes from wrangler.toml's `[vars]`: `ORIGIN`, `SHARDS`, `LOCATION_HINT`, `JURISDICTION`, `LOG_KEYS`, and the routes
-//! in `ROUTES`, `ROUTES_2`, … (a var holds 5 KB). The knobs of a route are the fields of [`route::Route`].
+//! It comes from wrangler.toml's `[vars]`: `ORIGIN`, `SHARDS`, `LOCATION_HINT`, `JURISDICTION`, `UNMATCHED`, `LOG_KEYS`, and
+//! the routes in `ROUTES`, `ROUTES_2`, … (a var holds 5 KB). The knobs of a route are the fields of [`route::Route`].
 
+pub mod loops;
 pub mod preset;
 pub mod publish;
 pub mod read;
@@ -36,6 +37,8 @@ pub struct Policy {
     pub location_hint: Option<String>,
     /// The jurisdiction that Ledger objects must not leave: part of the stored data.
     pub jurisdiction: Option<String>,
+    /// What becomes of a request that no route matches.
+    pub unmatched: Unmatched,
     /// How keys appear in the log.
     pub log_keys: LogKeys,
     /// The routes, ready for matching.
@@ -65,6 +68,16 @@ pub enum Origin {
     },
 }
 
+/// What becomes of a request whose method is not safe and whose path no route matches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Unmatched {
+    /// It is forwarded unguarded.
+    Pass,
+    /// It is refused, so that no spelling of a path leads around the routes.
+    Refuse,
+}
+
 /// The vars beside `ORIGIN` and the routes: a field for each, by its name in lower case.
 #[derive(Deserialize)]
 #[serde(default, rename_all = "SCREAMING_SNAKE_CASE")]
@@ -75,12 +88,19 @@ struct Settings {
     location_hint: Option<String>,
     #[serde(deserialize_with = "values::jurisdiction")]
     jurisdiction: Option<String>,
+    unmatched: Unmatched,
     log_keys: LogKeys,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { shards: 16, location_hint: None, jurisdiction: None, log_keys: LogKeys::Hashed }
+        Self {
+            shards: 16,
+            location_hint: None,
+            jurisdiction: None,
+            unmatched: Unmatched::Pass,
+            log_keys: LogKeys::Hashed,
+        }
     }
 }
 
@@ -97,8 +117,17 @@ impl Policy {
         let routes = noted(&mut mistakes, Routes::new(routes));
         match (origin, settings, routes) {
             (Some(origin), Some(settings), Some(routes)) if mistakes.is_empty() => {
-                let Settings { shards, location_hint, jurisdiction, log_keys } = settings;
-                Ok(Self { origin, shards, location_hint, jurisdiction, log_keys, routes })
+                let Settings { shards, location_hint, jurisdiction, unmatched, log_keys } =
+                    settings;
+                Ok(Self {
+                    origin,
+                    shards,
+                    location_hint,
+                    jurisdiction,
+                    unmatched,
+                    log_keys,
+                    routes,
+                })
             }
             _ => Err(mistakes),
         }
@@ -252,12 +281,13 @@ fn noted<T>(mistakes: &mut Vec<Misconfigured>, result: Result<T, Vec<Misconfigur
 /// What is a secret, and no var.
 pub const SECRETS: [&str; 2] = ["ADMIN_TOKEN", "LOG_KEY"];
 /// The vars and secrets that the filter reads.
-pub const VARS: [&str; 8] = [
+pub const VARS: [&str; 9] = [
     "ORIGIN",
     "SHARDS",
     "LOCATION_HINT",
     "JURISDICTION",
     "ROUTES",
+    "UNMATCHED",
     "ADMIN_TOKEN",
     "LOG_KEYS",
     "LOG_KEY",

@@ -10,9 +10,9 @@ use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::Value;
 
 use crate::lifecycle::reply::may_keep;
-use crate::request::key_source::header_names;
+use crate::request::header::header_names;
 use crate::request::method::is_safe;
-use crate::request::path::normal_path;
+use crate::request::path::{compared, normal_path};
 
 /// Whether a route enforces its rules. It stands here, and not beside the route, since
 /// `request::scope` asks for it too.
@@ -87,7 +87,9 @@ pub(crate) fn path<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Erro
             "must have its parameters in braces: for \"{foreign}\" write {{name}}, which is one segment, or {{*rest}}, which is the rest"
         )));
     }
-    path.map(|path| normal_path(&path)).ok_or_else(|| {
+    // A brace that stands for itself is doubled in a pattern; requests bring it encoded.
+    let spelled = |path: String| path.replace("{{", "%7B").replace("}}", "%7D");
+    path.map(|path| compared(&normal_path(&spelled(path)))).ok_or_else(|| {
         D::Error::custom("must be a path that starts with /, without a query, and with everything but ASCII letters, digits and signs percent-encoded")
     })
 }

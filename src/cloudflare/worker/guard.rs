@@ -36,7 +36,7 @@ impl FetchEvent {
         });
         let log = |guarded: &Guarded, outcome| {
             let (route, id) = (&guarded.route, &guarded.correlation_id);
-            self.log(policy, route, Some(guarded), id, head, outcome);
+            self.log(policy, Some(route), Some(guarded), id, head, outcome);
         };
         let body = match self.whole_body(body, &guarded.route).await {
             Ok(body) => body,
@@ -116,6 +116,7 @@ impl FetchEvent {
             headers: self.request.headers(),
             body: RefCell::new(body),
             policy: policy.clone(),
+            loop_marks: self.loop_marks(head),
             timing: self.timing.clone(),
         };
         Ok((world, request))
@@ -124,19 +125,18 @@ impl FetchEvent {
     pub(super) fn log(
         &self,
         policy: &Policy,
-        route: &Route,
+        route: Option<&Route>,
         guarded: Option<&Guarded>,
         correlation_id: &str,
         head: &Head<'_>,
         Outcome { name, status, why }: Outcome,
     ) {
         let entry = Entry {
-            route: &route.name,
+            route: route.map(|route| route.name.as_str()),
             method: head.method,
             key: guarded.map(|guarded| &guarded.key),
             correlation_id,
-            // 55 characters (W3C Trace Context section 3.2); what is much longer is something else.
-            traceparent: (head.header)("traceparent").filter(|trace| trace.len() <= 128),
+            traceparent: traceparent(head),
             shard: guarded.map(|guarded| guarded.id.shard(policy.shards)),
             attempt: self.timing.attempt(),
             outcome: name,
@@ -146,4 +146,9 @@ impl FetchEvent {
         };
         log::write(&self.env, policy.log_keys, &entry);
     }
+}
+
+/// 55 characters (W3C Trace Context section 3.2); what is much longer is something else.
+pub(super) fn traceparent(head: &Head<'_>) -> Option<String> {
+    (head.header)("traceparent").filter(|trace| trace.len() <= 128)
 }

@@ -2,7 +2,7 @@
 
 use oncegate::config::read::Misconfigured;
 use oncegate::config::values::{JURISDICTIONS, LOCATION_HINTS};
-use oncegate::config::{Origin, Policy, Vars};
+use oncegate::config::{Origin, Policy, Unmatched, Vars};
 use oncegate::log::LogKeys;
 use serde_json::{Value, json};
 
@@ -210,6 +210,17 @@ fn log_keys_are_hashed_unless_plain_ones_are_asked_for() {
     assert_eq!(parse(json!("plain")), Ok(LogKeys::Plain));
     for value in [json!(""), json!("none"), json!(true), json!(null)] {
         assert_eq!(parse(value).unwrap_err()[0].knob, "LOG_KEYS");
+    }
+}
+
+#[test]
+fn what_no_route_matches_passes_unless_it_is_to_be_refused() {
+    let parse = |value| Policy::parse(&vars([("UNMATCHED", value)])).map(|policy| policy.unmatched);
+    assert_eq!(Policy::parse(&vars([])).unwrap().unmatched, Unmatched::Pass);
+    assert_eq!(parse(json!("pass")), Ok(Unmatched::Pass));
+    assert_eq!(parse(json!("refuse")), Ok(Unmatched::Refuse));
+    for value in [json!(""), json!("Refuse"), json!(404), json!(true), json!(null)] {
+        assert_eq!(parse(value).unwrap_err()[0].knob, "UNMATCHED");
     }
 }
 
