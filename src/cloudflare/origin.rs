@@ -189,6 +189,6 @@ async fn read(
         }
         Read::TooLarge(first) | Read::NoRoom(first) => Ok(ResponseBody::Streaming(first)),
         // Where a body is truncated or its connection reset, the runtime rejects the read of its end.
-        Read::Broken(_) => Err(Failure::Unknown),
+        Read::Broken(_) | Read::TooSlow => Err(Failure::Unknown),
     }
 }
