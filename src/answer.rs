@@ -1,6 +1,7 @@
 //! What a client of a guarded request is answered, and the headers that the filter adds to it.
 
 use crate::lifecycle::event::{How, Replay, Verdict};
+use crate::lifecycle::record::Reason;
 use crate::lifecycle::reply::Kept;
 use crate::problem::{Code, Problem};
 use crate::time::{Timestamp, rfc3339};
@@ -71,7 +72,11 @@ pub fn duplicate<R, B>(verdict: Verdict, body: Option<B>) -> Answer<R, B> {
             Code::AlreadyExecuted,
             "The operation was executed before, and the strategy of this request is to fail then. Do not send it again.",
         ),
-        Verdict::InDoubt { .. } => unknown(409, STILL_IN_DOUBT),
+        Verdict::InDoubt { reason, .. } => unknown(409, reason, STILL_IN_DOUBT),
+        Verdict::StillRead { retry_after_s } => {
+            let problem = outcome_unknown(409, Reason::Timeout, STILL_READ);
+            Answer::Problem(problem.retry_after(retry_after_s), Some(Status::Unknown))
+        }
         Verdict::Expired => problem(
             Code::KeyExpired,
             "The reply to this key is gone and the operation is not executed again. Find out what became of it before using a new key.",
@@ -103,12 +108,16 @@ fn reply_not_stored<R, B>(replay: &Replay) -> Answer<R, B> {
 }
 
 /// The outcome is not known: 502 or 504 to the first caller, 409 to duplicates.
-pub(crate) fn unknown<R, B>(status: u16, what: &str) -> Answer<R, B> {
+pub(crate) fn unknown<R, B>(status: u16, reason: Reason, what: &str) -> Answer<R, B> {
+    Answer::Problem(outcome_unknown(status, reason, what), Some(Status::Unknown))
+}
+
+fn outcome_unknown(status: u16, reason: Reason, what: &str) -> Problem {
     let detail = format!(
-        "{what} It is not known whether the operation was executed, and it is not sent again by itself. Find out what became of it before using a new key."
+        "{what} It is not known whether the operation was executed. Sending it again with the same key is safe, and tells the outcome as soon as it is known. A new key is not safe: it could execute the operation twice."
     );
-    let problem = Problem::new(Code::OutcomeUnknown, detail).with_status(status).because(what);
-    Answer::Problem(problem, Some(Status::Unknown))
+    let why = format!("{reason}: {what}");
+    Problem::new(Code::OutcomeUnknown, detail).with_status(status).because(why)
 }
 
 /// The Ledger could not be asked; nothing was forwarded.
@@ -118,6 +127,7 @@ pub(crate) fn store_unavailable<R, B>(why: &str) -> Answer<R, B> {
 }
 
 pub(crate) const STILL_IN_DOUBT: &str = "An earlier try may or may not have been executed.";
+const STILL_READ: &str = "The origin did not answer an earlier try in time, and may answer it yet.";
 
 /// Headers that the filter sets on an answer; each replaces any other of its name.
 pub type Marks = Vec<(&'static str, String)>;

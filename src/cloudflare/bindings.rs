@@ -41,7 +41,8 @@ extern "C" {
     pub(crate) fn vars(env: &Env) -> Result<String, JsValue>;
     /// Resolves to all bytes of a request or a response.
     pub(crate) fn bytes(from: &JsValue) -> Promise;
-    /// Forwards a request. Resolves to the response, its headers as lines, and its body where it is at most `small`.
+    /// Forwards a request. Resolves to the response, its headers as lines, and its body where it is at most `small` and
+    /// its type is none of `streams`.
     pub(crate) fn forward(
         origin: Option<&Fetcher>,
         address: &str,
@@ -49,7 +50,11 @@ extern "C" {
         headers: &Headers,
         body: &JsValue,
         small: u32,
+        streams: &str,
     ) -> Promise;
+    /// Pipes a body on. Resolves to whether it was the origin that broke it off; rejects where its reader has left.
+    #[wasm_bindgen(js_name = pipedOn)]
+    pub(crate) fn piped_on(from: &ReadableStream, to: &WritableStream) -> Promise;
     /// Passes a request through.
     #[wasm_bindgen(catch)]
     pub(crate) fn pass(

@@ -211,8 +211,9 @@ export async function bytes(from) {
 }
 
 /** Forwards a request to the origin. Resolves to the response, its headers as lines, and its body, which is read here
-    where it is known to be at most `small` bytes. */
-export async function forward(origin, address, method, headers, body, small) {
+    where it is known to be at most `small` bytes and its media type is none of `streams` (as far as their beginnings tell:
+    Rust looks again). */
+export async function forward(origin, address, method, headers, body, small, streams) {
   const response = await (origin ?? globalThis).fetch(address, {
     method,
     headers,
@@ -227,8 +228,31 @@ export async function forward(origin, address, method, headers, body, small) {
   const length = told.get("content-length");
   const isSmall =
     // Beside a Transfer-Encoding a length says nothing (RFC 9112 section 6.3).
-    length !== null && +length <= small && !told.has("transfer-encoding") && !NO_BODY.has(response.status) && !/^\s*text\/event-stream\b/i.test(told.get("content-type") ?? "");
-  return [response, lines(told), isSmall ? await bytes(response) : undefined];
+    length !== null && +length <= small && !told.has("transfer-encoding") && !NO_BODY.has(response.status) && !mayStream(told.get("content-type"), streams);
+  // Null where it broke off: an answer had begun, which is another reason for a doubt than a lost connection.
+  return [response, lines(told), isSmall ? await bytes(response).catch(() => null) : undefined];
+}
+
+function mayStream(type, streams) {
+  const name = type?.trim().toLowerCase() ?? "";
+  return name !== "" && streams !== "" && streams.split(" ").some((stream) => name.startsWith(stream.replace("*", "")));
+}
+
+/** Pipes a body on. Resolves to true where the origin broke it off, to false where all of it came; rejects where its reader
+    has left. */
+export async function pipedOn(from, to) {
+  try {
+    await from.pipeTo(to, { preventCancel: true });
+    return false;
+  } catch (error) {
+    // A pipe fails in the same way on both of its sides. A source that broke off is broken; one whose reader has left is
+    // not, and the origin need not go on.
+    const reader = from.getReader();
+    const isBroken = await Promise.race([reader.closed.then(() => false, () => true), new Promise((resolve) => setTimeout(resolve, 0, false))]);
+    if (isBroken) return true;
+    reader.cancel(error).catch(() => {});
+    throw error;
+  }
 }
 
 /** Passes a request through. `init` is the request itself, where nothing of it was read. */

@@ -1,8 +1,10 @@
 //! Calls the origin, once for each granted claim, and reads its response as bytes. Redirects are not followed: a redirect is
 //! a reply to keep, and following one would send the body twice.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
+use futures_channel::oneshot::{self, Receiver, Sender};
 use js_sys::{Array, Uint8Array};
 use wasm_bindgen::{JsCast as _, JsValue};
 use web_sys::Headers;
@@ -14,7 +16,7 @@ use super::tasks::wait;
 use super::{SMALL, bindings};
 use crate::config::Origin;
 use crate::config::route::Route;
-use crate::filter;
+use crate::filter::{self, StreamEnd};
 use crate::lifecycle::outcome::{Facts, Failure};
 use crate::lifecycle::reply::{Kept, Reply, has_no_body, is_sendable, kept_headers};
 use crate::request::key::Key;
@@ -28,6 +30,8 @@ pub(super) struct OriginResponse {
     pub(super) status: u16,
     pub(super) headers: HeaderLines,
     pub(super) body: ResponseBody,
+    /// Tells how the body ends, where it is streamed.
+    pub(super) stream_end: Cell<Option<Receiver<StreamEnd>>>,
     /// The route whose rules say what of it is kept.
     route: Rc<Route>,
 }
@@ -38,8 +42,9 @@ pub(super) enum ResponseBody {
     None,
     /// All of it, and its entry in the buffer.
     Whole(Uint8Array, BufferedBody),
-    /// It is too large to be kept, or made to be streamed: what has been read of it. The response has the rest.
-    Streaming(BufferedBody),
+    /// It is too large to be kept, or made to be streamed: what has been read of it, and who is told how it ends. The
+    /// response has the rest.
+    Streaming(BufferedBody, Sender<StreamEnd>),
 }
 
 impl filter::OriginResponse for OriginResponse {
@@ -51,7 +56,7 @@ impl filter::OriginResponse for OriginResponse {
         let body = match &self.body {
             ResponseBody::None => Kept::Whole { bytes: 0 },
             ResponseBody::Whole(bytes, _) => Kept::Whole { bytes: bytes.byte_length().into() },
-            ResponseBody::Streaming(_) => Kept::StatusOnly,
+            ResponseBody::Streaming(..) => Kept::StatusOnly,
         };
         let headers = kept_headers(
             &self.headers.iter().collect::<Vec<_>>(),
@@ -59,6 +64,10 @@ impl filter::OriginResponse for OriginResponse {
             &self.route.reply.keep,
         );
         Reply { status: self.status, headers, body }
+    }
+
+    fn is_streamed(&self) -> bool {
+        matches!(self.body, ResponseBody::Streaming(..))
     }
 }
 
@@ -72,11 +81,17 @@ fn facts(status: u16, headers: &HeaderLines) -> Facts {
 }
 
 /// The same of a response that passed unread, on a route in shadow mode.
-pub(super) fn passed(response: &web_sys::Response, reply_max: u64) -> Passed {
+pub(super) fn passed(response: &web_sys::Response, route: &Route) -> Passed {
     let headers = HeaderLines::of(&response.headers());
-    let too_large = headers.content_length().is_some_and(|length| length > reply_max);
-    let keeps = if too_large || headers.is_event_stream() { Keeps::Status } else { Keeps::Reply };
+    let too_large = headers.content_length().is_some_and(|length| length > route.reply.max);
+    let keeps =
+        if too_large || is_streamed(&headers, route) { Keeps::Status } else { Keeps::Reply };
     Passed { facts: facts(response.status(), &headers), keeps }
+}
+
+/// Whether a response is made to be streamed.
+fn is_streamed(headers: &HeaderLines, route: &Route) -> bool {
+    headers.get("content-type").is_some_and(|name| route.reply.stream.has(name))
 }
 
 /// The options of a call of `fetch`.
@@ -136,7 +151,8 @@ pub(super) async fn forward(
 ) -> Result<OriginResponse, Failure> {
     let OutgoingRequest { address, method, headers, body } = request;
     let small = SMALL.min(u32::try_from(route.reply.max).unwrap_or(SMALL));
-    let sent = bindings::forward(binding, address, method, &headers, &body, small);
+    let streams = route.reply.stream.as_text();
+    let sent = bindings::forward(binding, address, method, &headers, &body, small, streams);
     let has_body = !body.is_null();
     drop(body);
     let answered = wait(sent).await;
@@ -145,14 +161,19 @@ pub(super) async fn forward(
     // built was never sent.
     let Ok(answered) = answered else {
         let sendable = bindings::is_sendable(address, method, &headers, has_body);
-        return Err(if sendable { Failure::Unknown } else { Failure::NeverSent });
+        return Err(if sendable { Failure::Lost } else { Failure::NeverSent });
     };
     let answered: Array = answered.unchecked_into();
     let response: web_sys::Response = answered.get(0).unchecked_into();
     let headers = HeaderLines::read(answered.get(1).as_string().unwrap_or_default());
+    if answered.get(2).is_null() {
+        return Err(Failure::Truncated);
+    }
     let status = response.status();
-    let body = read(&response, status, &headers, answered.get(2), route).await?;
-    Ok(OriginResponse { response, status, headers, body, route: route.clone() })
+    let (told, stream_end) = oneshot::channel();
+    let body = read(&response, status, &headers, answered.get(2), route, told).await?;
+    let stream_end = Cell::new(Some(stream_end));
+    Ok(OriginResponse { response, status, headers, body, stream_end, route: route.clone() })
 }
 
 /// The body. `small` is all of it, where the call that forwarded the request has read it already.
@@ -162,6 +183,7 @@ async fn read(
     headers: &HeaderLines,
     small: JsValue,
     route: &Rc<Route>,
+    told: Sender<StreamEnd>,
 ) -> Result<ResponseBody, Failure> {
     let owner = Owner::Reply { lasts: route.durations().lease };
     if let Ok(bytes) = small.dyn_into::<Uint8Array>() {
@@ -170,8 +192,8 @@ async fn read(
     if has_no_body(status) || !is_sendable(status) {
         return Ok(ResponseBody::None);
     }
-    if headers.is_event_stream() {
-        return Ok(ResponseBody::Streaming(BufferedBody::new(owner)));
+    if is_streamed(headers, route) {
+        return Ok(ResponseBody::Streaming(BufferedBody::new(owner), told));
     }
     let read = match headers.content_length() {
         Some(length) if length <= route.reply.max => {
@@ -185,10 +207,10 @@ async fn read(
     match read {
         Read::Whole(body) => {
             body.keep_for(route.durations().lease);
-            Ok(ResponseBody::Whole(body.bytes().ok_or(Failure::Unknown)?, body))
+            Ok(ResponseBody::Whole(body.bytes().ok_or(Failure::Truncated)?, body))
         }
-        Read::TooLarge(first) | Read::NoRoom(first) => Ok(ResponseBody::Streaming(first)),
+        Read::TooLarge(first) | Read::NoRoom(first) => Ok(ResponseBody::Streaming(first, told)),
         // Where a body is truncated or its connection reset, the runtime rejects the read of its end.
-        Read::Broken(_) => Err(Failure::Unknown),
+        Read::Broken(_) => Err(Failure::Truncated),
     }
 }

@@ -1,9 +1,10 @@
 //! What the filter needs of the outside for one guarded request: its Ledger, its origin, the clock, the log.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
+use futures_channel::oneshot::Receiver;
 use js_sys::Uint8Array;
 use wasm_bindgen::JsValue;
 use web_sys::Headers;
@@ -19,7 +20,7 @@ use super::{bindings, faults};
 use crate::admission::{Guarded, KEY_HEADER};
 use crate::config::Policy;
 use crate::config::route::ForwardKey;
-use crate::filter::{Reached, Unreachable, World};
+use crate::filter::{Reached, StreamEnd, Unreachable, World};
 use crate::lifecycle::event::Event;
 use crate::lifecycle::outcome::Failure;
 use crate::lifecycle::record::Execution;
@@ -45,6 +46,8 @@ pub(super) struct RequestWorld {
     /// Its body, until the origin has answered; none where it has none.
     pub(super) body: RefCell<Option<BufferedBody>>,
     pub(super) policy: Rc<Policy>,
+    /// Tells how the body of the response ends, where it is streamed.
+    pub(super) stream_end: Cell<Option<Receiver<StreamEnd>>>,
     /// What the response and the log say where the filter is ended by a fault.
     pub(super) timing: Rc<Timing>,
 }
@@ -66,7 +69,7 @@ impl World for RequestWorld {
         let _until_answered = self.timing.ledger_call();
         let body = response.and_then(|response| match &response.body {
             ResponseBody::Whole(bytes, _) => Some(bytes),
-            ResponseBody::None | ResponseBody::Streaming(_) => None,
+            ResponseBody::None | ResponseBody::Streaming(..) => None,
         });
         let (answer, stored) = self.ask_in(key_id, event, VERSION, body).await?;
         // After a deploy an object that is busy runs the version before for some minutes
@@ -100,6 +103,9 @@ impl World for RequestWorld {
         let binding = self.origin_binding.as_ref();
         let response = origin::forward(request, binding, &self.guarded.route, free).await;
         faults::here("answered");
+        if let Ok(response) = &response {
+            self.stream_end.set(response.stream_end.take());
+        }
         response
     }
 
@@ -116,6 +122,14 @@ impl World for RequestWorld {
         let request =
             OutgoingRequest { address: &address, method: "GET", headers, body: JsValue::NULL };
         origin::forward(request, self.origin_binding.as_ref(), &self.guarded.route, || {}).await
+    }
+
+    async fn stream_end(&self) -> StreamEnd {
+        match self.stream_end.take() {
+            // Who was to tell is gone: the client has left.
+            Some(end) => end.await.unwrap_or(StreamEnd::Over),
+            None => StreamEnd::Over,
+        }
     }
 
     async fn pause(&self, span: Duration) {

@@ -16,6 +16,7 @@ use crate::config::values::{self, DAY, MINUTE, Mode};
 use crate::lifecycle::event::{CredentialChange, Strategy};
 use crate::lifecycle::outcome;
 use crate::lifecycle::record::Durations;
+use crate::lifecycle::reply::StreamedTypes;
 use crate::request::credential::CredentialPart;
 use crate::request::fingerprint;
 use crate::request::key_source::{Source, header_names};
@@ -57,7 +58,8 @@ pub struct Route {
     /// How long a duplicate waits for the running one; `0s` never.
     #[serde(deserialize_with = "values::span::<0, { 10 * MINUTE }, _>")]
     pub wait: Duration,
-    /// How long the origin may take, to the last body byte. The lease is this and 15 s.
+    /// How long the origin may take, to the last body byte, of a stream to its head. The lease is this and
+    /// 15 s.
     #[serde(deserialize_with = "values::span::<1, { 60 * MINUTE }, _>")]
     pub timeout: Duration,
     /// What the origin's answer means.
@@ -110,6 +112,8 @@ pub struct ReplyRule {
     /// Reply bodies above it reach the first caller but are not kept.
     #[serde(deserialize_with = "values::size")]
     pub max: u64,
+    /// Media types of replies that are streamed and not kept; `*` at the end stands for any rest.
+    pub stream: StreamedTypes,
     /// Reply headers that are not kept although they would be.
     #[serde(deserialize_with = "header_names")]
     pub drop: Vec<String>,
@@ -195,7 +199,12 @@ impl Default for KeyRule {
 
 impl Default for ReplyRule {
     fn default() -> Self {
-        Self { max: 8 * 1024 * 1024, drop: Vec::new(), keep: Vec::new() }
+        Self {
+            max: 8 * 1024 * 1024,
+            stream: StreamedTypes::default(),
+            drop: Vec::new(),
+            keep: Vec::new(),
+        }
     }
 }
 

@@ -3,14 +3,19 @@
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::lifecycle::record::Reason;
+use crate::lifecycle::reply::is_sendable;
+
 /// Why there is no answer. The whole product depends on this distinction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
     /// The request was never handed over to the runtime: nothing can have happened.
     NeverSent,
-    /// Anything else. The runtime words a refused connection like one that was lost after the origin
+    /// No answer began. The runtime words a refused connection like one that was lost after the origin
     /// had done its work, so an error's text proves nothing.
-    Unknown,
+    Lost,
+    /// An answer began, and broke off.
+    Truncated,
 }
 
 /// What an answer means for the record.
@@ -84,6 +89,14 @@ pub struct Facts {
     pub origin_outcome: Option<String>,
 }
 
+impl Facts {
+    /// Why an answer that is taken for a doubt is one.
+    #[must_use]
+    pub fn doubt(&self) -> Reason {
+        if is_sendable(self.status) { Reason::Status(self.status) } else { Reason::NotHttp }
+    }
+}
+
 impl Rule {
     /// Whether two of the lists name one status.
     #[must_use]
@@ -99,7 +112,7 @@ impl Rule {
     #[must_use]
     pub fn judge(&self, facts: &Facts) -> Outcome {
         let status = facts.status;
-        if !(200..=599).contains(&status) {
+        if !is_sendable(status) {
             return Outcome::InDoubt;
         }
         let decided = match facts.origin_outcome.as_deref().map(str::trim) {

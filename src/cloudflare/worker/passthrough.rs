@@ -68,7 +68,7 @@ impl FetchEvent {
                 (Some(address), carrying(bytes.into()))
             }
             RequestBody::Begun(first) => {
-                let body = body_stream::resumed(request.body(), first, &self.context)?;
+                let body = body_stream::resumed(request.body(), None, first, None, &self.context)?;
                 (Some(address), carrying(body))
             }
         };
@@ -127,10 +127,10 @@ impl FetchEvent {
         };
         let digest = digest(body.as_ref(), &guarded.route).await?;
         let (world, request) = self.world(policy, Rc::new(guarded), head, &digest, None)?;
-        let reply_max = request.route.reply.max;
+        let route = request.route.clone();
         let (tell, told) = oneshot::channel::<Passed>();
         let watching = async move {
-            let passed = async { told.await.map_err(|oneshot::Canceled| Failure::Unknown) };
+            let passed = async { told.await.map_err(|oneshot::Canceled| Failure::Lost) };
             let id = &request.claim.metadata.correlation_id;
             watch(&world, &request, passed, |would| log_shadow(&request.route, would, id)).await;
         };
@@ -138,7 +138,7 @@ impl FetchEvent {
         let passed = self.forward_unchanged(&policy.origin, head, RequestBody::Whole(body))?;
         let response: Response = wait(passed).await?.unchecked_into();
         // The watching may have failed; the response passes all the same.
-        let _ = tell.send(origin::passed(&response, reply_max));
+        let _ = tell.send(origin::passed(&response, &route));
         Ok(response.into())
     }
 }

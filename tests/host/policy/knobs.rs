@@ -126,7 +126,12 @@ fn the_defaults_are_those_of_the_promise() {
         "ttl": "24h",
         "tombstone": "0s",
         "doubt_ttl": "90d",
-        "reply": { "max": "8MiB", "drop": [], "keep": [] },
+        "reply": {
+            "max": "8MiB",
+            "stream": ["text/event-stream", "application/x-ndjson", "application/jsonl", "application/grpc*", "application/connect+*"],
+            "drop": [],
+            "keep": [],
+        },
         "request": { "max": "8MiB" },
         "forward_key": "same",
         "cors": [],
@@ -229,6 +234,16 @@ fn a_value_that_a_knob_does_not_take_is_refused_by_name() {
         (
             "reply.max",
             &[json!("33MiB"), json!("8MB"), json!("1.5MiB"), json!(-1), json!(1.5), json!("")],
+        ),
+        (
+            "reply.stream",
+            &[
+                json!("text/event-stream"),
+                json!(["text"]),
+                json!(["*"]),
+                json!(["text/*x"]),
+                json!(["text/plain;charset=utf-8"]),
+            ],
         ),
         ("reply.drop", &[json!("etag"), json!(["a b"])]),
         (
