@@ -4,9 +4,9 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::config::Policy;
 use crate::config::route::{Doubtful, Route};
 use crate::config::values::Mode;
+use crate::config::{Policy, Unmatched};
 use crate::lifecycle::event::{Claim, OnInDoubt, Strategy};
 use crate::lifecycle::record::{KeySpelling, Lease, Metadata};
 use crate::problem::{Code, Problem};
@@ -15,6 +15,7 @@ use crate::request::digest::hex;
 use crate::request::fingerprint::{Fingerprint, media_type};
 use crate::request::key::{Key, KeyId, KeyInvalid};
 use crate::request::key_source::{Parts, Source, Value};
+use crate::request::method::is_safe;
 use crate::request::path::Address;
 use crate::request::scope::{Caller, ScopePart};
 use crate::time::Timestamp;
@@ -34,6 +35,10 @@ pub struct Head<'a> {
 pub enum Admission {
     /// It is not guarded: hand it on untouched.
     Pass,
+    /// The same, but it has a key, and no route looks at it: the log says so.
+    PassUnmatched,
+    /// No route matches it, and what none matches is refused.
+    NotGuarded(Problem),
     /// A path of the filter's own that nothing answers: 404, never forwarded.
     Hidden,
     /// It asks for the published policy.
@@ -70,17 +75,73 @@ pub struct Guarded {
 /// Decides what becomes of a request.
 #[must_use]
 pub fn admit(policy: &Policy, head: &Head<'_>) -> Admission {
-    let path = &head.address.target.path;
+    let path = &head.address.target.compared;
     if is_own(path) {
         return Admission::Hidden;
     }
-    if head.method == "GET" && path == PUBLISHED_AT {
+    if matches!(head.method, "GET" | "HEAD") && path.eq_ignore_ascii_case(PUBLISHED_AT) {
         return Admission::Publish;
     }
-    match policy.routes.find(head.method, path) {
-        Some(route) if route.mode != Mode::Off => consider(route, head, None),
-        Some(_) | None => Admission::Pass,
+    match matched(policy, head) {
+        Matched::Safe => Admission::Pass,
+        Matched::Disguised(route, method) => {
+            let detail = format!(
+                "A {} changes nothing, and a header asks to take it for a {method}, which is guarded here. Send a {method} or a POST.",
+                head.method
+            );
+            Admission::Refuse(Problem::new(Code::KeyInvalid, detail), route)
+        }
+        Matched::Route(route) if route.mode == Mode::Off => Admission::Pass,
+        Matched::Route(route) => consider(route, head, None),
+        Matched::None if policy.unmatched == Unmatched::Refuse => {
+            let detail = "No operation of this method and path is offered here. Look into /.well-known/idempotency for those that are.";
+            Admission::NotGuarded(Problem::new(Code::NotGuarded, detail))
+        }
+        Matched::None if (head.header)(KEY_HEADER).is_some() => Admission::PassUnmatched,
+        Matched::None => Admission::Pass,
     }
+}
+
+/// Which route is asked, if any.
+enum Matched {
+    /// None: the method is safe.
+    Safe,
+    /// It is a safe method which a header makes another one of, which this route guards.
+    Disguised(Rc<Route>, String),
+    Route(Rc<Route>),
+    None,
+}
+
+/// Many frameworks take a POST for the method that a header names, some do so with a GET. So the route of that method is
+/// asked first.
+fn matched(policy: &Policy, head: &Head<'_>) -> Matched {
+    let path = &head.address.target.compared;
+    let is_post = head.method == "POST";
+    if !is_post && !is_safe(head.method) {
+        return policy.routes.find(head.method, path).map_or(Matched::None, Matched::Route);
+    }
+    let (mut asks_for_unsafe, mut other) = (false, None);
+    for method in overriding_methods(head) {
+        asks_for_unsafe |= !is_safe(&method);
+        let route = policy.routes.find(&method, path).filter(|route| route.mode != Mode::Off);
+        other = other.or(route.map(|route| (route, method)));
+    }
+    match other {
+        Some((route, _)) if is_post => Matched::Route(route),
+        Some((route, method)) => Matched::Disguised(route, method),
+        None if is_post => policy.routes.find("POST", path).map_or(Matched::None, Matched::Route),
+        None if asks_for_unsafe && policy.unmatched == Unmatched::Refuse => Matched::None,
+        None => Matched::Safe,
+    }
+}
+
+/// The methods that headers name instead of the request's own, in capitals, as frameworks read them.
+fn overriding_methods(head: &Head<'_>) -> impl Iterator<Item = String> {
+    let fields = METHOD_OVERRIDES.into_iter().filter_map(|name| (head.header)(name));
+    let methods = |field: String| {
+        field.split(',').map(|method| method.trim().to_ascii_uppercase()).collect::<Vec<_>>()
+    };
+    fields.flat_map(methods)
 }
 
 /// Decides by the rules of one route, with the body once it has been read.
@@ -222,7 +283,7 @@ fn caller<'a>(route: &'a Route, head: &Head<'a>, credential: [u8; 16]) -> Caller
     Caller {
         host: &head.address.host,
         method: head.method,
-        path: &head.address.target.path,
+        path: &head.address.target.compared,
         route: &route.name,
         credential,
         header: head.header,
@@ -270,10 +331,18 @@ pub fn strategy_name(strategy: Strategy) -> &'static str {
     }
 }
 
-/// The filter's own paths; `/.oncegateway` is not one of them.
+/// The filter's own paths, in any letter case and as they are compared; `/.oncegateway` is not one of them.
 #[must_use]
 pub fn is_own(path: &str) -> bool {
-    path.strip_prefix("/.oncegate").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    own_path(path).is_some()
+}
+
+/// What follows `/.oncegate` in a path of the filter's own.
+#[must_use]
+pub fn own_path(path: &str) -> Option<&str> {
+    let (first, rest) = path.split_at_checked(OWN.len())?;
+    let is_own = first.eq_ignore_ascii_case(OWN) && (rest.is_empty() || rest.starts_with('/'));
+    is_own.then_some(rest)
 }
 
 fn client_correlation_id(head: &Head<'_>) -> Option<String> {
@@ -296,5 +365,9 @@ fn preferred_wait(field: &str) -> Option<Duration> {
 pub const KEY_HEADER: &str = "idempotency-key";
 /// Where the policy is published; problem types are fragments of it.
 pub const PUBLISHED_AT: &str = "/.well-known/idempotency";
+const OWN: &str = "/.oncegate";
+/// What frameworks take the method from.
+const METHOD_OVERRIDES: [&str; 3] =
+    ["x-http-method-override", "x-http-method", "x-method-override"];
 /// Enough to recognise an endpoint in a list; a URL may be 16 KB.
 const PATH_CHARS_KEPT: usize = 512;

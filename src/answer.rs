@@ -159,6 +159,10 @@ pub fn problem_marks(problem: &Problem, status: Option<Status>, correlation_id: 
         ("stripe-should-retry", problem.code.should_retry().to_string()),
         ("x-correlation-id", correlation_id.to_owned()),
     ];
+    if problem.code == Code::LoopDetected {
+        // It reaches the filter again that forwarded the request, as the answer of its origin: nothing was executed.
+        marks.push(("idempotency-outcome", "release".to_owned()));
+    }
     if let Some(seconds) = problem.retry_after_s {
         marks.push(("retry-after", seconds.to_string()));
     }

@@ -16,6 +16,8 @@
 
 pub mod admission;
 pub mod answer;
+#[cfg(feature = "check")]
+pub mod check;
 pub mod config;
 pub mod encoding;
 pub mod filter;

@@ -61,8 +61,8 @@ impl LogKey {
 /// One guarded request, answered.
 #[derive(Clone, Debug)]
 pub struct Entry<'a> {
-    /// Name of the route.
-    pub route: &'a str,
+    /// Name of the route; `None` where no route has a say.
+    pub route: Option<&'a str>,
     /// Request method.
     pub method: &'a str,
     /// The key; `None` where the request was refused because of it.
@@ -125,7 +125,12 @@ impl Entry<'_> {
     /// The texts of the data point. blob1 to blob4 are route, outcome, method and reason.
     #[must_use]
     pub fn blobs(&self) -> [&str; 4] {
-        [self.route, self.outcome, self.method, self.why.as_deref().unwrap_or_default()]
+        [
+            self.route.unwrap_or_default(),
+            self.outcome,
+            self.method,
+            self.why.as_deref().unwrap_or_default(),
+        ]
     }
 
     /// The numbers of the data point. double1 to double6 are 1, status, attempt (0 where there is none), and the
@@ -150,7 +155,7 @@ struct Line<'a> {
     outcome: &'static str,
     status: u16,
     why: Option<&'a str>,
-    route: &'a str,
+    route: Option<&'a str>,
     method: &'a str,
     key: Option<&'a str>,
     correlation_id: &'a str,
@@ -165,6 +170,22 @@ struct Line<'a> {
 #[must_use]
 pub fn shadow_line(route: &str, would: &str, correlation_id: &str) -> String {
     json::to_text(&ShadowLine { mode: "shadow", route, would, correlation_id })
+}
+
+/// The log line of a request with a key that passed unguarded since no route matches it.
+#[must_use]
+pub fn unmatched_line(method: &str, path: &str, traceparent: Option<&str>) -> String {
+    let why = "it has a key, but no route matches its method and path, so it is not guarded";
+    json::to_text(&UnmatchedLine { outcome: "passed", why, method, path, traceparent })
+}
+
+#[derive(Serialize)]
+struct UnmatchedLine<'a> {
+    outcome: &'static str,
+    why: &'static str,
+    method: &'a str,
+    path: &'a str,
+    traceparent: Option<&'a str>,
 }
 
 #[derive(Serialize)]

@@ -35,6 +35,10 @@ pub enum Code {
     KeyExpired,
     /// The request body exceeds the route's limit.
     RequestTooLarge,
+    /// No route guards this method and path, and what none guards is refused.
+    NotGuarded,
+    /// The request has been here before: the origin leads back to the filter.
+    LoopDetected,
     /// The Ledger cannot be reached. Nothing was forwarded.
     StoreUnavailable,
     /// An operator's request does not parse.
@@ -57,7 +61,7 @@ pub enum Code {
 
 impl Code {
     /// Every code that a client of a guarded route may get. Operators get others too.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::KeyMissing,
         Self::KeyInvalid,
         Self::StrategyInvalid,
@@ -71,6 +75,8 @@ impl Code {
         Self::OutcomeUnknown,
         Self::KeyExpired,
         Self::RequestTooLarge,
+        Self::NotGuarded,
+        Self::LoopDetected,
         Self::StoreUnavailable,
     ];
 
@@ -85,7 +91,8 @@ impl Code {
             Self::InFlight | Self::OriginUnreachable | Self::StoreUnavailable => {
                 "send the same request with the same key after Retry-After"
             }
-            Self::Misconfigured => "tell the operator",
+            Self::Misconfigured | Self::LoopDetected => "tell the operator",
+            Self::NotGuarded => "send it to a method and path that the policy names",
             Self::AlreadyExecuted => "do nothing: the operation has been executed",
             Self::CredentialChanged => "retry with the first credential",
             Self::ReplyNotStored => {
@@ -149,6 +156,8 @@ impl Code {
             Self::OutcomeUnknown => ("outcome-unknown", 409, "The outcome is unknown"),
             Self::KeyExpired => ("key-expired", 410, "Idempotency-Key has expired"),
             Self::RequestTooLarge => ("request-too-large", 413, "The request body is too large"),
+            Self::NotGuarded => ("not-guarded", 404, "No route guards this method and path"),
+            Self::LoopDetected => ("loop-detected", 508, "The request came back to the filter"),
             Self::StoreUnavailable => {
                 ("store-unavailable", 503, "The idempotency store is unavailable")
             }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 /// One broken line of a route each, and the knob that must be named.
-const ROUTE: [(&str, &str); 48] = [
+const ROUTE: [(&str, &str); 53] = [
     ("name = \"\"", "ROUTES[0].name"),
     ("name = \"two words\"", "ROUTES[0].name"),
     ("name = 7", "ROUTES[0].name"),
@@ -19,9 +19,14 @@ const ROUTE: [(&str, &str); 48] = [
     ("path = \"/v1/{id\"", "ROUTES[0].path"),
     ("path = \"/v1/{*rest}/more\"", "ROUTES[0].path"),
     ("path = \"/v1/img-{n}.png\"", "ROUTES[0].path"),
+    ("path = \"/v1/*\"", "ROUTES[0].path: is \"/v1/*\", but must have its parameters in braces"),
+    ("path = \"/v1/*/charge\"", "ROUTES[0].path"),
+    ("path = \"/v1/:id\"", "ROUTES[0].path"),
+    ("methods = [\"GET\", \"HEAD\"]", "ROUTES[0].methods"),
     ("mode = \"on\"", "ROUTES[0].mode"),
     ("preset = \"paypal-webhook\"", "ROUTES[0].preset"),
     ("key = true", "ROUTES[0].key"),
+    ("key = [[\"header:A\"], true]", "ROUTES[0].key"),
     ("key = { required = \"yes\" }", "ROUTES[0].key.required"),
     (
         "key = { requird = true }",
@@ -60,10 +65,16 @@ const ROUTE: [(&str, &str); 48] = [
 ];
 
 /// Broken `[vars]`, and the name that must be said.
-const VARS: [(&str, &str); 10] = [
+const VARS: [(&str, &str); 16] = [
     ("ORIGIN = \"origin.example.com\"", "ORIGIN"),
     ("ORIGIN = \"ftp://origin.example.com\"", "ORIGIN"),
     ("ORIGIN = \"https://user:pass@origin.example.com\"", "ORIGIN"),
+    ("ORIGIN = \"https://origin.example.com/v1\"", "ORIGIN: has a path"),
+    ("ORIGIN = \"https://origin.example.com?x\"", "ORIGIN: has a path"),
+    ("ADMIN_TOKEN = \"0123456789abcdef\"", "ADMIN_TOKEN: is a secret"),
+    ("LOG_KEY = \"0123456789abcdef0123456789abcdef\"", "LOG_KEY: is a secret"),
+    ("JURISDICTION = \"mars\"", "JURISDICTION"),
+    ("routes = []", "routes: is not a var of the filter; the nearest one is ROUTES"),
     ("SHARDS = 0", "SHARDS"),
     ("SHARDS = 1025", "SHARDS"),
     ("SHARDS = \"many\"", "SHARDS"),
@@ -120,6 +131,90 @@ fn a_ledger_that_is_not_bound_and_an_origin_that_is_bound_twice_are_found() {
 }
 
 #[test]
+fn a_class_without_tables_or_without_a_migration_is_found() {
+    let without = LEDGER.split("[[migrations]]").next().unwrap();
+    for (migrations, named) in [
+        ("", "migrations: must name the class"),
+        (
+            "[[migrations]]\ntag = \"v1\"\nnew_classes = [\"Ledger\"]\n",
+            "migrations: names Ledger under new_classes",
+        ),
+        ("[exports.Ledger]\ntype = \"durable-object\"\n", "exports.Ledger.storage"),
+    ] {
+        let (code, said) = check("class", &format!("{without}{migrations}"));
+        assert!(code == 1 && said.contains(&format!("error: {named}")), "{said}");
+    }
+    for sound in [
+        "[exports.Ledger]\ntype = \"durable-object\"\nstorage = \"sqlite\"\n",
+        "[[migrations]]\ntag = \"v1\"\nnew_sqlite_classes = [\"Ledger\"]\n",
+    ] {
+        let (code, said) = check("class", &format!("{without}{sound}"));
+        assert_eq!(code, 0, "{said}");
+    }
+    let elsewhere = without.replace("class_name", "script_name = \"other\"\nclass_name");
+    assert_eq!(check("class", &elsewhere).0, 0, "another Worker has the class");
+}
+
+#[test]
+fn routes_outside_of_vars_are_found() {
+    let (code, said) = check("outside", &format!("[[ROUTES]]\npath = \"/a\"\n{LEDGER}"));
+    assert!(code == 1 && said.contains("error: ROUTES: stands outside vars"), "{said}");
+    let zone = "routes = [{ pattern = \"a.example/*\", zone_name = \"a.example\" }]\n";
+    assert_eq!(check("outside", &format!("{zone}{LEDGER}")).0, 0, "these are Wrangler's own");
+}
+
+#[test]
+fn requests_that_have_nowhere_to_go_are_a_warning() {
+    let origin = "[vars]\nORIGIN = \"https://a.example\"\n";
+    let service = "[[services]]\nbinding = \"ORIGIN\"\nservice = \"o\"\n";
+    let zone = "route = \"a.example/*\"\n";
+    for (line, warns) in [("", true), (origin, false), (service, false), (zone, false)] {
+        let (code, said) = check("nowhere", &format!("{line}{LEDGER}"));
+        assert!(code == 0 && said.contains("warning: ORIGIN: is not set") == warns, "{line}{said}");
+    }
+}
+
+#[test]
+fn json_with_comments_is_read_as_wrangler_reads_it() {
+    let ledger = r#""durable_objects": { "bindings": [{ "name": "LEDGER", "class_name": "Ledger" }] }, "migrations": [{ "tag": "v1", "new_sqlite_classes": ["Ledger"] }]"#;
+    for (vars, code, said) in [
+        (r#""ORIGIN": "https://a.example", // the origin"#, 0, "sound"),
+        (r#""SHARDS": 0, /* none */"#, 1, "error: SHARDS"),
+        (r#""ROUTES": [{ "pth": "/a" }]"#, 1, "error: ROUTES[0].pth"),
+        (r#""ORIGIN": "#, 2, "error: "),
+    ] {
+        let text = format!("{{ // Wrangler\n \"vars\": {{ {vars}\n }},\n {ledger} }}");
+        for name in ["commented.jsonc", "commented.json"] {
+            assert_eq!(said_of(&["-c", &written(name, &text)]).0, code, "{vars}");
+            assert!(said_of(&[&written(name, &text)]).1.contains(said), "{vars}");
+        }
+    }
+}
+
+#[test]
+fn of_two_configurations_the_one_that_wrangler_takes_is_checked_and_the_other_is_named() {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("two");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("wrangler.toml"), LEDGER).unwrap();
+    std::fs::write(folder.join("wrangler.jsonc"), "{ \"vars\": { \"SHARDS\": 0 } }").unwrap();
+    let ran = Command::new(env!("CARGO_BIN_EXE_check")).current_dir(folder).output().unwrap();
+    let said = String::from_utf8_lossy(&ran.stdout);
+    assert!(said.contains("wrangler.jsonc: error: SHARDS"), "{said}");
+    assert!(said.contains("wrangler.jsonc: warning: wrangler.toml: lies beside it"), "{said}");
+}
+
+#[test]
+fn an_environment_has_the_migrations_of_the_file_and_no_other_of_its_parts() {
+    let staging =
+        "[[env.staging.durable_objects.bindings]]\nname = \"LEDGER\"\nclass_name = \"Ledger\"\n";
+    let top = format!("[vars]\nORIGIN = \"https://a.example\"\n{LEDGER}");
+    let (code, said) = check("inherits", &format!("{top}{staging}"));
+    assert!(code == 0 && said.contains("warning: env.staging: ORIGIN: is not set"), "{said}");
+    let (code, said) = check("inherits", &format!("{top}[env.staging.vars]\nSHARDS = 16\n"));
+    assert!(code == 1 && said.contains("error: env.staging: LEDGER: is not bound"), "{said}");
+}
+
+#[test]
 fn a_binding_may_have_a_name_that_would_be_a_misspelt_var() {
     let bound = "[[kv_namespaces]]\nbinding = \"SHARED\"\nid = \"1\"\n[[services]]\nbinding = \"ROUTER\"\nservice = \"r\"\n";
     let (code, said) = check("bound", &format!("{LEDGER}{bound}"));
@@ -169,10 +264,20 @@ fn our_own_configuration_is_sound() {
 
 /// Exit code and output for a wrangler.toml of this text.
 fn check(name: &str, text: &str) -> (i32, String) {
-    let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.toml"));
-    std::fs::write(&file, text).unwrap();
-    let ran = Command::new(env!("CARGO_BIN_EXE_check")).arg(&file).output().unwrap();
+    said_of(&[&written(&format!("{name}.toml"), text)])
+}
+
+/// Exit code and output for these arguments.
+fn said_of(args: &[&str]) -> (i32, String) {
+    let ran = Command::new(env!("CARGO_BIN_EXE_check")).args(args).output().unwrap();
     (ran.status.code().unwrap(), String::from_utf8_lossy(&ran.stdout).into_owned())
 }
 
-const LEDGER: &str = "[[durable_objects.bindings]]\nname = \"LEDGER\"\nclass_name = \"Ledger\"\n";
+/// Writes a file; returns its path.
+fn written(name: &str, text: &str) -> String {
+    let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::write(&file, text).unwrap();
+    file.to_str().unwrap().to_owned()
+}
+
+const LEDGER: &str = "[[durable_objects.bindings]]\nname = \"LEDGER\"\nclass_name = \"Ledger\"\n[[migrations]]\ntag = \"v1\"\nnew_sqlite_classes = [\"Ledger\"]\n";

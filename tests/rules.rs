@@ -126,11 +126,13 @@ fn is_within(module: &str, of: &str) -> bool {
 // ---- documents -----------------------------------------------------------------------------------
 
 /// What is configured beside the knobs of a route: vars, a secret, a binding.
-const VARS: [&str; 8] = [
+const VARS: [&str; 10] = [
     "ORIGIN",
     "SHARDS",
     "LOCATION_HINT",
+    "JURISDICTION",
     "ROUTES",
+    "UNMATCHED",
     "LOG_KEYS",
     "LOG_KEY",
     "ADMIN_TOKEN",

@@ -1,136 +1,65 @@
-//! `npm run check`: reads wrangler.toml as the Worker will, without starting anything.
+//! `npm run check`: checks a configuration of Wrangler (`oncegate::check`) and prints what it finds.
 //!
-//! Prints every error with the knob's path, and what is allowed but probably not meant as a warning.
-//! Exit code 1 if there is an error, 2 if the file cannot be read.
+//! `check` alone takes the file that Wrangler takes; `check FILE` and `check -c FILE` another one. Each error
+//! and each warning is one line with the knob's path. Exit code 1 if there is an error, 2 if the file cannot
+//! be read.
 
-use std::collections::BTreeMap;
+use std::path::Path;
 use std::process::ExitCode;
 
+use oncegate::check::{Format, Report, check};
 use oncegate::config::read::Misconfigured;
-use oncegate::config::{Policy, Vars, is_known};
-use serde::Deserialize;
-use serde_json::{Map, Value};
-
-/// The parts of wrangler.toml that count here.
-#[derive(Deserialize)]
-struct Wrangler {
-    #[serde(flatten)]
-    deployment: Deployment,
-    #[serde(default)]
-    env: BTreeMap<String, Deployment>,
-}
-
-/// The deployment as it is, or one of `[env.NAME]`: vars and bindings are not inherited by those
-/// (developers.cloudflare.com, workers/wrangler/environments).
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Deployment {
-    vars: Map<String, Value>,
-    services: Vec<Service>,
-    durable_objects: DurableObjects,
-}
-
-#[derive(Deserialize)]
-struct Service {
-    binding: String,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct DurableObjects {
-    bindings: Vec<DurableObject>,
-}
-
-#[derive(Deserialize)]
-struct DurableObject {
-    name: String,
-    class_name: String,
-}
 
 fn main() -> ExitCode {
-    let path = std::env::args().nth(1).unwrap_or_else(|| "wrangler.toml".to_owned());
-    let text = std::fs::read_to_string(&path).map_err(|error| error.to_string());
-    let parsed = text.and_then(|text| toml::from_str(&text).map_err(|error| error.to_string()));
-    let Wrangler { deployment, env } = match parsed {
-        Ok(wrangler) => wrangler,
-        Err(why) => {
-            println!("{path}: error: cannot be read: {}", why.trim());
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let file = match args[..] {
+        [] => taken_by_wrangler(),
+        [file] | ["-c" | "--config", file] if !file.starts_with('-') => file,
+        _ => {
+            println!("usage: npm run check -- [-c FILE]");
             return ExitCode::from(2);
         }
     };
-    let named = env.into_iter().map(|(name, part)| (format!("env.{name}: "), part));
-    let mut errors = 0;
-    for (place, deployment) in std::iter::once((String::new(), deployment)).chain(named) {
-        let (wrongs, warnings) = deployment.check();
-        for Misconfigured { knob, why } in &wrongs {
-            println!("{path}: error: {place}{knob}: {why}");
+    let text = std::fs::read_to_string(file).map_err(|error| error.to_string());
+    let format = if is_toml(file) { Format::Toml } else { Format::Jsonc };
+    let Report { errors, warnings } = match text.and_then(|text| check(&text, format)) {
+        Ok(report) => report,
+        Err(why) => {
+            // The parser's message has several lines; each is one of ours.
+            for line in why.trim().lines() {
+                println!("{file}: error: {line}");
+            }
+            return ExitCode::from(2);
         }
-        for Misconfigured { knob, why } in &warnings {
-            println!("{path}: warning: {place}{knob}: {why}");
-        }
-        errors += wrongs.len();
+    };
+    for Misconfigured { knob, why } in &errors {
+        println!("{file}: error: {knob}: {why}");
     }
-    if errors > 0 {
+    for Misconfigured { knob, why } in &warnings {
+        println!("{file}: warning: {knob}: {why}");
+    }
+    if !errors.is_empty() {
         return ExitCode::from(1);
     }
-    println!("{path}: sound");
+    println!("{file}: sound");
     ExitCode::SUCCESS
 }
 
-impl Deployment {
-    /// Errors and warnings.
-    fn check(self) -> (Vec<Misconfigured>, Vec<Misconfigured>) {
-        let mut errors = self.too_large();
-        errors.extend(self.bindings());
-        let mut warnings = self.unread();
-        let binds_origin = self.binds_origin();
-        match Policy::parse(&Vars { values: self.vars, binds_origin }) {
-            Ok(policy) => warnings.extend(policy.warnings()),
-            Err(more) => errors.extend(more),
-        }
-        warnings.retain(|warning| errors.iter().all(|error| error.knob != warning.knob));
-        (errors, warnings)
+/// The first of the names that Wrangler looks for (wrangler 4, `findWranglerConfig`).
+fn taken_by_wrangler() -> &'static str {
+    let mut there = CONFIGS.into_iter().filter(|file| Path::new(file).exists());
+    let Some(taken) = there.next() else { return "wrangler.toml" };
+    for other in there {
+        println!(
+            "{taken}: warning: {other}: lies beside it, and Wrangler does not read it: remove one of them"
+        );
     }
-
-    fn binds_origin(&self) -> bool {
-        self.services.iter().any(|service| service.binding == "ORIGIN")
-    }
-
-    /// A var holds 5 KB (developers.cloudflare.com, workers/platform/limits).
-    fn too_large(&self) -> Vec<Misconfigured> {
-        let sizes = self.vars.iter().map(|(name, value)| {
-            (name, value.as_str().map_or_else(|| value.to_string().len(), str::len))
-        });
-        sizes
-            .filter(|(_, bytes)| *bytes > VAR_BYTES_MAX)
-            .map(|(name, bytes)| {
-                mistake(name, format!("holds {bytes} bytes of the {VAR_BYTES_MAX} that a var may: move routes to ROUTES_2, ROUTES_3 …"))
-            })
-            .collect()
-    }
-
-    fn bindings(&self) -> Vec<Misconfigured> {
-        let mut mistakes = Vec::new();
-        let objects = &self.durable_objects.bindings;
-        if !objects.iter().any(|object| object.name == "LEDGER" && object.class_name == "Ledger") {
-            let why = "is not bound: [[durable_objects.bindings]] must hold name = \"LEDGER\", class_name = \"Ledger\"";
-            mistakes.push(mistake("LEDGER", why));
-        }
-        if self.binds_origin() && self.vars.contains_key("ORIGIN") {
-            mistakes.push(mistake("ORIGIN", "is both a var and a service binding: keep one"));
-        }
-        mistakes
-    }
-
-    /// Vars that the filter does not read. [`Policy::parse`] refuses those whose name is nearly a known one.
-    fn unread(&self) -> Vec<Misconfigured> {
-        let unread = self.vars.keys().filter(|name| !is_known(name));
-        unread.map(|name| mistake(name, "is a var that the filter does not read")).collect()
-    }
+    taken
 }
 
-fn mistake(knob: &str, why: impl Into<String>) -> Misconfigured {
-    Misconfigured { knob: knob.to_owned(), why: why.into() }
+fn is_toml(file: &str) -> bool {
+    Path::new(file).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("toml"))
 }
 
-const VAR_BYTES_MAX: usize = 5 * 1024;
+const CONFIGS: [&str; 3] = ["wrangler.json", "wrangler.jsonc", "wrangler.toml"];

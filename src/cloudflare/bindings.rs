@@ -20,6 +20,12 @@ extern "C" {
 
     /// Headers as one text: a name, a line end, its value, a line end, and so on.
     pub(crate) fn lines(headers: &Headers) -> String;
+    /// The objects of a jurisdiction; none where the runtime is a local one.
+    #[wasm_bindgen(catch)]
+    pub(crate) fn in_jurisdiction(
+        ledgers: &Namespace,
+        name: &str,
+    ) -> Result<Option<Namespace>, JsValue>;
     /// Calls a Ledger with a message of head and body, by RPC if the body is at most `small`. Resolves to head and body
     /// of the answer; the body is bytes, a stream, or undefined.
     pub(crate) fn ask(
@@ -36,6 +42,9 @@ extern "C" {
     pub(crate) fn told(head: &[u8], body: Option<&Uint8Array>) -> JsValue;
     /// A Ledger's answer whose body is a stream.
     pub(crate) fn streamed(head: &[u8], body: &JsValue) -> JsValue;
+    /// What tells the store of this deployment from others.
+    #[wasm_bindgen(js_name = storeId)]
+    pub(crate) fn store_id(ledger: &Namespace) -> String;
     /// The text and JSON vars of a deployment, as JSON. Bindings are left out.
     #[wasm_bindgen(catch)]
     pub(crate) fn vars(env: &Env) -> Result<String, JsValue>;
@@ -55,13 +64,13 @@ extern "C" {
     /// Pipes a body on. Resolves to whether it was the origin that broke it off; rejects where its reader has left.
     #[wasm_bindgen(js_name = pipedOn)]
     pub(crate) fn piped_on(from: &ReadableStream, to: &WritableStream) -> Promise;
-    /// Passes a request through.
-    #[wasm_bindgen(catch)]
+    /// Passes a request through, with changes to its headers.
     pub(crate) fn pass(
         origin: Option<&Fetcher>,
-        address: Option<&str>,
+        address: &str,
         init: &JsValue,
-    ) -> Result<Promise, JsValue>;
+        changes: &str,
+    ) -> Promise;
     /// Resolves to the response, or to what `unreachable` makes of an exception.
     #[wasm_bindgen(js_name = orUnreachable)]
     pub(crate) fn or_unreachable(response: &Promise) -> Promise;
@@ -118,6 +127,7 @@ extern "C" {
     pub(crate) type Fetcher;
 
     /// A Durable Object namespace.
+    #[derive(Clone)]
     pub(crate) type Namespace;
 
     /// A pipe that keeps nothing: a write ends when all of it has been read. Of a known length

@@ -8,6 +8,8 @@ use serde_json::{Map, Value};
 use worker::Env;
 
 use super::bindings;
+use super::error::Error;
+use crate::config::loops::LoopId;
 use crate::config::read::Misconfigured;
 use crate::config::{Policy, VARS, Vars};
 use crate::log::LogKey;
@@ -15,6 +17,8 @@ use crate::operator::auth::{Auth, NoAuth, TOKEN_MIN};
 
 thread_local! {
     static AUTH: OnceCell<Option<Rc<Auth>>> = const { OnceCell::new() };
+    static LEDGERS: OnceCell<bindings::Namespace> = const { OnceCell::new() };
+    static LOOP_ID: OnceCell<LoopId> = const { OnceCell::new() };
     static LOG_KEY: OnceCell<Option<Rc<LogKey>>> = const { OnceCell::new() };
     static POLICY: OnceCell<Result<Rc<Policy>, Rc<Vec<Misconfigured>>>> = const { OnceCell::new() };
 }
@@ -25,6 +29,34 @@ pub(super) fn policy(env: &Env) -> Result<Rc<Policy>, Rc<Vec<Misconfigured>>> {
         let parse = || Policy::parse(&vars(env).map_err(|mistake| vec![mistake])?);
         cell.get_or_init(|| parse().map(Rc::new).map_err(Rc::new)).clone()
     })
+}
+
+/// The Ledgers of this deployment: all objects of the class, or those of its jurisdiction.
+pub(super) fn ledgers(env: &Env) -> Result<bindings::Namespace, Error> {
+    LEDGERS.with(|cell| {
+        if let Some(ledgers) = cell.get() {
+            return Ok(ledgers.clone());
+        }
+        let all = bindings::ledger(env);
+        let name = bindings::get(env, "JURISDICTION").as_string().filter(|name| !name.is_empty());
+        let ledgers = match name {
+            None => all,
+            Some(name) => bindings::in_jurisdiction(&all, &name)?.unwrap_or_else(|| {
+                bindings::warn("JURISDICTION is ignored: this runtime is a local one and has none");
+                all
+            }),
+        };
+        Ok(cell.get_or_init(|| ledgers).clone())
+    })
+}
+
+/// The id by which this deployment knows its own requests.
+pub(super) fn loop_entry(env: &Env, method: &str, path: &str) -> String {
+    let read = || {
+        // Where the vars cannot be read, nothing is forwarded.
+        LoopId::of(&vars(env).unwrap_or_default(), &bindings::store_id(&bindings::ledger(env)))
+    };
+    LOOP_ID.with(|id| id.get_or_init(read).entry(method, path))
 }
 
 /// The secret under which the log holds digests of keys; none where `LOG_KEY` is not set or not usable.

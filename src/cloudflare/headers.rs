@@ -78,6 +78,12 @@ impl HeaderChanges {
         self.add("-", name, "");
     }
 
+    pub(super) fn append_all(&mut self, marks: &Marks) {
+        for (name, value) in marks {
+            self.append(name, value);
+        }
+    }
+
     pub(super) fn replace_all(&mut self, marks: &Marks) {
         for (name, value) in marks {
             self.replace(name, value);
@@ -96,7 +102,8 @@ impl HeaderChanges {
         Ok(bindings::changed(headers, self.lines()?)?)
     }
 
-    fn lines(&self) -> Result<&str, Error> {
+    /// The changes as JavaScript reads them.
+    pub(super) fn lines(&self) -> Result<&str, Error> {
         if self.has_line_end { Err(Error::HeaderLineEnd) } else { Ok(&self.lines) }
     }
 

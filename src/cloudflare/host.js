@@ -13,6 +13,15 @@ export function vars(env) {
   return JSON.stringify(Object.fromEntries(Object.entries(env).filter(([, value]) => isVar(value))));
 }
 
+/** The id of an object that is never made: each namespace has its own. */
+export function storeId(ledger) {
+  try {
+    return ledger.idFromName("none").toString();
+  } catch {
+    return "";
+  }
+}
+
 /** What rejects the answers that are still to come. */
 const unanswered = new Set();
 
@@ -181,6 +190,17 @@ export function parted(message) {
 /** Head and body of the message that a request carries. */
 export const opened = async (request) => parted(await bytes(request));
 
+/** The objects of a jurisdiction; undefined in local runtimes, which have none and say it in these words (workerd,
+    src/workerd/api/actor.c++). What throws otherwise is a mistake: objects elsewhere would break a law. */
+export function in_jurisdiction(namespace, name) {
+  try {
+    return namespace.jurisdiction(name);
+  } catch (error) {
+    if (/not implemented in workerd/.test(error?.message)) return undefined;
+    throw error;
+  }
+}
+
 /** Calls a Ledger. Resolves to head and body of its answer; the body is undefined where there is none.
     The stub is made anew each time: after an exception it is broken (developers.cloudflare.com,
     durable-objects/best-practices/error-handling). Its name is part of the stored data. */
@@ -255,9 +275,11 @@ export async function pipedOn(from, to) {
   }
 }
 
-/** Passes a request through. `init` is the request itself, where nothing of it was read. */
-export function pass(origin, address, init) {
-  return (origin ?? globalThis).fetch(address ?? init, address === undefined ? undefined : init);
+/** Passes a request through, with changes to its headers. `init` is the request itself, where nothing of it was read. */
+export async function pass(origin, address, init, changes) {
+  const request = new Request(address, init);
+  change(request.headers, changes);
+  return (origin ?? globalThis).fetch(request);
 }
 
 export const orUnreachable = (promise) => promise.catch(rust.unreachable);

@@ -23,7 +23,8 @@ pub(super) fn write(env: &Env, keys: LogKeys, entry: &Entry<'_>) {
     if !metrics.is_object() {
         return;
     }
-    let mut point = AnalyticsEngineDataPointBuilder::new().indexes([entry.route]);
+    let mut point =
+        AnalyticsEngineDataPointBuilder::new().indexes([entry.route.unwrap_or_default()]);
     for blob in entry.blobs() {
         point = point.add_blob(blob);
     }

@@ -25,11 +25,14 @@ use super::response::{self, Client, Response, plain_problem};
 use super::tasks::{scoped, spawn};
 use super::{bindings, env, faults};
 use crate::admission::{self, Admission, Head, admit};
+use crate::answer::Marks;
 use crate::config::Policy;
+use crate::config::loops::{has_been_here, loop_marks};
 use crate::config::publish::published;
 use crate::config::values::Mode;
 use crate::lifecycle::record::Lease;
 use crate::operator::auth::Auth;
+use crate::problem::{Code, Problem};
 use crate::request::path::Address;
 
 /// The program has started, for the first time or again after a trap.
@@ -77,6 +80,7 @@ struct FetchEvent {
     method: String,
     /// Its headers, once one of them has been looked for.
     headers: OnceCell<HeaderLines>,
+    loop_entry: OnceCell<String>,
     env: Env,
     context: Context,
     /// Whom to answer, once the request is known to be guarded.
@@ -91,6 +95,7 @@ impl FetchEvent {
             method: request.method(),
             request,
             headers: OnceCell::new(),
+            loop_entry: OnceCell::new(),
             env,
             context,
             client: OnceCell::new(),
@@ -117,10 +122,13 @@ impl FetchEvent {
             return plain_problem(400, "Bad Request").map(Into::into);
         };
         let head = Head { method: &self.method, address: &address, header: &header };
-        if admission::is_own(&address.target.path)
+        if admission::is_own(&address.target.compared)
             && let Some(auth) = env::auth(&self.env)
         {
             return self.operate(&auth, &head).await.map(Into::into);
+        }
+        if has_been_here(self.loop_entry(&head), &header) {
+            return Self::looping(&head).map(Into::into);
         }
         match env::policy(&self.env) {
             Ok(policy) => self.dispatch(&policy, &head).await,
@@ -141,6 +149,15 @@ impl FetchEvent {
         };
         let response = match admission {
             Admission::Pass => return self.pass_through(&policy.origin, head, body),
+            Admission::PassUnmatched => {
+                passthrough::log_unmatched(head);
+                return self.pass_through(&policy.origin, head, body);
+            }
+            Admission::NotGuarded(problem) => {
+                let id = admission::correlation_id(head, new_lease()?);
+                self.log(policy, None, None, &id, head, Outcome::of(&problem));
+                Client::new(id, None, head).problem(&problem, None)
+            }
             Admission::Hidden => plain_problem(404, "Not Found"),
             Admission::Publish => response::json(&published(policy)),
             Admission::Refuse(problem, route) => {
@@ -149,7 +166,7 @@ impl FetchEvent {
                     passthrough::log_shadow(&route, problem.code.as_str(), &id);
                     return self.pass_through(&policy.origin, head, body);
                 }
-                self.log(policy, &route, None, &id, head, Outcome::of(&problem));
+                self.log(policy, Some(&route), None, &id, head, Outcome::of(&problem));
                 Client::new(id, Some(&route), head).problem(&problem, None)
             }
             Admission::Guard(guarded) if guarded.route.mode == Mode::Shadow => {
@@ -160,6 +177,28 @@ impl FetchEvent {
             Admission::Read(_) => Err(Error::BodyAskedTwice),
         };
         response.map(Into::into)
+    }
+
+    /// The answer to a request that this filter has forwarded itself.
+    fn looping(head: &Head<'_>) -> Result<Response, Error> {
+        let path = &head.address.target.compared;
+        bindings::error(&format!(
+            "loop-detected: what is forwarded to ORIGIN comes back to this filter: {} {path}",
+            head.method
+        ));
+        let detail = "The filter's origin leads back to the filter, so nothing was forwarded. Its operator finds the reason in the log.";
+        let id = admission::correlation_id(head, new_lease()?);
+        Client::new(id, None, head).problem(&Problem::new(Code::LoopDetected, detail), None)
+    }
+
+    /// What of this request's forwards tells this filter that it gets them itself.
+    fn loop_entry(&self, head: &Head<'_>) -> &str {
+        let path = &head.address.target.compared;
+        self.loop_entry.get_or_init(|| env::loop_entry(&self.env, head.method, path))
+    }
+
+    fn loop_marks(&self, head: &Head<'_>) -> Marks {
+        loop_marks(self.loop_entry(head), head.header)
     }
 
     /// The answer where a fault of the filter itself has ended the work.

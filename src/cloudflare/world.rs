@@ -18,6 +18,7 @@ use super::log::Timing;
 use super::origin::{self, OriginResponse, OutgoingRequest, ResponseBody};
 use super::{bindings, faults};
 use crate::admission::{Guarded, KEY_HEADER};
+use crate::answer::Marks;
 use crate::config::Policy;
 use crate::config::route::ForwardKey;
 use crate::filter::{Reached, StreamEnd, Unreachable, World};
@@ -43,6 +44,8 @@ pub(super) struct RequestWorld {
     pub(super) method: String,
     /// As they came.
     pub(super) headers: Headers,
+    /// What tells a filter that it gets its own request.
+    pub(super) loop_marks: Marks,
     /// Its body, until the origin has answered; none where it has none.
     pub(super) body: RefCell<Option<BufferedBody>>,
     pub(super) policy: Rc<Policy>,
@@ -171,6 +174,7 @@ impl RequestWorld {
         let mut changes = HeaderChanges::default();
         changes.replace("x-correlation-id", &self.guarded.correlation_id);
         changes.replace("idempotency-attempt", &run.attempt.to_string());
+        changes.append_all(&self.loop_marks);
         self.forward_key(&mut changes, run);
         changes.applied_to(&self.headers)
     }
@@ -213,6 +217,7 @@ impl RequestWorld {
             changes.delete(name);
         }
         changes.replace("x-correlation-id", &self.guarded.correlation_id);
+        changes.append_all(&self.loop_marks);
         changes.applied_to(&self.headers)
     }
 }

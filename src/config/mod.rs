@@ -1,9 +1,10 @@
 //! The whole configuration, parsed before the first request is served; a bad value refuses guarded
 //! requests from the first one on, naming the knob.
 //!
-//! It comes from wrangler.toml's `[vars]`: `ORIGIN`, `SHARDS`, `LOCATION_HINT`, `LOG_KEYS`, and the routes
-//! in `ROUTES`, `ROUTES_2`, … (a var holds 5 KB). The knobs of a route are the fields of [`route::Route`].
+//! It comes from wrangler.toml's `[vars]`: `ORIGIN`, `SHARDS`, `LOCATION_HINT`, `JURISDICTION`, `UNMATCHED`, `LOG_KEYS`, and
+//! the routes in `ROUTES`, `ROUTES_2`, … (a var holds 5 KB). The knobs of a route are the fields of [`route::Route`].
 
+pub mod loops;
 pub mod preset;
 pub mod publish;
 pub mod read;
@@ -34,6 +35,10 @@ pub struct Policy {
     pub shards: u16,
     /// Where new Ledger objects are placed.
     pub location_hint: Option<String>,
+    /// The jurisdiction that Ledger objects must not leave: part of the stored data.
+    pub jurisdiction: Option<String>,
+    /// What becomes of a request that no route matches.
+    pub unmatched: Unmatched,
     /// How keys appear in the log.
     pub log_keys: LogKeys,
     /// The routes, ready for matching.
@@ -63,6 +68,16 @@ pub enum Origin {
     },
 }
 
+/// What becomes of a request whose method is not safe and whose path no route matches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Unmatched {
+    /// It is forwarded unguarded.
+    Pass,
+    /// It is refused, so that no spelling of a path leads around the routes.
+    Refuse,
+}
+
 /// The vars beside `ORIGIN` and the routes: a field for each, by its name in lower case.
 #[derive(Deserialize)]
 #[serde(default, rename_all = "SCREAMING_SNAKE_CASE")]
@@ -71,12 +86,21 @@ struct Settings {
     shards: u16,
     #[serde(deserialize_with = "values::location_hint")]
     location_hint: Option<String>,
+    #[serde(deserialize_with = "values::jurisdiction")]
+    jurisdiction: Option<String>,
+    unmatched: Unmatched,
     log_keys: LogKeys,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { shards: 16, location_hint: None, log_keys: LogKeys::Hashed }
+        Self {
+            shards: 16,
+            location_hint: None,
+            jurisdiction: None,
+            unmatched: Unmatched::Pass,
+            log_keys: LogKeys::Hashed,
+        }
     }
 }
 
@@ -93,8 +117,17 @@ impl Policy {
         let routes = noted(&mut mistakes, Routes::new(routes));
         match (origin, settings, routes) {
             (Some(origin), Some(settings), Some(routes)) if mistakes.is_empty() => {
-                let Settings { shards, location_hint, log_keys } = settings;
-                Ok(Self { origin, shards, location_hint, log_keys, routes })
+                let Settings { shards, location_hint, jurisdiction, unmatched, log_keys } =
+                    settings;
+                Ok(Self {
+                    origin,
+                    shards,
+                    location_hint,
+                    jurisdiction,
+                    unmatched,
+                    log_keys,
+                    routes,
+                })
             }
             _ => Err(mistakes),
         }
@@ -151,8 +184,10 @@ fn has_sound_port(host: &str) -> bool {
 /// A var that nobody reads and whose name is so near to one of ours that it must have been meant for it:
 /// `ROUTE` would leave everything to the default route.
 fn misspelt(name: &str) -> Option<Misconfigured> {
-    let meant = nearest(name, VARS.into_iter())?;
-    let is_near = !is_known(name) && strsim::osa_distance(name, meant) <= 2;
+    // In capitals: `routes` is one shift key away.
+    let capitals = name.to_ascii_uppercase();
+    let meant = nearest(&capitals, VARS.into_iter())?;
+    let is_near = !is_known(name) && strsim::osa_distance(&capitals, meant) <= 2;
     is_near.then(|| {
         Misconfigured::new(name, format!("is not a var of the filter; the nearest one is {meant}"))
     })
@@ -243,6 +278,17 @@ fn noted<T>(mistakes: &mut Vec<Misconfigured>, result: Result<T, Vec<Misconfigur
     result.map_err(|more| mistakes.extend(more)).ok()
 }
 
+/// What is a secret, and no var.
+pub const SECRETS: [&str; 2] = ["ADMIN_TOKEN", "LOG_KEY"];
 /// The vars and secrets that the filter reads.
-pub const VARS: [&str; 7] =
-    ["ORIGIN", "SHARDS", "LOCATION_HINT", "ROUTES", "ADMIN_TOKEN", "LOG_KEYS", "LOG_KEY"];
+pub const VARS: [&str; 9] = [
+    "ORIGIN",
+    "SHARDS",
+    "LOCATION_HINT",
+    "JURISDICTION",
+    "ROUTES",
+    "UNMATCHED",
+    "ADMIN_TOKEN",
+    "LOG_KEYS",
+    "LOG_KEY",
+];

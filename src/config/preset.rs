@@ -25,18 +25,31 @@ impl WebhookSender {
     pub(super) fn habits(self) -> Map<String, Value> {
         // Where it puts the id that it repeats on every redelivery.
         let key = match self {
-            Self::StripeWebhook => "body:/id",
-            Self::GithubWebhook => "header:X-GitHub-Delivery",
-            Self::ShopifyWebhook => "header:X-Shopify-Webhook-Id",
-            Self::StandardWebhooks => "header:webhook-id",
-            Self::Svix => "header:svix-id",
+            Self::StripeWebhook => json!(["body:/id"]),
+            // Two Apps on one repository get two deliveries under one GUID, told apart by the webhook's id.
+            // Older servers of GitHub Enterprise send no such id.
+            Self::GithubWebhook => json!([
+                "template:{header:X-GitHub-Delivery}.{header:X-GitHub-Hook-ID}",
+                "header:X-GitHub-Delivery",
+            ]),
+            // Shopify's newer Events API has no X- before the name (shopify.dev, docs/apps/build/events).
+            Self::ShopifyWebhook => {
+                json!(["header:X-Shopify-Webhook-Id", "header:Shopify-Webhook-Id"])
+            }
+            Self::StandardWebhooks => json!(["header:webhook-id"]),
+            Self::Svix => json!(["header:svix-id"]),
         };
-        Map::from_iter([
-            ("key".to_owned(), json!({ "from": [key] })),
+        let mut habits = Map::from_iter([
+            ("key".to_owned(), json!({ "from": key })),
             ("outcome".to_owned(), json!({ "preset": "success-only" })),
             ("fingerprint".to_owned(), json!({ "body": "none" })),
             ("on_in_doubt".to_owned(), json!("retry")),
             ("ttl".to_owned(), json!("7d")),
-        ])
+        ]);
+        if self == Self::GithubWebhook {
+            // Payloads are capped at 25 MB (docs.github.com, webhooks/webhook-events-and-payloads).
+            habits.insert("request".to_owned(), json!({ "max": "25MiB" }));
+        }
+        habits
     }
 }

@@ -32,7 +32,8 @@ pub struct Route {
     /// Methods it guards. GET, HEAD, OPTIONS and TRACE are never guarded.
     #[serde(deserialize_with = "values::methods")]
     pub methods: Vec<String>,
-    /// Path it guards; `{name}` is one segment, `{*rest}` the rest. The most specific path wins.
+    /// Path it guards; `{name}` is one segment, `{*rest}` the rest. The most specific path wins, segment by
+    /// segment from the left.
     #[serde(deserialize_with = "values::path")]
     pub path: String,
     /// `enforce`; `shadow` forwards everything and logs what enforcing would answer; `off`.
@@ -41,6 +42,7 @@ pub struct Route {
     /// `standard-webhooks`, `svix`.
     pub preset: Option<WebhookSender>,
     /// Where a request's key comes from.
+    #[serde(deserialize_with = "values::table")]
     pub key: KeyRule,
     /// What keeps equal keys apart; also `route`, `header:NAME`. Changing it makes known keys unknown.
     pub scope: Vec<ScopePart>,
@@ -49,6 +51,7 @@ pub struct Route {
     /// The same operation under another credential: `refuse` (409) or `forward`, which runs it again.
     pub credential_change: CredentialChange,
     /// What a retry must match.
+    #[serde(deserialize_with = "values::table")]
     pub fingerprint: fingerprint::Rule,
     /// What a duplicate gets: `return_existing`, `fail`, or `fail_on_running`, which runs a completed
     /// operation again.
@@ -63,6 +66,7 @@ pub struct Route {
     #[serde(deserialize_with = "values::span::<1, { 60 * MINUTE }, _>")]
     pub timeout: Duration,
     /// What the origin's answer means.
+    #[serde(deserialize_with = "values::table")]
     pub outcome: outcome::Rule,
     /// A duplicate of an unknown outcome: `hold`, `probe` (asks the origin), or `retry`, which may run it
     /// twice.
@@ -83,8 +87,10 @@ pub struct Route {
     #[serde(deserialize_with = "values::span::<1, { 3660 * DAY }, _>")]
     pub doubt_ttl: Duration,
     /// What is kept of a reply.
+    #[serde(deserialize_with = "values::table")]
     pub reply: ReplyRule,
     /// What is accepted of a request.
+    #[serde(deserialize_with = "values::table")]
     pub request: RequestRule,
     /// The key that the origin gets: `same` as received, `derived` (one per run), `none`.
     pub forward_key: ForwardKey,
@@ -97,7 +103,7 @@ pub struct Route {
 
 /// Where a request's key comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields, expecting = "a table")]
+#[serde(default, deny_unknown_fields)]
 pub struct KeyRule {
     /// Where the key is taken from, in order: `header:NAME`, `query:NAME`, `body:/pointer`, `template:…`.
     pub from: Vec<Source>,
@@ -107,7 +113,7 @@ pub struct KeyRule {
 
 /// What is kept of a reply.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields, expecting = "a table")]
+#[serde(default, deny_unknown_fields)]
 pub struct ReplyRule {
     /// Reply bodies above it reach the first caller but are not kept.
     #[serde(deserialize_with = "values::size")]
@@ -124,7 +130,7 @@ pub struct ReplyRule {
 
 /// What is accepted of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields, expecting = "a table")]
+#[serde(default, deny_unknown_fields)]
 pub struct RequestRule {
     /// Request bodies above it are refused (413).
     #[serde(deserialize_with = "values::size")]

@@ -1,7 +1,8 @@
 //! Which route guards a request: its method and path, by `matchit`.
 //!
 //! Of several routes that match, the most specific one counts, segment by segment from the left: text
-//! before a parameter, a parameter before the rest. `/x/{*rest}` also takes `/x/`.
+//! before a parameter, a parameter before the rest. `/x/{*rest}` also takes `/x`, since paths are compared without a slash
+//! at their end.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -10,6 +11,7 @@ use matchit::{InsertError, Router};
 
 use crate::config::read::Misconfigured;
 use crate::config::route::Route;
+use crate::request::method::is_safe;
 
 /// All routes, ready for matching.
 #[derive(Debug, Default)]
@@ -36,7 +38,8 @@ impl Routes {
             built.all.push(route);
         }
         for route in &built.all {
-            if let Some((parent, _)) = route.path.split_once("{*") {
+            if let Some((parent, _)) = route.path.split_once("/{*") {
+                let parent = if parent.is_empty() { "/" } else { parent };
                 for method in &route.methods {
                     let router = built.routers.entry(method.clone()).or_default().entry(0);
                     // A conflict means that a route of its own names the parent.
@@ -72,7 +75,7 @@ impl Routes {
         }
     }
 
-    /// The route that guards a request, if any. Safe methods are never guarded (RFC 9110 section 9.2.1):
+    /// The route that guards a request, if any; the path is given as it is compared. Safe methods are never guarded (RFC 9110 section 9.2.1):
     /// they have no effect that a retry could repeat.
     #[must_use]
     pub fn find(&self, method: &str, path: &str) -> Option<Rc<Route>> {
@@ -94,20 +97,12 @@ impl Routes {
 fn specificity(path: &str) -> impl Iterator<Item = u8> {
     path.split('/').map(|segment| match segment {
         rest if rest.starts_with("{*") => 0,
-        // A doubled brace stands for itself.
-        parameter if parameter.starts_with('{') && !parameter.starts_with("{{") => 1,
+        parameter if parameter.starts_with('{') => 1,
         _ => 2,
     })
 }
 
 /// `img-{n}.png`. `matchit` has taken the pattern, so its braces are sound.
 fn is_partly_a_parameter(segment: &str) -> bool {
-    let plain = segment.replace("{{", "x").replace("}}", "x");
-    plain.contains('{') && !(plain.starts_with('{') && plain.ends_with('}'))
-}
-
-/// GET, HEAD, OPTIONS, TRACE.
-#[must_use]
-pub fn is_safe(method: &str) -> bool {
-    matches!(method, "GET" | "HEAD" | "OPTIONS" | "TRACE")
+    segment.contains('{') && !(segment.starts_with('{') && segment.ends_with('}'))
 }

@@ -1,14 +1,18 @@
 //! How values of knobs are written where a type of Rust does not say it: a function for
 //! `#[serde(deserialize_with = "…")]` each. An error completes "is X, but …".
 
+use std::fmt;
+use std::marker::PhantomData;
 use std::time::Duration;
 
-use serde::de::{Deserialize, Deserializer, Error as _};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::Value;
 
 use crate::lifecycle::reply::may_keep;
 use crate::request::key_source::header_names;
-use crate::request::path::normal_path;
+use crate::request::method::is_safe;
+use crate::request::path::{compared, normal_path};
 
 /// Whether a route enforces its rules. It stands here, and not beside the route, since
 /// `request::scope` asks for it too.
@@ -21,6 +25,27 @@ pub enum Mode {
     Shadow,
     /// Everything is forwarded.
     Off,
+}
+
+/// A group of knobs. A list of their values, which `serde` takes for a struct as well, is a mistake.
+pub(crate) fn table<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    from: D,
+) -> Result<T, D::Error> {
+    struct Table<T>(PhantomData<T>);
+
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Table<T> {
+        type Value = T;
+
+        fn expecting(&self, to: &mut fmt::Formatter) -> fmt::Result {
+            to.write_str("a table")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, table: A) -> Result<T, A::Error> {
+            T::deserialize(MapAccessDeserializer::new(table))
+        }
+    }
+
+    from.deserialize_map(Table(PhantomData))
 }
 
 /// A route's name: it appears in logs and digests.
@@ -37,6 +62,11 @@ pub(crate) fn methods<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>,
     let is_method =
         |m: &String| !m.is_empty() && m.bytes().all(|b| b.is_ascii_uppercase() || b == b'-');
     let methods = Vec::<String>::deserialize(from)?;
+    if !methods.is_empty() && methods.iter().all(|method| is_safe(method)) {
+        return Err(D::Error::custom(
+            "must name a method that changes something: GET, HEAD, OPTIONS and TRACE are never guarded",
+        ));
+    }
     if methods.is_empty() || !methods.iter().all(is_method) {
         return Err(D::Error::custom(
             r#"must be a list of methods in capitals, such as ["POST", "PATCH"]"#,
@@ -50,9 +80,23 @@ pub(crate) fn path<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Erro
     // A character that a URL parser percent-encodes could never match a request's path.
     let is_path = |path: &String| path.starts_with('/') && path.chars().all(is_path_char);
     let path = String::deserialize(from).ok().filter(is_path);
-    path.map(|path| normal_path(&path)).ok_or_else(|| {
+    if let Some(foreign) =
+        path.as_ref().and_then(|path| path.split('/').find(|part| is_foreign(part)))
+    {
+        return Err(D::Error::custom(format!(
+            "must have its parameters in braces: for \"{foreign}\" write {{name}}, which is one segment, or {{*rest}}, which is the rest"
+        )));
+    }
+    // A brace that stands for itself is doubled in a pattern; requests bring it encoded.
+    let spelled = |path: String| path.replace("{{", "%7B").replace("}}", "%7D");
+    path.map(|path| compared(&normal_path(&spelled(path)))).ok_or_else(|| {
         D::Error::custom("must be a path that starts with /, without a query, and with everything but ASCII letters, digits and signs percent-encoded")
     })
+}
+
+/// A parameter as Express (`:id`) or Cloudflare's own routes (`*`) write it. Nobody means it as text.
+fn is_foreign(segment: &str) -> bool {
+    segment.starts_with(':') || segment.replace("{*", "{").contains('*')
 }
 
 /// What a path holds as it is (WHATWG URL, path percent-encode set), and the braces of parameters.
@@ -169,6 +213,15 @@ pub(crate) fn location_hint<'de, D: Deserializer<'de>>(
     }
 }
 
+/// `JURISDICTION`; an empty text is none.
+pub(crate) fn jurisdiction<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    match String::deserialize(from) {
+        Ok(name) if name.is_empty() => Ok(None),
+        Ok(name) if JURISDICTIONS.contains(&name.as_str()) => Ok(Some(name)),
+        _ => Err(D::Error::custom(format!("must be one of {}", JURISDICTIONS.join(", ")))),
+    }
+}
+
 /// All that one Worker instance buffers (contract 1.8) bounds what one body may ask for, in bytes.
 pub const BODY_MAX: u64 = 32 * 1024 * 1024;
 /// The most Ledger objects: at 100 to 250 first-seen keys a second each, 100,000 and more.
@@ -177,6 +230,8 @@ pub const SHARDS_MAX: u16 = 1024;
 /// durable-objects/reference/data-location).
 pub const LOCATION_HINTS: [&str; 11] =
     ["wnam", "enam", "sam", "weur", "eeur", "apac", "apac-ne", "apac-se", "oc", "afr", "me"];
+/// Where a Durable Object can be kept by law (developers.cloudflare.com, durable-objects/reference/data-location).
+pub const JURISDICTIONS: [&str; 4] = ["eu", "us", "fedramp", "fedramp-high"];
 /// One minute in milliseconds.
 pub(crate) const MINUTE: u64 = 60_000;
 const HOUR: u64 = 60 * MINUTE;

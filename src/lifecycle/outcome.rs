@@ -43,7 +43,7 @@ pub enum Preset {
 
 /// A route's rule.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields, expecting = "a table")]
+#[serde(default, deny_unknown_fields)]
 pub struct Rule {
     /// What the origin's answer means: `standard`, `strict` (as Stripe), `success-only`, which runs a
     /// failed operation again.

@@ -30,7 +30,7 @@ pub struct OperationId(pub [u8; 16]);
 
 /// What a route compares.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields, expecting = "a table")]
+#[serde(default, deny_unknown_fields)]
 pub struct Rule {
     /// What of the body a retry must match: `raw`, `json` (RFC 8785), `none`, or a list of JSON pointers.
     pub body: BodyRule,
@@ -98,7 +98,7 @@ impl Fingerprint {
             .whole();
         let parts = [
             Parts::of("method").part(method).whole(),
-            Parts::of("path").part(&target.path).whole(),
+            Parts::of("path").part(&target.compared).whole(),
             Parts::of("query").maybe(query).whole(),
             *body,
             Parts::of("content-type").maybe(content_type).whole(),

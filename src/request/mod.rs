@@ -6,5 +6,6 @@ pub mod fingerprint;
 pub mod json;
 pub mod key;
 pub mod key_source;
+pub mod method;
 pub mod path;
 pub mod scope;

@@ -11,10 +11,19 @@ use crate::make::{address, headers, lease, s, vars};
 /// Route, method, address, headers, and what becomes of it.
 type Row<'a> = (&'a Value, &'a str, &'a str, &'a [(&'a str, &'a str)], &'a str);
 
+/// Method, path, headers, and what becomes of it.
+type Line<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], &'a str);
+
 /// What becomes of a request, in a word.
 fn becomes(route: &Value, method: &str, url: &str, lines: &[(&str, &str)]) -> String {
-    match admitted(route, method, url, lines) {
+    word(&admitted(route, method, url, lines))
+}
+
+fn word(admission: &Admission) -> String {
+    match admission {
         Admission::Pass => "passes".to_owned(),
+        Admission::PassUnmatched => "passes and is logged".to_owned(),
+        Admission::NotGuarded(problem) => problem.code.as_str().to_owned(),
         Admission::Hidden => "hidden".to_owned(),
         Admission::Publish => "publishes".to_owned(),
         Admission::Read(_) => "is read".to_owned(),
@@ -50,7 +59,8 @@ fn a_request_is_guarded_where_a_route_matches_and_a_key_is_found() {
         (&anything, "PATCH", "https://h/a", &[KEY], "guarded by k1"),
         (&anything, "POST", "https://h/a", &[("idempotency-key", "\"k1\"")], "guarded by k1"),
         (&anything, "POST", "https://h/a", &[], "passes"),
-        (&anything, "PUT", "https://h/a", &[KEY], "passes"),
+        (&anything, "PUT", "https://h/a", &[KEY], "passes and is logged"),
+        (&anything, "PUT", "https://h/a", &[], "passes"),
         (&anything, "GET", "https://h/a", &[KEY], "passes"),
         (&required, "GET", "https://h/a", &[], "passes"),
         (&required, "POST", "https://h/a", &[], "key-missing"),
@@ -66,13 +76,114 @@ fn a_request_is_guarded_where_a_route_matches_and_a_key_is_found() {
         (&anything, "GET", "https://h/.oncegate/keys", &[], "hidden"),
         (&anything, "GET", "https://h/a/../.oncegate/", &[], "hidden"),
         (&anything, "GET", "https://h/%2Eoncegate/x", &[], "hidden"),
+        (&anything, "GET", "https://h//.OnceGate//x", &[], "hidden"),
+        (&anything, "GET", "https://h/.ONCEGATE/", &[], "hidden"),
         (&anything, "POST", "https://h/.oncegateway", &[KEY], "guarded by k1"),
         (&anything, "POST", "https://h/a/.oncegate", &[KEY], "guarded by k1"),
         (&anything, "GET", "https://h/.well-known/idempotency", &[], "publishes"),
+        (&anything, "HEAD", "https://h/.well-known/idempotency", &[], "publishes"),
+        (&anything, "GET", "https://h//.Well-Known/Idempotency/", &[], "publishes"),
         (&anything, "POST", "https://h/.well-known/idempotency", &[KEY], "guarded by k1"),
     ];
     for (route, method, url, lines, expected) in rows {
         assert_eq!(becomes(route, method, url, lines), *expected, "{method} {url} {lines:?}");
+    }
+}
+
+#[test]
+fn a_method_that_a_header_names_is_looked_up_too() {
+    let name = "x-http-method-override";
+    let routes = json!([
+        { "name": "pay", "path": "/pay", "methods": ["POST"], "key": { "required": true } },
+        { "name": "put", "path": "/put", "methods": ["PUT"], "key": { "required": true } },
+        { "name": "both", "path": "/both", "methods": ["POST"], "key": { "required": true } },
+        { "name": "patched", "path": "/both", "methods": ["PATCH"] },
+        { "name": "off", "path": "/both", "methods": ["DELETE"], "mode": "off" },
+    ]);
+    let policy = Policy::parse(&vars([("ROUTES", routes)])).unwrap();
+    let of = |method: &str, path: &str, lines: &[(&str, &str)]| {
+        let (address, header) = (address(&format!("https://h{path}")), headers(lines));
+        match admit(&policy, &Head { method, address: &address, header: &header }) {
+            Admission::Refuse(problem, route) => {
+                format!("{} by {}", problem.code.as_str(), route.name)
+            }
+            Admission::Guard(guarded) => guarded.route.name.clone(),
+            other => word(&other),
+        }
+    };
+    let rows: &[Line<'_>] = &[
+        ("POST", "/put", &[(name, "PUT")], "key-missing by put"),
+        ("POST", "/put", &[(name, "put")], "key-missing by put"),
+        ("POST", "/put", &[("x-http-method", " Put ")], "key-missing by put"),
+        ("POST", "/put", &[("x-method-override", "PUT")], "key-missing by put"),
+        ("POST", "/put", &[(name, "PATCH, PUT")], "key-missing by put"),
+        ("POST", "/put", &[(name, "DELETE")], "passes"),
+        ("POST", "/put", &[], "passes"),
+        ("POST", "/put", &[(name, "PUT"), KEY], "put"),
+        // Its own route where the other method has none, or one that guards nothing.
+        ("POST", "/pay", &[(name, "PUT")], "key-missing by pay"),
+        ("POST", "/pay", &[(name, "GET")], "key-missing by pay"),
+        ("POST", "/both", &[(name, "DELETE")], "key-missing by both"),
+        ("POST", "/both", &[(name, "PATCH"), KEY], "patched"),
+        // A safe method that is to be taken for another one.
+        ("GET", "/put", &[(name, "PUT")], "key-invalid by put"),
+        ("GET", "/put", &[(name, "PUT"), KEY], "key-invalid by put"),
+        ("HEAD", "/pay", &[("x-http-method", "post")], "key-invalid by pay"),
+        ("OPTIONS", "/pay", &[("x-method-override", "POST")], "key-invalid by pay"),
+        ("GET", "/put", &[(name, "POST")], "passes"),
+        ("GET", "/both", &[(name, "DELETE")], "passes"),
+        ("GET", "/put", &[(name, "GET")], "passes"),
+        ("GET", "/elsewhere", &[(name, "PUT")], "passes"),
+    ];
+    for (method, path, lines, expected) in rows {
+        assert_eq!(of(method, path, lines), *expected, "{method} {path} {lines:?}");
+    }
+}
+
+#[test]
+fn what_no_route_matches_is_refused_where_unmatched_is_refuse() {
+    let routes = json!([
+        { "path": "/pay", "methods": ["POST"] },
+        { "path": "/free", "methods": ["POST"], "mode": "off" },
+    ]);
+    let named = [("ROUTES", routes), ("UNMATCHED", json!("refuse"))];
+    let policy = Policy::parse(&vars(named)).unwrap();
+    let of = |method: &str, path: &str, lines: &[(&str, &str)]| {
+        let (address, header) = (address(&format!("https://h{path}")), headers(lines));
+        word(&admit(&policy, &Head { method, address: &address, header: &header }))
+    };
+    let override_ = ("x-http-method-override", "DELETE");
+    let rows: &[Line<'_>] = &[
+        ("POST", "/pay", &[KEY], "guarded by k1"),
+        ("POST", "/pay", &[], "passes"),
+        ("POST", "/free", &[KEY], "passes"),
+        ("POST", "/PAY", &[KEY], "not-guarded"),
+        ("POST", "/pay%2F", &[], "not-guarded"),
+        ("PUT", "/pay", &[KEY], "not-guarded"),
+        ("PURGE", "/pay", &[], "not-guarded"),
+        ("GET", "/other", &[KEY], "passes"),
+        ("HEAD", "/other", &[], "passes"),
+        ("OPTIONS", "/pay", &[], "passes"),
+        ("GET", "/other", &[override_], "not-guarded"),
+        ("GET", "/.well-known/idempotency", &[], "publishes"),
+        ("POST", "/.oncegate", &[], "hidden"),
+    ];
+    for (method, path, lines, expected) in rows {
+        assert_eq!(of(method, path, lines), *expected, "{method} {path} {lines:?}");
+    }
+}
+
+#[test]
+fn a_key_is_one_key_however_many_slashes_its_path_has() {
+    let id = |path: &str| match admitted(&json!({}), "POST", &format!("https://h{path}"), &[KEY]) {
+        Admission::Guard(guarded) => guarded.id,
+        other => panic!("{path} is not guarded: {other:?}"),
+    };
+    for path in ["/a/b/", "//a/b", "/a//b", r"/a\b", "/a/./b//"] {
+        assert_eq!(id(path), id("/a/b"), "{path}");
+    }
+    for path in ["/a/c", "/a%2Fb", "/ab"] {
+        assert_ne!(id(path), id("/a/b"), "{path}");
     }
 }
 

@@ -9,7 +9,7 @@ use oncegate::request::credential::{CredentialPart, credential};
 use oncegate::request::digest::{Parts, hex, sha256};
 use oncegate::request::fingerprint::{BodyRule, Fingerprint, media_type};
 use oncegate::request::json::Pointer;
-use oncegate::request::path::Target;
+use oncegate::request::path::{Target, compared};
 use oncegate::request::scope::{Caller, ScopePart};
 use proptest::collection::vec;
 use proptest::option;
@@ -47,13 +47,17 @@ fn fingerprint_of(
     body: &[u8],
     lines: &[(&str, &str)],
 ) -> String {
-    let target = Target { path: path.to_owned(), query: query.map(str::to_owned) };
+    let target = target(path, query);
     let body = route.fingerprint.body.digest(body).unwrap_or_else(|| sha256(body));
     hex(&Fingerprint::of(&route.fingerprint, method, &target, &body, &headers(lines)).0)
 }
 
 fn fingerprint(query: Option<&str>, body: &[u8], lines: &[(&str, &str)]) -> String {
     fingerprint_of(&route(), "POST", "/v1/payments", query, body, lines)
+}
+
+fn target(path: &str, query: Option<&str>) -> Target {
+    Target { path: path.to_owned(), compared: compared(path), query: query.map(str::to_owned) }
 }
 
 #[test]
@@ -94,7 +98,7 @@ fn scope_kin_and_fingerprint_never_change() {
     let more = fingerprint_of(&route, "POST", "/v1/payments", None, b"", &more);
     assert_eq!(more, "a90fad45609c4fc4dd69b91a0ff72c0c499692a95f93efbecb3ee3b0fd625d70");
 
-    let target = Target { path: "/v1/payments".to_owned(), query: Some("a=1&b".to_owned()) };
+    let target = target("/v1/payments", Some("a=1&b"));
     let body = sha256(br#"{"amount":10}"#);
     let whole = Fingerprint::of(&route.fingerprint, "POST", &target, &body, &headers(&json));
     assert_ne!(hex(&whole.0), more, "further headers count where they are absent, too");
@@ -213,7 +217,7 @@ fn kin_is_everything_but_who_asks() {
 #[test]
 fn a_log_can_tell_in_which_parts_two_requests_differ() {
     let of = |method, path, query, body: &str, lines: &[(&str, &str)]| {
-        let target = Target { path: String::from(path), query: Option::map(query, str::to_owned) };
+        let target = target(path, query);
         let body = sha256(body.as_bytes());
         Fingerprint::of(&route().fingerprint, method, &target, &body, &headers(lines))
     };

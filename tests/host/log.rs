@@ -12,7 +12,7 @@ fn log_key() -> Option<LogKey> {
 /// A request that was refused.
 fn entry() -> Entry<'static> {
     Entry {
-        route: "charge",
+        route: Some("charge"),
         method: "POST",
         key: None,
         correlation_id: "c-1",

@@ -25,7 +25,8 @@ mod filter; // the story of one request
 mod golden; // their bytes
 mod key; // header, key, key id, shard
 mod life; // the life of one key
-mod log; // what the log says of a request
+mod log;
+mod loops; // what the log says of a request
 mod operator; // the operators' part
 mod outcome; // what the origin said
 mod page; // what an operator sees

@@ -8,7 +8,7 @@ use oncegate::time::Timestamp;
 use serde_json::{Value, json};
 
 /// code, status, whether to come again
-const CODES: [(Code, &str, u16, bool); 14] = [
+const CODES: [(Code, &str, u16, bool); 16] = [
     (Code::KeyMissing, "key-missing", 400, false),
     (Code::KeyInvalid, "key-invalid", 400, false),
     (Code::StrategyInvalid, "strategy-invalid", 400, false),
@@ -22,6 +22,8 @@ const CODES: [(Code, &str, u16, bool); 14] = [
     (Code::OutcomeUnknown, "outcome-unknown", 409, false),
     (Code::KeyExpired, "key-expired", 410, false),
     (Code::RequestTooLarge, "request-too-large", 413, false),
+    (Code::NotGuarded, "not-guarded", 404, false),
+    (Code::LoopDetected, "loop-detected", 508, false),
     (Code::StoreUnavailable, "store-unavailable", 503, true),
 ];
 

@@ -1,7 +1,8 @@
-//! `target`: the one spelling in which paths are compared and forwarded.
+//! `path`: the one spelling in which paths are compared and forwarded.
 
 use oncegate::request::path::{Address, normal_path};
 use proptest::prelude::*;
+use url::Url;
 
 use crate::make::{address, cases};
 
@@ -11,7 +12,6 @@ fn a_path_has_one_spelling() {
         ("/", "/"),
         ("", "/"),
         ("/v1/payments", "/v1/payments"),
-        ("v1/payments", "/v1/payments"),
         ("/v1/payments/", "/v1/payments/"),
         // Dot segments (RFC 3986 section 5.2.4).
         ("/.", "/"),
@@ -64,18 +64,47 @@ fn a_path_has_one_spelling() {
         ("/%7g", "/%7g"),
         ("/%+1", "/%+1"),
         ("/100%/a", "/100%/a"),
-        ("/%é1", "/%é1"),
-        ("/é", "/é"),
-        ("/\u{0}", "/\u{0}"),
-        ("/a b", "/a b"),
+        // What the runtime percent-encodes.
+        ("/%é1", "/%%C3%A91"),
+        ("/é", "/%C3%A9"),
+        ("/\u{0}\u{7f}", "/%00%7F"),
+        ("/a b", "/a%20b"),
+        ("/{a}\"^`<b>", "/%7Ba%7D%22%5E%60%3Cb%3E"),
+        ("/a|b[c]'d", "/a|b[c]'d"),
+        ("/%7b", "/%7B"),
         ("/A", "/A"),
         // The runtime makes slashes of them.
         (r"/a\..\b", "/b"),
-        (r"\v1\payments", "/v1/payments"),
+        (r"/\v1\payments", "//v1/payments"),
         ("/a%5Cb", "/a%5Cb"),
     ];
     for (path, expected) in rows {
-        assert_eq!(normal_path(path), expected, "{path:?}");
+        let found = address(&format!("https://h{path}")).target.path;
+        assert_eq!(found, expected, "{path:?}");
+        assert_eq!(normal_path(&found), found, "its own spelling");
+    }
+}
+
+#[test]
+fn slashes_do_not_count_where_paths_are_compared() {
+    for (path, expected) in [
+        ("/v1/payments", "/v1/payments"),
+        ("/v1/payments/", "/v1/payments"),
+        ("//v1/payments", "/v1/payments"),
+        ("/v1///payments//", "/v1/payments"),
+        ("/v1/./payments//", "/v1/payments"),
+        (r"/\v1\payments\", "/v1/payments"),
+        ("/v1/x/..//payments", "/v1/payments"),
+        ("/", "/"),
+        ("///", "/"),
+        ("", "/"),
+        // Not slashes to most servers.
+        ("/v1%2Fpayments", "/v1%2Fpayments"),
+        ("/v1/payments%2F", "/v1/payments%2F"),
+        ("/v1/%20/", "/v1/%20"),
+    ] {
+        let target = address(&format!("https://h{path}")).target;
+        assert_eq!(target.compared, expected, "{path:?}");
     }
 }
 
@@ -87,6 +116,10 @@ fn an_address_is_taken_apart_as_text() {
         ("https://api.example.com", "https", "api.example.com", "/", None),
         ("HTTPS://API.Example.COM:8443/V1", "https", "api.example.com:8443", "/V1", None),
         ("http://[::1]:8080/a", "http", "[::1]:8080", "/a", None),
+        ("http://[::1]/a", "http", "[::1]", "/a", None),
+        ("http://h:/a", "http", "h:", "/a", None),
+        ("https://h/a?{b}=\"<'>é", "https", "h", "/a", Some("{b}=%22%3C%27%3E%C3%A9")),
+        ("https://h/a?b\tc\n", "https", "h", "/a", Some("bc")),
         ("https://h/a?", "https", "h", "/a", Some("")),
         ("https://h?", "https", "h", "/", Some("")),
         ("https://h?a=1", "https", "h", "/", Some("a=1")),
@@ -98,14 +131,13 @@ fn an_address_is_taken_apart_as_text() {
         ("https://h/https://evil.example/", "https", "h", "/https://evil.example/", None),
     ];
     for (url, scheme, host, path, query) in rows {
-        let Address { scheme: s, host: h, target, raw_target } = address(url);
+        let Address { scheme: s, host: h, target, as_sent } = address(url);
         assert_eq!((s.as_str(), h.as_str()), (scheme, host), "{url}");
         assert_eq!((target.path.as_str(), target.query.as_deref()), (path, query), "{url}");
         let text = query.map_or(path.to_owned(), |query| format!("{path}?{query}"));
         assert_eq!(target.as_text(), text, "{url}");
-        let sent = url.split('#').next().unwrap();
-        assert!(sent.ends_with(&raw_target), "{url}: {raw_target} is what is forwarded");
-        assert_eq!(address(&format!("https://h{raw_target}")).target, target, "{url}");
+        assert_eq!(as_sent, sent(&Url::parse(url).unwrap()), "{url}");
+        assert_eq!(address(&format!("https://h{as_sent}")).target, target, "{url}");
     }
     // What follows `#` in a Host would be matched as a fragment and forwarded as a path; the runtime takes `\` for `/`.
     for none in [
@@ -117,6 +149,14 @@ fn an_address_is_taken_apart_as_text() {
         "https://h#f",
         "https://h#x/v1",
         r"https://h\x/v1",
+        "https:///v1",
+        "https://a@h/v1",
+        "https://a b/v1",
+        "https://h%2e/v1",
+        "https://h:8o/v1",
+        "https://[::1/v1",
+        "https://h]/v1",
+        "https://h<x>/v1",
     ] {
         assert_eq!(Address::parse(none), None, "{none:?}");
     }
@@ -126,7 +166,7 @@ fn an_address_is_taken_apart_as_text() {
 #[test]
 fn a_broken_escape_does_not_become_a_sound_one() {
     for path in ["/%%370", "/%2%35", "/%%32%65%%32%65/x"] {
-        let once = normal_path(path);
+        let once = address(&format!("https://h{path}")).target.path;
         assert_eq!(normal_path(&once), once, "{path}");
     }
 }
@@ -136,26 +176,44 @@ fn path() -> impl Strategy<Value = String> {
     let pieces = [
         "/", ".", "%2e", "%2E", "%2F", "%2f", "%25", "%70", "%7E", "%C3%A9", "a", "é", "~", "\\",
         // What escapes are made of.
-        "%", "%2", "%37", "2", "5", "e", "0", "%zz",
+        "%", "%2", "%37", "2", "5", "e", "0", "%zz", // What is percent-encoded.
+        "{", "}", "\"", "^", "`", " ", "|", "'", "\t", ";", ":", "@",
     ];
     let piece = proptest::sample::select(pieces.to_vec());
     proptest::collection::vec(piece, 0..16).prop_map(|pieces| pieces.concat())
 }
 
+/// Path and query that a parser hands to the runtime's connection.
+fn sent(url: &Url) -> String {
+    // The standard has `^` encoded since 2024, and `url` 2.5 does not yet do so.
+    let path = url.path().replace('^', "%5E");
+    format!("{path}{}", &url[url::Position::AfterPath..url::Position::AfterQuery])
+}
+
 proptest! {
     #![proptest_config(cases(1000))]
 
+    /// The parser is that of the WHATWG URL Standard, as the runtime's is.
     #[test]
-    fn a_normal_path_is_its_own_spelling(path in path()) {
-        let once = normal_path(&path);
-        prop_assert!(once.starts_with('/'));
-        prop_assert_eq!(normal_path(&once), once.clone());
-        prop_assert!(once.split('/').all(|segment| segment != "." && segment != ".."));
+    fn what_is_matched_is_what_a_url_parser_makes_of_it(path in path(), query in "([{}\"'<>^`é&=%a ]{0,8})") {
+        let url = format!("https://api.example.com/{path}?{query}");
+        let read = address(&url);
+        let parsed = Url::parse(&url).unwrap();
+        prop_assert_eq!(&read.as_sent, &sent(&parsed));
+        // It finds nothing to change in what it is given to forward.
+        for forwarded in [&read.as_sent, &read.target.as_text()] {
+            let url = format!("https://origin.example{forwarded}");
+            prop_assert_eq!(&sent(&Url::parse(&url).unwrap()), forwarded);
+            prop_assert_eq!(&address(&url).target, &read.target);
+        }
     }
 
     #[test]
-    fn any_text_has_a_normal_path(text in any::<String>()) {
-        prop_assert!(normal_path(&text).starts_with('/'));
+    fn a_normal_path_is_its_own_spelling(path in path()) {
+        let once = address(&format!("https://h/{path}")).target.path;
+        prop_assert!(once.starts_with('/'));
+        prop_assert_eq!(normal_path(&once), once.clone());
+        prop_assert!(once.split('/').all(|segment| segment != "." && segment != ".."));
     }
 
     #[test]

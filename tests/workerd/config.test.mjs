@@ -81,6 +81,11 @@ describe("ROUTES", { concurrency: 4, timeout: 60_000 }, () => {
       }
       assert.equal((await worker.send({ path: freshPath(), key: freshKey(), method: "PUT" })).get("Idempotency-Status"), null);
     }));
+  test("a jurisdiction is ignored where the runtime has none, and the log says so once", () =>
+    through({ shards: 2, vars: { JURISDICTION: "eu" } }, async (worker) => {
+      for (let n = 0; n < 4; n++) isExecuted(await worker.send({ path: freshPath(), key: freshKey() }));
+      assert.equal(worker.logs.match(/JURISDICTION is ignored/g).length, 1);
+    }));
   test("a route that is switched off and on again, or configured anew, still knows its keys and keeps its replies", () =>
     through({ routes: [route({ ttl: "7d" })] }, async (worker) => {
       const it = { path: "/v1/payments", key: freshKey() };

@@ -103,4 +103,30 @@ describe("a webhook sender's preset", { concurrency: true, timeout: 60_000 }, ()
       assert.equal(on.origin.count(path), 4);
     });
   }
+
+  test("github-webhook: two Apps get two deliveries under one GUID, and a server that sends no hook id is known by the GUID", async () => {
+    const path = freshPath("/github-webhook");
+    const deliver = (hook) => on.worker.send({ path, headers: { "X-GitHub-Delivery": guid, ...(hook && { "X-GitHub-Hook-ID": hook }) }, body: "{}" });
+    const guid = randomUUID();
+    for (const hook of ["292430182", "292430183", undefined]) {
+      const first = await deliver(hook);
+      isExecuted(first);
+      isReplay(await deliver(hook), first);
+    }
+    assert.equal(on.origin.count(path), 3);
+  });
+  test("github-webhook: the largest payload that GitHub sends is delivered", async () => {
+    const path = freshPath("/github-webhook");
+    isExecuted(await on.worker.send({ path, headers: { "X-GitHub-Delivery": randomUUID() }, body: Buffer.alloc(25_000_000, " ") }));
+    assert.equal(on.origin.executions(path)[0].body.length, 25_000_000);
+  });
+  test("shopify-webhook: the Events API names its header without X-", async () => {
+    const path = freshPath("/shopify-webhook");
+    const deliver = () => on.worker.send({ path, headers: { "Shopify-Webhook-Id": id, "Shopify-Event-Id": randomUUID() }, body: "{}" });
+    const id = randomUUID();
+    const first = await deliver();
+    isExecuted(first);
+    isReplay(await deliver(), first);
+    assert.equal(on.origin.count(path), 1);
+  });
 });

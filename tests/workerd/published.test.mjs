@@ -8,7 +8,7 @@ import { freshKey, stage } from "./harness.mjs";
 const WELL_KNOWN = "/.well-known/idempotency";
 const CODES = {
   "key-missing": 400, "key-invalid": 400, "strategy-invalid": 400, "key-reused": 422, "in-flight": 409, "origin-unreachable": 502, misconfigured: 500,
-  "already-executed": 409, "credential-changed": 409, "reply-not-stored": 409, "outcome-unknown": 409, "key-expired": 410, "request-too-large": 413, "store-unavailable": 503,
+  "already-executed": 409, "credential-changed": 409, "reply-not-stored": 409, "outcome-unknown": 409, "key-expired": 410, "request-too-large": 413, "not-guarded": 404, "loop-detected": 508, "store-unavailable": 503,
 };
 const RETRIED = ["in-flight", "origin-unreachable", "store-unavailable"];
 /** Whether a status is within a list such as ["200-399", "402"]. */
@@ -36,7 +36,7 @@ describe("the published policy", { concurrency: 4, timeout: 60_000 }, () => {
 
   test("it is JSON, to everybody, and does not come from the origin", async () => {
     on.origin.on(WELL_KNOWN, { status: 418, body: "the origin's" });
-    for (const spec of [{}, { path: `${WELL_KNOWN}?x=1` }, { path: "/.well-known/%69dempotency" }, { host: "other.example" }, { headers: { Authorization: "wrong" } }]) {
+    for (const spec of [{}, { path: `${WELL_KNOWN}?x=1` }, { path: "/.well-known/%69dempotency" }, { path: `/${WELL_KNOWN}/` }, { host: "other.example" }, { headers: { Authorization: "wrong" } }]) {
       const response = await get(spec);
       assert.equal(response.status, 200);
       assert.match(response.get("Content-Type"), /^application\/json(;|$)/);
@@ -44,10 +44,15 @@ describe("the published policy", { concurrency: 4, timeout: 60_000 }, () => {
     }
     assert.equal(on.origin.executions(WELL_KNOWN).filter(({ method }) => method === "GET").length, 0);
   });
-  test("only a GET is answered, and nothing beneath it: other requests are the origin's", async () => {
+  test("only GET and HEAD are answered, and nothing beneath it: other requests are the origin's", async () => {
     on.origin.on(WELL_KNOWN, { status: 418, body: "the origin's" });
     for (const method of ["POST", "PUT", "DELETE", "OPTIONS"]) assert.equal((await on.worker.send({ method, path: WELL_KNOWN })).status, 418);
-    for (const path of [`${WELL_KNOWN}/`, `${WELL_KNOWN}/x`, "/.well-known/idempotency-key", "/x/.well-known/idempotency"]) assert.equal((await get({ path })).status, 201);
+    for (const path of [`${WELL_KNOWN}/x`, "/.well-known/idempotency-key", "/x/.well-known/idempotency"]) assert.equal((await get({ path })).status, 201);
+  });
+  test("HEAD says the same without the document", async () => {
+    const [head, whole] = [await on.worker.send({ method: "HEAD", path: WELL_KNOWN }), await get()];
+    assert.deepEqual([head.status, head.get("Content-Type"), head.get("Cache-Control"), head.text], [200, whole.get("Content-Type"), whole.get("Cache-Control"), ""]);
+    assert.equal(on.origin.executions(WELL_KNOWN).filter(({ method }) => method === "HEAD").length, 0);
   });
   test("every route that is published and in force is in it, and no other", async () => {
     assert.deepEqual((await get()).json.routes.map((route) => route.name).sort(), ["charge", "hook", "plain", "templated"]);

@@ -1,7 +1,7 @@
 //! The number of shards is a promise of the first day: a claim that names another number is refused.
 
 use super::Shard;
-use crate::cloudflare::bindings;
+use crate::cloudflare::env;
 use crate::cloudflare::error::Error;
 use crate::cloudflare::ledger_stub::call;
 use crate::lifecycle::event::Event;
@@ -47,7 +47,7 @@ impl Shard {
     async fn ask_shard_0(&self, key_id: KeyId, shards: u16) -> Result<u16, Error> {
         let question = Question::<Event>::Shards;
         let head = write_request(&LedgerRequest { key_id, shards, question }, VERSION);
-        match call(&bindings::ledger(&self.env), 0, None, &head, None).await?.0 {
+        match call(&env::ledgers(&self.env)?, 0, None, &head, None).await?.0 {
             LedgerAnswer::SameShards => Ok(shards),
             LedgerAnswer::OtherShards(first) => Ok(first),
             _ => Err(Error::NoShardCount),

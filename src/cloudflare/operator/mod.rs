@@ -76,7 +76,7 @@ impl Operator<'_> {
                 "A token does not belong in an address, which is kept in histories and logs. Send it as Authorization: Bearer, and change it.",
             ));
         }
-        let request = api::read(self.head.method, &target.path, query, now());
+        let request = api::read(self.head.method, &target.compared, query, now());
         if matches!(request, Ok(ApiRequest::LogIn)) {
             self.verify_same_site()?;
             return self.log_in(&self.body(TOKEN_MAX).await?);

@@ -11,9 +11,9 @@ use futures_util::stream;
 use js_sys::Uint8Array;
 
 use super::{Later, Operator, unavailable};
-use crate::cloudflare::bindings;
 use crate::cloudflare::clock::pause;
 use crate::cloudflare::ledger_stub::{FromLedger, call};
+use crate::cloudflare::{bindings, env};
 use crate::config::Policy;
 use crate::filter::{CALL_PATIENCE, other_shards};
 use crate::operator::answer::{Results, queries};
@@ -185,7 +185,7 @@ impl Operator<'_> {
         let question = question.clone();
         let request = LedgerRequest { key_id: key, shards: policy.shards, question };
         let head = write_request(&request, VERSION);
-        let ledger = bindings::ledger(self.env);
+        let ledger = env::ledgers(self.env).map_err(|error| NoAnswer::Failed(error.to_string()))?;
         let hint = policy.location_hint.as_deref();
         let called = pin!(call(&ledger, shard, hint, &head, body));
         match select(called, pause(CALL_PATIENCE)).await {

@@ -17,7 +17,7 @@ use crate::cloudflare::origin::OriginResponse;
 use crate::cloudflare::response::{Client, Response};
 use crate::cloudflare::tasks::{spawn, wait_until};
 use crate::cloudflare::world::RequestWorld;
-use crate::cloudflare::{bindings, faults, origin};
+use crate::cloudflare::{env, faults, origin};
 use crate::config::route::Route;
 use crate::config::{Origin, Policy};
 use crate::filter::{GuardedRequest, clear_up, filter};
@@ -36,7 +36,7 @@ impl FetchEvent {
         });
         let log = |guarded: &Guarded, outcome| {
             let (route, id) = (&guarded.route, &guarded.correlation_id);
-            self.log(policy, route, Some(guarded), id, head, outcome);
+            self.log(policy, Some(route), Some(guarded), id, head, outcome);
         };
         let body = match self.whole_body(body, &guarded.route).await {
             Ok(body) => body,
@@ -107,7 +107,7 @@ impl FetchEvent {
         let claim = guarded.claim(head, digest, new_lease()?);
         let request = GuardedRequest { key_id: guarded.id, claim, route: guarded.route.clone() };
         let world = RequestWorld {
-            ledger: bindings::ledger(&self.env),
+            ledger: env::ledgers(&self.env)?,
             origin_binding: matches!(policy.origin, Origin::Binding).then(|| self.origin_binding()),
             origin_address: origin::address(&policy.origin, head.address),
             guarded,
@@ -117,6 +117,7 @@ impl FetchEvent {
             body: RefCell::new(body),
             policy: policy.clone(),
             stream_end: Cell::new(None),
+            loop_marks: self.loop_marks(head),
             timing: self.timing.clone(),
         };
         Ok((world, request))
@@ -125,19 +126,18 @@ impl FetchEvent {
     pub(super) fn log(
         &self,
         policy: &Policy,
-        route: &Route,
+        route: Option<&Route>,
         guarded: Option<&Guarded>,
         correlation_id: &str,
         head: &Head<'_>,
         Outcome { name, status, why }: Outcome,
     ) {
         let entry = Entry {
-            route: &route.name,
+            route: route.map(|route| route.name.as_str()),
             method: head.method,
             key: guarded.map(|guarded| &guarded.key),
             correlation_id,
-            // 55 characters (W3C Trace Context section 3.2); what is much longer is something else.
-            traceparent: (head.header)("traceparent").filter(|trace| trace.len() <= 128),
+            traceparent: traceparent(head),
             shard: guarded.map(|guarded| guarded.id.shard(policy.shards)),
             attempt: self.timing.attempt(),
             outcome: name,
@@ -147,4 +147,9 @@ impl FetchEvent {
         };
         log::write(&self.env, policy.log_keys, &entry);
     }
+}
+
+/// 55 characters (W3C Trace Context section 3.2); what is much longer is something else.
+pub(super) fn traceparent(head: &Head<'_>) -> Option<String> {
+    (head.header)("traceparent").filter(|trace| trace.len() <= 128)
 }

@@ -8,20 +8,22 @@ use js_sys::Promise;
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast as _, JsValue};
 
+use super::guard::traceparent;
 use super::request_body::{RequestBody, digest};
 use super::{FetchEvent, new_lease};
 use crate::admission::{self, Guarded, Head};
 use crate::cloudflare::error::Error;
+use crate::cloudflare::headers::HeaderChanges;
 use crate::cloudflare::response::{Client, Response, plain_problem};
 use crate::cloudflare::tasks::{spawn, wait, wait_until};
 use crate::cloudflare::{bindings, body_stream, env, origin};
 use crate::config::read::Misconfigured;
 use crate::config::route::Route;
-use crate::config::routing::is_safe;
 use crate::config::{Origin, Policy};
 use crate::lifecycle::outcome::Failure;
-use crate::log::shadow_line;
+use crate::log::{shadow_line, unmatched_line};
 use crate::problem::{Code, Problem};
+use crate::request::method::is_safe;
 use crate::shadow::{Passed, watch};
 
 /// The response to a request that was passed through and whose origin could not be reached.
@@ -52,27 +54,25 @@ impl FetchEvent {
     ) -> Result<Promise, Error> {
         let request = &self.request;
         // Only what is guarded is forwarded in its normal form.
-        let address = format!("{}{}", origin::base(to, head.address), head.address.raw_target);
+        let address = format!("{}{}", origin::base(to, head.address), head.address.as_sent);
         let binding = matches!(to, Origin::Binding).then(|| self.origin_binding());
         let carrying = |body: JsValue| origin::init(head.method, &request.headers(), body);
         let mut held = None;
-        let (address, init) = match body {
-            RequestBody::Unread if matches!(to, Origin::Url { .. }) => {
-                (Some(address), request.into())
-            }
-            RequestBody::Unread => (None, request.into()),
-            RequestBody::Whole(None) => (Some(address), carrying(JsValue::NULL)),
+        let init = match body {
+            RequestBody::Unread => request.into(),
+            RequestBody::Whole(None) => carrying(JsValue::NULL),
             RequestBody::Whole(Some(body)) => {
                 let bytes = body.bytes().ok_or(Error::BodyExpired)?;
                 held = Some(body);
-                (Some(address), carrying(bytes.into()))
+                carrying(bytes.into())
             }
             RequestBody::Begun(first) => {
-                let body = body_stream::resumed(request.body(), None, first, None, &self.context)?;
-                (Some(address), carrying(body))
+                carrying(body_stream::resumed(request.body(), None, first, None, &self.context)?)
             }
         };
-        let response = bindings::pass(binding.as_ref(), address.as_deref(), &init)?;
+        let mut changes = HeaderChanges::default();
+        changes.append_all(&self.loop_marks(head));
+        let response = bindings::pass(binding.as_ref(), &address, &init, changes.lines()?);
         if held.is_some() {
             // The runtime holds the bytes until the origin has them, so they count for as long.
             let answered = wait(response.clone());
@@ -93,7 +93,7 @@ impl FetchEvent {
         for wrong in wrongs {
             bindings::error(&format!("misconfigured: {}: {}", wrong.knob, wrong.why));
         }
-        if admission::is_own(&head.address.target.path) {
+        if admission::is_own(&head.address.target.compared) {
             return plain_problem(404, "Not Found").map(Into::into);
         }
         match env::vars(&self.env).and_then(|vars| Origin::parse(&vars)) {
@@ -141,6 +141,12 @@ impl FetchEvent {
         let _ = tell.send(origin::passed(&response, &route));
         Ok(response.into())
     }
+}
+
+/// Logs that a request with a key has passed unguarded.
+pub(super) fn log_unmatched(head: &Head<'_>) {
+    let path = &head.address.target.compared;
+    bindings::log(&unmatched_line(head.method, path, traceparent(head).as_deref()));
 }
 
 /// Logs what would have been answered under `enforce`.

@@ -8,6 +8,7 @@ pub use decision::{DecisionRequest, Draft, read_form, read_json};
 
 use parameters::Parameters;
 
+use crate::admission::own_path;
 use crate::operator::search::{Position, Search};
 use crate::problem::{Code, Problem};
 use crate::request::key::{Key, KeyId};
@@ -118,7 +119,7 @@ impl Action {
     }
 }
 
-/// Reads method, path and query of a request under [`ROOT`].
+/// Reads method, path (as it is compared) and query of a request under [`ROOT`].
 ///
 /// # Errors
 /// What is wrong with the request.
@@ -130,7 +131,7 @@ pub fn read(
 ) -> Result<ApiRequest, Problem> {
     let parameters = Parameters::parse(query)?;
     let alone = |request| parameters.allow(&[]).map(|()| request);
-    let path = path.strip_prefix(ROOT).unwrap_or_default();
+    let path = own_path(path).unwrap_or_default().trim_start_matches('/');
     let (request, methods) = match path.split('/').collect::<Vec<_>>().as_slice() {
         [""] => (alone(ApiRequest::Overview), "GET"),
         ["keys"] => (parameters.key(), "GET"),

@@ -360,15 +360,18 @@ fn a_senders_habits_are_defaults_that_the_other_knobs_override() {
     use oncegate::lifecycle::outcome::Preset;
     use oncegate::request::fingerprint::BodyRule;
     use oncegate::request::key_source::Source;
-    for (preset, key) in [
-        ("stripe-webhook", "body:/id"),
-        ("github-webhook", "header:X-GitHub-Delivery"),
-        ("shopify-webhook", "header:X-Shopify-Webhook-Id"),
-        ("standard-webhooks", "header:webhook-id"),
-        ("svix", "header:svix-id"),
+    let github = "template:{header:X-GitHub-Delivery}.{header:X-GitHub-Hook-ID}";
+    for (preset, keys, mib) in [
+        ("stripe-webhook", &["body:/id"][..], 8),
+        ("github-webhook", &[github, "header:X-GitHub-Delivery"], 25),
+        ("shopify-webhook", &["header:X-Shopify-Webhook-Id", "header:Shopify-Webhook-Id"], 8),
+        ("standard-webhooks", &["header:webhook-id"], 8),
+        ("svix", &["header:svix-id"], 8),
     ] {
         let route = only_route(&json!({ "preset": preset }));
-        assert_eq!(route.key.from, [Source::parse(key).unwrap()], "{preset}");
+        let keys: Vec<_> = keys.iter().map(|key| Source::parse(key).unwrap()).collect();
+        assert_eq!(route.key.from, keys, "{preset}");
+        assert_eq!(route.request.max, mib << 20, "{preset}");
         assert_eq!(route.outcome.preset, Preset::SuccessOnly, "{preset}");
         assert_eq!(route.fingerprint.body, BodyRule::None, "{preset}");
         assert_eq!(route.on_in_doubt, Doubtful::Retry, "{preset}");

@@ -5,7 +5,7 @@ use oncegate::config::read::Misconfigured;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::make::{cases, vars};
+use crate::make::{address, cases, vars};
 
 fn parse(routes: Value) -> Result<Policy, Vec<Misconfigured>> {
     Policy::parse(&vars([("ROUTES", routes)]))
@@ -40,14 +40,10 @@ fn the_most_specific_path_wins_whatever_the_order() {
         ("/v1/payments/search/charge", "/v1/payments/{id}/charge"),
         ("/v1/files/index", "/v1/files/index"),
         ("/v1/files/a/b", "/v1/files/{*rest}"),
-        ("/v1/files/", "/v1/files/{*rest}"),
+        ("/v1/files", "/v1/files/{*rest}"),
         ("/", "/{*rest}"),
         ("/v2", "/{*rest}"),
         ("/v1/payments/p1/refund", "/{*rest}"),
-        ("/v1/payments/p1/charge/", "/{*rest}"),
-        ("/v1/payments/", "/{*rest}"),
-        ("/v1/files", "/{*rest}"),
-        ("//v1/payments", "/{*rest}"),
         ("/V1/payments", "/{*rest}"),
     ];
     let mut reversed = routes;
@@ -64,12 +60,14 @@ fn the_most_specific_path_wins_whatever_the_order() {
 fn a_catch_all_takes_its_parent_unless_that_has_a_route_of_its_own() {
     let policy = parse(paths(&["/a/{*rest}"])).unwrap();
     for (path, guarded) in
-        [("/a/", true), ("/a/b", true), ("/a/b/", true), ("/a", false), ("/", false)]
+        [("/a", true), ("/a/b", true), ("/a/b/c", true), ("/ab", false), ("/", false)]
     {
         assert_eq!(found(&policy, "POST", path).is_some(), guarded, "{path}");
     }
-    let policy = parse(paths(&["/a/{*rest}", "/a/"])).unwrap();
-    assert_eq!(found(&policy, "POST", "/a/").as_deref(), Some("/a/"));
+    for own in ["/a", "/a/"] {
+        let policy = parse(paths(&["/a/{*rest}", own])).unwrap();
+        assert_eq!(found(&policy, "POST", "/a").as_deref(), Some(own));
+    }
 }
 
 #[test]
@@ -79,9 +77,7 @@ fn a_parameter_is_one_whole_segment() {
         ("/p/1/charge", true),
         ("/p/%2F/charge", true),
         ("/p/a.b-c/charge", true),
-        ("/p//charge", false),
         ("/p/1/2/charge", false),
-        ("/p/1/charge/", false),
         ("/p/charge", false),
     ] {
         assert_eq!(found(&policy, "POST", path).is_some(), guarded, "{path}");
@@ -114,7 +110,9 @@ fn each_method_has_routes_of_its_own() {
 /// Request paths are compared in their normal form, and so are those of routes.
 #[test]
 fn a_route_may_be_written_in_any_spelling_of_its_path() {
-    for path in ["/v1/payments", "/v1/%70ayments", "/v1/./payments", "/a/../v1/payments"] {
+    for path in
+        ["/v1/payments", "/v1/%70ayments", "/v1/./payments", "/a/../v1/payments", "//v1//payments/"]
+    {
         let policy = parse(json!([{ "path": path }])).unwrap();
         assert!(found(&policy, "POST", "/v1/payments").is_some(), "{path}");
     }
@@ -127,6 +125,7 @@ fn a_route_that_can_never_match_is_refused() {
         paths(&["/{x}", "/{x}"]),
         paths(&["/{*rest}", "/{*all}"]),
         paths(&["/a", "/%61"]),
+        paths(&["/a", "//a/"]),
         json!([{ "path": "/a" }, { "path": "/a", "methods": ["DELETE", "POST"] }]),
     ] {
         let wrongs = parse(routes.clone()).unwrap_err();
@@ -169,11 +168,10 @@ fn catch_alls_of_several_depths_stand_beside_each_other() {
             .unwrap();
     for (path, route) in [
         ("/", "/{*rest}"),
-        ("/a", "/{*rest}"),
-        ("/a/", "/{tenant}/{*rest}"),
+        ("/a", "/{tenant}/{*rest}"),
         ("/a/b", "/{tenant}/{*rest}"),
         ("/a/pay/b", "/{tenant}/pay/{*rest}"),
-        ("/t/", "/t/{*rest}"),
+        ("/t", "/t/{*rest}"),
         ("/t/pay/b", "/t/{*rest}"),
     ] {
         assert_eq!(found(&policy, "POST", path).as_deref(), Some(route), "{path}");
@@ -184,7 +182,8 @@ fn catch_alls_of_several_depths_stand_beside_each_other() {
 fn a_doubled_brace_stands_for_itself() {
     let policy = parse(paths(&["/{{id}}", "/{id}", "/a{{b"])).unwrap();
     for (path, route) in [("/{id}", "/{{id}}"), ("/id", "/{id}"), ("/a{b", "/a{{b")] {
-        assert_eq!(found(&policy, "POST", path).as_deref(), Some(route), "{path}");
+        let path = address(&format!("https://h{path}")).target.compared;
+        assert_eq!(found(&policy, "POST", &path).as_deref(), Some(route), "{path}");
     }
 }
 
@@ -205,25 +204,24 @@ fn patterns() -> impl Strategy<Value = String> {
         .prop_map(|(segments, rest)| format!("/{}{rest}", segments.join("/")))
 }
 
-/// How well a pattern names a path, segment by segment; none where it does not.
+/// How well a pattern names a path, segment by segment; none where it does not. Slashes that are too many do not count.
 fn closeness(pattern: &str, path: &str) -> Option<Vec<u8>> {
     let mut closeness = Vec::new();
-    let mut segments = path.split('/').peekable();
-    for segment in pattern.split('/') {
+    let mut segments = path.split('/').filter(|segment| !segment.is_empty());
+    for segment in pattern.split('/').filter(|segment| !segment.is_empty()) {
+        if segment == "{*rest}" {
+            closeness.push(0);
+            return Some(closeness);
+        }
         let here = segments.next()?;
         closeness.push(match segment {
-            // The rest may be empty only where it is a whole directory.
-            "{*rest}" => {
-                closeness.push(0);
-                return Some(closeness);
-            }
-            "{x}" | "{y}" if here.is_empty() => return None,
             "{x}" | "{y}" => 1,
             text if text.replace("{{", "{") == here => 2,
             _ => return None,
         });
     }
-    segments.peek().is_none().then_some(closeness)
+    closeness.push(3);
+    segments.next().is_none().then_some(closeness)
 }
 
 proptest! {
@@ -243,7 +241,8 @@ proptest! {
                 .iter()
                 .filter_map(|pattern| Some((closeness(pattern, path)?, *pattern)))
                 .max();
-            let found = found(&policy, "POST", path);
+            let compared = address(&format!("https://h{path}")).target.compared;
+            let found = found(&policy, "POST", &compared);
             prop_assert_eq!(found.as_deref(), closest.map(|(_, pattern)| pattern), "{} among {:?}", path, patterns);
         }
     }

@@ -1,8 +1,8 @@
 //! The vars beside the routes, and the ways in which ROUTES may come.
 
 use oncegate::config::read::Misconfigured;
-use oncegate::config::values::LOCATION_HINTS;
-use oncegate::config::{Origin, Policy, Vars};
+use oncegate::config::values::{JURISDICTIONS, LOCATION_HINTS};
+use oncegate::config::{Origin, Policy, Unmatched, Vars};
 use oncegate::log::LogKeys;
 use serde_json::{Value, json};
 
@@ -129,6 +129,19 @@ fn location_hint_is_one_that_the_platform_knows() {
 }
 
 #[test]
+fn jurisdiction_is_one_that_the_platform_knows() {
+    let parse = |value| Policy::parse(&vars([("JURISDICTION", value)]));
+    for name in JURISDICTIONS {
+        assert_eq!(parse(json!(name)).unwrap().jurisdiction.as_deref(), Some(name));
+    }
+    assert_eq!(parse(json!("")).unwrap().jurisdiction, None);
+    for value in [json!("EU"), json!("ch"), json!(1), json!(null), json!(["eu"])] {
+        let vars = vars([("JURISDICTION", value.clone())]);
+        assert_eq!(wrong_knobs(&vars), ["JURISDICTION"], "{value}");
+    }
+}
+
+#[test]
 fn routes_are_a_list_of_tables_or_its_json_text_and_go_on_in_further_vars() {
     let tables = json!([{ "path": "/a", "wait": "1s" }]);
     for value in [tables.clone(), Value::String(tables.to_string())] {
@@ -197,6 +210,17 @@ fn log_keys_are_hashed_unless_plain_ones_are_asked_for() {
     assert_eq!(parse(json!("plain")), Ok(LogKeys::Plain));
     for value in [json!(""), json!("none"), json!(true), json!(null)] {
         assert_eq!(parse(value).unwrap_err()[0].knob, "LOG_KEYS");
+    }
+}
+
+#[test]
+fn what_no_route_matches_passes_unless_it_is_to_be_refused() {
+    let parse = |value| Policy::parse(&vars([("UNMATCHED", value)])).map(|policy| policy.unmatched);
+    assert_eq!(Policy::parse(&vars([])).unwrap().unmatched, Unmatched::Pass);
+    assert_eq!(parse(json!("pass")), Ok(Unmatched::Pass));
+    assert_eq!(parse(json!("refuse")), Ok(Unmatched::Refuse));
+    for value in [json!(""), json!("Refuse"), json!(404), json!(true), json!(null)] {
+        assert_eq!(parse(value).unwrap_err()[0].knob, "UNMATCHED");
     }
 }
 

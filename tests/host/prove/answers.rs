@@ -170,7 +170,9 @@ fn refused(
         | Code::KeyInvalid
         | Code::StrategyInvalid
         | Code::Misconfigured
-        | Code::RequestTooLarge => false,
+        | Code::RequestTooLarge
+        | Code::NotGuarded
+        | Code::LoopDetected => false,
         // Operators get these, clients never.
         Code::InvalidRequest
         | Code::Unauthorized
