@@ -175,9 +175,21 @@ async fn probe<W: World>(
     };
     let patient_enough = over_for >= route.probe_after;
     let key_id = &request.key_id;
-    let ended = match response.facts().status {
-        200 => end(world, key_id, Event::Settle(lease, response.reply()), Some(&response)).await,
-        404 if patient_enough => end(world, key_id, Event::Release(lease), None).await,
+    let facts = response.facts();
+    // What a cache says may be as old as the doubt.
+    if facts.is_cached {
+        return Probed::StillInDoubt;
+    }
+    let ended = match (facts.status, facts.decided()) {
+        (200, None) | (200 | 404, Some(Outcome::Store)) => {
+            end(world, key_id, Event::Settle(lease, response.reply()), Some(&response)).await
+        }
+        (200, Some(Outcome::Release)) if patient_enough => {
+            end(world, key_id, Event::Release(lease), None).await
+        }
+        (404, None | Some(Outcome::Release)) if patient_enough && facts.is_absent => {
+            end(world, key_id, Event::Release(lease), None).await
+        }
         _ => return Probed::StillInDoubt,
     };
     match ended {

@@ -61,6 +61,8 @@ extern "C" {
         small: u32,
         streams: &str,
     ) -> Promise;
+    /// Decodes a body (`gzip` or `deflate`). Resolves to its bytes, or to undefined where they are more than `max`.
+    pub(crate) fn decoded(bytes: &Uint8Array, format: &str, max: u32) -> Promise;
     /// Pipes a body on. Resolves to whether it was the origin that broke it off; rejects where its reader has left.
     #[wasm_bindgen(js_name = pipedOn)]
     pub(crate) fn piped_on(from: &ReadableStream, to: &WritableStream) -> Promise;

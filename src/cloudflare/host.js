@@ -240,6 +240,8 @@ export async function forward(origin, address, method, headers, body, small, str
     body,
     // A redirect is a reply; following it would send the body twice.
     redirect: "manual",
+    // A GET is a probe, since none is guarded. No cache may answer it.
+    cache: method === "GET" ? "no-store" : undefined,
     // Bodies that are compressed with gzip or br come as they are. This works in the options of `fetch` only: it is lost
     // where a Request is made from another one (workerd, src/workerd/api/http.c++).
     encodeResponseBody: "manual",
@@ -257,6 +259,45 @@ function mayStream(type, streams) {
   const name = type?.trim().toLowerCase() ?? "";
   return name !== "" && streams !== "" && streams.split(" ").some((stream) => name.startsWith(stream.replace("*", "")));
 }
+
+/** Decodes a body (`gzip` or `deflate`). Resolves to its bytes, or to undefined where they are more than `max`. */
+export async function decoded(bytes, format, max) {
+  const { readable, writable } = new DecompressionStream(format);
+  const [reader, writer] = [readable.getReader(), writable.getWriter()];
+  const parts = [];
+  let length = 0;
+  // A few bytes may decode to a thousand times as many. So they go in bit by bit, and no further where too many came out.
+  const written = (async () => {
+    for (let at = 0; at < bytes.byteLength && length <= max; at += STEP) {
+      await writer.write(bytes.subarray(at, at + STEP));
+      // A write ends when all of it has been decoded, whether or not anybody has read that.
+      if (at + STEP < bytes.byteLength) await new Promise((resolve) => setTimeout(resolve, 0));
+    }
+    if (length <= max) await writer.close();
+  })();
+  written.catch(() => {});
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    parts.push(value);
+    length += value.byteLength;
+    if (length > max) {
+      reader.cancel().catch(() => {});
+      writer.abort().catch(() => {});
+      return undefined;
+    }
+  }
+  await written;
+  const whole = new Uint8Array(length);
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.byteLength;
+  }
+  return whole;
+}
+
+const STEP = 4096;
 
 /** Pipes a body on. Resolves to true where the origin broke it off, to false where all of it came; rejects where its reader
     has left. */

@@ -17,7 +17,9 @@ use super::{SMALL, bindings};
 use crate::config::Origin;
 use crate::config::route::Route;
 use crate::filter::{self, StreamEnd};
+use crate::lifecycle::condition::{Body, Coding, Condition, DECODED_MAX};
 use crate::lifecycle::outcome::{Facts, Failure};
+use crate::lifecycle::redirect;
 use crate::lifecycle::reply::{Kept, Reply, has_no_body, is_sendable, kept_headers};
 use crate::request::key::Key;
 use crate::request::path::Address;
@@ -28,6 +30,8 @@ pub(super) struct OriginResponse {
     /// As the runtime gave it. Its headers keep bytes that are not UTF-8, which Rust's strings cannot.
     pub(super) response: web_sys::Response,
     pub(super) status: u16,
+    /// What it is judged by.
+    facts: Facts,
     pub(super) headers: HeaderLines,
     pub(super) body: ResponseBody,
     /// Tells how the body ends, where it is streamed.
@@ -49,7 +53,7 @@ pub(super) enum ResponseBody {
 
 impl filter::OriginResponse for OriginResponse {
     fn facts(&self) -> Facts {
-        facts(self.status, &self.headers)
+        self.facts.clone()
     }
 
     fn reply(&self) -> Reply {
@@ -72,21 +76,71 @@ impl filter::OriginResponse for OriginResponse {
 }
 
 /// What tells whether the origin executed the request.
-fn facts(status: u16, headers: &HeaderLines) -> Facts {
-    Facts {
-        status,
-        has_retry_after: headers.get("retry-after").is_some(),
-        origin_outcome: headers.get("idempotency-outcome").map(str::to_owned),
-    }
+fn facts(
+    status: u16,
+    headers: &HeaderLines,
+    body: Body<'_>,
+    purpose: Purpose<'_>,
+    route: &Route,
+) -> Facts {
+    let header = |name: &str| headers.get(name).map(str::to_owned);
+    let (leads_back, is_cached, is_absent) = match purpose {
+        Purpose::Execute(address) => {
+            let location = || headers.get("location");
+            let is_redirect = matches!(status, 307 | 308);
+            let leads_back =
+                is_redirect && location().is_some_and(|to| redirect::leads_back(address, to));
+            (leads_back, false, true)
+        }
+        Purpose::Probe => {
+            let absent = route.probe_absent.as_ref();
+            let is_absent = absent.is_none_or(|asked| asked.fits(header, body) == Ok(true));
+            (false, is_cached(headers), is_absent)
+        }
+    };
+    let origin_outcome = header("idempotency-outcome");
+    let when = route.outcome.when(status, header, body);
+    Facts { status, leads_back, origin_outcome, when, is_cached, is_absent }
+}
+
+/// Whether a cache gave an answer (RFC 9111 section 5.1; developers.cloudflare.com, cache/concepts/cache-responses).
+fn is_cached(headers: &HeaderLines) -> bool {
+    let is_fresh = |status: &str| {
+        let status = status.trim();
+        status.eq_ignore_ascii_case("dynamic") || status.eq_ignore_ascii_case("bypass")
+    };
+    headers.get("age").is_some()
+        || headers.get("cf-cache-status").is_some_and(|status| !is_fresh(status))
+}
+
+/// The text of a body that a condition asks for, decoded; none where it cannot be read.
+async fn text(body: &ResponseBody, headers: &HeaderLines) -> Option<String> {
+    let bytes = match body {
+        ResponseBody::None => return Some(String::new()),
+        ResponseBody::Whole(bytes, _) => bytes,
+        ResponseBody::Streaming(..) => return None,
+    };
+    let decoded = |format| async move {
+        wait(bindings::decoded(bytes, format, DECODED_MAX)).await.ok()?.dyn_into().ok()
+    };
+    let bytes: Uint8Array = match Coding::of(headers.get("content-encoding")) {
+        Coding::Plain => bytes.clone(),
+        Coding::Gzip => decoded("gzip").await?,
+        Coding::Deflate => decoded("deflate").await?,
+        Coding::Other => return None,
+    };
+    let is_small = bytes.byte_length() <= DECODED_MAX;
+    is_small.then(|| String::from_utf8(bytes.to_vec()).ok())?
 }
 
 /// The same of a response that passed unread, on a route in shadow mode.
-pub(super) fn passed(response: &web_sys::Response, route: &Route) -> Passed {
+pub(super) fn passed(response: &web_sys::Response, address: &Address, route: &Route) -> Passed {
     let headers = HeaderLines::of(&response.headers());
     let too_large = headers.content_length().is_some_and(|length| length > route.reply.max);
     let keeps =
         if too_large || is_streamed(&headers, route) { Keeps::Status } else { Keeps::Reply };
-    Passed { facts: facts(response.status(), &headers), keeps }
+    let purpose = Purpose::Execute(address);
+    Passed { facts: facts(response.status(), &headers, Body::NotRead, purpose, route), keeps }
 }
 
 /// Whether a response is made to be streamed.
@@ -139,6 +193,27 @@ pub(super) struct OutgoingRequest<'a> {
     pub(super) method: &'a str,
     pub(super) headers: Headers,
     pub(super) body: JsValue,
+    pub(super) purpose: Purpose<'a>,
+}
+
+/// What a request to the origin is for.
+#[derive(Clone, Copy)]
+pub(super) enum Purpose<'a> {
+    /// The operation, which the client sent to this address.
+    Execute(&'a Address),
+    /// To learn what became of one.
+    Probe,
+}
+
+impl Purpose<'_> {
+    /// Whether a route looks into the body of such an answer; with any status, if none is given.
+    pub(super) fn reads_body(self, route: &Route, status: Option<u16>) -> bool {
+        let asks_absent = || {
+            let absent = route.probe_absent.as_ref();
+            status.is_none_or(|status| status == 404) && absent.is_some_and(Condition::reads_body)
+        };
+        route.outcome.reads_body(status) || matches!(self, Self::Probe) && asks_absent()
+    }
 }
 
 /// Forwards a request and reads the response. `binding` is the service binding ORIGIN, if requests go there. `free` is
@@ -149,7 +224,7 @@ pub(super) async fn forward(
     route: &Rc<Route>,
     free: impl FnOnce(),
 ) -> Result<OriginResponse, Failure> {
-    let OutgoingRequest { address, method, headers, body } = request;
+    let OutgoingRequest { address, method, headers, body, purpose } = request;
     let small = SMALL.min(u32::try_from(route.reply.max).unwrap_or(SMALL));
     let streams = route.reply.stream.as_text();
     let sent = bindings::forward(binding, address, method, &headers, &body, small, streams);
@@ -172,8 +247,16 @@ pub(super) async fn forward(
     let status = response.status();
     let (told, stream_end) = oneshot::channel();
     let body = read(&response, status, &headers, answered.get(2), route, told).await?;
+    let facts = if purpose.reads_body(route, Some(status)) {
+        let text = text(&body, &headers).await;
+        let seen = text.as_deref().map_or(Body::Unreadable, Body::Text);
+        facts(status, &headers, seen, purpose, route)
+    } else {
+        facts(status, &headers, Body::NotRead, purpose, route)
+    };
     let stream_end = Cell::new(Some(stream_end));
-    Ok(OriginResponse { response, status, headers, body, stream_end, route: route.clone() })
+    let route = route.clone();
+    Ok(OriginResponse { response, status, facts, headers, body, stream_end, route })
 }
 
 /// The body. `small` is all of it, where the call that forwarded the request has read it already.

@@ -15,13 +15,14 @@ use super::error::Error;
 use super::headers::HeaderChanges;
 use super::ledger_stub::{FromLedger, LedgerBody, call, unreachable};
 use super::log::Timing;
-use super::origin::{self, OriginResponse, OutgoingRequest, ResponseBody};
+use super::origin::{self, OriginResponse, OutgoingRequest, Purpose, ResponseBody};
 use super::{bindings, faults};
 use crate::admission::{Guarded, KEY_HEADER};
 use crate::answer::Marks;
 use crate::config::Policy;
 use crate::config::route::ForwardKey;
 use crate::filter::{Reached, StreamEnd, Unreachable, World};
+use crate::lifecycle::condition::accepted;
 use crate::lifecycle::event::Event;
 use crate::lifecycle::outcome::Failure;
 use crate::lifecycle::record::Execution;
@@ -99,8 +100,13 @@ impl World for RequestWorld {
         if let Reached::Claim(lease) = self.timing.reached.get() {
             self.timing.reached.set(Reached::Origin(lease));
         }
-        let request =
-            OutgoingRequest { address: &self.origin_address, method: &self.method, headers, body };
+        let request = OutgoingRequest {
+            address: &self.origin_address,
+            method: &self.method,
+            headers,
+            body,
+            purpose: Purpose::Execute(&self.requested_address),
+        };
         // Given back as soon as the origin answers, and not only when the reply has been stored.
         let free = || drop(self.body.take());
         let binding = self.origin_binding.as_ref();
@@ -122,8 +128,13 @@ impl World for RequestWorld {
         )
         .ok_or(Failure::NeverSent)?;
         let headers = self.probe_headers().map_err(|_| Failure::NeverSent)?;
-        let request =
-            OutgoingRequest { address: &address, method: "GET", headers, body: JsValue::NULL };
+        let request = OutgoingRequest {
+            address: &address,
+            method: "GET",
+            headers,
+            body: JsValue::NULL,
+            purpose: Purpose::Probe,
+        };
         origin::forward(request, self.origin_binding.as_ref(), &self.guarded.route, || {}).await
     }
 
@@ -176,7 +187,16 @@ impl RequestWorld {
         changes.replace("idempotency-attempt", &run.attempt.to_string());
         changes.append_all(&self.loop_marks);
         self.forward_key(&mut changes, run);
+        self.accept(&mut changes, Purpose::Execute(&self.requested_address));
         changes.applied_to(&self.headers)
+    }
+
+    /// Where a rule looks into bodies, they are asked for in a coding that can be decoded.
+    fn accept(&self, changes: &mut HeaderChanges, purpose: Purpose<'_>) {
+        if purpose.reads_body(&self.guarded.route, None) {
+            let by_client = self.headers.get(ACCEPT_ENCODING).ok().flatten();
+            changes.replace(ACCEPT_ENCODING, accepted(by_client.as_deref()));
+        }
     }
 
     fn forward_key(&self, changes: &mut HeaderChanges, run: Execution) {
@@ -217,10 +237,15 @@ impl RequestWorld {
             changes.delete(name);
         }
         changes.replace("x-correlation-id", &self.guarded.correlation_id);
+        // No cache may answer it (RFC 9111 section 5.2.1.4).
+        changes.replace("cache-control", "no-cache");
         changes.append_all(&self.loop_marks);
+        self.accept(&mut changes, Purpose::Probe);
         changes.applied_to(&self.headers)
     }
 }
+
+const ACCEPT_ENCODING: &str = "accept-encoding";
 
 /// Headers of the guarded request that a probe leaves out.
 const NOT_OF_A_QUESTION: [&str; 17] = [

@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 use crate::config::preset::WebhookSender;
 use crate::config::read::{Misconfigured, read};
 use crate::config::values::{self, DAY, MINUTE, Mode};
+use crate::lifecycle::condition::Condition;
 use crate::lifecycle::event::{CredentialChange, Strategy};
 use crate::lifecycle::outcome;
 use crate::lifecycle::record::Durations;
@@ -74,6 +75,8 @@ pub struct Route {
     /// Path at the origin that tells what became of a key: `/v1/payments/by-key/{key}`.
     #[serde(deserialize_with = "values::probe")]
     pub probe: Option<String>,
+    /// What a 404 of the probe must say to free the key: `{ body = "/code", is = "not_found" }`.
+    pub probe_absent: Option<Condition>,
     /// How long after the lease's end a 404 of the probe frees the key.
     #[serde(deserialize_with = "values::span::<0, { 30 * DAY }, _>")]
     pub probe_after: Duration,
@@ -184,6 +187,7 @@ impl Default for Route {
             outcome: outcome::Rule::default(),
             on_in_doubt: Doubtful::Hold,
             probe: None,
+            probe_absent: None,
             probe_after: Duration::from_mins(1),
             ttl: Duration::from_hours(24),
             tombstone: Duration::ZERO,
@@ -273,6 +277,18 @@ impl Route {
         }
         if doubtful == Doubtful::Retry && forwarded == ForwardKey::None {
             found.push(("on_in_doubt", "is retry, which only an origin that sees the same key can bear, but forward_key is none"));
+        }
+        if self.probe_absent.is_some() && self.probe.is_none() {
+            found.push((
+                "probe_absent",
+                "says what an answer means, but probe names no path to ask at",
+            ));
+        }
+        if self.outcome.rules_repeat() {
+            found.push((
+                "outcome.when",
+                "asks the same of one status twice; only the first would count",
+            ));
         }
         if self.outcome.lists_overlap() {
             found.push(("outcome", "names one status in two of its lists"));

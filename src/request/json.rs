@@ -22,6 +22,10 @@ pub struct Pointer(Vec<String>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DuplicateMember;
 
+/// A text in which a pointer can name nothing for sure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotReadable;
+
 impl Pointer {
     /// Parses a pointer such as `/a/b~1c`. The empty pointer, which names the whole body, is refused.
     #[must_use]
@@ -42,6 +46,16 @@ impl Pointer {
             return Ok(Some(value.to_owned()));
         }
         Ok(serde_json::from_str(value).ok())
+    }
+
+    /// The JSON text of the value that the pointer names in a text, which may begin with a byte order mark.
+    ///
+    /// # Errors
+    /// It is no JSON, or has a member twice that the pointer passes through.
+    pub fn value<'a>(&self, text: &'a str) -> Result<Option<&'a str>, NotReadable> {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        serde_json::from_str::<&RawValue>(text).map_err(|_| NotReadable)?;
+        self.find(text).map_err(|DuplicateMember| NotReadable)
     }
 
     /// The text of the value that the pointer names. Nothing else of the body is kept in memory.

@@ -138,7 +138,7 @@ impl FetchEvent {
         let passed = self.forward_unchanged(&policy.origin, head, RequestBody::Whole(body))?;
         let response: Response = wait(passed).await?.unchecked_into();
         // The watching may have failed; the response passes all the same.
-        let _ = tell.send(origin::passed(&response, &route));
+        let _ = tell.send(origin::passed(&response, head.address, &route));
         Ok(response.into())
     }
 }

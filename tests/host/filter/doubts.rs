@@ -5,7 +5,7 @@ use std::time::Duration;
 use oncegate::config::route::{Doubtful, Route};
 use oncegate::filter::StreamEnd;
 use oncegate::lifecycle::event::Strategy;
-use oncegate::lifecycle::outcome::Failure;
+use oncegate::lifecycle::outcome::{Facts, Failure, Outcome};
 use oncegate::lifecycle::record::Reason;
 use oncegate::request::key::KeyId;
 
@@ -120,6 +120,41 @@ fn a_probe_resolves_a_doubt_by_what_the_origin_says() {
         assert_eq!(&world.said(duplicate), said, "{probe:?} after {seconds} s");
         assert_eq!(&world.record(the_key()), stored, "{probe:?} after {seconds} s");
     }
+}
+
+/// What the answer to a probe says beside its status, for a doubt whose lease has been over for an hour.
+#[test]
+fn a_probe_is_answered_by_no_cache_and_judged_by_the_rules_of_the_route() {
+    let said = |status, change: &dyn Fn(&mut Facts)| {
+        let mut response = response(status, "said");
+        change(&mut response.facts);
+        after(s(0), response)
+    };
+    let (found, still, again) =
+        (r#"200 replayed "said""#, "409 outcome-unknown", r#"201 executed "paid 2""#);
+    let rows: [(Scripted, &str); 9] = [
+        (said(200, &|facts| facts.is_cached = true), still),
+        (said(404, &|facts| facts.is_cached = true), still),
+        (said(404, &|facts| facts.is_absent = false), still),
+        (said(200, &|facts| facts.when = Some(Outcome::InDoubt)), still),
+        (said(200, &|facts| facts.when = Some(Outcome::Store)), found),
+        (said(200, &|facts| facts.when = Some(Outcome::Release)), again),
+        (said(404, &|facts| facts.when = Some(Outcome::InDoubt)), still),
+        (said(500, &|facts| facts.when = Some(Outcome::Store)), still),
+        (said(200, &|facts| facts.origin_outcome = Some("in-doubt".to_owned())), still),
+    ];
+    for (probe, expected) in rows {
+        let mut world = doubtful();
+        world.run_for(s(3600));
+        world.probes([probe.clone()]);
+        let duplicate = ask(&mut world, &probing(), 2);
+        assert_eq!(world.said(duplicate), expected, "{probe:?}");
+    }
+    // A release by a rule takes the same patience as a 404.
+    let mut world = doubtful();
+    world.probes([said(200, &|facts| facts.when = Some(Outcome::Release))]);
+    let early = ask(&mut world, &probing(), 2);
+    assert_eq!(world.said(early), still);
 }
 
 #[test]

@@ -12,9 +12,8 @@ use crate::world::{Choice, NEVER, OriginResponse, World, response};
 
 #[test]
 fn an_answer_is_stored_or_frees_the_key_or_leaves_a_doubt_and_reaches_the_first_caller() {
-    let has_retry_after = Facts { status: 503, has_retry_after: true, origin_outcome: None };
-    let released =
-        Facts { status: 200, has_retry_after: false, origin_outcome: Some("release".to_owned()) };
+    let leads_back = Facts { leads_back: true, ..Facts::of(307) };
+    let released = Facts { origin_outcome: Some("release".to_owned()), ..Facts::of(200) };
     let rows = [
         // what the origin says, what its caller hears, what is stored, what the next one hears
         (response(200, "ok"), r#"200 executed "ok""#, "completed", r#"200 replayed "ok""#),
@@ -24,8 +23,8 @@ fn an_answer_is_stored_or_frees_the_key_or_leaves_a_doubt_and_reaches_the_first_
         (response(404, "no"), r#"404 released "no""#, "nothing", r#"201 executed "paid 2""#),
         (response(429, "no"), r#"429 released "no""#, "nothing", r#"201 executed "paid 2""#),
         (
-            OriginResponse { facts: has_retry_after, ..response(503, "soon") },
-            r#"503 released "soon""#,
+            OriginResponse { facts: leads_back, ..response(307, "there") },
+            r#"307 released "there""#,
             "nothing",
             r#"201 executed "paid 2""#,
         ),

@@ -254,7 +254,7 @@ impl Meaning {
     pub(super) fn of(status: u16) -> Self {
         match status {
             402 => Self::Store,
-            400..=499 | 521 | 523 | 525 | 526 | 530 => Self::Release,
+            400..=499 | 511 | 521 | 523 | 525 | 526 | 530 => Self::Release,
             502 | 503 | 504 | 520 | 522 | 524 => Self::InDoubt,
             _ => Self::Store,
         }

@@ -35,7 +35,7 @@ impl filter::OriginResponse for OriginResponse {
 
 /// An answer of the origin whose body is kept whole.
 pub(crate) fn response(status: u16, body: &str) -> OriginResponse {
-    let facts = Facts { status, has_retry_after: false, origin_outcome: None };
+    let facts = Facts::of(status);
     let kept = Kept::Whole { bytes: body.len() as u64 };
     OriginResponse { facts, body: body.into(), kept, stream: None }
 }
