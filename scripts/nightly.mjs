@@ -1,6 +1,6 @@
 // `npm run nightly`: the runs with faults at full length, and their figures.
 //
-//   npm run nightly -- kills fuzz    only these: histories, kills, overload, fuzz
+//   npm run nightly -- kills fuzz    only these: histories, kills, overload, fuzz, clients
 //
 // Each part is the long form of what `npm test` runs in a few seconds. A part prints lines "figures: {…}". They are
 // collected here and written to .tools/nightly.json.
@@ -19,6 +19,7 @@ const PARTS = {
   kills: () => onWorkerd('kills', 'kill'),
   overload: () => onWorkerd('overload', 'overload', 'hostile'),
   fuzz: () => part('fuzz', process.execPath, [join('fuzz', 'run.mjs')], childEnv(LONG)),
+  clients: () => part('clients', process.execPath, [join('scripts', 'clients.mjs'), '--all'], childEnv(LONG)),
 };
 
 // The figures that must be zero, by the names that the parts use.

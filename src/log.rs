@@ -165,6 +165,26 @@ struct Line<'a> {
     ms: Times,
 }
 
+/// The log line of a request that passed unguarded although a route matches it, and why.
+#[must_use]
+pub fn unguarded_line(
+    route: &str,
+    method: &str,
+    correlation_id: Option<&str>,
+    why: &str,
+) -> String {
+    json::to_text(&UnguardedLine { outcome: "unguarded", why, route, method, correlation_id })
+}
+
+#[derive(Serialize)]
+struct UnguardedLine<'a> {
+    outcome: &'static str,
+    why: &'a str,
+    route: &'a str,
+    method: &'a str,
+    correlation_id: Option<&'a str>,
+}
+
 /// The log line of a request that a route in shadow mode let pass. `would` is what enforcing would have answered:
 /// an outcome, or a problem's code.
 #[must_use]

@@ -3,8 +3,10 @@
 
 use std::fmt::Write as _;
 
-use oncegate::request::fingerprint::BodyRule;
-use oncegate::request::json::{Pointer, canonical, selected};
+use oncegate::request::fingerprint::{BodyRule, Rule};
+use oncegate::request::json::{
+    MarkedPointer, Need, Pointer, canonical, canonical_without, selected,
+};
 use serde_json::{Map, Value, json};
 
 /// Any bytes.
@@ -30,9 +32,10 @@ fn has_one_form(body: &[u8], form: &str) {
         |text: &str| text.split(|c: char| !c.is_ascii_digit()).any(|digits| digits.len() > 15);
     let own = canonical(form.as_bytes());
     assert!(own.as_deref() == Some(form) || own.is_none() && long(form), "it is its own form");
-    let digest = |body: &[u8]| BodyRule::Json.digest(body);
+    let rule = Rule { body: BodyRule::Json, ..Rule::default() };
+    let digest = |body: &[u8]| rule.digest(body);
     // What is safely canonical is what everybody reads.
-    let Ok(value) = serde_json::from_slice::<Value>(body) else {
+    let Ok(value) = serde_json::from_slice::<Value>(unmarked(body)) else {
         panic!("only we read {:?}", String::from_utf8_lossy(body));
     };
     assert_eq!(serde_json::from_str(form).map(plain).ok(), Some(plain(value.clone())));
@@ -47,6 +50,11 @@ fn has_one_form(body: &[u8], form: &str) {
         assert_ne!(canonical(other.as_bytes()).as_deref(), Some(form), "other: {other}");
         assert_ne!(digest(other.as_bytes()), digest(body), "{other}");
     }
+}
+
+/// Without a byte order mark.
+fn unmarked(body: &[u8]) -> &[u8] {
+    body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body)
 }
 
 /// As doubles, which is what RFC 8785 takes numbers for.
@@ -137,7 +145,7 @@ fn owned((name, value): (&String, &Value)) -> (String, Value) {
 
 fn names_what_it_names(pointer: &Pointer, text: &str, body: &[u8], is_canonical: bool) {
     let named = pointer.text(body);
-    let Ok(value) = serde_json::from_slice::<Value>(body) else { return };
+    let Ok(value) = serde_json::from_slice::<Value>(unmarked(body)) else { return };
     let there = value.pointer(text);
     match (&named, there) {
         // A member on the way is there twice: nothing of such a body is ever compared by its form.
@@ -152,9 +160,12 @@ fn names_what_it_names(pointer: &Pointer, text: &str, body: &[u8], is_canonical:
         (Ok(None), Some(there)) => assert!(!there.is_string(), "{there} at {text}"),
         (Ok(named), there) => assert!(named.is_none(), "{named:?} for {there:?} at {text}"),
     }
-    let pointers = [pointer.clone()];
-    let selected = selected(body, &pointers);
+    let marked = |need| vec![MarkedPointer { pointer: pointer.clone(), need }];
+    let required = selected(body, &marked(Need::Required));
+    let selected = selected(body, &marked(Need::Optional));
+    assert_eq!(required, selected.clone().filter(|_| there.is_some()), "at {text}");
     if is_canonical {
+        is_left_out(pointer, text, body, &value);
         let one = selected.as_deref().and_then(<[_]>::first);
         let form = |there| canonical(respelled(there).as_bytes());
         match (there, there.and_then(form)) {
@@ -163,7 +174,28 @@ fn names_what_it_names(pointer: &Pointer, text: &str, body: &[u8], is_canonical:
             (Some(_), None) => assert!(one.is_some_and(Option::is_some), "at {text}"),
             (None, _) => assert_eq!(one, Some(&None), "at {text}"),
         }
-        let digest = BodyRule::Pointers(pointers.into()).digest(body);
-        assert!(digest.is_some_and(|digest| Some(digest) != BodyRule::Json.digest(body)));
+        let digest = |body_rule| Rule { body: body_rule, ..Rule::default() }.digest(body);
+        let by_pointer = digest(BodyRule::Pointers(marked(Need::Optional)));
+        assert!(by_pointer.is_some_and(|it| Some(it) != digest(BodyRule::Json)));
     }
+}
+
+/// A form without a member or an item is that of the value without it.
+fn is_left_out(pointer: &Pointer, text: &str, body: &[u8], value: &Value) {
+    let form = canonical_without(body, std::slice::from_ref(pointer));
+    let Some((parent, _)) = text.rsplit_once('/') else { return };
+    let name = text.rsplit('/').next().unwrap_or_default().replace("~1", "/").replace("~0", "~");
+    let mut without = value.clone();
+    match without.pointer_mut(parent) {
+        Some(Value::Object(members)) => drop(members.remove(&name)),
+        Some(Value::Array(items)) if value.pointer(text).is_some() => {
+            if let Ok(at) = name.parse::<usize>() {
+                items.remove(at);
+            }
+        }
+        _ => {}
+    }
+    let expected = canonical(respelled(&without).as_bytes());
+    // Spelled like this, it may not be safely canonical.
+    assert!(expected.is_none() || form == expected, "without {text}: {form:?}");
 }

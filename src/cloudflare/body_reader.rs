@@ -10,7 +10,7 @@ use super::clock::now;
 use super::error::Error;
 use super::tasks::wait;
 use crate::request::digest::sha256;
-use crate::request::fingerprint::BodyRule;
+use crate::request::fingerprint::Rule;
 
 /// What came of reading a body.
 pub(super) enum Read {
@@ -106,7 +106,7 @@ async fn read_into(
 
 /// The digest of a body by a route's rule. Only rules that look into a body copy it into Wasm, and small ones, which
 /// takes less than a promise; large ones are hashed by the runtime.
-pub(super) async fn digest(rule: &BodyRule, body: &Uint8Array) -> Result<[u8; 32], Error> {
+pub(super) async fn digest(rule: &Rule, body: &Uint8Array) -> Result<[u8; 32], Error> {
     if rule.reads() || body.byte_length() <= COPIED_MAX {
         let copy = body.to_vec();
         return Ok(rule.digest(&copy).unwrap_or_else(|| sha256(&copy)));

@@ -158,6 +158,10 @@ impl FetchEvent {
                 self.log(policy, None, None, &id, head, Outcome::of(&problem));
                 Client::new(id, None, head).problem(&problem, None)
             }
+            Admission::PassUnread(route, why) => {
+                passthrough::log_unguarded(&route, head, &why);
+                return self.pass_through(&policy.origin, head, body);
+            }
             Admission::Hidden => plain_problem(404, "Not Found"),
             Admission::Publish => response::json(&published(policy)),
             Admission::Refuse(problem, route) => {

@@ -19,8 +19,10 @@ use crate::lifecycle::outcome;
 use crate::lifecycle::record::Durations;
 use crate::lifecycle::reply::StreamedTypes;
 use crate::request::credential::CredentialPart;
-use crate::request::fingerprint;
-use crate::request::key_source::{Source, header_names};
+use crate::request::fingerprint::{self, BodyRule};
+use crate::request::header::header_names;
+use crate::request::json::Pointer;
+use crate::request::key_source::Source;
 use crate::request::scope::ScopePart;
 
 /// The rules of one route.
@@ -108,7 +110,8 @@ pub struct Route {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct KeyRule {
-    /// Where the key is taken from, in order: `header:NAME`, `query:NAME`, `body:/pointer`, `template:…`.
+    /// Where the key is taken from, in order: `header:NAME`, `query:NAME`, `body:/pointer`, `form:NAME`,
+    /// `template:…`.
     pub from: Vec<Source>,
     /// Refuse a request without a key (400); else it passes through unguarded.
     pub required: bool,
@@ -238,6 +241,7 @@ impl Route {
             lay_over(&mut knobs, &sender.habits());
         }
         lay_over(&mut knobs, table);
+        read_except_as_json(&mut knobs);
         let route: Self = read(place, knobs)?;
         let contradictions: Vec<_> = route
             .contradictions()
@@ -290,10 +294,33 @@ impl Route {
                 "asks the same of one status twice; only the first would count",
             ));
         }
+        let fingerprint = &self.fingerprint;
+        if !fingerprint.except.is_empty() && fingerprint.body != BodyRule::Json {
+            found.push(("fingerprint.except", "leaves members out of a JSON body, but fingerprint.body compares something else: set it to json, or leave it out"));
+        }
+        if fingerprint.except.iter().any(Pointer::has_mark) {
+            found.push((
+                "fingerprint.except",
+                "needs no ? at the end of a pointer: what is left out may be absent anyway",
+            ));
+        }
+        if fingerprint.body.names_twice() {
+            found.push(("fingerprint.body", "names one member twice"));
+        }
         if self.outcome.lists_overlap() {
             found.push(("outcome", "names one status in two of its lists"));
         }
         found
+    }
+}
+
+/// Where members are left out of the body and nothing says how the rest is compared, it is compared as JSON: no other
+/// rule has members.
+fn read_except_as_json(knobs: &mut Map<String, Value>) {
+    if let Some(Value::Object(fingerprint)) = knobs.get_mut("fingerprint")
+        && fingerprint.contains_key("except")
+    {
+        fingerprint.entry("body").or_insert_with(|| Value::String("json".to_owned()));
     }
 }
 

@@ -10,7 +10,7 @@ use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::Value;
 
 use crate::lifecycle::reply::may_keep;
-use crate::request::key_source::header_names;
+use crate::request::header::header_names;
 use crate::request::method::is_safe;
 use crate::request::path::{compared, normal_path};
 

@@ -4,7 +4,7 @@
 use serde::Deserialize;
 
 use crate::request::digest::Parts;
-use crate::request::key_source::header_name;
+use crate::request::header::header_name;
 
 /// A header or cookie that carries a credential.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

@@ -7,8 +7,8 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::request::digest::Parts;
-use crate::request::json::{self, Pointer};
-use crate::request::key_source::header_names;
+use crate::request::header::{header_names, media_type};
+use crate::request::json::{self, MarkedPointer, Pointer};
 use crate::request::path::Target;
 
 /// The fingerprint of a request: 20 bytes of SHA-256 over all parts, then two bytes of each of [`PARTS`], which tell
@@ -32,8 +32,11 @@ pub struct OperationId(pub [u8; 16]);
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Rule {
-    /// What of the body a retry must match: `raw`, `json` (RFC 8785), `none`, or a list of JSON pointers.
+    /// What of the body a retry must match: `raw`, `json` (RFC 8785), `none`, or a list of JSON pointers, of which
+    /// `/note?` may name nothing.
     pub body: BodyRule,
+    /// Members of a JSON body, as pointers, that change with each try; all others are compared as under `json`.
+    pub except: Vec<Pointer>,
     /// Whether a retry must match the query.
     pub query: bool,
     /// Further headers that a retry must match.
@@ -43,7 +46,7 @@ pub struct Rule {
 
 impl Default for Rule {
     fn default() -> Self {
-        Self { body: BodyRule::Raw, query: true, headers: Vec::new() }
+        Self { body: BodyRule::Raw, except: Vec::new(), query: true, headers: Vec::new() }
     }
 }
 
@@ -62,19 +65,31 @@ pub enum BodyRule {
     None,
     /// What these pointers name.
     #[serde(untagged)]
-    Pointers(#[serde(deserialize_with = "one_or_more")] Vec<Pointer>),
+    Pointers(#[serde(deserialize_with = "one_or_more")] Vec<MarkedPointer>),
 }
 
-fn one_or_more<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Pointer>, D::Error> {
-    let pointers = Vec::<Pointer>::deserialize(from)?;
+fn one_or_more<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<MarkedPointer>, D::Error> {
+    let pointers = Vec::<MarkedPointer>::deserialize(from)?;
     if pointers.is_empty() { Err(D::Error::custom("none is named")) } else { Ok(pointers) }
 }
 
-/// Headers that change what a request asks for, and count where they are present. Of Content-Type only the media type
+/// Headers that change what a request asks for, and count where they are present: preconditions and ranges (RFC 9110
+/// sections 13.1 and 14), and the three by which frameworks let a POST stand for another method. Of Content-Type only the media type
 /// counts, since a client may choose another multipart boundary for each try. Accept headers do not count: the stored
 /// representation is replayed as it is.
-pub const FINGERPRINT_HEADERS: [&str; 5] =
-    ["content-encoding", "if-match", "if-none-match", "content-range", "x-http-method-override"];
+pub const FINGERPRINT_HEADERS: [&str; 11] = [
+    "content-encoding",
+    "if-match",
+    "if-none-match",
+    "if-modified-since",
+    "if-unmodified-since",
+    "if-range",
+    "range",
+    "content-range",
+    "x-http-method-override",
+    "x-http-method",
+    "x-method-override",
+];
 
 impl Fingerprint {
     /// The fingerprint of a request. `body` is the digest of its body by the rule; `header` looks a header up by
@@ -144,6 +159,33 @@ impl Mismatch {
 }
 
 impl Rule {
+    /// Whether the rule reads the body as JSON.
+    #[must_use]
+    pub fn reads(&self) -> bool {
+        matches!(self.body, BodyRule::Json | BodyRule::Pointers(_))
+    }
+
+    /// The digest of a body by this rule. `None` where its raw bytes count, by the rule or since the body cannot be
+    /// compared otherwise; the caller then hashes them with SHA-256.
+    #[must_use]
+    pub fn digest(&self, body: &[u8]) -> Option<[u8; 32]> {
+        match &self.body {
+            BodyRule::Raw => None,
+            BodyRule::None => Some(Parts::of("no body").whole()),
+            BodyRule::Json => {
+                let form = json::canonical_without(body, &self.except)?;
+                Some(Parts::of("json").whole_with(form.as_bytes()))
+            }
+            // A body in which one of them names nothing is another kind of body: by these alone, two amounts under
+            // another name would be one request.
+            BodyRule::Pointers(pointers) => {
+                let values = json::selected(body, pointers)?;
+                let parts = Parts::of("pointers");
+                Some(values.iter().fold(parts, |parts, value| parts.maybe(value.as_ref())).whole())
+            }
+        }
+    }
+
     /// The names of the headers whose whole value counts.
     pub fn headers(&self) -> impl Iterator<Item = &str> {
         FINGERPRINT_HEADERS.into_iter().chain(self.headers.iter().map(String::as_str))
@@ -151,37 +193,15 @@ impl Rule {
 }
 
 impl BodyRule {
-    /// Whether the rule reads the body as JSON.
+    /// Whether two pointers of the list name the same member.
     #[must_use]
-    pub fn reads(&self) -> bool {
-        matches!(self, Self::Json | Self::Pointers(_))
+    pub fn names_twice(&self) -> bool {
+        let Self::Pointers(pointers) = self else { return false };
+        pointers
+            .iter()
+            .enumerate()
+            .any(|(at, one)| pointers.iter().skip(at + 1).any(|other| other.pointer == one.pointer))
     }
-
-    /// The digest of a body by this rule. `None` where its raw bytes count, by the rule or since the body has no
-    /// canonical form; the caller then hashes them with SHA-256.
-    #[must_use]
-    pub fn digest(&self, body: &[u8]) -> Option<[u8; 32]> {
-        match self {
-            Self::Raw => None,
-            Self::None => Some(Parts::of("no body").whole()),
-            Self::Json => Some(Parts::of("json").whole_with(json::canonical(body)?.as_bytes())),
-            Self::Pointers(pointers) => {
-                let values = json::selected(body, pointers)?;
-                Some(
-                    values
-                        .iter()
-                        .fold(Parts::of("pointers"), |parts, value| parts.maybe(value.as_ref()))
-                        .whole(),
-                )
-            }
-        }
-    }
-}
-
-/// Type and subtype in lower case, without parameters (RFC 9110 section 8.3.1).
-#[must_use]
-pub fn media_type(content_type: &str) -> String {
-    content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
 /// Bytes of the digest over all parts: nobody finds two requests with the same 160 bits.

@@ -5,7 +5,9 @@
 //! about which of two duplicate members counts, or round a number that no double holds. Such a body has no
 //! canonical form here, and the caller compares its raw bytes instead.
 
+use std::cmp::Reverse;
 use std::fmt;
+use std::ops::Range;
 
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer as _, Serialize, Serializer};
@@ -17,6 +19,26 @@ use serde_transcode::Transcoder;
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Pointer(Vec<String>);
+
+/// A JSON pointer that may be marked with a `?` at its end: what it names may be absent. A member whose own name ends in
+/// `?` is named with a second one.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct MarkedPointer {
+    /// What it names.
+    pub pointer: Pointer,
+    /// Whether a body may be without it.
+    pub need: Need,
+}
+
+/// Whether a body must have what a pointer names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// It must.
+    Required,
+    /// It may be without it.
+    Optional,
+}
 
 /// The body has a member twice that the pointer passes through, and nothing says which one is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,13 +55,19 @@ impl Pointer {
         text.strip_prefix('/')?.split('/').map(unescaped).collect::<Option<_>>().map(Self)
     }
 
+    /// Whether it ends as a marked pointer does.
+    #[must_use]
+    pub fn has_mark(&self) -> bool {
+        self.0.last().is_some_and(|name| name.ends_with('?'))
+    }
+
     /// The string that the pointer names, or the integer, as it is written in the body. `None` for any
     /// other value, for no value, and for a body that is not JSON.
     ///
     /// # Errors
     /// The body has a member twice that the pointer passes through.
     pub fn text(&self, body: &[u8]) -> Result<Option<String>, DuplicateMember> {
-        let Ok(body) = str::from_utf8(body) else { return Ok(None) };
+        let Some(body) = text(body) else { return Ok(None) };
         let Some(value) = self.find(body)? else { return Ok(None) };
         let digits = value.strip_prefix('-').unwrap_or(value);
         if digits.bytes().all(|b| b.is_ascii_digit()) {
@@ -56,6 +84,23 @@ impl Pointer {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         serde_json::from_str::<&RawValue>(text).map_err(|_| NotReadable)?;
         self.find(text).map_err(|DuplicateMember| NotReadable)
+    }
+
+    /// Where the member or the item that the pointer names stands in a canonical form.
+    fn span(&self, form: &str) -> Result<Option<Range<usize>>, DuplicateMember> {
+        let Some(value) = self.find(form)? else { return Ok(None) };
+        // `value` is a part of `form`.
+        let start = value.as_ptr().addr() - form.as_ptr().addr();
+        let is_member = form.as_bytes().get(..start).is_some_and(|before| before.ends_with(b":"));
+        // A canonical form has one spelling of each name, and no space beside its colon.
+        let name =
+            match self.0.last().filter(|_| is_member).map(serde_json_canonicalizer::to_string) {
+                None => 0,
+                Some(Ok(name)) => name.len() + 1,
+                // No text is without a form.
+                Some(Err(_)) => return Ok(None),
+            };
+        Ok(Some(start.saturating_sub(name)..start + value.len()))
     }
 
     /// The text of the value that the pointer names. Nothing else of the body is kept in memory.
@@ -81,6 +126,25 @@ impl TryFrom<String> for Pointer {
     }
 }
 
+impl TryFrom<String> for MarkedPointer {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let (pointer, need) = match text.strip_suffix('?') {
+            Some(pointer) => (pointer.to_owned(), Need::Optional),
+            None => (text, Need::Required),
+        };
+        Ok(Self { pointer: Pointer::try_from(pointer)?, need })
+    }
+}
+
+impl Serialize for MarkedPointer {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let mark = if self.need == Need::Optional { "?" } else { "" };
+        to.collect_str(&format_args!("{}{mark}", self.pointer))
+    }
+}
+
 impl Serialize for Pointer {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         to.collect_str(self)
@@ -98,7 +162,7 @@ impl fmt::Display for Pointer {
 /// differently, or where reading it would cost too much.
 #[must_use]
 pub fn canonical(body: &[u8]) -> Option<String> {
-    let text = str::from_utf8(body).ok().filter(|text| is_safe(text))?;
+    let text = text(body).filter(|text| is_safe(text))?;
     let mut reader = Deserializer::from_str(text);
     // The values go from the reader to the writer one by one: a tree of them (`serde_json::Value`) takes
     // twice the memory, and for an object of half a million members four times the time. The reader refuses
@@ -108,14 +172,60 @@ pub fn canonical(body: &[u8]) -> Option<String> {
     Some(form)
 }
 
-/// The canonical form of what each pointer names; `None` for a pointer that names nothing. `None` as a whole
-/// where the body has no canonical form.
+/// The canonical form of what each pointer names; `None` for a marked pointer that names nothing. `None` as a whole
+/// where the body has no canonical form, or where another pointer names nothing.
 #[must_use]
-pub fn selected(body: &[u8], pointers: &[Pointer]) -> Option<Vec<Option<String>>> {
+pub fn selected(body: &[u8], pointers: &[MarkedPointer]) -> Option<Vec<Option<String>>> {
     let form = canonical(body)?;
     // Within the canonical form of a body, the text of each value is that value's own canonical form.
-    let value = |pointer: &Pointer| Some(pointer.find(&form).ok()?.map(str::to_owned));
+    let value = |marked: &MarkedPointer| {
+        let value = marked.pointer.find(&form).ok()?.map(str::to_owned);
+        (value.is_some() || marked.need == Need::Optional).then_some(value)
+    };
     pointers.iter().map(value).collect()
+}
+
+/// The canonical form of a body without what the pointers name, as if it had never been there. `None` where the body has
+/// no canonical form.
+#[must_use]
+pub fn canonical_without(body: &[u8], pointers: &[Pointer]) -> Option<String> {
+    let mut form = canonical(body)?;
+    let mut spans: Vec<Range<usize>> = Vec::new();
+    for pointer in pointers {
+        spans.extend(pointer.span(&form).ok()?);
+    }
+    // From the end on, so that the spans before stay where they are. What lies within another goes with it.
+    spans.sort_by_key(|span| Reverse(span.start));
+    let is_within = |inner: &Range<usize>, outer: &Range<usize>| {
+        inner != outer && outer.start <= inner.start && inner.end <= outer.end
+    };
+    spans.dedup();
+    let all = spans.clone();
+    spans.retain(|span| !all.iter().any(|outer| is_within(span, outer)));
+    for Range { start, end } in spans {
+        // One of the commas beside it goes too.
+        let has_comma = |at: usize| form.as_bytes().get(at) == Some(&b',');
+        let span = match start.checked_sub(1).filter(|before| has_comma(*before)) {
+            Some(before) => before..end,
+            None if has_comma(end) => start..end + 1,
+            None => start..end,
+        };
+        form.replace_range(span, "");
+    }
+    Some(form)
+}
+
+/// Whether a body is JSON, as far as a pointer can be looked up in it.
+#[must_use]
+pub fn is_json(body: &[u8]) -> bool {
+    text(body).is_some_and(|text| serde_json::from_str::<&RawValue>(text).is_ok())
+}
+
+/// The text of a body, without the byte order mark that some writers put before it: a reader may ignore it
+/// (RFC 8259 section 8.1).
+fn text(body: &[u8]) -> Option<&str> {
+    let text = str::from_utf8(body).ok()?;
+    Some(text.strip_prefix('\u{feff}').unwrap_or(text))
 }
 
 /// The JSON text of a document that Oncegate writes.

@@ -56,7 +56,9 @@ impl Key {
 
     fn of_length(text: String) -> Result<Self, KeyInvalid> {
         match text.len() {
-            0 => Err(KeyInvalid("the key is empty")),
+            0 => Err(KeyInvalid(
+                "the key is empty, and a client that has no key leaves the header or field out",
+            )),
             1..=KEY_CHARS_MAX => Ok(Self(text)),
             _ => Err(KeyInvalid("the key is longer than 255 characters")),
         }

@@ -1,12 +1,12 @@
-//! Where a key is taken from: `header:NAME`, `query:NAME`, `body:/json/pointer`, or a template of these such as
-//! `template:pay-{header:X-Shop}-{body:/order/id}`.
+//! Where a key is taken from: `header:NAME`, `query:NAME`, `body:/json/pointer`, `form:NAME`, or a template of these such
+//! as `template:pay-{header:X-Shop}-{body:/order/id}`.
 
 use std::fmt::{self, Write as _};
 
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
-use crate::request::json::{DuplicateMember, Pointer};
+use crate::request::header::{header_name, media_type};
+use crate::request::json::{DuplicateMember, Pointer, is_json};
 
 /// One source of a key.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -18,6 +18,8 @@ pub enum Source {
     Query(String),
     /// A member of a JSON body.
     Body(Pointer),
+    /// A field of an `application/x-www-form-urlencoded` body, by its decoded name.
+    Form(String),
     /// Literals with sources between them.
     Template(Vec<Piece>),
 }
@@ -68,6 +70,7 @@ impl Source {
                 .map(Self::Header)
                 .ok_or_else(|| format!("name a header, not \"{rest}\"")),
             "query" if !rest.is_empty() => Ok(Self::Query(rest.to_owned())),
+            "form" if !rest.is_empty() => Ok(Self::Form(rest.to_owned())),
             "body" => Pointer::parse(rest).map(Self::Body).ok_or_else(|| {
                 format!("be a JSON pointer such as body:/order/id (RFC 6901), not \"{rest}\"")
             }),
@@ -81,7 +84,7 @@ impl Source {
     pub fn value(&self, parts: Parts<'_>) -> Value {
         match self {
             Self::Header(name) => (parts.header)(name).map_or(Value::Missing, Value::Found),
-            Self::Query(name) => query_value(parts.query.unwrap_or_default(), name),
+            Self::Query(name) => field(parts.query.unwrap_or_default().as_bytes(), name),
             Self::Body(pointer) => match parts.body {
                 None => Value::NeedsBody,
                 Some(body) => match pointer.text(body) {
@@ -89,7 +92,50 @@ impl Source {
                     Err(DuplicateMember) => Value::Duplicate,
                 },
             },
+            Self::Form(_) if !parts.is_form() => Value::Missing,
+            Self::Form(name) => parts.body.map_or(Value::NeedsBody, |body| field(body, name)),
             Self::Template(pieces) => filled(pieces, parts),
+        }
+    }
+
+    /// Whether the body is looked at for it.
+    #[must_use]
+    pub fn is_in_body(&self) -> bool {
+        match self {
+            Self::Header(_) | Self::Query(_) => false,
+            Self::Body(_) | Self::Form(_) => true,
+            Self::Template(pieces) => pieces
+                .iter()
+                .any(|piece| matches!(piece, Piece::Place(source, _) if source.is_in_body())),
+        }
+    }
+
+    /// Why the body says nothing about this source, where it must be read for it. `None` where it can be read, and where
+    /// there is no body: then the value is missing, and nothing else is wrong.
+    #[must_use]
+    pub fn unreadable(&self, parts: Parts<'_>) -> Option<String> {
+        match self {
+            Self::Header(_) | Self::Query(_) => None,
+            Self::Form(_) if !parts.is_form() => {
+                // An empty form needs no Content-Type.
+                let has_body =
+                    parts.body.map_or_else(|| parts.declares_body(), |body| !body.is_empty());
+                has_body.then(|| format!("it is {}, and not {FORM}", parts.named_type()))
+            }
+            Self::Form(_) => {
+                parts.coding().filter(|_| parts.body.is_some_and(|body| !body.is_empty()))
+            }
+            Self::Body(_) => {
+                let body = parts.body.filter(|body| !body.is_empty() && !is_json(body))?;
+                Some(parts.coding().or_else(|| parts.charset()).unwrap_or_else(|| {
+                    let why = if str::from_utf8(body).is_ok() { "JSON" } else { "UTF-8" };
+                    format!("it is not {why}")
+                }))
+            }
+            Self::Template(pieces) => pieces.iter().find_map(|piece| match piece {
+                Piece::Place(source, _) => source.unreadable(parts),
+                Piece::Literal(_) => None,
+            }),
         }
     }
 
@@ -98,9 +144,51 @@ impl Source {
     pub fn header(&self) -> Option<&str> {
         match self {
             Self::Header(name) => Some(name),
-            Self::Query(_) | Self::Body(_) | Self::Template(_) => None,
+            Self::Query(_) | Self::Body(_) | Self::Form(_) | Self::Template(_) => None,
         }
     }
+}
+
+impl Parts<'_> {
+    fn is_form(self) -> bool {
+        (self.header)("content-type").is_some_and(|value| media_type(&value) == FORM)
+    }
+
+    /// Whether the head of the request announces a body (RFC 9112 section 6.3).
+    fn declares_body(self) -> bool {
+        let length = (self.header)("content-length");
+        (self.header)("transfer-encoding").is_some()
+            || length.is_some_and(|length| length.trim() != "0")
+    }
+
+    fn named_type(self) -> String {
+        let named = (self.header)("content-type").map(|value| media_type(&value));
+        named.filter(|name| !name.is_empty()).unwrap_or_else(|| "of no named type".to_owned())
+    }
+
+    /// Says that a Content-Encoding hides the text of the body (RFC 9110 section 8.4).
+    fn coding(self) -> Option<String> {
+        let coding = (self.header)("content-encoding")?;
+        let is_coded = !matches!(coding.trim().to_ascii_lowercase().as_str(), "" | "identity");
+        is_coded.then(|| format!("it is coded (Content-Encoding: {})", shown(&coding)))
+    }
+
+    /// Says that the body is in another charset than UTF-8, which JSON always has between systems (RFC 8259 section 8.1).
+    fn charset(self) -> Option<String> {
+        let content_type = (self.header)("content-type")?;
+        let charset = content_type.split(';').skip(1).find_map(|parameter| {
+            let (name, value) = parameter.split_once('=')?;
+            name.trim().eq_ignore_ascii_case("charset").then(|| value.trim().trim_matches('"'))
+        })?;
+        let is_other =
+            !["utf-8", "utf8", "us-ascii"].iter().any(|known| charset.eq_ignore_ascii_case(known));
+        is_other.then(|| format!("its charset is {}, and not UTF-8", shown(charset)))
+    }
+}
+
+/// The beginning of a value that a client sent, for a sentence.
+fn shown(value: &str) -> String {
+    value.chars().filter(|c| !c.is_control()).take(40).collect()
 }
 
 impl TryFrom<String> for Source {
@@ -118,6 +206,7 @@ impl fmt::Display for Source {
             Self::Header(name) => write!(f, "header:{name}"),
             Self::Query(name) => write!(f, "query:{name}"),
             Self::Body(pointer) => write!(f, "body:{pointer}"),
+            Self::Form(name) => write!(f, "form:{name}"),
             Self::Template(pieces) => {
                 f.write_str("template:")?;
                 pieces.iter().try_for_each(|piece| match piece {
@@ -135,23 +224,10 @@ impl Serialize for Source {
     }
 }
 
-/// Header names, for a list among the knobs.
-pub(crate) fn header_names<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
-    let names = Vec::<String>::deserialize(from)?;
-    let names: Option<_> = names.iter().map(|name| header_name(name)).collect();
-    names.ok_or_else(|| D::Error::custom("must be a list of header names"))
-}
-
-/// A header name in lower case; `None` if it is not a token (RFC 9110 section 5.1).
-#[must_use]
-pub fn header_name(text: &str) -> Option<String> {
-    let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-    (!text.is_empty() && text.bytes().all(token)).then(|| text.to_ascii_lowercase())
-}
-
-fn query_value(query: &str, name: &str) -> Value {
+/// The field of that name of a query or a form, decoded once.
+fn field(text: &[u8], name: &str) -> Value {
     let mut found = Value::Missing;
-    for (known, value) in form_urlencoded::parse(query.as_bytes()) {
+    for (known, value) in form_urlencoded::parse(text) {
         if known == name {
             found = match found {
                 Value::Missing => Value::Found(value.into_owned()),
@@ -246,4 +322,6 @@ fn with_encoded(mut pieces: Vec<Piece>) -> Vec<Piece> {
     pieces
 }
 
-const KINDS: &str = "be header:NAME, query:NAME, body:/json/pointer or template:TEXT";
+const KINDS: &str = "be header:NAME, query:NAME, body:/json/pointer, form:NAME or template:TEXT";
+/// What HTML forms and OAuth clients send (URL standard, section 5).
+const FORM: &str = "application/x-www-form-urlencoded";

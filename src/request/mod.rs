@@ -3,6 +3,7 @@
 pub mod credential;
 pub mod digest;
 pub mod fingerprint;
+pub mod header;
 pub mod json;
 pub mod key;
 pub mod key_source;

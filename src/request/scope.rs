@@ -6,7 +6,7 @@ use serde::Deserialize;
 use crate::config::values::Mode;
 use crate::request::digest::Parts;
 use crate::request::fingerprint::{Fingerprint, OperationId};
-use crate::request::key_source::header_name;
+use crate::request::header::header_name;
 
 /// A part of the scope.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

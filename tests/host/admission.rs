@@ -24,6 +24,7 @@ fn word(admission: &Admission) -> String {
         Admission::Pass => "passes".to_owned(),
         Admission::PassUnmatched => "passes and is logged".to_owned(),
         Admission::NotGuarded(problem) => problem.code.as_str().to_owned(),
+        Admission::PassUnread(_, why) => format!("passes: {why}"),
         Admission::Hidden => "hidden".to_owned(),
         Admission::Publish => "publishes".to_owned(),
         Admission::Read(_) => "is read".to_owned(),
@@ -218,8 +219,61 @@ fn sources_are_tried_in_turn_and_a_body_is_read_only_where_it_is_needed() {
         matches!(with(r#"{"id":7}"#), Admission::Guard(guarded) if guarded.key.as_str() == "7")
     );
     assert!(matches!(with("{}"), Admission::Pass));
-    assert!(matches!(with("id=7"), Admission::Pass));
+    assert!(matches!(with("id=7"), Admission::PassUnread(_, why) if why == "it is not JSON"));
+    assert!(matches!(with(""), Admission::Pass));
     assert!(matches!(with(r#"{"id":"a b"}"#), Admission::Refuse(..)));
+}
+
+#[test]
+fn a_key_in_a_body_that_cannot_be_read_is_told_from_one_that_is_not_there() {
+    let form = ("content-type", "application/x-www-form-urlencoded");
+    let json = ("content-type", "application/json");
+    let sized = ("content-length", "4");
+    let in_form = json!({ "key": { "from": ["form:order"] } });
+    let required = json!({ "key": { "from": ["form:order"], "required": true } });
+    let either = json!({ "key": { "from": ["body:/order", "form:order"] } });
+    let of = |route: &Value, lines: &[(&str, &str)], body: &str| {
+        let (address, header) = (address("https://h/a"), headers(lines));
+        let head = Head { method: "POST", address: &address, header: &header };
+        match admit(&policy(route), &head) {
+            Admission::Read(route) => consider(route, &head, Some(body.as_bytes())),
+            admission => admission,
+        }
+    };
+    let why = "it is application/json, and not application/x-www-form-urlencoded";
+    assert!(
+        matches!(of(&in_form, &[form], "order=7"), Admission::Guard(it) if it.key.as_str() == "7")
+    );
+    assert!(matches!(of(&in_form, &[form], "x=7"), Admission::Pass));
+    assert!(
+        matches!(of(&in_form, &[json, sized], "{}"), Admission::PassUnread(_, it) if it == why)
+    );
+    // It has no body, so nothing of it is unreadable.
+    assert!(matches!(of(&in_form, &[], ""), Admission::Pass));
+    assert!(matches!(of(&either, &[json], "{}"), Admission::Pass));
+    assert!(matches!(of(&either, &[form], "x=7"), Admission::Pass));
+    assert!(matches!(of(&either, &[form], "order=7"), Admission::Guard(_)));
+    let Admission::Refuse(problem, _) = of(&required, &[json, sized], "{}") else {
+        panic!("it is refused")
+    };
+    assert_eq!(problem.code.as_str(), "key-missing");
+    assert!(problem.detail.contains(why), "{}", problem.detail);
+    assert!(problem.why.is_some_and(|log| log.contains(why)));
+    let Admission::Refuse(problem, _) = of(&in_form, &[form], "order=7&order=7") else {
+        panic!("it is refused")
+    };
+    assert_eq!(problem.code.as_str(), "key-invalid");
+}
+
+#[test]
+fn an_empty_key_is_refused_and_its_sender_told_how_to_have_none() {
+    let Admission::Refuse(problem, _) =
+        admitted(&json!({}), "POST", "https://h/a", &[("idempotency-key", "")])
+    else {
+        panic!("it is refused")
+    };
+    assert_eq!(problem.code.as_str(), "key-invalid");
+    assert!(problem.detail.contains("leaves the header or field out"), "{}", problem.detail);
 }
 
 #[test]

@@ -7,8 +7,9 @@ use oncegate::config::route::Route;
 use oncegate::config::values::Mode;
 use oncegate::request::credential::{CredentialPart, credential};
 use oncegate::request::digest::{Parts, hex, sha256};
-use oncegate::request::fingerprint::{BodyRule, Fingerprint, media_type};
-use oncegate::request::json::Pointer;
+use oncegate::request::fingerprint::{BodyRule, FINGERPRINT_HEADERS, Fingerprint, Rule};
+use oncegate::request::header::media_type;
+use oncegate::request::json::{MarkedPointer, Pointer};
 use oncegate::request::path::{Target, compared};
 use oncegate::request::scope::{Caller, ScopePart};
 use proptest::collection::vec;
@@ -48,7 +49,7 @@ fn fingerprint_of(
     lines: &[(&str, &str)],
 ) -> String {
     let target = target(path, query);
-    let body = route.fingerprint.body.digest(body).unwrap_or_else(|| sha256(body));
+    let body = route.fingerprint.digest(body).unwrap_or_else(|| sha256(body));
     hex(&Fingerprint::of(&route.fingerprint, method, &target, &body, &headers(lines)).0)
 }
 
@@ -88,15 +89,15 @@ fn scope_kin_and_fingerprint_never_change() {
 
     let json = [("content-type", "application/json; charset=utf-8")];
     let whole = fingerprint(Some("a=1&b"), br#"{"amount":10}"#, &json);
-    assert_eq!(whole, "56e2db25ce58020bcd3800fa81b1c3969542532f5f93efbe8feda8b8313f507f");
+    assert_eq!(whole, "b3f45078b85b20d41d5da343a1e84850f2beba465f93efbe8feda8b8313f7c22");
     let bare = fingerprint(None, b"", &[]);
-    assert_eq!(bare, "7065aae4b0e5e4e120e65d6e61fed8603b8ccde75f93efbecb3ee3b0fd62507f");
+    assert_eq!(bare, "ff282add5b3dea46ba91ca2f5ae3470c5630ebf85f93efbecb3ee3b0fd627c22");
 
     let mut route = route();
     route.fingerprint.headers = vec!["x-tenant".to_owned(), "x-b".to_owned()];
     let more = [("x-tenant", "t1")];
     let more = fingerprint_of(&route, "POST", "/v1/payments", None, b"", &more);
-    assert_eq!(more, "a90fad45609c4fc4dd69b91a0ff72c0c499692a95f93efbecb3ee3b0fd625d70");
+    assert_eq!(more, "11d6bb83c0e176f30454964ad7b337f47817329f5f93efbecb3ee3b0fd628982");
 
     let target = target("/v1/payments", Some("a=1&b"));
     let body = sha256(br#"{"amount":10}"#);
@@ -106,13 +107,14 @@ fn scope_kin_and_fingerprint_never_change() {
         Fingerprint::of(&self::route().fingerprint, "POST", &target, &body, &headers(&json));
     assert_eq!(
         hex(&caller.operation(&route.scope, route.mode, &whole).0),
-        "5fb9a4727c984312aaf2979d83367b88"
+        "c7d2f0cf76815612e62dba3c661c3e9d"
     );
 }
 
 #[test]
 fn the_digest_of_a_body_never_changes() {
-    let pointers = ["/amount", "/currency"].map(|text| Pointer::parse(text).unwrap());
+    let rule = |body| Rule { body, ..Rule::default() };
+    let of = |body_rule, body: &[u8]| rule(body_rule).digest(body).map(|digest| hex(&digest));
     for (rule, body, expected) in [
         (BodyRule::None, "x", "ca536bb01cac81185404121764ededc0d263d5c0faef96954ec153288ead0cfd"),
         (
@@ -121,15 +123,83 @@ fn the_digest_of_a_body_never_changes() {
             "d1c1fedf24f3742cc73bb4b22db62a1a7d0110f06b87a4c6a410657945344b5b",
         ),
         (
-            BodyRule::Pointers(pointers.to_vec()),
+            pointers(&["/amount", "/currency?"]),
             r#"{"amount":10}"#,
             "cb4c0e82381e65429c97bc6bf32741af8a2fcc8a241831631f48da7f6e7ca173",
         ),
     ] {
-        assert_eq!(rule.digest(body.as_bytes()).map(|digest| hex(&digest)).unwrap(), expected);
+        assert_eq!(of(rule, body.as_bytes()).as_deref(), Some(expected));
     }
-    assert_eq!(BodyRule::Raw.digest(b"x"), None, "its bytes are hashed as they are");
-    assert_eq!(BodyRule::Json.digest(b"{"), None, "what is no JSON counts byte by byte");
+    assert_eq!(of(BodyRule::Raw, b"x"), None, "its bytes are hashed as they are");
+    assert_eq!(of(BodyRule::Json, b"{"), None, "what is no JSON counts byte by byte");
+    let except = vec![Pointer::parse("/sdkData/createdAt").unwrap()];
+    let except = Rule { except, ..rule(BodyRule::Json) };
+    let with = except.digest(br#"{"sdkData":{"createdAt":"now"},"amount":1}"#);
+    assert_eq!(with, rule(BodyRule::Json).digest(br#"{"amount":1,"sdkData":{}}"#));
+    assert_eq!(except.digest(b"amount=1"), None, "what is no JSON counts byte by byte");
+}
+
+fn pointers(texts: &[&str]) -> BodyRule {
+    let marked = |text: &&str| MarkedPointer::try_from((*text).to_owned()).unwrap();
+    BodyRule::Pointers(texts.iter().map(marked).collect())
+}
+
+#[test]
+fn a_body_in_which_a_pointer_names_nothing_is_compared_raw() {
+    let rule = Rule { body: pointers(&["/amount", "/currency", "/note?"]), ..Rule::default() };
+    for raw in [
+        r#"{"total":5}"#,
+        r#"{"currency":"eur","total":5}"#,
+        r#"{"amount":5}"#,
+        r#"{"Amount":5,"currency":"eur"}"#,
+        "amount=5&currency=eur",
+        "",
+    ] {
+        assert_eq!(rule.digest(raw.as_bytes()), None, "{raw}");
+    }
+    let digest = |body: &str| rule.digest(body.as_bytes()).unwrap();
+    let bodies = [
+        r#"{"amount":5,"currency":"eur"}"#,
+        // null and absent differ, and so do null and an empty text.
+        r#"{"amount":5,"currency":"eur","note":null}"#,
+        r#"{"amount":5,"currency":"eur","note":""}"#,
+        r#"{"amount":5,"currency":null}"#,
+        r#"{"amount":null,"currency":"eur"}"#,
+    ];
+    let mut digests: Vec<_> = bodies.iter().map(|body| digest(body)).collect();
+    digests.sort_unstable();
+    digests.dedup();
+    assert_eq!(digests.len(), bodies.len());
+    assert_eq!(digest(bodies[0]), digest(r#"{"more":1,"currency":"eur","amount":5.0}"#));
+}
+
+#[test]
+fn each_header_that_changes_what_a_request_asks_for_counts() {
+    let bare = fingerprint(None, b"", &[]);
+    let mut seen = vec![bare.clone()];
+    for name in [
+        "content-encoding",
+        "if-match",
+        "if-none-match",
+        "if-modified-since",
+        "if-unmodified-since",
+        "if-range",
+        "range",
+        "content-range",
+        "x-http-method-override",
+        "x-http-method",
+        "x-method-override",
+    ] {
+        assert!(FINGERPRINT_HEADERS.contains(&name), "{name}");
+        for value in ["", "one", "two"] {
+            seen.push(fingerprint(None, b"", &[(name, value)]));
+        }
+    }
+    let all = seen.len();
+    seen.sort();
+    seen.dedup();
+    assert_eq!(seen.len(), all, "no two of them are one request");
+    assert_eq!(bare, fingerprint(None, b"", &[("accept", "*/*"), ("if-scheduled", "x")]));
 }
 
 #[test]

@@ -102,7 +102,10 @@ fn a_key_has_at_most_255_characters_however_it_is_spelled() {
 #[test]
 fn a_refused_key_is_told_what_is_wrong_with_it() {
     let why = |field: &str| Key::parse(field).map_err(|KeyInvalid(why)| why).unwrap_err();
-    assert_eq!(why(""), "the key is empty");
+    assert_eq!(
+        why(""),
+        "the key is empty, and a client that has no key leaves the header or field out"
+    );
     assert_eq!(why(&"k".repeat(256)), "the key is longer than 255 characters");
     assert_eq!(why("a, b"), "the key holds a comma, or the header was sent more than once");
 }

@@ -1,8 +1,9 @@
 //! `source` and `json`: where a key is taken from, and what a JSON body says.
 
 use oncegate::request::credential::cookies;
-use oncegate::request::json::{Pointer, canonical, selected};
-use oncegate::request::key_source::{Parts, Source, Value, header_name};
+use oncegate::request::header::header_name;
+use oncegate::request::json::{MarkedPointer, Pointer, canonical, canonical_without, selected};
+use oncegate::request::key_source::{Parts, Source, Value};
 use proptest::prelude::*;
 
 use crate::make::{cases, headers};
@@ -74,7 +75,8 @@ fn a_body_that_says_nothing_certain_yields_no_key() {
         r#"{"ID":"a"}"#,
         r#"{"id":"\ud800"}"#,
         r#"["id"]"#,
-        "\u{feff}{\"id\":\"a\"}",
+        "\u{feff}",
+        "\u{feff}\u{feff}{\"id\":\"a\"}",
     ] {
         assert_eq!(found("body:/id", &[], None, Some(body)), Value::Missing, "{body}");
     }
@@ -91,6 +93,101 @@ fn a_body_that_says_nothing_certain_yields_no_key() {
 }
 
 #[test]
+fn a_byte_order_mark_before_a_json_body_is_skipped_in_reading() {
+    let marked = "\u{feff}{\"id\":\"a\",\"n\":1.0}";
+    assert_eq!(found("body:/id", &[], None, Some(marked)), is("a"));
+    assert_eq!(found("template:{body:/id}", &[], None, Some(marked)), is("a"));
+    assert_eq!(canonical(marked.as_bytes()), canonical(br#"{"n":1,"id":"a"}"#));
+    let pointers = [MarkedPointer::try_from("/id".to_owned()).unwrap()];
+    assert_eq!(selected(marked.as_bytes(), &pointers), Some(vec![Some("\"a\"".to_owned())]));
+}
+
+#[test]
+fn a_field_of_a_form_is_decoded_once_and_counts_in_bodies_that_are_forms_only() {
+    let form = ("content-type", "Application/X-WWW-Form-Urlencoded; charset=UTF-8");
+    let of = |source: &str, body: &str| found(source, &[form, ("x-shop", "s1")], None, Some(body));
+    let body = "order=7&id=a%2Bb%2525+c&n%61me=x&twice=1&twice=1&empty=&bare";
+    for (source, expected) in [
+        ("form:order", is("7")),
+        ("form:id", is("a+b%25 c")),
+        ("form:name", is("x")),
+        ("form:twice", Value::Duplicate),
+        ("form:empty", is("")),
+        ("form:bare", is("")),
+        ("form:none", Value::Missing),
+        ("form:Order", Value::Missing),
+        ("template:pay-{header:X-Shop}-{form:order}", is("pay-s1-7")),
+        ("template:{form:twice}-{form:order}", Value::Duplicate),
+        ("template:{form:none}-{form:order}", Value::Missing),
+    ] {
+        assert_eq!(of(source, body), expected, "{source}");
+    }
+    assert_eq!(of("form:order", ""), Value::Missing);
+    for other in ["application/json", "multipart/form-data; boundary=x", ""] {
+        let lines = [("content-type", other)];
+        assert_eq!(found("form:order", &lines, None, Some(body)), Value::Missing, "{other}");
+        // Such a body is not even read.
+        assert_eq!(found("form:order", &lines, None, None), Value::Missing, "{other}");
+    }
+    assert_eq!(found("form:order", &[form], None, None), Value::NeedsBody);
+    assert_eq!(found("template:{form:order}", &[form], None, None), Value::NeedsBody);
+}
+
+/// Source, headers, body, and why the body cannot be read.
+type UnreadableRow<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a [u8], Option<&'a str>);
+
+#[test]
+fn a_body_that_cannot_be_read_for_its_key_says_why() {
+    let json = ("content-type", "application/json");
+    let form = ("content-type", "application/x-www-form-urlencoded");
+    let gzip = ("content-encoding", "gzip");
+    let why = |source: &str, lines: &[(&str, &str)], body: &[u8]| {
+        let header = headers(lines);
+        let parts = Parts { header: &header, query: None, body: Some(body) };
+        Source::parse(source).unwrap().unreadable(parts)
+    };
+    let rows: &[UnreadableRow<'_>] = &[
+        ("body:/id", &[json], b"{}", None),
+        ("body:/id", &[json], b"", None),
+        ("body:/id", &[json, gzip], b"", None),
+        ("body:/id", &[json], b"id=7", Some("it is not JSON")),
+        ("body:/id", &[json], b"\xff\xfe{\0}\0", Some("it is not UTF-8")),
+        ("body:/id", &[json, gzip], b"\x1f\x8b", Some("it is coded (Content-Encoding: gzip)")),
+        ("body:/id", &[json, ("content-encoding", "identity")], b"x", Some("it is not JSON")),
+        (
+            "body:/id",
+            &[("content-type", "application/json; Charset=\"UTF-16\"")],
+            b"\0{\0}",
+            Some("its charset is UTF-16, and not UTF-8"),
+        ),
+        ("body:/id", &[("content-type", "text/plain;charset=utf-8")], b"x", Some("it is not JSON")),
+        ("form:id", &[form], b"a=b", None),
+        ("form:id", &[form], b"", None),
+        ("form:id", &[], b"", None),
+        ("form:id", &[form, gzip], b"\x1f", Some("it is coded (Content-Encoding: gzip)")),
+        (
+            "form:id",
+            &[json],
+            b"{}",
+            Some("it is application/json, and not application/x-www-form-urlencoded"),
+        ),
+        (
+            "form:id",
+            &[],
+            b"id=7",
+            Some("it is of no named type, and not application/x-www-form-urlencoded"),
+        ),
+        ("template:{header:A}-{body:/id}", &[], b"id=7", Some("it is not JSON")),
+        ("template:{header:A}-{query:id}", &[], b"id=7", None),
+        ("header:A", &[], b"id=7", None),
+        ("query:id", &[], b"id=7", None),
+    ];
+    for (source, lines, body, expected) in rows {
+        assert_eq!(why(source, lines, body).as_deref(), *expected, "{source} {lines:?}");
+    }
+}
+
+#[test]
 fn a_source_that_is_none_is_refused() {
     for text in [
         "Idempotency-Key",
@@ -98,6 +195,8 @@ fn a_source_that_is_none_is_refused() {
         "header:a b",
         "header:é",
         "query:",
+        "form:",
+        "template:{form:A}{form:B}",
         "body:",
         "body:id",
         "body:/a~2",
@@ -176,7 +275,8 @@ fn a_json_body_has_one_form_or_none() {
         r#"{"x":[{"a":1,"a":1}]}"#,
         r#"{"a":1,}"#,
         "[1] x",
-        "\u{feff}{}",
+        "\u{feff}\u{feff}{}",
+        "{}\u{feff}",
         "9007199254740993",
         "-9007199254740993",
         "18446744073709551616",
@@ -201,7 +301,8 @@ fn a_json_body_has_one_form_or_none() {
 
 #[test]
 fn pointers_select_members_in_their_one_form() {
-    let pointers = ["/amount", "/none", "/items/0/sku"].map(|text| Pointer::parse(text).unwrap());
+    let marked = |text: &str| MarkedPointer::try_from(text.to_owned()).unwrap();
+    let pointers = ["/amount", "/none?", "/items/0/sku"].map(marked);
     let select = |body: &str| selected(body.as_bytes(), &pointers);
     let one = select(r#"{"amount":10.0,"items":[{"sku":"a"}],"at":"now"}"#).unwrap();
     let other = select(r#"{"at":"later","items":[{"n":1,"sku":"\u0061"}],"amount":10}"#).unwrap();
@@ -209,6 +310,55 @@ fn pointers_select_members_in_their_one_form() {
     assert_eq!(one, other);
     assert_ne!(Some(one), select(r#"{"amount":10,"none":null,"items":[{"sku":"a"}]}"#));
     assert_eq!(select("amount=10"), None);
+    // What must be there is not.
+    assert_eq!(select(r#"{"items":[{"sku":"a"}]}"#), None);
+    assert_eq!(select(r#"{"amount":10,"items":[]}"#), None);
+    // A name that ends in a question mark.
+    let asks = |text: &str| selected(br#"{"ok?":1}"#, &[marked(text)]);
+    assert_eq!(asks("/ok?"), Some(vec![None]));
+    assert_eq!(asks("/ok??"), Some(vec![Some("1".to_owned())]));
+}
+
+#[test]
+fn a_form_without_a_member_is_that_of_a_body_that_never_had_it() {
+    let rows: &[(&[&str], &str, &str)] = &[
+        (&["/b"], r#"{"a":1,"b":2,"c":3}"#, r#"{"a":1,"c":3}"#),
+        (&["/a"], r#"{"a":1,"b":2,"c":3}"#, r#"{"b":2,"c":3}"#),
+        (&["/c"], r#"{"a":1,"b":2,"c":3}"#, r#"{"a":1,"b":2}"#),
+        (&["/a", "/b"], r#"{"a":1,"b":2,"c":3}"#, r#"{"c":3}"#),
+        (&["/c", "/b"], r#"{"a":1,"b":2,"c":3}"#, r#"{"a":1}"#),
+        (&["/a", "/a", "/b", "/c"], r#"{"a":1,"b":2,"c":3}"#, "{}"),
+        (&["/none", "/a/b"], r#"{"a":1}"#, r#"{"a":1}"#),
+        (&["/a"], r#"{"a":null}"#, "{}"),
+        (
+            &["/sdkData/createdAt"],
+            r#"{"sdkData":{"createdAt":"2026-11-28T12:00:00Z","v":3},"amount":{"value":1}}"#,
+            r#"{"amount":{"value":1},"sdkData":{"v":3}}"#,
+        ),
+        (&["/sdkData/createdAt"], r#"{"sdkData":{"createdAt":1}}"#, r#"{"sdkData":{}}"#),
+        // What lies within another goes with it, whichever is named first.
+        (&["/a/b", "/a"], r#"{"a":{"b":1,"c":2},"d":3}"#, r#"{"d":3}"#),
+        (&["/a", "/a/b"], r#"{"a":{"b":1,"c":2},"d":3}"#, r#"{"d":3}"#),
+        // Of lists, what stands there before anything is left out.
+        (&["/l/0", "/l/1"], r#"{"l":[1,2,3]}"#, r#"{"l":[3]}"#),
+        (&["/l/0/t", "/l/1/t"], r#"{"l":[{"t":1},{"t":2,"u":3}]}"#, r#"{"l":[{},{"u":3}]}"#),
+        // Names that need an escape, values that look like structure, and text before a colon.
+        (
+            &["/a~1b", "/q\"", "/\n", "/é"],
+            r#"{"a/b":1,"q\"":"x:y,","\u000a":2,"\u00e9":3,"z":4}"#,
+            r#"{"z":4}"#,
+        ),
+        (&["/0"], r#"[":",{"a":":"}]"#, r#"[{"a":":"}]"#),
+    ];
+    for (pointers, body, expected) in rows {
+        let pointers: Vec<_> = pointers.iter().map(|text| Pointer::parse(text).unwrap()).collect();
+        let form = canonical_without(body.as_bytes(), &pointers);
+        assert_eq!(form.as_deref(), Some(*expected), "{pointers:?} of {body}");
+    }
+    let pointers = [Pointer::parse("/a").unwrap()];
+    for unsafe_body in ["a=1", r#"{"a":1,"a":2}"#, r#"{"a":9007199254740993}"#] {
+        assert_eq!(canonical_without(unsafe_body.as_bytes(), &pointers), None, "{unsafe_body}");
+    }
 }
 
 /// The bounds decide which bodies are compared by their raw bytes: they are part of every fingerprint.
@@ -276,7 +426,9 @@ proptest! {
         }
         if let Some(pointer) = Pointer::parse(&pointer) {
             let _ = pointer.text(&body);
-            let _ = selected(&body, &[pointer]);
+            let _ = canonical_without(&body, std::slice::from_ref(&pointer));
+            let need = oncegate::request::json::Need::Optional;
+            let _ = selected(&body, &[MarkedPointer { pointer, need }]);
         }
     }
 }

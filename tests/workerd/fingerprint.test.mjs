@@ -20,6 +20,8 @@ describe("the fingerprint", { concurrency: 8, timeout: 60_000 }, () => {
       rule("usual"),
       rule("json", { body: "json" }),
       rule("pointers", { body: ["/amount", "/lines/1/price~1net"] }),
+      rule("marked", { body: ["/amount", "/currency", "/note?"] }),
+      rule("except", { except: ["/sdkData/createdAt", "/requestId"] }),
       rule("none", { body: "none" }),
       rule("headers", { headers: ["X-Tenant"] }),
       rule("queryless", { query: false }),
@@ -54,7 +56,10 @@ describe("the fingerprint", { concurrency: 8, timeout: 60_000 }, () => {
   reused("usual", "an empty body", json, "");
   reused("usual", "another query", { query: "?a=1&b=2" }, { query: "?b=2&a=1" });
   reused("usual", "another Content-Type", {}, { headers: [["Content-Type", "text/plain"]] });
-  for (const name of ["Content-Encoding", "If-Match", "If-None-Match", "Content-Range", "X-HTTP-Method-Override"]) {
+  for (const name of [
+    "Content-Encoding", "If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "If-Range", "Range", "Content-Range",
+    "X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override",
+  ]) {
     reused("usual", `another ${name}`, {}, { headers: [TYPE, [name, "other"]] });
   }
   same("usual", "another charset", {}, { headers: [["Content-Type", "application/json; charset=utf-8"]] });
@@ -68,6 +73,7 @@ describe("the fingerprint", { concurrency: 8, timeout: 60_000 }, () => {
   same("json", "another spelling of the same JSON", '{"n":[100,1.5,0],"s":"Zoë / \\"€\\" 😀"}', '{ "s" : "Zo\\u00eb \\/ \\u0022€\\u0022 \\uD83D\\uDE00", "n":[1e2,1.50,-0]\n}');
   same("json", "a chunked body in another order", json, { body: undefined, chunks: ['{"currency":"eur",', ' "amount":10}'] });
   const big = (blank) => `{"list":[${`{"n":1,${blank}"s":"x"},`.repeat(40_000)}0]}`;
+  same("json", "a body behind a byte order mark", '\ufeff{"a":1}', '{"a":1.0}');
   same("json", "a body of a megabyte with other white space", big(""), big(" "));
   reused("json", "another amount", json, JSON.stringify({ ...pair, amount: 10.01 }));
   reused("json", "the same JSON of another media type", {}, { headers: [["Content-Type", "text/plain"]] });
@@ -77,7 +83,7 @@ describe("the fingerprint", { concurrency: 8, timeout: 60_000 }, () => {
     "integers beyond 2^53": ["[9007199254740993]", "[9007199254740992]"],
     "a lone surrogate and what replaces it": [String.raw`["\ud800"]`, String.raw`["\ufffd"]`],
     "bytes that are not UTF-8": [latin1('["\xff"]'), latin1('["\xfe"]')],
-    "a byte order mark": ["\ufeff{}", "{}"],
+    "two byte order marks": ["\ufeff\ufeff{}", "{}"],
     "a form": ["amount=10", "amount= 10"],
     "nesting 5,000 deep": [`${"[".repeat(5_000)}${"]".repeat(5_000)}`, `${"[".repeat(5_000)} ${"]".repeat(5_000)}`],
     "a million values": [`[ ${"1,".repeat(1_000_000)}1]`, `[${"1,".repeat(1_000_000)}1]`],
@@ -93,6 +99,20 @@ describe("the fingerprint", { concurrency: 8, timeout: 60_000 }, () => {
   same("pointers", "another note", lines("a", 2), lines("b", 2));
   reused("pointers", "another price", lines("a", 2), lines("a", 3));
   reused("pointers", "a form", "amount=10&note=a", "amount=10&note=b");
+  // A body in which one of them names nothing is compared raw.
+  reused("marked", "another total where neither is named", '{"total":5}', '{"total":500}');
+  reused("marked", "another total where one is named", '{"currency":"eur","total":5}', '{"currency":"eur","total":500}');
+  reused("marked", "another amount in other letters", '{"Amount":5,"currency":"eur"}', '{"Amount":6,"currency":"eur"}');
+  same("marked", "the same bytes where neither is named", '{"total":5}', '{"total":5}');
+  same("marked", "another member beside those named, without the one that may be absent", '{"amount":5,"currency":"eur","at":1}', '{"at":2,"currency":"eur","amount":5}');
+  reused("marked", "a note where there was none", '{"amount":5,"currency":"eur"}', '{"amount":5,"currency":"eur","note":"a"}');
+  reused("marked", "a note that is null where there was none", '{"amount":5,"currency":"eur"}', '{"amount":5,"currency":"eur","note":null}');
+  const sdk = (createdAt, amount = 10) => JSON.stringify({ amount, sdkData: { createdAt, version: 3 } });
+  same("except", "another value of what is excepted", sdk("12:00"), sdk("12:01"));
+  same("except", "the body without what is excepted", sdk("12:00"), JSON.stringify({ sdkData: { version: 3 }, amount: 10, requestId: "r-1" }));
+  reused("except", "another amount beside what is excepted", sdk("12:00"), sdk("12:00", 11));
+  reused("except", "another version beside what is excepted", sdk("12:00"), sdk("12:00").replace("3", "4"));
+  reused("except", "a form", "amount=10&createdAt=1", "amount=10&createdAt=2");
 
   same("none", "another body", json, "something else altogether");
   reused("none", "another query", {}, { query: "?a=1" });

@@ -25,6 +25,9 @@ describe("the key", { concurrency: 8, timeout: 60_000 }, () => {
       from("template", ["header:X-Raw", "template:pay-{header:X-Shop}-{body:/order/id}"]),
       from("order", ["header:Idempotency-Key", "query:key", "body:/id"]),
       from("child", ["header:Idempotency-Key", "header:X-Correlation-Id"]),
+      from("form", ["form:order"]),
+      from("form-template", ["template:pay-{header:X-Shop}-{form:order}"]),
+      from("form-required", ["form:order"], { required: true }),
       from("required", ["body:/id"], { required: true }),
       { ...from("small", ["body:/id"]), request: { max: "1KiB" } },
     ],
@@ -122,6 +125,47 @@ describe("the key", { concurrency: 8, timeout: 60_000 }, () => {
     await apart("/body", order("9007199254740992"), order("9007199254740993"));
     await refused("/body", { body: '{"order":{"id":"a","\\u0069d":"b"}}' });
     await refused("/body", order('"é"'));
+  });
+  test("a field of a form may be the key, decoded once, and in no other body", async () => {
+    const form = (body, more = {}) => ({ body, headers: { "Content-Type": "application/x-www-form-urlencoded", ...more } });
+    await same("/form", form("order=a%2Bb&amount=10"), form("amount=20&%6Frder=%61%2Bb", { "Content-Type": "application/x-www-form-urlencoded;charset=UTF-8" }));
+    await apart("/form", form("order=a%252Bb"), form("order=a%2Bb"));
+    await refused("/form", form("order=a&order=a"));
+    await refused("/form", form("order="));
+    await refused("/form", form("order=a+b"));
+    await passes("/form", form("amount=10"));
+    await passes("/form", { body: "order=a", headers: { "Content-Type": "text/plain" } });
+    await same("/form-template", form("order=7&x=1", { "X-Shop": "acme" }), form("x=2&order=7", { "X-Shop": "acme" }));
+    await refused("/form-required", form("amount=10"), "key-missing");
+  });
+  test("a byte order mark before a JSON body is skipped in reading and forwarded", async () => {
+    const marked = Buffer.from('\ufeff{"order":{"id":"marked"}}');
+    await same("/body", { body: marked }, { body: '{"order":{"id":"marked"}}' });
+    const path = freshPath("/body");
+    isExecuted(await at(path, { body: marked }));
+    assert.ok(on.origin.executions(path)[0].body.equals(marked));
+  });
+  test("where the body is the source of the key and cannot be read, the problem or the log says so", async () => {
+    for (const [what, path, spec, why] of [
+      ["text", "/body", { body: "order=7" }, "it is not JSON"],
+      ["gzip", "/body", { body: zlib.gzipSync('{"order":{"id":"a"}}'), headers: { "Content-Encoding": "gzip" } }, "it is coded \\(Content-Encoding: gzip\\)"],
+      ["utf-16", "/body", { body: Buffer.from('{"order":{"id":"a"}}', "utf16le"), headers: { "Content-Type": "application/json; charset=utf-16le" } }, "its charset is utf-16le, and not UTF-8"],
+      ["json", "/form", { body: "{}", headers: { "Content-Type": "application/json" } }, "it is application/json, and not application/x-www-form-urlencoded"],
+    ]) {
+      const id = `unread-${what}-${freshKey()}`;
+      const passed = await at(freshPath(path), { ...spec, headers: { ...spec.headers, "X-Correlation-Id": id } });
+      assert.deepEqual([passed.status, passed.get("Idempotency-Status")], [201, null], what);
+      await on.worker.logged(new RegExp(`"outcome":"unguarded","why":"[^"]*cannot be read: ${why}"[^}]*"correlation_id":"${id}"`));
+      const required = { "/body": "/required", "/form": "/form-required" }[path];
+      const problem = await at(freshPath(required), spec);
+      isProblem(problem, "key-missing");
+      assert.match(problem.json.detail, new RegExp(why), what);
+    }
+  });
+  test("an empty key is refused, and the problem says how a client has none", async () => {
+    const problem = await at(freshPath("/usual"), { key: "" });
+    isProblem(problem, "key-invalid");
+    assert.match(problem.json.detail, /leaves the header or field out/);
   });
   test("a body without a key passes byte for byte, whatever its size, framing and coding, and so does the answer", async () => {
     const bytes = randomBytes(3 * 1024 * 1024);

@@ -21,7 +21,7 @@ use crate::config::read::Misconfigured;
 use crate::config::route::Route;
 use crate::config::{Origin, Policy};
 use crate::lifecycle::outcome::Failure;
-use crate::log::{shadow_line, unmatched_line};
+use crate::log::{shadow_line, unguarded_line, unmatched_line};
 use crate::problem::{Code, Problem};
 use crate::request::method::is_safe;
 use crate::shadow::{Passed, watch};
@@ -147,6 +147,13 @@ impl FetchEvent {
 pub(super) fn log_unmatched(head: &Head<'_>) {
     let path = &head.address.target.compared;
     bindings::log(&unmatched_line(head.method, path, traceparent(head).as_deref()));
+}
+
+/// Logs that a request passed although its key may lie in its body.
+pub(super) fn log_unguarded(route: &Route, head: &Head<'_>, why: &str) {
+    let why = format!("its key is taken from the body, which cannot be read: {why}");
+    let id = admission::client_correlation_id(head);
+    bindings::log(&unguarded_line(&route.name, head.method, id.as_deref(), &why));
 }
 
 /// Logs what would have been answered under `enforce`.

@@ -103,5 +103,5 @@ pub(super) async fn digest(body: Option<&BufferedBody>, route: &Route) -> Result
             body.bytes().ok_or(Error::BodyExpired)?
         }
     };
-    body_reader::digest(&route.fingerprint.body, &bytes).await
+    body_reader::digest(&route.fingerprint, &bytes).await
 }

@@ -119,6 +119,7 @@ fn the_defaults_are_those_of_the_promise() {
         "credential": ["header:Authorization", "header:X-Api-Key"],
         "credential_change": "refuse",
         "fingerprint": { "body": "raw", "query": true, "headers": [] },
+        "fingerprint.except": [],
         "on_duplicate": "return_existing",
         "client_strategies": ["return_existing", "fail"],
         "wait": "10s",
@@ -200,6 +201,7 @@ fn a_value_that_a_knob_does_not_take_is_refused_by_name() {
                 json!(["query:"]),
                 json!(["body:id"]),
                 json!(["cookie:s"]),
+                json!(["form:"]),
                 json!(["template:"]),
                 json!(["template:x"]),
                 json!(["template:{header:A"]),
@@ -214,7 +216,14 @@ fn a_value_that_a_knob_does_not_take_is_refused_by_name() {
             &[json!("header:A"), json!(["A"]), json!(["cookie:"]), json!(["cookie:a b"])],
         ),
         ("credential_change", &[json!("allow"), json!(false)]),
-        ("fingerprint.body", &[json!("xml"), json!([]), json!(["amount"]), json!({}), json!(null)]),
+        (
+            "fingerprint.body",
+            &[json!("xml"), json!([]), json!(["amount"]), json!(["?"]), json!({}), json!(null)],
+        ),
+        (
+            "fingerprint.except",
+            &[json!("/at"), json!(["at"]), json!([""]), json!(["/a~2"]), json!([1]), json!(null)],
+        ),
         ("fingerprint.query", &[json!("yes"), json!(0)]),
         ("fingerprint.headers", &[json!("accept"), json!(["a b"]), json!([""]), json!([1])]),
         ("on_duplicate", &[json!("RETURN_EXISTING"), json!("wait"), json!(["fail"])]),
@@ -377,6 +386,8 @@ fn everything_that_is_wrong_is_said_at_once() {
 
 #[test]
 fn knobs_that_make_no_sense_together_are_refused() {
+    let except =
+        |body| json!({ "fingerprint": { "body": body, "except": ["/sdkData/createdAt"] } });
     let rows = [
         (json!({ "key": { "required": true, "from": [] } }), "ROUTES[0].key.required"),
         (json!({ "key": { "from": [] } }), "ROUTES[0].key.from"),
@@ -386,6 +397,15 @@ fn knobs_that_make_no_sense_together_are_refused() {
             "ROUTES[0].on_in_doubt",
         ),
         (json!({ "on_in_doubt": "retry", "forward_key": "none" }), "ROUTES[0].on_in_doubt"),
+        (except("raw"), "ROUTES[0].fingerprint.except"),
+        (except("none"), "ROUTES[0].fingerprint.except"),
+        (
+            json!({ "fingerprint": { "body": ["/a"], "except": ["/a"] } }),
+            "ROUTES[0].fingerprint.except",
+        ),
+        (json!({ "preset": "svix", "fingerprint.except": ["/a"] }), "ROUTES[0].fingerprint.except"),
+        (json!({ "fingerprint": { "except": ["/a?"] } }), "ROUTES[0].fingerprint.except"),
+        (json!({ "fingerprint": { "body": ["/a", "/a?"] } }), "ROUTES[0].fingerprint.body"),
         (json!({ "outcome": { "store": [402], "release": [402] } }), "ROUTES[0].outcome"),
         (json!({ "probe_absent": { "body": "/a", "present": true } }), "ROUTES[0].probe_absent"),
         (
@@ -405,8 +425,24 @@ fn knobs_that_make_no_sense_together_are_refused() {
     for sound in [
         json!({ "on_in_doubt": "probe", "probe": "/by-key/{key}" }),
         json!({ "on_in_doubt": "retry", "forward_key": "derived" }),
+        except("json"),
+        json!({ "preset": "svix", "fingerprint": { "body": "json", "except": ["/a"] } }),
+        json!({ "fingerprint": { "body": ["/a", "/b?"] } }),
     ] {
         only_route(&sound);
+    }
+}
+
+#[test]
+fn members_are_left_out_of_json_where_nothing_else_is_said() {
+    use oncegate::request::fingerprint::BodyRule;
+    for table in [
+        json!({ "fingerprint": { "except": ["/at"] } }),
+        json!({ "fingerprint.except": ["/at"] }),
+        json!({ "fingerprint": { "except": ["/at"], "body": "json" } }),
+    ] {
+        let rule = only_route(&table).fingerprint;
+        assert_eq!((rule.body, rule.except.len()), (BodyRule::Json, 1), "{table}");
     }
 }
 

@@ -37,7 +37,7 @@ fn a_route_is_published_in_this_order_and_spelling() {
         r#""key":{"from":["template:a-{header:x-shop}","body:/a~1b","query:é\""],"required":false,"#,
         r#""grammar":"1 to 255 characters: a structured-field string (RFC 8941), or bare visible ASCII "#,
         r#"without quotes, commas, semicolons and backslashes"},"#,
-        r#""fingerprint":{"body":["/a"],"query":false,"headers":["x-tenant"]},"#,
+        r#""fingerprint":{"body":["/a"],"except":[],"query":false,"headers":["x-tenant"]},"#,
         r#""on_duplicate":"fail_on_running","client_strategies":["RETURN_EXISTING","FAIL"],"#,
         r#""outcome":{"preset":"success-only","store":["200-299"],"#,
         r#""release":["300-403","405-501","503","505-519","521","523","525-599"],"#,
