@@ -137,7 +137,8 @@ struct Written {
 
 impl<'de> Deserialize<'de> for Condition {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let written = Written::deserialize(from);
+        let value = Value::deserialize(from)?;
+        let written = Written::deserialize(value);
         let Written { body, header, is, present } = written.map_err(|why| {
             let table = r#"must be a table such as { body = "/code", is = "not_found" }"#;
             D::Error::custom(format!("{table}: {why}").replace(", expected ", ", which must be "))
