@@ -9,6 +9,7 @@ use crate::config::values::Mode;
 use crate::config::{Policy, Unmatched};
 use crate::lifecycle::event::{Claim, OnInDoubt, Strategy};
 use crate::lifecycle::record::{KeySpelling, Lease, Metadata};
+use crate::log::LogKey;
 use crate::problem::{Code, Problem};
 use crate::request::credential::{Undecodable, credential};
 use crate::request::digest::hex;
@@ -67,6 +68,8 @@ pub struct Guarded {
     pub spelling: KeySpelling,
     /// The client's correlation id, or one derived from the key.
     pub correlation_id: String,
+    /// Whether it is the client's.
+    sends_correlation_id: bool,
     /// Digest of what the caller proves itself with.
     credential: [u8; 16],
     /// What it wants if it is a duplicate.
@@ -186,6 +189,15 @@ pub fn consider(route: Rc<Route>, head: &Head<'_>, body: Option<&[u8]>) -> Admis
 }
 
 impl Guarded {
+    /// The same with a derived correlation id made under the operators' secret, where there is one.
+    #[must_use]
+    pub fn under(mut self, log_key: Option<&LogKey>) -> Self {
+        if let Some(log_key) = log_key.filter(|_| !self.sends_correlation_id) {
+            self.correlation_id = log_key.correlation_id(&self.id, &self.route.name);
+        }
+        self
+    }
+
     /// The claim of this request; `body` is the body's digest by the route's rule.
     #[must_use]
     pub fn claim(&self, head: &Head<'_>, body: &[u8; 32], lease: Lease) -> Claim {
@@ -300,6 +312,7 @@ fn guard(
         spelling,
         correlation_id: client_correlation_id(head)
             .unwrap_or_else(|| id.correlation_id(&route.name)),
+        sends_correlation_id: client_correlation_id(head).is_some(),
         credential,
         strategy,
         wait: preferred.map_or(route.wait, |wait| wait.min(route.wait)),

@@ -1,8 +1,11 @@
 //! What a client of a guarded request is answered, and the headers that the filter adds to it.
 
+use std::time::Duration;
+
+use crate::config::route::Doubtful;
 use crate::lifecycle::event::{How, Replay, Verdict};
 use crate::lifecycle::record::Reason;
-use crate::lifecycle::reply::Kept;
+use crate::lifecycle::reply::{Kept, Reply};
 use crate::problem::{Code, Problem};
 use crate::time::{Timestamp, rfc3339};
 
@@ -120,6 +123,19 @@ fn outcome_unknown(status: u16, reason: Reason, what: &str) -> Problem {
     Problem::new(Code::OutcomeUnknown, detail).with_status(status).because(why)
 }
 
+/// The origin has not answered in time. Its answer is waited for until the lease ends, so it may be told yet.
+pub(crate) fn unanswered<R, B>(lease_left: Duration) -> Answer<R, B> {
+    let problem = outcome_unknown(504, Reason::Timeout, "The origin did not answer in time.");
+    Answer::Problem(problem.retry_after(lease_left.as_secs().max(1)), Some(Status::Unknown))
+}
+
+/// A doubt whose request may yet be told: its lease is live for so long, or the route asks the origin or sends again.
+#[must_use]
+pub fn may_be_told(problem: Problem, on_in_doubt: Doubtful) -> Problem {
+    let is_open = problem.code == Code::OutcomeUnknown && on_in_doubt != Doubtful::Hold;
+    Problem { retryable: problem.retryable || is_open, ..problem }
+}
+
 /// The Ledger could not be asked; nothing was forwarded.
 pub(crate) fn store_unavailable<R, B>(why: &str) -> Answer<R, B> {
     let detail = "The idempotency store could not be asked, so nothing was forwarded. Send the request again with the same key.";
@@ -156,9 +172,9 @@ pub fn problem_marks(problem: &Problem, status: Option<Status>, correlation_id: 
         // A refusal is about this moment: no cache may answer a later try with it.
         ("cache-control", "no-store".to_owned()),
         ("content-language", "en".to_owned()),
-        ("stripe-should-retry", problem.code.should_retry().to_string()),
         ("x-correlation-id", correlation_id.to_owned()),
     ];
+    marks.extend(should_retry(problem.retryable));
     if problem.code == Code::LoopDetected {
         // It reaches the filter again that forwarded the request, as the answer of its origin: nothing was executed.
         marks.push(("idempotency-outcome", "release".to_owned()));
@@ -172,23 +188,30 @@ pub fn problem_marks(problem: &Problem, status: Option<Status>, correlation_id: 
     marks
 }
 
-/// What a browser's page needs to read a replay or a problem (Fetch standard, section 3.2): leave for
-/// the request's own Origin, if the route names it.
-#[must_use]
-pub fn cors_marks(allowed: &[String], origin: Option<&str>) -> Marks {
-    let Some(origin) =
-        origin.filter(|origin| allowed.iter().any(|name| name == origin || name == "*"))
-    else {
-        return Vec::new();
-    };
-    vec![
-        ("access-control-allow-origin", origin.to_owned()),
-        ("access-control-expose-headers", EXPOSED.to_owned()),
-    ]
+/// What is stored of a reply's headers without what was said of that moment only: whether and when to come again.
+pub fn replayed_headers(reply: &Reply) -> impl Iterator<Item = (&str, &str)> {
+    let is_of_the_moment =
+        |name: &str| SHOULD_RETRY.contains(&name) || (name == "retry-after" && reply.status >= 400);
+    let headers = reply.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    headers.filter(move |(name, _)| !is_of_the_moment(name))
 }
 
-/// The filter's own headers, and those without which its answers are not understood.
-const EXPOSED: &str = "Idempotent-Replayed, Idempotency-Status, Idempotency-Expires, X-Correlation-Id, Retry-After, Location";
+/// The marks of a stored reply. Clients would go on retrying a stored 500, which never changes.
+#[must_use]
+pub fn replay_marks(replay: &Replay, correlation_id: &str) -> Marks {
+    let mut marks = marks(replay.how.into(), Some(replay.expires), correlation_id);
+    if replay.reply.status >= 500 {
+        marks.extend(should_retry(false));
+    }
+    marks
+}
+
+/// Two headers say it: payment clients obey the one of Stripe, SDKs such as those of Anthropic the other.
+fn should_retry(retryable: bool) -> impl Iterator<Item = (&'static str, String)> {
+    SHOULD_RETRY.into_iter().map(move |name| (name, retryable.to_string()))
+}
+
+const SHOULD_RETRY: [&str; 2] = ["stripe-should-retry", "x-should-retry"];
 
 /// RFC 3339, whole seconds; none beyond the year 9999.
 fn seconds(at: Timestamp) -> Option<String> {

@@ -24,7 +24,9 @@ use futures_util::future::{Either, select};
 pub(crate) use self::calls::{CALL_PATIENCE, end, other_shards, within};
 use self::calls::{Claimed, Ended, claim, give_back};
 pub use self::interrupted::{Reached, clear_up};
-use crate::answer::{Answer, STILL_IN_DOUBT, Status, duplicate, store_unavailable, unknown};
+use crate::answer::{
+    Answer, STILL_IN_DOUBT, Status, duplicate, may_be_told, store_unavailable, unanswered, unknown,
+};
 use crate::config::route::{Doubtful, Route};
 use crate::lifecycle::event::{Claim, Event, Verdict};
 use crate::lifecycle::outcome::{Facts, Failure, Outcome};
@@ -111,6 +113,15 @@ pub async fn filter<W: World>(
     respond: impl FnOnce(Answer<W::OriginResponse, W::Body>),
 ) {
     let started = world.now();
+    let on_in_doubt = request.route.on_in_doubt;
+    let respond = move |answer| {
+        respond(match answer {
+            Answer::Problem(problem, status) => {
+                Answer::Problem(may_be_told(problem, on_in_doubt), status)
+            }
+            other => other,
+        });
+    };
     let mut maybe_granted = false;
     let mut latest = Reason::LeaseOver;
     for _ in 0..START_OVERS {
@@ -218,16 +229,16 @@ async fn execute<W: World>(
         Either::Right(_) => {
             // The Ledger is told first: it wakes the waiters now, and later duplicates find the doubt. But
             // the caller does not wait for a Ledger that hangs: the lease's end says the same.
+            let lease_left = request.claim.durations.lease.saturating_sub(request.route.timeout);
             let doubt = Event::Doubt(request.claim.lease, Reason::Timeout);
             let call_doubt = world.ask(&request.key_id, &doubt, None);
             let answer = within(world, FIRST_TRY, call_doubt).await;
-            respond(unknown(504, Reason::Timeout, "The origin did not answer in time."));
+            respond(unanswered(lease_left));
             let is_told =
                 matches!(answer, Ok((LedgerAnswer::Verdict(Verdict::Kept(_) | Verdict::Stale), _)));
             if !is_told {
                 end(world, &request.key_id, doubt, None).await;
             }
-            let lease_left = request.claim.durations.lease.saturating_sub(request.route.timeout);
             if let Either::Left((response, _)) = select(call, pin!(world.pause(lease_left))).await {
                 conclude(world, request, response).await;
             }

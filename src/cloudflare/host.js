@@ -323,6 +323,22 @@ export async function pass(origin, address, init, changes) {
   return (origin ?? globalThis).fetch(request);
 }
 
+/** Reads the rest of a request's body and drops it: at most so many bytes, for so many ms. */
+export async function drained(request, bytes, ms) {
+  const reader = request.body?.getReader();
+  let timer;
+  const over = new Promise((resolve) => (timer = setTimeout(resolve, ms, { done: true })));
+  try {
+    for (let left = bytes; reader && left > 0; ) {
+      const { done, value } = await Promise.race([reader.read(), over]);
+      if (done) return;
+      left -= value.byteLength;
+    }
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
 export const orUnreachable = (promise) => promise.catch(rust.unreachable);
 
 // A Response of these takes no body (Fetch standard, section 2.2.3, "null body status").

@@ -294,6 +294,6 @@ async fn read(
         }
         Read::TooLarge(first) | Read::NoRoom(first) => Ok(ResponseBody::Streaming(first, told)),
         // Where a body is truncated or its connection reset, the runtime rejects the read of its end.
-        Read::Broken(_) => Err(Failure::Truncated),
+        Read::Broken(_) | Read::TooSlow => Err(Failure::Truncated),
     }
 }

@@ -7,7 +7,7 @@ mod guard;
 mod passthrough;
 mod request_body;
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
 
 use futures_channel::oneshot::Canceled;
@@ -22,10 +22,10 @@ use super::headers::HeaderLines;
 use super::log::{Outcome, Timing};
 use super::operator::Operator;
 use super::response::{self, Client, Response, plain_problem};
-use super::tasks::{scoped, spawn};
+use super::tasks::{scoped, spawn, wait};
 use super::{bindings, env, faults};
 use crate::admission::{self, Admission, Head, admit};
-use crate::answer::Marks;
+use crate::answer::{Marks, may_be_told};
 use crate::config::Policy;
 use crate::config::loops::{has_been_here, loop_marks};
 use crate::config::publish::published;
@@ -81,6 +81,8 @@ struct FetchEvent {
     /// Its headers, once one of them has been looked for.
     headers: OnceCell<HeaderLines>,
     loop_entry: OnceCell<String>,
+    /// Whether its body may be coming still: it was neither read whole nor passed on.
+    has_unread_body: Cell<bool>,
     env: Env,
     context: Context,
     /// Whom to answer, once the request is known to be guarded.
@@ -96,6 +98,7 @@ impl FetchEvent {
             request,
             headers: OnceCell::new(),
             loop_entry: OnceCell::new(),
+            has_unread_body: Cell::new(true),
             env,
             context,
             client: OnceCell::new(),
@@ -105,12 +108,23 @@ impl FetchEvent {
 
     /// The response, or the promise of one.
     async fn answer(&self) -> Result<JsValue, Error> {
-        match self.serve().await {
+        let answer = match self.serve().await {
             Ok(response) => Ok(response),
             Err(error) => {
                 bindings::error(&format!("{}: {error}", self.method));
                 plain_problem(502, "Bad Gateway").map(Into::into)
             }
+        };
+        self.drain().await;
+        answer
+    }
+
+    /// Reads what is left of the request's body and drops it: most clients write before they read, and where nobody reads
+    /// what they write, they see a reset connection instead of the answer.
+    async fn drain(&self) {
+        if self.has_unread_body.get() {
+            // Where it breaks off there is nobody to be answered.
+            let _ = wait(bindings::drained(&self.request, DRAINED_MAX, DRAINED_MS)).await;
         }
     }
 
@@ -167,16 +181,19 @@ impl FetchEvent {
             Admission::Refuse(problem, route) => {
                 let id = admission::correlation_id(head, new_lease()?);
                 if route.mode == Mode::Shadow {
-                    passthrough::log_shadow(&route, problem.code.as_str(), &id);
+                    passthrough::log_shadow(&route, problem.logged().0, &id);
                     return self.pass_through(&policy.origin, head, body);
                 }
                 self.log(policy, Some(&route), None, &id, head, Outcome::of(&problem));
                 Client::new(id, Some(&route), head).problem(&problem, None)
             }
-            Admission::Guard(guarded) if guarded.route.mode == Mode::Shadow => {
-                return self.shadow(policy, guarded, head, body).await;
+            Admission::Guard(guarded) => {
+                let guarded = guarded.under(env::log_key(&self.env).as_deref());
+                if guarded.route.mode == Mode::Shadow {
+                    return self.shadow(policy, guarded, head, body).await;
+                }
+                self.guard(policy, guarded, head, body).await
             }
-            Admission::Guard(guarded) => self.guard(policy, guarded, head, body).await,
             // The body has been read; asking for it again would be a loop.
             Admission::Read(_) => Err(Error::BodyAskedTwice),
         };
@@ -212,7 +229,7 @@ impl FetchEvent {
             return plain_problem(500, "Internal Server Error");
         };
         let (problem, status) = self.timing.reached.get().aborted();
-        client.problem(&problem, status)
+        client.problem(&may_be_told(problem, client.on_in_doubt), status)
     }
 
     fn headers(&self) -> &HeaderLines {
@@ -231,3 +248,7 @@ fn new_lease() -> Result<Lease, Error> {
     bindings::fill_random(&mut token)?;
     Ok(Lease(token))
 }
+
+/// So much of a refused request is read, for so long.
+const DRAINED_MAX: u32 = 32 * 1024 * 1024;
+const DRAINED_MS: u32 = 5000;

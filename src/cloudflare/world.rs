@@ -18,7 +18,6 @@ use super::log::Timing;
 use super::origin::{self, OriginResponse, OutgoingRequest, Purpose, ResponseBody};
 use super::{bindings, faults};
 use crate::admission::{Guarded, KEY_HEADER};
-use crate::answer::Marks;
 use crate::config::Policy;
 use crate::config::route::ForwardKey;
 use crate::filter::{Reached, StreamEnd, Unreachable, World};
@@ -45,8 +44,8 @@ pub(super) struct RequestWorld {
     pub(super) method: String,
     /// As they came.
     pub(super) headers: Headers,
-    /// What tells a filter that it gets its own request.
-    pub(super) loop_marks: Marks,
+    /// What is changed in them for the origin, whichever request it is.
+    pub(super) changes: HeaderChanges,
     /// Its body, until the origin has answered; none where it has none.
     pub(super) body: RefCell<Option<BufferedBody>>,
     pub(super) policy: Rc<Policy>,
@@ -182,10 +181,9 @@ impl RequestWorld {
 
     /// The headers of the forwarded request.
     fn headers_of(&self, run: Execution) -> Result<Headers, Error> {
-        let mut changes = HeaderChanges::default();
+        let mut changes = self.changes.clone();
         changes.replace("x-correlation-id", &self.guarded.correlation_id);
         changes.replace("idempotency-attempt", &run.attempt.to_string());
-        changes.append_all(&self.loop_marks);
         self.forward_key(&mut changes, run);
         self.accept(&mut changes, Purpose::Execute(&self.requested_address));
         changes.applied_to(&self.headers)
@@ -232,14 +230,13 @@ impl RequestWorld {
     /// The headers of the request, credentials included, without those that speak of its body, make it
     /// conditional or partial, or turn it into something else than a GET.
     fn probe_headers(&self) -> Result<Headers, Error> {
-        let mut changes = HeaderChanges::default();
+        let mut changes = self.changes.clone();
         for name in NOT_OF_A_QUESTION {
             changes.delete(name);
         }
         changes.replace("x-correlation-id", &self.guarded.correlation_id);
         // No cache may answer it (RFC 9111 section 5.2.1.4).
         changes.replace("cache-control", "no-cache");
-        changes.append_all(&self.loop_marks);
         self.accept(&mut changes, Purpose::Probe);
         changes.applied_to(&self.headers)
     }
@@ -248,12 +245,11 @@ impl RequestWorld {
 const ACCEPT_ENCODING: &str = "accept-encoding";
 
 /// Headers of the guarded request that a probe leaves out.
-const NOT_OF_A_QUESTION: [&str; 17] = [
+const NOT_OF_A_QUESTION: [&str; 15] = [
     "content-encoding",
     "content-length",
     "content-range",
     "content-type",
-    "expect",
     "if-match",
     "if-modified-since",
     "if-none-match",
@@ -261,7 +257,6 @@ const NOT_OF_A_QUESTION: [&str; 17] = [
     "if-unmodified-since",
     "prefer",
     "range",
-    "transfer-encoding",
     "x-http-method",
     "x-http-method-override",
     "x-method-override",

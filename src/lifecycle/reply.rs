@@ -153,12 +153,6 @@ pub fn is_sendable(status: u16) -> bool {
     (200..=599).contains(&status)
 }
 
-/// True for the one Origin that a stored Access-Control-Allow-Origin names, and for `*`.
-#[must_use]
-pub fn allows_origin(stored: &str, origin: Option<&str>) -> bool {
-    stored == "*" || Some(stored) == origin
-}
-
 /// Whether a route may keep a header: one that belongs to a single hop, or that the runtime or the filter sets
 /// anew, would be wrong on any replay.
 #[must_use]

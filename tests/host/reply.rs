@@ -1,7 +1,7 @@
 //! `reply`: which headers a replay carries, and which responses have no body.
 
 use oncegate::lifecycle::reply::{
-    StreamedTypes, allows_origin, has_no_body, is_ours, is_sendable, kept_headers, may_keep,
+    StreamedTypes, has_no_body, is_ours, is_sendable, kept_headers, may_keep,
 };
 
 type Lines = Vec<(String, String)>;
@@ -198,24 +198,6 @@ fn statuses_without_a_body_and_statuses_that_cannot_be_sent() {
     assert_eq!(without, [204, 205, 304]);
     let sendable: Vec<u16> = (0..=1100).filter(|status| is_sendable(*status)).collect();
     assert_eq!(sendable, (200..=599).collect::<Vec<u16>>());
-}
-
-#[test]
-fn a_grant_to_one_browser_origin_is_none_to_another() {
-    let app = "https://app.example.com";
-    for (stored, asking, allowed) in [
-        (app, Some(app), true),
-        (app, Some("https://evil.example"), false),
-        (app, Some("https://app.example.com.evil.example"), false),
-        (app, Some("http://app.example.com"), false),
-        (app, None, false),
-        ("*", Some(app), true),
-        ("*", None, true),
-        ("null", Some("null"), true),
-        ("", None, false),
-    ] {
-        assert_eq!(allows_origin(stored, asking), allowed, "{stored} to {asking:?}");
-    }
 }
 
 #[test]

@@ -10,8 +10,9 @@ const STATUS = {
 };
 const RETRY = ["in-flight", "origin-unreachable", "store-unavailable"];
 
-/** The answer is this problem, whole and well formed (RFC 9457); returns its members. */
-export function isProblem(response, code, status = STATUS[code]) {
+/** The answer is this problem, whole and well formed (RFC 9457); returns its members. Whether a doubt is worth another try
+ *  depends on its lease and its route. */
+export function isProblem(response, code, status = STATUS[code], retryable = code === "outcome-unknown" ? undefined : RETRY.includes(code)) {
   assert.equal(response.status, status, `${code} expected, got ${response.status} ${response.text.slice(0, 300)}`);
   assert.match(response.get("Content-Type"), /^application\/problem\+json(;|$)/);
   const members = response.json;
@@ -23,7 +24,9 @@ export function isProblem(response, code, status = STATUS[code]) {
     assert.notEqual(members[name], "", `${name} of ${code}`);
   }
   assert.match(response.get("Cache-Control"), /\bno-store\b/);
-  assert.equal(response.get("Stripe-Should-Retry"), String(RETRY.includes(code)));
+  assert.equal(members.message, members.detail);
+  assert.equal(members.retryable, retryable ?? members.retryable, `whether ${code} is retryable`);
+  for (const name of ["Stripe-Should-Retry", "X-Should-Retry"]) assert.deepEqual(response.all(name), [String(members.retryable)]);
   if (RETRY.includes(code)) assert.match(response.get("Retry-After") ?? "none", /^[1-9]\d*$/);
   assert.equal(response.get("Idempotent-Replayed"), null);
   assert.equal(response.get("Idempotency-Expires"), null);

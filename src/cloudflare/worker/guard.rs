@@ -11,6 +11,7 @@ use crate::admission::{Guarded, Head};
 use crate::answer::Answer;
 use crate::cloudflare::body_buffer::BufferedBody;
 use crate::cloudflare::error::Error;
+use crate::cloudflare::headers::HeaderChanges;
 use crate::cloudflare::ledger_stub::LedgerBody;
 use crate::cloudflare::log::{self, Outcome};
 use crate::cloudflare::origin::OriginResponse;
@@ -21,6 +22,7 @@ use crate::cloudflare::{env, faults, origin};
 use crate::config::route::Route;
 use crate::config::{Origin, Policy};
 use crate::filter::{GuardedRequest, clear_up, filter};
+use crate::forward;
 use crate::log::Entry;
 
 impl FetchEvent {
@@ -106,6 +108,9 @@ impl FetchEvent {
     ) -> Result<(RequestWorld, GuardedRequest), Error> {
         let claim = guarded.claim(head, digest, new_lease()?);
         let request = GuardedRequest { key_id: guarded.id, claim, route: guarded.route.clone() };
+        let mut changes =
+            HeaderChanges::of(&forward::changes(head.header, &policy.origin, head.address));
+        changes.append_all(&self.loop_marks(head));
         let world = RequestWorld {
             ledger: env::ledgers(&self.env)?,
             origin_binding: matches!(policy.origin, Origin::Binding).then(|| self.origin_binding()),
@@ -117,7 +122,7 @@ impl FetchEvent {
             body: RefCell::new(body),
             policy: policy.clone(),
             stream_end: Cell::new(None),
-            loop_marks: self.loop_marks(head),
+            changes,
             timing: self.timing.clone(),
         };
         Ok((world, request))

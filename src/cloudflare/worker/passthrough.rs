@@ -57,6 +57,7 @@ impl FetchEvent {
         let address = format!("{}{}", origin::base(to, head.address), head.address.as_sent);
         let binding = matches!(to, Origin::Binding).then(|| self.origin_binding());
         let carrying = |body: JsValue| origin::init(head.method, &request.headers(), body);
+        self.has_unread_body.set(false);
         let mut held = None;
         let init = match body {
             RequestBody::Unread => request.into(),
@@ -121,7 +122,7 @@ impl FetchEvent {
         let body = match self.whole_body(body, &guarded.route).await {
             Ok(body) => body,
             Err((problem, first)) => {
-                log_shadow(&guarded.route, problem.code.as_str(), &guarded.correlation_id);
+                log_shadow(&guarded.route, problem.logged().0, &guarded.correlation_id);
                 return self.pass_through(&policy.origin, head, RequestBody::Begun(first));
             }
         };

@@ -131,8 +131,9 @@ fn refused(
     now: Ms,
 ) -> Result<(), Violation> {
     let claim = &open.request.claim;
-    let is_told_when = problem.retry_after_s.is_some_and(|seconds| seconds >= 1);
-    if problem.code != Code::OutcomeUnknown && problem.code.should_retry() != is_told_when {
+    // A doubt may be open without a time at which it ends.
+    let has_time = problem.retry_after_s.is_some_and(|seconds| seconds >= 1);
+    if problem.retryable != has_time && (has_time || problem.code != Code::OutcomeUnknown) {
         return broken(Rule::RetryAfter, "a problem that passes has no Retry-After");
     }
     let is_true = match problem.code {
