@@ -11,10 +11,10 @@ use crate::lifecycle::event::{Claim, OnInDoubt, Strategy};
 use crate::lifecycle::record::{KeySpelling, Lease, Metadata};
 use crate::log::LogKey;
 use crate::problem::{Code, Problem};
-use crate::request::credential::{Undecodable, credential};
+use crate::request::credential::credential;
 use crate::request::digest::hex;
 use crate::request::fingerprint::Fingerprint;
-use crate::request::header::media_type;
+use crate::request::header::{is_undecodable, media_type};
 use crate::request::key::{Key, KeyId, KeyInvalid};
 use crate::request::key_source::{Parts, Source, Value};
 use crate::request::method::is_safe;
@@ -171,8 +171,8 @@ pub fn consider(route: Rc<Route>, head: &Head<'_>, body: Option<&[u8]>) -> Admis
     };
     let credential = match credential(&route.credential, head.header) {
         Ok(credential) => credential,
-        Err(Undecodable) => {
-            let detail = "The credential holds bytes that are not UTF-8, so that callers could not be told apart. Encode it.";
+        Err(undecodable) => {
+            let detail = undecodable.detail();
             return Admission::Refuse(Problem::new(Code::KeyInvalid, detail), route);
         }
     };
@@ -322,6 +322,7 @@ fn guard(
 
 fn caller<'a>(route: &'a Route, head: &Head<'a>, credential: [u8; 16]) -> Caller<'a> {
     Caller {
+        scheme: &head.address.scheme,
         host: &head.address.host,
         method: head.method,
         path: &head.address.target.compared,
@@ -331,17 +332,17 @@ fn caller<'a>(route: &'a Route, head: &Head<'a>, credential: [u8; 16]) -> Caller
     }
 }
 
-/// The first header of the scope or the fingerprint that holds bytes that are not UTF-8. The runtime replaces them by
-/// U+FFFD, so two different values may read the same.
+/// The first header of the scope or the fingerprint that holds bytes that are not UTF-8.
 fn undecodable<'a>(route: &'a Route, head: &Head<'_>) -> Option<&'a str> {
-    let is_undecodable = |value: String| value.contains(char::REPLACEMENT_CHARACTER);
     let mut names =
         route.scope.iter().filter_map(ScopePart::header).chain(route.fingerprint.headers());
-    names.find(|name| (head.header)(name).is_some_and(is_undecodable)).or_else(|| {
-        // Of the content type only the media type counts.
-        let media_type = media_type(&(head.header)("content-type")?);
-        is_undecodable(media_type).then_some("content-type")
-    })
+    names.find(|name| (head.header)(name).is_some_and(|value| is_undecodable(&value))).or_else(
+        || {
+            // Of the content type only the media type counts.
+            let media_type = media_type(&(head.header)("content-type")?);
+            is_undecodable(&media_type).then_some("content-type")
+        },
+    )
 }
 
 fn strategy(route: &Route, asked: Option<&str>) -> Result<Strategy, Problem> {

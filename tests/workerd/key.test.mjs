@@ -155,7 +155,7 @@ describe("the key", { concurrency: 8, timeout: 60_000 }, () => {
       const id = `unread-${what}-${freshKey()}`;
       const passed = await at(freshPath(path), { ...spec, headers: { ...spec.headers, "X-Correlation-Id": id } });
       assert.deepEqual([passed.status, passed.get("Idempotency-Status")], [201, null], what);
-      await on.worker.logged(new RegExp(`"outcome":"unguarded","why":"[^"]*cannot be read: ${why}"[^}]*"correlation_id":"${id}"`));
+      await on.worker.logged(new RegExp(`"outcome":"passed","why":"[^"]*cannot be read: ${why}"[^}]*"correlation_id":"${id}"`));
       const required = { "/body": "/required", "/form": "/form-required" }[path];
       const problem = await at(freshPath(required), spec);
       isProblem(problem, "key-missing");

@@ -72,7 +72,9 @@ impl FetchEvent {
                 };
                 let (_held, gone) = oneshot::channel::<()>();
                 // The context goes on after a disconnect, so that the log can tell of it.
-                wait_until(&self.context, gone);
+                wait_until(&self.context, async move {
+                    let _ = gone.await;
+                });
                 body_reader::read(&stream, length, route.request.max, owner).await
             }
         };
