@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::config::route::Doubtful;
 use crate::lifecycle::event::{How, Replay, Verdict};
+use crate::lifecycle::record::Reason;
 use crate::lifecycle::reply::{Kept, Reply};
 use crate::problem::{Code, Problem};
 use crate::time::{Timestamp, rfc3339};
@@ -74,7 +75,11 @@ pub fn duplicate<R, B>(verdict: Verdict, body: Option<B>) -> Answer<R, B> {
             Code::AlreadyExecuted,
             "The operation was executed before, and the strategy of this request is to fail then. Do not send it again.",
         ),
-        Verdict::InDoubt { .. } => unknown(409, STILL_IN_DOUBT),
+        Verdict::InDoubt { reason, .. } => unknown(409, reason, STILL_IN_DOUBT),
+        Verdict::StillRead { retry_after_s } => {
+            let problem = outcome_unknown(409, Reason::Timeout, STILL_READ);
+            Answer::Problem(problem.retry_after(retry_after_s), Some(Status::Unknown))
+        }
         Verdict::Expired => problem(
             Code::KeyExpired,
             "The reply to this key is gone and the operation is not executed again. Find out what became of it before using a new key.",
@@ -106,22 +111,22 @@ fn reply_not_stored<R, B>(replay: &Replay) -> Answer<R, B> {
 }
 
 /// The outcome is not known: 502 or 504 to the first caller, 409 to duplicates.
-pub(crate) fn unknown<R, B>(status: u16, what: &str) -> Answer<R, B> {
+pub(crate) fn unknown<R, B>(status: u16, reason: Reason, what: &str) -> Answer<R, B> {
+    Answer::Problem(outcome_unknown(status, reason, what), Some(Status::Unknown))
+}
+
+fn outcome_unknown(status: u16, reason: Reason, what: &str) -> Problem {
     let detail = format!(
-        "{what} It is not known whether the operation was executed, and it is not sent again by itself. Find out what became of it before using a new key."
+        "{what} It is not known whether the operation was executed. Sending it again with the same key is safe, and tells the outcome as soon as it is known. A new key is not safe: it could execute the operation twice."
     );
-    let problem = Problem::new(Code::OutcomeUnknown, detail).with_status(status).because(what);
-    Answer::Problem(problem, Some(Status::Unknown))
+    let why = format!("{reason}: {what}");
+    Problem::new(Code::OutcomeUnknown, detail).with_status(status).because(why)
 }
 
 /// The origin has not answered in time. Its answer is waited for until the lease ends, so it may be told yet.
 pub(crate) fn unanswered<R, B>(lease_left: Duration) -> Answer<R, B> {
-    match unknown(504, "The origin did not answer in time.") {
-        Answer::Problem(problem, status) => {
-            Answer::Problem(problem.retry_after(lease_left.as_secs().max(1)), status)
-        }
-        other => other,
-    }
+    let problem = outcome_unknown(504, Reason::Timeout, "The origin did not answer in time.");
+    Answer::Problem(problem.retry_after(lease_left.as_secs().max(1)), Some(Status::Unknown))
 }
 
 /// A doubt whose request may yet be told: its lease is live for so long, or the route asks the origin or sends again.
@@ -138,6 +143,7 @@ pub(crate) fn store_unavailable<R, B>(why: &str) -> Answer<R, B> {
 }
 
 pub(crate) const STILL_IN_DOUBT: &str = "An earlier try may or may not have been executed.";
+const STILL_READ: &str = "The origin did not answer an earlier try in time, and may answer it yet.";
 
 /// Headers that the filter sets on an answer; each replaces any other of its name.
 pub type Marks = Vec<(&'static str, String)>;

@@ -2,6 +2,7 @@
 //! 7.6.1), several Cookie lines become one, and an origin at another address is told what the client asked for.
 
 use crate::config::Origin;
+use crate::request::header::header_name;
 use crate::request::path::Address;
 
 /// A change of a header.
@@ -23,7 +24,7 @@ pub fn changes(
 ) -> Vec<Change> {
     let mut changes = Vec::new();
     let named = header("connection").unwrap_or_default();
-    let named = named.split(',').map(|name| name.trim().to_ascii_lowercase());
+    let named = named.split(',').filter_map(|name| header_name(name.trim()));
     for name in named.filter(|name| may_be_named(name)) {
         changes.push(Change::Delete(name));
     }
@@ -46,9 +47,7 @@ pub fn changes(
 
 /// Whether Connection may name it: what the platform says of the client is not the client's to take away.
 fn may_be_named(name: &str) -> bool {
-    let is_name = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-    let is_kept = name.starts_with("cf-") || KEPT.contains(&name);
-    !name.is_empty() && name.bytes().all(is_name) && !is_kept
+    !name.starts_with("cf-") && !KEPT.contains(&name)
 }
 
 /// Several Cookie lines as one (RFC 9113 section 8.2.3). The runtime joins lines by a comma and a space, after which the
@@ -67,10 +66,9 @@ fn one_line(cookies: &str) -> Option<String> {
     (joined != cookies).then_some(joined)
 }
 
-/// A token (RFC 6265 section 4.1.1).
+/// A token (RFC 6265 section 4.1.1), as the name of a header is.
 fn is_cookie_name(name: &str) -> bool {
-    !name.is_empty()
-        && name.bytes().all(|b| b.is_ascii_graphic() && !b"()<>@,;:\\\"/[]?={}".contains(&b))
+    header_name(name).is_some()
 }
 
 /// X-Forwarded-For with the client's address at its end, once.

@@ -60,7 +60,8 @@ extern "C" {
     /// Resolves to whether a signature is that key's.
     #[wasm_bindgen(js_name = verifies)]
     pub(crate) fn verifies(key: &JsValue, signature: &[u8], signed: &[u8]) -> Promise;
-    /// Forwards a request. Resolves to the response, its headers as lines, and its body where it is at most `small`.
+    /// Forwards a request. Resolves to the response, its headers as lines, and its body where it is at most `small` and
+    /// its type is none of `streams`.
     pub(crate) fn forward(
         origin: Option<&Fetcher>,
         address: &str,
@@ -68,7 +69,13 @@ extern "C" {
         headers: &Headers,
         body: &JsValue,
         small: u32,
+        streams: &str,
     ) -> Promise;
+    /// Decodes a body (`gzip` or `deflate`). Resolves to its bytes, or to undefined where they are more than `max`.
+    pub(crate) fn decoded(bytes: &Uint8Array, format: &str, max: u32) -> Promise;
+    /// Pipes a body on. Resolves to whether it was the origin that broke it off; rejects where its reader has left.
+    #[wasm_bindgen(js_name = pipedOn)]
+    pub(crate) fn piped_on(from: &ReadableStream, to: &WritableStream) -> Promise;
     /// Passes a request through, with changes to its headers.
     pub(crate) fn pass(
         origin: Option<&Fetcher>,

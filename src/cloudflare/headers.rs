@@ -8,7 +8,6 @@ use super::bindings;
 use super::error::Error;
 use crate::answer::Marks;
 use crate::forward::Change;
-use crate::request::header::media_type;
 
 /// Headers that have come from JavaScript. Names are in lower case. Repeated lines are joined by a comma, those of Set-Cookie
 /// are kept apart (Fetch standard, section 2.2.2, "sort and combine").
@@ -56,10 +55,6 @@ impl HeaderLines {
             return None;
         }
         self.get("content-length")?.trim().parse().ok()
-    }
-
-    pub(super) fn is_event_stream(&self) -> bool {
-        self.get("content-type").is_some_and(|value| media_type(value) == "text/event-stream")
     }
 }
 

@@ -260,14 +260,17 @@ export async function verifies(key, signature, signed) {
 }
 
 /** Forwards a request to the origin. Resolves to the response, its headers as lines, and its body, which is read here
-    where it is known to be at most `small` bytes. */
-export async function forward(origin, address, method, headers, body, small) {
+    where it is known to be at most `small` bytes and its media type is none of `streams` (as far as their beginnings tell:
+    Rust looks again). */
+export async function forward(origin, address, method, headers, body, small, streams) {
   const response = await (origin ?? globalThis).fetch(address, {
     method,
     headers,
     body,
     // A redirect is a reply; following it would send the body twice.
     redirect: "manual",
+    // A GET is a probe, since none is guarded. No cache may answer it.
+    cache: method === "GET" ? "no-store" : undefined,
     // Bodies that are compressed with gzip or br come as they are. This works in the options of `fetch` only: it is lost
     // where a Request is made from another one (workerd, src/workerd/api/http.c++).
     encodeResponseBody: "manual",
@@ -276,8 +279,70 @@ export async function forward(origin, address, method, headers, body, small) {
   const length = told.get("content-length");
   const isSmall =
     // Beside a Transfer-Encoding a length says nothing (RFC 9112 section 6.3).
-    length !== null && +length <= small && !told.has("transfer-encoding") && !NO_BODY.has(response.status) && !/^\s*text\/event-stream\b/i.test(told.get("content-type") ?? "");
-  return [response, lines(told), isSmall ? await bytes(response) : undefined];
+    length !== null && +length <= small && !told.has("transfer-encoding") && !NO_BODY.has(response.status) && !mayStream(told.get("content-type"), streams);
+  // Null where it broke off: an answer had begun, which is another reason for a doubt than a lost connection.
+  return [response, lines(told), isSmall ? await bytes(response).catch(() => null) : undefined];
+}
+
+function mayStream(type, streams) {
+  const name = type?.trim().toLowerCase() ?? "";
+  return name !== "" && streams !== "" && streams.split(" ").some((stream) => name.startsWith(stream.replace("*", "")));
+}
+
+/** Decodes a body (`gzip` or `deflate`). Resolves to its bytes, or to undefined where they are more than `max`. */
+export async function decoded(bytes, format, max) {
+  const { readable, writable } = new DecompressionStream(format);
+  const [reader, writer] = [readable.getReader(), writable.getWriter()];
+  const parts = [];
+  let length = 0;
+  // A few bytes may decode to a thousand times as many. So they go in bit by bit, and no further where too many came out.
+  const written = (async () => {
+    for (let at = 0; at < bytes.byteLength && length <= max; at += STEP) {
+      await writer.write(bytes.subarray(at, at + STEP));
+      // A write ends when all of it has been decoded, whether or not anybody has read that.
+      if (at + STEP < bytes.byteLength) await new Promise((resolve) => setTimeout(resolve, 0));
+    }
+    if (length <= max) await writer.close();
+  })();
+  written.catch(() => {});
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    parts.push(value);
+    length += value.byteLength;
+    if (length > max) {
+      reader.cancel().catch(() => {});
+      writer.abort().catch(() => {});
+      return undefined;
+    }
+  }
+  await written;
+  const whole = new Uint8Array(length);
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.byteLength;
+  }
+  return whole;
+}
+
+const STEP = 4096;
+
+/** Pipes a body on. Resolves to true where the origin broke it off, to false where all of it came; rejects where its reader
+    has left. */
+export async function pipedOn(from, to) {
+  try {
+    await from.pipeTo(to, { preventCancel: true });
+    return false;
+  } catch (error) {
+    // A pipe fails in the same way on both of its sides. A source that broke off is broken; one whose reader has left is
+    // not, and the origin need not go on.
+    const reader = from.getReader();
+    const isBroken = await Promise.race([reader.closed.then(() => false, () => true), new Promise((resolve) => setTimeout(resolve, 0, false))]);
+    if (isBroken) return true;
+    reader.cancel(error).catch(() => {});
+    throw error;
+  }
 }
 
 /** Passes a request through, with changes to its headers. `init` is the request itself, where nothing of it was read. */

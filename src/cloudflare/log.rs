@@ -68,7 +68,7 @@ impl Outcome {
         let why = match status {
             Status::Released => Some(format!("the origin answered {answered}: released")),
             Status::Unknown => {
-                Some(format!("the origin answered {answered}: it is not known whether it executed"))
+                Some(format!("status {answered}: It is not known whether the origin executed it."))
             }
             Status::Executed | Status::Replayed | Status::Joined => None,
         };

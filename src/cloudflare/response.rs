@@ -61,7 +61,10 @@ impl Client {
                 body_stream::whole(bytes, body, expires.is_some(), context)?
             }
             ResponseBody::Whole(bytes, _) => bytes.into(),
-            ResponseBody::Streaming(first) => body_stream::resumed(from.body(), first, context)?,
+            ResponseBody::Streaming(first, told) => {
+                let length = received.headers.content_length();
+                body_stream::resumed(from.body(), length, first, Some(told), context)?
+            }
         };
         changes.respond(received.status, Some(&from.headers()), &body)
     }

@@ -53,6 +53,10 @@ pub enum Need {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DuplicateMember;
 
+/// A text in which a pointer can name nothing for sure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotReadable;
+
 impl Pointer {
     /// Parses a pointer such as `/a/b~1c`. The empty pointer, which names the whole body, is refused.
     #[must_use]
@@ -87,6 +91,16 @@ impl Pointer {
             return Ok(Some(Scalar::Integer(value.to_owned())));
         }
         Ok(serde_json::from_str(value).ok().map(Scalar::Text))
+    }
+
+    /// The JSON text of the value that the pointer names in a text, which may begin with a byte order mark.
+    ///
+    /// # Errors
+    /// It is no JSON, or has a member twice that the pointer passes through.
+    pub fn value<'a>(&self, text: &'a str) -> Result<Option<&'a str>, NotReadable> {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        serde_json::from_str::<&RawValue>(text).map_err(|_| NotReadable)?;
+        self.find(text).map_err(|DuplicateMember| NotReadable)
     }
 
     /// Where the member or the item that the pointer names stands in a canonical form.

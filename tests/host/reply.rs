@@ -1,6 +1,8 @@
 //! `reply`: which headers a replay carries, and which responses have no body.
 
-use oncegate::lifecycle::reply::{has_no_body, is_ours, is_sendable, kept_headers, may_keep};
+use oncegate::lifecycle::reply::{
+    StreamedTypes, has_no_body, is_ours, is_sendable, kept_headers, may_keep,
+};
 
 type Lines = Vec<(String, String)>;
 
@@ -196,4 +198,30 @@ fn statuses_without_a_body_and_statuses_that_cannot_be_sent() {
     assert_eq!(without, [204, 205, 304]);
     let sendable: Vec<u16> = (0..=1100).filter(|status| is_sendable(*status)).collect();
     assert_eq!(sendable, (200..=599).collect::<Vec<u16>>());
+}
+
+#[test]
+fn a_reply_is_streamed_by_its_media_type() {
+    let usual = StreamedTypes::default();
+    for (content_type, streamed) in [
+        ("text/event-stream", true),
+        ("Text/Event-Stream; charset=utf-8", true),
+        (" application/x-ndjson ;a=b", true),
+        ("application/jsonl", true),
+        ("application/grpc", true),
+        ("application/grpc-web+proto", true),
+        ("application/connect+json", true),
+        ("application/connect", false),
+        ("text/event-streams", false),
+        ("application/json", false),
+        ("text/plain; note=text/event-stream", false),
+        ("", false),
+    ] {
+        assert_eq!(usual.has(content_type), streamed, "{content_type:?}");
+    }
+    let named = |names: &[&str]| serde_json::from_value::<StreamedTypes>(serde_json::json!(names));
+    let videos = named(&["Video/*"]).unwrap();
+    assert!(videos.has("video/mp4") && !videos.has("text/event-stream"));
+    let none = named(&[]).unwrap();
+    assert!(!none.has("text/event-stream") && !none.has(""));
 }

@@ -1,6 +1,6 @@
 //! A guarded request: reads its body, runs the filter for it, answers with what comes of that, and logs it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use futures_channel::oneshot::{self, Canceled};
@@ -124,6 +124,7 @@ impl FetchEvent {
             headers: self.request.headers(),
             body: RefCell::new(body),
             policy: policy.clone(),
+            stream_end: Cell::new(None),
             changes,
             timing: self.timing.clone(),
         };

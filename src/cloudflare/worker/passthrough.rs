@@ -68,7 +68,7 @@ impl FetchEvent {
                 carrying(bytes.into())
             }
             RequestBody::Begun(first) => {
-                carrying(body_stream::resumed(request.body(), first, &self.context)?)
+                carrying(body_stream::resumed(request.body(), None, first, None, &self.context)?)
             }
         };
         let mut changes = HeaderChanges::default();
@@ -129,10 +129,10 @@ impl FetchEvent {
         let digest = digest(body.as_ref(), &guarded.route).await?;
         let guarded = Rc::new(guarded);
         let (world, request) = self.world(policy, guarded.clone(), head, &digest, None)?;
-        let reply_max = request.route.reply.max;
+        let route = request.route.clone();
         let (tell, told) = oneshot::channel::<Passed>();
         let watching = async move {
-            let passed = async { told.await.map_err(|oneshot::Canceled| Failure::Unknown) };
+            let passed = async { told.await.map_err(|oneshot::Canceled| Failure::Lost) };
             let id = &request.claim.metadata.correlation_id;
             let say = |would| log_shadow(&request.route, guarded.would(would), id);
             watch(&world, &request, passed, say).await;
@@ -141,7 +141,7 @@ impl FetchEvent {
         let passed = self.forward_unchanged(&policy.origin, head, RequestBody::Whole(body))?;
         let response: Response = wait(passed).await?.unchecked_into();
         // The watching may have failed; the response passes all the same.
-        let _ = tell.send(origin::passed(&response, reply_max));
+        let _ = tell.send(origin::passed(&response, head.address, &route));
         Ok(response.into())
     }
 }
