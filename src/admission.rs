@@ -1,25 +1,28 @@
 //! Which requests are guarded: route, key, strategy and patience are settled here, before any Ledger is
 //! called, and before any body is read unless the key lies in it.
 
+mod guarded;
+mod key_search;
+
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::config::route::{Doubtful, Route};
+use self::key_search::{Sought, find_key, key_missing};
+use crate::config::route::Route;
 use crate::config::values::Mode;
 use crate::config::{Policy, Unmatched};
-use crate::lifecycle::event::{Claim, OnInDoubt, Strategy};
-use crate::lifecycle::record::{KeySpelling, Lease, Metadata};
+use crate::lifecycle::event::Strategy;
+use crate::lifecycle::record::{KeySpelling, Lease};
 use crate::problem::{Code, Problem};
-use crate::request::credential::{Undecodable, credential};
+use crate::request::bearer::{NotKnownNow, Proof, Refusal, Unverified};
+use crate::request::credential::{CredentialPart, credential};
 use crate::request::digest::hex;
-use crate::request::fingerprint::Fingerprint;
-use crate::request::header::media_type;
+use crate::request::header::{is_undecodable, media_type};
+use crate::request::json::Pointer;
 use crate::request::key::{Key, KeyId, KeyInvalid};
-use crate::request::key_source::{Parts, Source, Value};
 use crate::request::method::is_safe;
 use crate::request::path::Address;
 use crate::request::scope::{Caller, ScopePart};
-use crate::time::Timestamp;
 
 /// A request without its body.
 pub struct Head<'a> {
@@ -50,8 +53,27 @@ pub enum Admission {
     Read(Rc<Route>),
     /// It is refused. Nothing is stored, nothing is forwarded.
     Refuse(Problem, Rc<Route>),
+    /// It is guarded, and its bearer token says who calls: verify that, and go on with [`Unproven::prove`].
+    Verify(Unproven),
     /// It is guarded.
     Guard(Guarded),
+}
+
+/// A request that is guarded, but whose caller is not known yet.
+#[derive(Debug)]
+pub struct Unproven {
+    /// Its bearer token.
+    pub token: Unverified,
+    request: Named,
+}
+
+/// A request that has a key.
+#[derive(Debug)]
+struct Named {
+    route: Rc<Route>,
+    key: Key,
+    spelling: KeySpelling,
+    strategy: Strategy,
 }
 
 /// A guarded request.
@@ -67,8 +89,12 @@ pub struct Guarded {
     pub spelling: KeySpelling,
     /// The client's correlation id, or one derived from the key.
     pub correlation_id: String,
+    /// Whether it is the client's.
+    sends_correlation_id: bool,
     /// Digest of what the caller proves itself with.
     credential: [u8; 16],
+    /// Why its bearer token is not believed, where it is not.
+    refusal: Option<Refusal>,
     /// What it wants if it is a duplicate.
     pub strategy: Strategy,
     /// How long it is willing to wait for a running claim.
@@ -166,58 +192,57 @@ pub fn consider(route: Rc<Route>, head: &Head<'_>, body: Option<&[u8]>) -> Admis
         Sought::Missing(Some(why)) => return Admission::PassUnread(route, why),
         Sought::Missing(None) => return Admission::Pass,
     };
-    let credential = match credential(&route.credential, head.header) {
-        Ok(credential) => credential,
-        Err(Undecodable) => {
-            let detail = "The credential holds bytes that are not UTF-8, so that callers could not be told apart. Encode it.";
-            return Admission::Refuse(Problem::new(Code::KeyInvalid, detail), route);
-        }
-    };
     if let Some(name) = undecodable(&route, head) {
         let detail = format!(
             "The header {name} holds bytes that are not UTF-8, so that requests could not be told apart. Encode its value, for example with percent-encoding."
         );
         return Admission::Refuse(Problem::new(Code::KeyInvalid, detail), route);
     }
-    match strategy(&route, (head.header)("x-on-conflict").as_deref()) {
-        Ok(strategy) => Admission::Guard(guard(route, key, spelling, strategy, credential, head)),
-        Err(problem) => Admission::Refuse(problem, route),
+    let strategy = match strategy(&route, (head.header)("x-on-conflict").as_deref()) {
+        Ok(strategy) => strategy,
+        Err(problem) => return Admission::Refuse(problem, route),
+    };
+    let token = token(&route, head);
+    let request = Named { route, key, spelling, strategy };
+    match token {
+        Some(token) => Admission::Verify(Unproven { token, request }),
+        None => guard(request, &Proof::Opaque, head),
     }
 }
 
-impl Guarded {
-    /// The claim of this request; `body` is the body's digest by the route's rule.
+/// The bearer token that says who calls, where the route names a claim of it.
+fn token(route: &Route, head: &Head<'_>) -> Option<Unverified> {
+    let claims = route.credential.iter().filter_map(|part| match part {
+        CredentialPart::Jwt(pointer) => Some(pointer),
+        CredentialPart::Header(_) | CredentialPart::Cookie(_) => None,
+    });
+    let claims: Vec<&Pointer> = claims.collect();
+    if claims.is_empty() {
+        None
+    } else {
+        Unverified::read((head.header)("authorization")?, &claims)
+    }
+}
+
+impl Unproven {
+    /// Its rules.
     #[must_use]
-    pub fn claim(&self, head: &Head<'_>, body: &[u8; 32], lease: Lease) -> Claim {
-        let route = &self.route;
-        let target = &head.address.target;
-        let fingerprint =
-            Fingerprint::of(&route.fingerprint, head.method, target, body, head.header);
-        let metadata = Metadata {
-            fingerprint,
-            operation: caller(route, head, self.credential).operation(
-                &route.scope,
-                route.mode,
-                &fingerprint,
-            ),
-            route: route.name.clone(),
-            method: head.method.to_owned(),
-            path: target.path.chars().take(PATH_CHARS_KEPT).collect(),
-            correlation_id: self.correlation_id.clone(),
-            created: Timestamp(0),
-        };
-        Claim {
-            lease,
-            metadata,
-            strategy: self.strategy,
-            on_in_doubt: match route.on_in_doubt {
-                Doubtful::Retry => OnInDoubt::Retry,
-                Doubtful::Hold | Doubtful::Probe => OnInDoubt::Hold,
-            },
-            credential_change: route.credential_change,
-            durations: route.durations(),
-            wait: self.wait,
-            spelling: self.spelling,
+    pub fn route(&self) -> &Rc<Route> {
+        &self.request.route
+    }
+
+    /// Goes on with what the token proves.
+    #[must_use]
+    pub fn prove(self, head: &Head<'_>, proof: Result<Proof, NotKnownNow>) -> Admission {
+        match proof {
+            Ok(proof) => guard(self.request, &proof, head),
+            Err(NotKnownNow(retry_after)) => {
+                let detail = "The keys that verify the access token cannot be fetched now, so it is not known who calls, and nothing was forwarded. Send the request again, unchanged, after Retry-After.";
+                let problem = Problem::new(Code::CredentialUnverifiable, detail)
+                    .retry_after(retry_after.as_secs().max(1))
+                    .because("the key server (JWKS) has not answered");
+                Admission::Refuse(problem, self.request.route)
+            }
         }
     }
 }
@@ -228,87 +253,39 @@ pub fn correlation_id(head: &Head<'_>, random: Lease) -> String {
     client_correlation_id(head).unwrap_or_else(|| hex(&random.0))
 }
 
-enum Sought {
-    Found(Key, KeySpelling),
-    /// None of the sources has one; why the body could not be read for them, if that is so.
-    Missing(Option<String>),
-    NeedsBody,
-    Invalid(KeyInvalid),
-}
-
-fn find_key(route: &Route, head: &Head<'_>, body: Option<&[u8]>) -> Sought {
-    let parts = Parts { header: head.header, query: head.address.target.query.as_deref(), body };
-    for source in &route.key.from {
-        match source.value(parts) {
-            Value::Missing => {}
-            Value::NeedsBody => return Sought::NeedsBody,
-            Value::Duplicate => return Sought::Invalid(KeyInvalid("it is there more than once")),
-            Value::Found(value) => return parsed(source, value),
+fn guard(request: Named, proof: &Proof, head: &Head<'_>) -> Admission {
+    let Named { route, key, spelling, strategy } = request;
+    let credential = match credential(&route.credential, proof, head.header) {
+        Ok(credential) => credential,
+        Err(undecodable) => {
+            let problem = Problem::new(Code::KeyInvalid, undecodable.detail());
+            return Admission::Refuse(problem, route);
         }
-    }
-    Sought::Missing(unreadable(&route.key.from, parts))
-}
-
-/// Why none of the sources in the body can be read. Nothing, where one of them can: then the body has no key.
-fn unreadable(sources: &[Source], parts: Parts<'_>) -> Option<String> {
-    let mut in_body = sources.iter().filter(|source| source.is_in_body());
-    let first = in_body.next()?.unreadable(parts)?;
-    in_body.all(|source| source.unreadable(parts).is_some()).then_some(first)
-}
-
-fn key_missing(unreadable: Option<String>) -> Problem {
-    match unreadable {
-        None => Problem::new(
-            Code::KeyMissing,
-            "This operation requires an idempotency key. Send a new one, such as a UUID, with each new operation, and the same one with each retry of it.",
-        ),
-        Some(why) => {
-            let detail = format!(
-                "The idempotency key of this operation is taken from the request's body, which cannot be read: {why}. Send the body in a form that can be read."
-            );
-            Problem::new(Code::KeyMissing, detail)
-                .because(format!("the body cannot be read: {why}"))
-        }
-    }
-}
-
-/// The Idempotency-Key header has a grammar of its own; a value from anywhere else is taken as it is.
-fn parsed(source: &Source, value: String) -> Sought {
-    let (key, spelling) = if source.header() == Some(KEY_HEADER) {
-        let quoted = value.trim_start().starts_with('"');
-        (Key::parse(&value), if quoted { KeySpelling::Quoted } else { KeySpelling::Bare })
-    } else {
-        (Key::plain(value), KeySpelling::Bare)
     };
-    key.map_or_else(Sought::Invalid, |key| Sought::Found(key, spelling))
-}
-
-fn guard(
-    route: Rc<Route>,
-    key: Key,
-    spelling: KeySpelling,
-    strategy: Strategy,
-    credential: [u8; 16],
-    head: &Head<'_>,
-) -> Guarded {
     let scope = caller(&route, head, credential).scope(&route.scope, route.mode);
     let id = KeyId::new(&key, scope);
     let preferred = (head.header)("prefer").and_then(|field| preferred_wait(&field));
-    Guarded {
+    Admission::Guard(Guarded {
         key,
         id,
         spelling,
         correlation_id: client_correlation_id(head)
             .unwrap_or_else(|| id.correlation_id(&route.name)),
+        sends_correlation_id: client_correlation_id(head).is_some(),
         credential,
+        refusal: match proof {
+            Proof::Refused(refusal) => Some(*refusal),
+            Proof::Opaque | Proof::Verified(_) => None,
+        },
         strategy,
         wait: preferred.map_or(route.wait, |wait| wait.min(route.wait)),
         route,
-    }
+    })
 }
 
 fn caller<'a>(route: &'a Route, head: &Head<'a>, credential: [u8; 16]) -> Caller<'a> {
     Caller {
+        scheme: &head.address.scheme,
         host: &head.address.host,
         method: head.method,
         path: &head.address.target.compared,
@@ -318,17 +295,17 @@ fn caller<'a>(route: &'a Route, head: &Head<'a>, credential: [u8; 16]) -> Caller
     }
 }
 
-/// The first header of the scope or the fingerprint that holds bytes that are not UTF-8. The runtime replaces them by
-/// U+FFFD, so two different values may read the same.
+/// The first header of the scope or the fingerprint that holds bytes that are not UTF-8.
 fn undecodable<'a>(route: &'a Route, head: &Head<'_>) -> Option<&'a str> {
-    let is_undecodable = |value: String| value.contains(char::REPLACEMENT_CHARACTER);
     let mut names =
         route.scope.iter().filter_map(ScopePart::header).chain(route.fingerprint.headers());
-    names.find(|name| (head.header)(name).is_some_and(is_undecodable)).or_else(|| {
-        // Of the content type only the media type counts.
-        let media_type = media_type(&(head.header)("content-type")?);
-        is_undecodable(media_type).then_some("content-type")
-    })
+    names.find(|name| (head.header)(name).is_some_and(|value| is_undecodable(&value))).or_else(
+        || {
+            // Of the content type only the media type counts.
+            let media_type = media_type(&(head.header)("content-type")?);
+            is_undecodable(&media_type).then_some("content-type")
+        },
+    )
 }
 
 fn strategy(route: &Route, asked: Option<&str>) -> Result<Strategy, Problem> {

@@ -1,7 +1,11 @@
 //! What a client of a guarded request is answered, and the headers that the filter adds to it.
 
+use std::time::Duration;
+
+use crate::config::route::Doubtful;
 use crate::lifecycle::event::{How, Replay, Verdict};
-use crate::lifecycle::reply::Kept;
+use crate::lifecycle::record::Reason;
+use crate::lifecycle::reply::{Kept, Reply};
 use crate::problem::{Code, Problem};
 use crate::time::{Timestamp, rfc3339};
 
@@ -71,7 +75,11 @@ pub fn duplicate<R, B>(verdict: Verdict, body: Option<B>) -> Answer<R, B> {
             Code::AlreadyExecuted,
             "The operation was executed before, and the strategy of this request is to fail then. Do not send it again.",
         ),
-        Verdict::InDoubt { .. } => unknown(409, STILL_IN_DOUBT),
+        Verdict::InDoubt { reason, .. } => unknown(409, reason, STILL_IN_DOUBT),
+        Verdict::StillRead { retry_after_s } => {
+            let problem = outcome_unknown(409, Reason::Timeout, STILL_READ);
+            Answer::Problem(problem.retry_after(retry_after_s), Some(Status::Unknown))
+        }
         Verdict::Expired => problem(
             Code::KeyExpired,
             "The reply to this key is gone and the operation is not executed again. Find out what became of it before using a new key.",
@@ -103,12 +111,29 @@ fn reply_not_stored<R, B>(replay: &Replay) -> Answer<R, B> {
 }
 
 /// The outcome is not known: 502 or 504 to the first caller, 409 to duplicates.
-pub(crate) fn unknown<R, B>(status: u16, what: &str) -> Answer<R, B> {
+pub(crate) fn unknown<R, B>(status: u16, reason: Reason, what: &str) -> Answer<R, B> {
+    Answer::Problem(outcome_unknown(status, reason, what), Some(Status::Unknown))
+}
+
+fn outcome_unknown(status: u16, reason: Reason, what: &str) -> Problem {
     let detail = format!(
-        "{what} It is not known whether the operation was executed, and it is not sent again by itself. Find out what became of it before using a new key."
+        "{what} It is not known whether the operation was executed. Sending it again with the same key is safe, and tells the outcome as soon as it is known. A new key is not safe: it could execute the operation twice."
     );
-    let problem = Problem::new(Code::OutcomeUnknown, detail).with_status(status).because(what);
-    Answer::Problem(problem, Some(Status::Unknown))
+    let why = format!("{reason}: {what}");
+    Problem::new(Code::OutcomeUnknown, detail).with_status(status).because(why)
+}
+
+/// The origin has not answered in time. Its answer is waited for until the lease ends, so it may be told yet.
+pub(crate) fn unanswered<R, B>(lease_left: Duration) -> Answer<R, B> {
+    let problem = outcome_unknown(504, Reason::Timeout, "The origin did not answer in time.");
+    Answer::Problem(problem.retry_after(lease_left.as_secs().max(1)), Some(Status::Unknown))
+}
+
+/// A doubt whose request may yet be told: its lease is live for so long, or the route asks the origin or sends again.
+#[must_use]
+pub fn may_be_told(problem: Problem, on_in_doubt: Doubtful) -> Problem {
+    let is_open = problem.code == Code::OutcomeUnknown && on_in_doubt != Doubtful::Hold;
+    Problem { retryable: problem.retryable || is_open, ..problem }
 }
 
 /// The Ledger could not be asked; nothing was forwarded.
@@ -118,6 +143,7 @@ pub(crate) fn store_unavailable<R, B>(why: &str) -> Answer<R, B> {
 }
 
 pub(crate) const STILL_IN_DOUBT: &str = "An earlier try may or may not have been executed.";
+const STILL_READ: &str = "The origin did not answer an earlier try in time, and may answer it yet.";
 
 /// Headers that the filter sets on an answer; each replaces any other of its name.
 pub type Marks = Vec<(&'static str, String)>;
@@ -146,12 +172,16 @@ pub fn problem_marks(problem: &Problem, status: Option<Status>, correlation_id: 
         // A refusal is about this moment: no cache may answer a later try with it.
         ("cache-control", "no-store".to_owned()),
         ("content-language", "en".to_owned()),
-        ("stripe-should-retry", problem.code.should_retry().to_string()),
         ("x-correlation-id", correlation_id.to_owned()),
     ];
+    marks.extend(should_retry(problem.retryable));
     if problem.code == Code::LoopDetected {
         // It reaches the filter again that forwarded the request, as the answer of its origin: nothing was executed.
         marks.push(("idempotency-outcome", "release".to_owned()));
+    }
+    if problem.code == Code::CredentialRefused {
+        // RFC 6750 section 3.1: on this OAuth clients renew their token and come again.
+        marks.push(("www-authenticate", r#"Bearer error="invalid_token""#.to_owned()));
     }
     if let Some(seconds) = problem.retry_after_s {
         marks.push(("retry-after", seconds.to_string()));
@@ -162,23 +192,30 @@ pub fn problem_marks(problem: &Problem, status: Option<Status>, correlation_id: 
     marks
 }
 
-/// What a browser's page needs to read a replay or a problem (Fetch standard, section 3.2): leave for
-/// the request's own Origin, if the route names it.
-#[must_use]
-pub fn cors_marks(allowed: &[String], origin: Option<&str>) -> Marks {
-    let Some(origin) =
-        origin.filter(|origin| allowed.iter().any(|name| name == origin || name == "*"))
-    else {
-        return Vec::new();
-    };
-    vec![
-        ("access-control-allow-origin", origin.to_owned()),
-        ("access-control-expose-headers", EXPOSED.to_owned()),
-    ]
+/// What is stored of a reply's headers without what was said of that moment only: whether and when to come again.
+pub fn replayed_headers(reply: &Reply) -> impl Iterator<Item = (&str, &str)> {
+    let is_of_the_moment =
+        |name: &str| SHOULD_RETRY.contains(&name) || (name == "retry-after" && reply.status >= 400);
+    let headers = reply.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    headers.filter(move |(name, _)| !is_of_the_moment(name))
 }
 
-/// The filter's own headers, and those without which its answers are not understood.
-const EXPOSED: &str = "Idempotent-Replayed, Idempotency-Status, Idempotency-Expires, X-Correlation-Id, Retry-After, Location";
+/// The marks of a stored reply. Clients would go on retrying a stored 500, which never changes.
+#[must_use]
+pub fn replay_marks(replay: &Replay, correlation_id: &str) -> Marks {
+    let mut marks = marks(replay.how.into(), Some(replay.expires), correlation_id);
+    if replay.reply.status >= 500 {
+        marks.extend(should_retry(false));
+    }
+    marks
+}
+
+/// Two headers say it: payment clients obey the one of Stripe, SDKs such as those of Anthropic the other.
+fn should_retry(retryable: bool) -> impl Iterator<Item = (&'static str, String)> {
+    SHOULD_RETRY.into_iter().map(move |name| (name, retryable.to_string()))
+}
+
+const SHOULD_RETRY: [&str; 2] = ["stripe-should-retry", "x-should-retry"];
 
 /// RFC 3339, whole seconds; none beyond the year 9999.
 fn seconds(at: Timestamp) -> Option<String> {

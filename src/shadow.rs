@@ -9,6 +9,7 @@ use crate::answer::{Answer, duplicate};
 use crate::filter::{CALL_PATIENCE, GuardedRequest, World, end, other_shards, within};
 use crate::lifecycle::event::{Claim, Event, Strategy, Verdict};
 use crate::lifecycle::outcome::{Facts, Failure, Outcome};
+use crate::lifecycle::record::Reason;
 use crate::lifecycle::reply::{Kept, Reply};
 use crate::problem::Code;
 use crate::protocol::LedgerAnswer;
@@ -86,7 +87,8 @@ fn ending(request: &GuardedRequest, passed: Result<Passed, Failure>) -> Event {
     let Passed { facts, keeps } = match passed {
         Ok(passed) => passed,
         Err(Failure::NeverSent) => return Event::Release(lease),
-        Err(Failure::Unknown) => return Event::Doubt(lease),
+        Err(Failure::Lost) => return Event::Doubt(lease, Reason::ConnectionLost),
+        Err(Failure::Truncated) => return Event::Doubt(lease, Reason::Truncated),
     };
     match request.route.outcome.judge(&facts) {
         Outcome::Store => {
@@ -98,6 +100,6 @@ fn ending(request: &GuardedRequest, passed: Result<Passed, Failure>) -> Event {
             Event::Settle(lease, Reply { status: facts.status, headers, body: Kept::StatusOnly })
         }
         Outcome::Release => Event::Release(lease),
-        Outcome::InDoubt => Event::Doubt(lease),
+        Outcome::InDoubt => Event::Doubt(lease, facts.doubt()),
     }
 }

@@ -26,6 +26,12 @@ impl Timestamp {
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
+
+    /// Seconds since the epoch, with a fraction.
+    #[must_use]
+    pub fn as_seconds(self) -> f64 {
+        Duration::from_millis(self.0).as_secs_f64()
+    }
 }
 
 /// A span in whole milliseconds; saturates.

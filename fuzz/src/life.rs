@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use oncegate::encoding::{read_row, write_row};
 use oncegate::lifecycle::event::{Claim, CredentialChange, Event, OnInDoubt, Strategy, Verdict};
-use oncegate::lifecycle::record::{Durations, KeySpelling, Lease, Metadata, Record};
+use oncegate::lifecycle::record::{Durations, KeySpelling, Lease, Metadata, Reason, Record};
 use oncegate::lifecycle::reply::{Kept, Reply};
 use oncegate::lifecycle::step::{Change, OtherCredential, Step, step};
 use oncegate::request::fingerprint::{Fingerprint, OperationId};
@@ -78,6 +78,19 @@ impl Auditor {
                 assert!(self.holds(*lease), "released by {lease:?}");
                 self.granted.retain(|(holder, _)| holder != lease);
             }
+            // What is not read on has ended its lease.
+            (Event::Doubt(lease, reason), Verdict::Kept(_)) if *reason != Reason::Timeout => {
+                assert!(self.holds(*lease), "doubted by {lease:?}");
+                self.ends_lease(*lease, now);
+            }
+            (Event::BreakOff(lease, _), Verdict::Kept(_)) => {
+                if self.settled.contains(lease) {
+                    self.settled.retain(|settled| settled != lease);
+                    self.granted.push((*lease, now));
+                }
+                assert!(self.holds(*lease), "broken off by {lease:?}");
+                self.ends_lease(*lease, now);
+            }
             _ => {}
         }
     }
@@ -93,6 +106,14 @@ impl Auditor {
         assert!(again || !self.executed, "executed again by itself: {claim:?}");
         self.granted.push((claim.lease, now.plus(claim.durations.lease)));
         self.executed = true;
+    }
+
+    fn ends_lease(&mut self, lease: Lease, now: Timestamp) {
+        for (holder, until) in &mut self.granted {
+            if *holder == lease {
+                *until = now.min(*until);
+            }
+        }
     }
 
     fn holds(&self, lease: Lease) -> bool {
@@ -150,8 +171,10 @@ fn event(what: u8, whose: u8, durations: Durations) -> (Event, OtherCredential) 
         }
         4 => Event::Settle(lease, Reply { status, headers: Vec::new(), body: kept }),
         5 => Event::Release(lease),
-        6 => Event::Doubt(lease),
-        _ => Event::Look(fingerprint),
+        6 if what & 8 == 0 => Event::Doubt(lease, Reason::Timeout),
+        6 => Event::Doubt(lease, Reason::ConnectionLost),
+        _ if what & 8 == 0 => Event::Look(fingerprint),
+        _ => Event::BreakOff(lease, durations),
     };
     (event, other_credential)
 }

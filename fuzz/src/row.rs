@@ -6,7 +6,7 @@ use std::time::Duration;
 use oncegate::encoding::{read_row, write_row};
 use oncegate::lifecycle::event::{Claim, CredentialChange, Event, OnInDoubt, Strategy, Verdict};
 use oncegate::lifecycle::record::{
-    Completed, Doubt, KeySpelling, Lease, Record, State, SweepAction,
+    Completed, Doubt, KeySpelling, Lease, Reason, Record, State, SweepAction,
 };
 use oncegate::lifecycle::reply::{Kept, Reply};
 use oncegate::lifecycle::step::{Change, OtherCredential, Step, step};
@@ -99,7 +99,9 @@ fn events(record: &Record) -> Vec<Event> {
     }
     for lease in own.into_iter().chain([foreign]) {
         let ends = [Event::Settle(lease, reply.clone()), Event::Release(lease)];
-        events.extend(ends.into_iter().chain([Event::Doubt(lease)]));
+        let doubts = [Reason::Timeout, Reason::Truncated].map(|reason| Event::Doubt(lease, reason));
+        let break_off = Event::BreakOff(lease, claim(record).durations);
+        events.extend(ends.into_iter().chain(doubts).chain([break_off]));
     }
     events
 }
@@ -154,11 +156,23 @@ fn happens(record: &Record, event: &Event, now: Timestamp) {
             assert!(may || !granted, "{}", context());
             assert!(granted || change == Change::Keep, "{}", context());
         }
-        (Event::Settle(lease, _) | Event::Release(lease) | Event::Doubt(lease), Some(state)) => {
+        (
+            Event::Settle(lease, _)
+            | Event::Release(lease)
+            | Event::Doubt(lease, _)
+            | Event::BreakOff(lease, _),
+            Some(state),
+        ) => {
             let holds = match state {
                 State::Running(running) => running.lease == *lease,
                 State::InDoubt(doubt) => doubt.lease == Some(*lease),
-                State::Completed(_) | State::Expired(_) | State::Closed(_) => false,
+                // Only the head of it was stored: it may break off yet.
+                State::Completed(completed) => {
+                    completed.lease == *lease
+                        && completed.reply.body == Kept::StatusOnly
+                        && matches!(event, Event::BreakOff(..))
+                }
+                State::Expired(_) | State::Closed(_) => false,
             };
             assert!(holds || change == Change::Keep, "{}", context());
         }

@@ -61,7 +61,18 @@ extern "C" {
     pub(crate) fn vars(env: &Env) -> Result<String, JsValue>;
     /// Resolves to all bytes of a request or a response.
     pub(crate) fn bytes(from: &JsValue) -> Promise;
-    /// Forwards a request. Resolves to the response, its headers as lines, and its body where it is at most `small`.
+    /// Resolves to the text of a JWK Set and its Cache-Control; rejected if it is larger than `max` or takes longer than
+    /// `ms`, and for any answer but 200.
+    #[wasm_bindgen(js_name = fetchKeys)]
+    pub(crate) fn fetch_keys(address: &str, max: u32, ms: u32) -> Promise;
+    /// Resolves to the key of a JWK, for verifying only.
+    #[wasm_bindgen(js_name = importKey)]
+    pub(crate) fn import_key(jwk: &str, is_rsa: bool) -> Promise;
+    /// Resolves to whether a signature is that key's.
+    #[wasm_bindgen(js_name = verifies)]
+    pub(crate) fn verifies(key: &JsValue, signature: &[u8], signed: &[u8]) -> Promise;
+    /// Forwards a request. Resolves to the response, its headers as lines, and its body where it is at most `small` and
+    /// its type is none of `streams`.
     pub(crate) fn forward(
         origin: Option<&Fetcher>,
         address: &str,
@@ -69,7 +80,13 @@ extern "C" {
         headers: &Headers,
         body: &JsValue,
         small: u32,
+        streams: &str,
     ) -> Promise;
+    /// Decodes a body (`gzip` or `deflate`). Resolves to its bytes, or to undefined where they are more than `max`.
+    pub(crate) fn decoded(bytes: &Uint8Array, format: &str, max: u32) -> Promise;
+    /// Pipes a body on. Resolves to whether it was the origin that broke it off; rejects where its reader has left.
+    #[wasm_bindgen(js_name = pipedOn)]
+    pub(crate) fn piped_on(from: &ReadableStream, to: &WritableStream) -> Promise;
     /// Passes a request through, with changes to its headers.
     pub(crate) fn pass(
         origin: Option<&Fetcher>,
@@ -77,6 +94,8 @@ extern "C" {
         init: &JsValue,
         changes: &str,
     ) -> Promise;
+    /// Reads the rest of a request's body and drops it: at most so many bytes, for so many ms.
+    pub(crate) fn drained(request: &Request, bytes: u32, ms: u32) -> Promise;
     /// Resolves to the response, or to what `unreachable` makes of an exception.
     #[wasm_bindgen(js_name = orUnreachable)]
     pub(crate) fn or_unreachable(response: &Promise) -> Promise;

@@ -22,6 +22,8 @@ pub(super) enum Read {
     NoRoom(BufferedBody),
     /// It broke off.
     Broken(String),
+    /// It came so slowly that others were given its room.
+    TooSlow,
 }
 
 /// Reads a stream to its end, but not beyond `limit` bytes. `length` is what Content-Length says.
@@ -39,7 +41,7 @@ pub(super) async fn read(
         Ok(Stopped::AtEnd) => Read::Whole(body),
         Ok(Stopped::OverLimit) => Read::TooLarge(body),
         Ok(Stopped::NoRoom) => Read::NoRoom(body),
-        Ok(Stopped::TooSlow) => Read::Broken(TOO_SLOW.to_owned()),
+        Ok(Stopped::TooSlow) => Read::TooSlow,
         Err(error) => Read::Broken(error.to_string()),
     }
 }
@@ -53,7 +55,7 @@ pub(super) async fn read_known(from: &JsValue, length: u64, owner: Owner) -> Rea
     }
     body.expect(length);
     match wait(bindings::bytes(from)).await {
-        Ok(_) if body.has_expired() => Read::Broken(TOO_SLOW.to_owned()),
+        Ok(_) if body.has_expired() => Read::TooSlow,
         Ok(bytes) => {
             // A Worker behind a binding may say what it likes: what has come counts.
             body.fill(bytes.unchecked_into());
@@ -118,6 +120,5 @@ pub(super) async fn digest(rule: &Rule, body: &Uint8Array) -> Result<[u8; 32], E
     Uint8Array::new(&digest).to_vec().try_into().map_err(|_| Error::NoDigest)
 }
 
-const TOO_SLOW: &str = "it took too long";
 /// Above this, hashing by the runtime is cheaper than copying (measured: between 1 and 2 KB).
 const COPIED_MAX: u32 = 2048;

@@ -38,6 +38,9 @@ pub(super) enum Error {
     /// Others need the memory that a body takes whose reader does not go on.
     #[error("it is read too slowly, and others wait")]
     ReadTooSlowly,
+    /// The origin did not send all of a body that is streamed.
+    #[error("the origin broke it off")]
+    OriginBrokeOff,
     /// The work was ended by a fault, and so was what should have said so.
     #[error("two faults in one event")]
     SecondFault,

@@ -5,10 +5,11 @@
 //! - `throw`, `throws`: the same with an exception that nothing says it may be thrown;
 //! - `abort` and `overflow` trap, which ends this instance of the program.
 //!
-//! `panic stored 1` lets one pass before. Without the feature `faults` all of this is nothing.
+//! `panic stored 1` lets one pass before. `full` lets each shard that measures itself next find itself nearly full.
+//! Without the feature `faults` all of this is nothing.
 
 #[cfg(feature = "faults")]
-pub(super) use ordered::{arm, here};
+pub(super) use ordered::{arm, database_size, here};
 
 #[cfg(feature = "faults")]
 mod ordered {
@@ -65,6 +66,14 @@ mod ordered {
         }
     }
 
+    /// The size of a shard's database: the order `full` makes each shard that is asked for it nearly full.
+    pub(in crate::cloudflare) fn database_size(size: u64) -> u64 {
+        let order = ORDER.take();
+        let is_full = order == "full";
+        ORDER.set(order);
+        if is_full { 9_000_000_000 } else { size }
+    }
+
     /// Recurs until the stack is exhausted.
     #[expect(unconditional_recursion, reason = "that is what it is for")]
     fn deeper(depth: u64) -> u64 {
@@ -77,3 +86,8 @@ pub(super) const fn arm(_: &web_sys::Request) {}
 
 #[cfg(not(feature = "faults"))]
 pub(super) const fn here(_: &str) {}
+
+#[cfg(not(feature = "faults"))]
+pub(super) const fn database_size(size: u64) -> u64 {
+    size
+}

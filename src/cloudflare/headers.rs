@@ -7,7 +7,7 @@ use web_sys::Headers;
 use super::bindings;
 use super::error::Error;
 use crate::answer::Marks;
-use crate::request::header::media_type;
+use crate::forward::Change;
 
 /// Headers that have come from JavaScript. Names are in lower case. Repeated lines are joined by a comma, those of Set-Cookie
 /// are kept apart (Fetch standard, section 2.2.2, "sort and combine").
@@ -56,14 +56,10 @@ impl HeaderLines {
         }
         self.get("content-length")?.trim().parse().ok()
     }
-
-    pub(super) fn is_event_stream(&self) -> bool {
-        self.get("content-type").is_some_and(|value| media_type(value) == "text/event-stream")
-    }
 }
 
 /// Changes that JavaScript makes to headers: `+name` adds a line, `=name` replaces all lines, `-name` deletes them.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct HeaderChanges {
     lines: String,
     /// A header has a line end in it, which would make two headers of one.
@@ -81,6 +77,17 @@ impl HeaderChanges {
 
     pub(super) fn delete(&mut self, name: &str) {
         self.add("-", name, "");
+    }
+
+    pub(super) fn of(changes: &[Change]) -> Self {
+        let mut all = Self::default();
+        for change in changes {
+            match change {
+                Change::Delete(name) => all.delete(name),
+                Change::Replace(name, value) => all.replace(name, value),
+            }
+        }
+        all
     }
 
     pub(super) fn append_all(&mut self, marks: &Marks) {

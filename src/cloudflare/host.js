@@ -247,15 +247,47 @@ export async function bytes(from) {
   return new Uint8Array(await from.arrayBuffer());
 }
 
+/** Fetches a JWK Set. Resolves to its text and its Cache-Control. What it is redirected to is not the server that is trusted. */
+export async function fetchKeys(address, max, ms) {
+  const headers = { Accept: "application/jwk-set+json, application/json" };
+  const response = await fetch(address, { headers, redirect: "manual", signal: AbortSignal.timeout(ms) });
+  if (response.status !== 200 || response.body === null) {
+    await response.body?.cancel();
+    throw new Error(`it answered with status ${response.status}`);
+  }
+  const parts = [];
+  let size = 0;
+  for await (const part of response.body) {
+    size += part.byteLength;
+    if (size > max) throw new Error(`its answer is larger than ${max} bytes`);
+    parts.push(part);
+  }
+  return [await new Blob(parts).text(), response.headers.get("cache-control") ?? undefined];
+}
+
+/** Imports the public key of a JWK, for verifying only. */
+export async function importKey(jwk, isRsa) {
+  const algorithm = isRsa ? { name: "RSASSA-PKCS1-v1_5", hash: "SHA-256" } : { name: "ECDSA", namedCurve: "P-256" };
+  return crypto.subtle.importKey("jwk", JSON.parse(jwk), algorithm, false, ["verify"]);
+}
+
+/** Whether a signature is that key's. The arrays show Rust's memory, which may change after this turn. */
+export async function verifies(key, signature, signed) {
+  return crypto.subtle.verify({ name: key.algorithm.name, hash: "SHA-256" }, key, signature.slice(), signed.slice());
+}
+
 /** Forwards a request to the origin. Resolves to the response, its headers as lines, and its body, which is read here
-    where it is known to be at most `small` bytes. */
-export async function forward(origin, address, method, headers, body, small) {
+    where it is known to be at most `small` bytes and its media type is none of `streams` (as far as their beginnings tell:
+    Rust looks again). */
+export async function forward(origin, address, method, headers, body, small, streams) {
   const response = await (origin ?? globalThis).fetch(address, {
     method,
     headers,
     body,
     // A redirect is a reply; following it would send the body twice.
     redirect: "manual",
+    // A GET is a probe, since none is guarded. No cache may answer it.
+    cache: method === "GET" ? "no-store" : undefined,
     // Bodies that are compressed with gzip or br come as they are. This works in the options of `fetch` only: it is lost
     // where a Request is made from another one (workerd, src/workerd/api/http.c++).
     encodeResponseBody: "manual",
@@ -264,8 +296,70 @@ export async function forward(origin, address, method, headers, body, small) {
   const length = told.get("content-length");
   const isSmall =
     // Beside a Transfer-Encoding a length says nothing (RFC 9112 section 6.3).
-    length !== null && +length <= small && !told.has("transfer-encoding") && !NO_BODY.has(response.status) && !/^\s*text\/event-stream\b/i.test(told.get("content-type") ?? "");
-  return [response, lines(told), isSmall ? await bytes(response) : undefined];
+    length !== null && +length <= small && !told.has("transfer-encoding") && !NO_BODY.has(response.status) && !mayStream(told.get("content-type"), streams);
+  // Null where it broke off: an answer had begun, which is another reason for a doubt than a lost connection.
+  return [response, lines(told), isSmall ? await bytes(response).catch(() => null) : undefined];
+}
+
+function mayStream(type, streams) {
+  const name = type?.trim().toLowerCase() ?? "";
+  return name !== "" && streams !== "" && streams.split(" ").some((stream) => name.startsWith(stream.replace("*", "")));
+}
+
+/** Decodes a body (`gzip` or `deflate`). Resolves to its bytes, or to undefined where they are more than `max`. */
+export async function decoded(bytes, format, max) {
+  const { readable, writable } = new DecompressionStream(format);
+  const [reader, writer] = [readable.getReader(), writable.getWriter()];
+  const parts = [];
+  let length = 0;
+  // A few bytes may decode to a thousand times as many. So they go in bit by bit, and no further where too many came out.
+  const written = (async () => {
+    for (let at = 0; at < bytes.byteLength && length <= max; at += STEP) {
+      await writer.write(bytes.subarray(at, at + STEP));
+      // A write ends when all of it has been decoded, whether or not anybody has read that.
+      if (at + STEP < bytes.byteLength) await new Promise((resolve) => setTimeout(resolve, 0));
+    }
+    if (length <= max) await writer.close();
+  })();
+  written.catch(() => {});
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    parts.push(value);
+    length += value.byteLength;
+    if (length > max) {
+      reader.cancel().catch(() => {});
+      writer.abort().catch(() => {});
+      return undefined;
+    }
+  }
+  await written;
+  const whole = new Uint8Array(length);
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.byteLength;
+  }
+  return whole;
+}
+
+const STEP = 4096;
+
+/** Pipes a body on. Resolves to true where the origin broke it off, to false where all of it came; rejects where its reader
+    has left. */
+export async function pipedOn(from, to) {
+  try {
+    await from.pipeTo(to, { preventCancel: true });
+    return false;
+  } catch (error) {
+    // A pipe fails in the same way on both of its sides. A source that broke off is broken; one whose reader has left is
+    // not, and the origin need not go on.
+    const reader = from.getReader();
+    const isBroken = await Promise.race([reader.closed.then(() => false, () => true), new Promise((resolve) => setTimeout(resolve, 0, false))]);
+    if (isBroken) return true;
+    reader.cancel(error).catch(() => {});
+    throw error;
+  }
 }
 
 /** Passes a request through, with changes to its headers. `init` is the request itself, where nothing of it was read. */
@@ -273,6 +367,22 @@ export async function pass(origin, address, init, changes) {
   const request = new Request(address, init);
   change(request.headers, changes);
   return (origin ?? globalThis).fetch(request);
+}
+
+/** Reads the rest of a request's body and drops it: at most so many bytes, for so many ms. */
+export async function drained(request, bytes, ms) {
+  const reader = request.body?.getReader();
+  let timer;
+  const over = new Promise((resolve) => (timer = setTimeout(resolve, ms, { done: true })));
+  try {
+    for (let left = bytes; reader && left > 0; ) {
+      const { done, value } = await Promise.race([reader.read(), over]);
+      if (done) return;
+      left -= value.byteLength;
+    }
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 export const orUnreachable = (promise) => promise.catch(rust.unreachable);

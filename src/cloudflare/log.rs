@@ -47,7 +47,8 @@ pub(super) struct Outcome {
 impl Outcome {
     pub(super) fn of(problem: &Problem) -> Self {
         let why = problem.why.clone().unwrap_or_else(|| problem.code.title().to_owned());
-        Self { name: problem.code.as_str(), status: problem.status, why: Some(why) }
+        let (name, status) = problem.logged();
+        Self { name, status, why: Some(why) }
     }
 
     pub(super) fn of_answer<B>(answer: &Answer<OriginResponse, B>) -> Self {
@@ -67,7 +68,7 @@ impl Outcome {
         let why = match status {
             Status::Released => Some(format!("the origin answered {answered}: released")),
             Status::Unknown => {
-                Some(format!("the origin answered {answered}: it is not known whether it executed"))
+                Some(format!("status {answered}: It is not known whether the origin executed it."))
             }
             Status::Executed | Status::Replayed | Status::Joined => None,
         };

@@ -9,6 +9,7 @@
 //!   are the calls of JavaScript, [`headers`] how headers cross over, [`error`] what goes wrong. [`body_stream`] and
 //!   [`stepped_writer`] send bodies on while they are read. [`byte_budget`] bounds what a Ledger holds in memory.
 //! - [`jobs`] makes requests itself, for schedules and for messages of queues.
+//! - [`jwks`] verifies access tokens, where a route names a claim of them.
 //! - [`operator`] is the API of operators, [`env`] reads the configuration, [`faults`] is for tests.
 
 /// Up to so many bytes a body is not large: it is sent in one message, read in one call, and not counted in a Ledger's byte
@@ -31,6 +32,7 @@ mod error;
 mod faults;
 mod headers;
 mod jobs;
+mod jwks;
 mod ledger;
 mod ledger_stub;
 mod log;

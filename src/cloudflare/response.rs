@@ -10,10 +10,11 @@ use super::ledger_stub::LedgerBody;
 use super::origin::{OriginResponse, ResponseBody};
 use super::{SMALL, body_stream};
 use crate::admission::Head;
-use crate::answer::{self, Marks, Status, cors_marks};
-use crate::config::route::Route;
+use crate::answer::{self, Marks, Status, replay_marks, replayed_headers};
+use crate::config::route::{Doubtful, Route};
+use crate::cors::Cors;
 use crate::lifecycle::event::Replay;
-use crate::lifecycle::reply::{allows_origin, has_no_body, is_ours};
+use crate::lifecycle::reply::{has_no_body, is_ours};
 use crate::problem::Problem;
 use crate::time::Timestamp;
 
@@ -23,17 +24,20 @@ pub(super) type Response = web_sys::Response;
 pub(super) struct Client {
     /// The id that it sent, or the one that it was given.
     pub(super) correlation_id: String,
-    /// Its Origin, which browsers send.
-    origin: Option<String>,
-    /// The CORS headers for that Origin.
-    cors: Marks,
+    /// What its page may read, where it is one.
+    cors: Cors,
+    /// What its route does with a doubt.
+    pub(super) on_in_doubt: Doubtful,
 }
 
 impl Client {
     pub(super) fn new(correlation_id: String, route: Option<&Route>, head: &Head<'_>) -> Self {
-        let origin = (head.header)("origin");
-        let cors = route.map_or_else(Vec::new, |route| cors_marks(&route.cors, origin.as_deref()));
-        Self { correlation_id, origin, cors }
+        let allowed = route.map(|route| route.cors.as_slice()).unwrap_or_default();
+        Self {
+            correlation_id,
+            cors: Cors::new(allowed, (head.header)("origin")),
+            on_in_doubt: route.map_or(Doubtful::Hold, |route| route.on_in_doubt),
+        }
     }
 
     /// The origin's own response, with the filter's headers. `expires` says until when it is stored, if it is.
@@ -48,6 +52,7 @@ impl Client {
         for (name, _) in received.headers.iter().filter(|(name, _)| is_ours(name)) {
             changes.delete(name);
         }
+        changes.append_all(&self.cors.exposed());
         changes.replace_all(&answer::marks(status, expires, &self.correlation_id));
         let from = &received.response;
         let body = match received.body {
@@ -56,7 +61,10 @@ impl Client {
                 body_stream::whole(bytes, body, expires.is_some(), context)?
             }
             ResponseBody::Whole(bytes, _) => bytes.into(),
-            ResponseBody::Streaming(first) => body_stream::resumed(from.body(), first, context)?,
+            ResponseBody::Streaming(first, told) => {
+                let length = received.headers.content_length();
+                body_stream::resumed(from.body(), length, first, Some(told), context)?
+            }
         };
         changes.respond(received.status, Some(&from.headers()), &body)
     }
@@ -68,24 +76,15 @@ impl Client {
         body: Option<LedgerBody>,
     ) -> Result<Response, Error> {
         let mut changes = HeaderChanges::default();
-        for (name, value) in &replay.reply.headers {
-            // What the origin allowed one browser origin it did not allow another.
-            let granted = self.cors.is_empty() && allows_origin(value, self.origin.as_deref());
-            if name != "access-control-allow-origin" || granted {
+        let reply = &replay.reply;
+        for (name, value) in replayed_headers(reply) {
+            if self.cors.replays(name, &reply.headers) {
                 changes.append(name, value);
             }
         }
-        let status = replay.reply.status;
-        self.add_cors(&mut changes);
-        changes.replace_all(&answer::marks(
-            replay.how.into(),
-            Some(replay.expires),
-            &self.correlation_id,
-        ));
-        if status >= 500 {
-            // Payment clients would go on retrying a stored 500, which never changes.
-            changes.replace_all(&vec![("stripe-should-retry", "false".to_owned())]);
-        }
+        changes.append_all(&self.cors.marks());
+        changes.replace_all(&replay_marks(replay, &self.correlation_id));
+        let status = reply.status;
         let body = match body {
             _ if has_no_body(status) => JsValue::NULL,
             None => Uint8Array::new_with_length(0).into(),
@@ -103,20 +102,10 @@ impl Client {
         status: Option<Status>,
     ) -> Result<Response, Error> {
         let mut changes = HeaderChanges::default();
-        self.add_cors(&mut changes);
+        changes.append_all(&self.cors.marks());
         changes.replace_all(&answer::problem_marks(problem, status, &self.correlation_id));
         let body = JsValue::from_str(&problem.body(&self.correlation_id));
         changes.respond(problem.status, None, &body)
-    }
-
-    fn add_cors(&self, changes: &mut HeaderChanges) {
-        for (name, value) in &self.cors {
-            // Appended: what the stored reply exposes stays exposed.
-            changes.append(name, value);
-        }
-        if !self.cors.is_empty() {
-            changes.append("vary", "Origin");
-        }
     }
 }
 

@@ -22,10 +22,10 @@ use super::headers::HeaderLines;
 use super::log::{Outcome, Timing};
 use super::operator::Operator;
 use super::response::{self, Client, Response, plain_problem};
-use super::tasks::{scoped, spawn};
-use super::{bindings, env, faults};
+use super::tasks::{scoped, spawn, wait};
+use super::{bindings, env, faults, jwks};
 use crate::admission::{self, Admission, Head, admit};
-use crate::answer::Marks;
+use crate::answer::{Marks, may_be_told};
 use crate::config::Policy;
 use crate::config::loops::{has_been_here, loop_marks};
 use crate::config::publish::published;
@@ -76,6 +76,8 @@ pub(super) struct FetchEvent {
     /// Its headers, once one of them has been looked for.
     headers: OnceCell<HeaderLines>,
     loop_entry: OnceCell<String>,
+    /// Whether its body may be coming still: it was neither read whole nor passed on.
+    has_unread_body: Cell<bool>,
     env: Env,
     context: Context,
     /// Whom to answer, once the request is known to be guarded.
@@ -117,6 +119,7 @@ impl FetchEvent {
             request,
             headers: OnceCell::new(),
             loop_entry: OnceCell::new(),
+            has_unread_body: Cell::new(true),
             env,
             context,
             client: OnceCell::new(),
@@ -142,12 +145,23 @@ impl FetchEvent {
 
     /// The response, or the promise of one.
     async fn answer(&self) -> Result<JsValue, Error> {
-        match self.serve().await {
+        let answer = match self.serve().await {
             Ok(response) => Ok(response),
             Err(error) => {
                 bindings::error(&format!("{}: {error}", self.method));
                 plain_problem(502, "Bad Gateway").map(Into::into)
             }
+        };
+        self.drain().await;
+        answer
+    }
+
+    /// Reads what is left of the request's body and drops it: most clients write before they read, and where nobody reads
+    /// what they write, they see a reset connection instead of the answer.
+    async fn drain(&self) {
+        if self.has_unread_body.get() {
+            // Where it breaks off there is nobody to be answered.
+            let _ = wait(bindings::drained(&self.request, DRAINED_MAX, DRAINED_MS)).await;
         }
     }
 
@@ -184,6 +198,13 @@ impl FetchEvent {
             Admission::Read(route) => self.find_key_in_body(route, head).await,
             admission => (admission, RequestBody::Unread),
         };
+        let admission = match admission {
+            Admission::Verify(unproven) => {
+                let proof = jwks::verify(policy.trust.as_deref(), &unproven.token).await;
+                unproven.prove(head, proof)
+            }
+            admission => admission,
+        };
         let response = match admission {
             Admission::Pass | Admission::PassUnmatched | Admission::PassUnread(..)
                 if self.via != Via::Client =>
@@ -214,23 +235,24 @@ impl FetchEvent {
             Admission::Refuse(problem, route) => {
                 let id = admission::correlation_id(head, new_lease()?);
                 if route.mode == Mode::Shadow {
-                    passthrough::log_shadow(&route, problem.code.as_str(), &id);
+                    passthrough::log_shadow(&route, problem.logged().0, &id);
                     return self.pass_through(&policy.origin, head, body);
                 }
                 self.log(policy, Some(&route), None, &id, head, Outcome::of(&problem));
                 Client::new(id, Some(&route), head).problem(&problem, None)
             }
-            Admission::Guard(guarded) if guarded.route.mode == Mode::Shadow => {
-                return self.shadow(policy, guarded, head, body).await;
-            }
-            Admission::Guard(mut guarded) => {
+            Admission::Guard(guarded) => {
+                let mut guarded = guarded.under(env::log_key(&self.env).as_deref());
                 if let Via::Schedule(Some(strategy)) = self.via {
                     guarded.strategy = strategy;
                 }
+                if guarded.route.mode == Mode::Shadow {
+                    return self.shadow(policy, guarded, head, body).await;
+                }
                 self.guard(policy, guarded, head, body).await
             }
-            // The body has been read; asking for it again would be a loop.
-            Admission::Read(_) => Err(Error::BodyAskedTwice),
+            // Both have been done; doing them again would be a loop.
+            Admission::Read(_) | Admission::Verify(_) => Err(Error::BodyAskedTwice),
         };
         response.map(Into::into)
     }
@@ -264,7 +286,7 @@ impl FetchEvent {
             return plain_problem(500, "Internal Server Error");
         };
         let (problem, status) = self.timing.reached.get().aborted();
-        client.problem(&problem, status)
+        client.problem(&may_be_told(problem, client.on_in_doubt), status)
     }
 
     fn headers(&self) -> &HeaderLines {
@@ -283,3 +305,7 @@ fn new_lease() -> Result<Lease, Error> {
     bindings::fill_random(&mut token)?;
     Ok(Lease(token))
 }
+
+/// So much of a refused request is read, for so long.
+const DRAINED_MAX: u32 = 32 * 1024 * 1024;
+const DRAINED_MS: u32 = 5000;

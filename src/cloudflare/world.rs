@@ -1,9 +1,10 @@
 //! What the filter needs of the outside for one guarded request: its Ledger, its origin, the clock, the log.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
+use futures_channel::oneshot::Receiver;
 use js_sys::Uint8Array;
 use wasm_bindgen::JsValue;
 use web_sys::Headers;
@@ -14,13 +15,13 @@ use super::error::Error;
 use super::headers::HeaderChanges;
 use super::ledger_stub::{FromLedger, LedgerBody, call, unreachable};
 use super::log::Timing;
-use super::origin::{self, OriginResponse, OutgoingRequest, ResponseBody};
+use super::origin::{self, OriginResponse, OutgoingRequest, Purpose, ResponseBody};
 use super::{bindings, faults};
 use crate::admission::{Guarded, KEY_HEADER};
-use crate::answer::Marks;
 use crate::config::Policy;
 use crate::config::route::ForwardKey;
-use crate::filter::{Reached, Unreachable, World};
+use crate::filter::{Reached, StreamEnd, Unreachable, World};
+use crate::lifecycle::condition::accepted;
 use crate::lifecycle::event::Event;
 use crate::lifecycle::outcome::Failure;
 use crate::lifecycle::record::Execution;
@@ -43,11 +44,13 @@ pub(super) struct RequestWorld {
     pub(super) method: String,
     /// As they came.
     pub(super) headers: Headers,
-    /// What tells a filter that it gets its own request.
-    pub(super) loop_marks: Marks,
+    /// What is changed in them for the origin, whichever request it is.
+    pub(super) changes: HeaderChanges,
     /// Its body, until the origin has answered; none where it has none.
     pub(super) body: RefCell<Option<BufferedBody>>,
     pub(super) policy: Rc<Policy>,
+    /// Tells how the body of the response ends, where it is streamed.
+    pub(super) stream_end: Cell<Option<Receiver<StreamEnd>>>,
     /// What the response and the log say where the filter is ended by a fault.
     pub(super) timing: Rc<Timing>,
 }
@@ -69,7 +72,7 @@ impl World for RequestWorld {
         let _until_answered = self.timing.ledger_call();
         let body = response.and_then(|response| match &response.body {
             ResponseBody::Whole(bytes, _) => Some(bytes),
-            ResponseBody::None | ResponseBody::Streaming(_) => None,
+            ResponseBody::None | ResponseBody::Streaming(..) => None,
         });
         let (answer, stored) = self.ask_in(key_id, event, VERSION, body).await?;
         // After a deploy an object that is busy runs the version before for some minutes
@@ -96,13 +99,21 @@ impl World for RequestWorld {
         if let Reached::Claim(lease) = self.timing.reached.get() {
             self.timing.reached.set(Reached::Origin(lease));
         }
-        let request =
-            OutgoingRequest { address: &self.origin_address, method: &self.method, headers, body };
+        let request = OutgoingRequest {
+            address: &self.origin_address,
+            method: &self.method,
+            headers,
+            body,
+            purpose: Purpose::Execute(&self.requested_address),
+        };
         // Given back as soon as the origin answers, and not only when the reply has been stored.
         let free = || drop(self.body.take());
         let binding = self.origin_binding.as_ref();
         let response = origin::forward(request, binding, &self.guarded.route, free).await;
         faults::here("answered");
+        if let Ok(response) = &response {
+            self.stream_end.set(response.stream_end.take());
+        }
         response
     }
 
@@ -116,9 +127,22 @@ impl World for RequestWorld {
         )
         .ok_or(Failure::NeverSent)?;
         let headers = self.probe_headers().map_err(|_| Failure::NeverSent)?;
-        let request =
-            OutgoingRequest { address: &address, method: "GET", headers, body: JsValue::NULL };
+        let request = OutgoingRequest {
+            address: &address,
+            method: "GET",
+            headers,
+            body: JsValue::NULL,
+            purpose: Purpose::Probe,
+        };
         origin::forward(request, self.origin_binding.as_ref(), &self.guarded.route, || {}).await
+    }
+
+    async fn stream_end(&self) -> StreamEnd {
+        match self.stream_end.take() {
+            // Who was to tell is gone: the client has left.
+            Some(end) => end.await.unwrap_or(StreamEnd::Over),
+            None => StreamEnd::Over,
+        }
     }
 
     async fn pause(&self, span: Duration) {
@@ -157,12 +181,20 @@ impl RequestWorld {
 
     /// The headers of the forwarded request.
     fn headers_of(&self, run: Execution) -> Result<Headers, Error> {
-        let mut changes = HeaderChanges::default();
+        let mut changes = self.changes.clone();
         changes.replace("x-correlation-id", &self.guarded.correlation_id);
         changes.replace("idempotency-attempt", &run.attempt.to_string());
-        changes.append_all(&self.loop_marks);
         self.forward_key(&mut changes, run);
+        self.accept(&mut changes, Purpose::Execute(&self.requested_address));
         changes.applied_to(&self.headers)
+    }
+
+    /// Where a rule looks into bodies, they are asked for in a coding that can be decoded.
+    fn accept(&self, changes: &mut HeaderChanges, purpose: Purpose<'_>) {
+        if purpose.reads_body(&self.guarded.route, None) {
+            let by_client = self.headers.get(ACCEPT_ENCODING).ok().flatten();
+            changes.replace(ACCEPT_ENCODING, accepted(by_client.as_deref()));
+        }
     }
 
     fn forward_key(&self, changes: &mut HeaderChanges, run: Execution) {
@@ -198,23 +230,26 @@ impl RequestWorld {
     /// The headers of the request, credentials included, without those that speak of its body, make it
     /// conditional or partial, or turn it into something else than a GET.
     fn probe_headers(&self) -> Result<Headers, Error> {
-        let mut changes = HeaderChanges::default();
+        let mut changes = self.changes.clone();
         for name in NOT_OF_A_QUESTION {
             changes.delete(name);
         }
         changes.replace("x-correlation-id", &self.guarded.correlation_id);
-        changes.append_all(&self.loop_marks);
+        // No cache may answer it (RFC 9111 section 5.2.1.4).
+        changes.replace("cache-control", "no-cache");
+        self.accept(&mut changes, Purpose::Probe);
         changes.applied_to(&self.headers)
     }
 }
 
+const ACCEPT_ENCODING: &str = "accept-encoding";
+
 /// Headers of the guarded request that a probe leaves out.
-const NOT_OF_A_QUESTION: [&str; 17] = [
+const NOT_OF_A_QUESTION: [&str; 15] = [
     "content-encoding",
     "content-length",
     "content-range",
     "content-type",
-    "expect",
     "if-match",
     "if-modified-since",
     "if-none-match",
@@ -222,7 +257,6 @@ const NOT_OF_A_QUESTION: [&str; 17] = [
     "if-unmodified-since",
     "prefer",
     "range",
-    "transfer-encoding",
     "x-http-method",
     "x-http-method-override",
     "x-method-override",

@@ -12,6 +12,7 @@ pub mod read;
 pub mod route;
 pub mod routing;
 mod tables;
+mod tokens;
 pub mod values;
 
 use std::rc::Rc;
@@ -28,6 +29,7 @@ use crate::config::values::Mode;
 use crate::job::queue::QueueRule;
 use crate::job::schedule::Schedule;
 use crate::log::LogKeys;
+use crate::request::bearer::Trust;
 use crate::request::path::Address;
 
 /// Everything that is configured.
@@ -45,6 +47,8 @@ pub struct Policy {
     pub unmatched: Unmatched,
     /// How keys appear in the log.
     pub log_keys: LogKeys,
+    /// Whose access tokens are taken, where a route names a claim of them.
+    pub trust: Option<Rc<Trust>>,
     /// The routes, ready for matching.
     pub routes: Routes,
     /// What is run at the times of cron triggers.
@@ -122,6 +126,7 @@ impl Policy {
         let origin = noted(&mut mistakes, Origin::parse(vars).map_err(|mistake| vec![mistake]));
         let settings = noted(&mut mistakes, read::<Settings>("", vars.values.clone()));
         let routes = routes(&vars.values, &mut mistakes);
+        let trust = noted(&mut mistakes, tokens::trust(&vars.values, &routes));
         let routes = noted(&mut mistakes, Routes::new(routes));
         let (schedules, queues) = match &routes {
             Some(routes) => (
@@ -131,8 +136,8 @@ impl Policy {
             // They are held against the routes.
             None => (Vec::new(), Vec::new()),
         };
-        match (origin, settings, routes) {
-            (Some(origin), Some(settings), Some(routes)) if mistakes.is_empty() => {
+        match (origin, settings, trust, routes) {
+            (Some(origin), Some(settings), Some(trust), Some(routes)) if mistakes.is_empty() => {
                 let Settings { shards, location_hint, jurisdiction, unmatched, log_keys } =
                     settings;
                 Ok(Self {
@@ -142,6 +147,7 @@ impl Policy {
                     jurisdiction,
                     unmatched,
                     log_keys,
+                    trust,
                     routes,
                     schedules,
                     queues,
@@ -205,7 +211,9 @@ fn misspelt(name: &str) -> Option<Misconfigured> {
     // In capitals: `routes` is one shift key away.
     let capitals = name.to_ascii_uppercase();
     let meant = nearest(&capitals, VARS.into_iter())?;
-    let is_near = !is_known(name) && strsim::osa_distance(&capitals, meant) <= 2;
+    // Of four letters two are half the name: AWS is nobody's JWKS.
+    let near = if meant.len() < 6 { 1 } else { 2 };
+    let is_near = !is_known(name) && strsim::osa_distance(&capitals, meant) <= near;
     is_near.then(|| {
         Misconfigured::new(name, format!("is not a var of the filter; the nearest one is {meant}"))
     })
@@ -256,7 +264,7 @@ fn noted<T>(mistakes: &mut Vec<Misconfigured>, result: Result<T, Vec<Misconfigur
 /// What is a secret, and no var.
 pub const SECRETS: [&str; 2] = ["ADMIN_TOKEN", "LOG_KEY"];
 /// The vars and secrets that the filter reads.
-pub const VARS: [&str; 11] = [
+pub const VARS: [&str; 14] = [
     "ORIGIN",
     "SHARDS",
     "LOCATION_HINT",
@@ -265,6 +273,9 @@ pub const VARS: [&str; 11] = [
     "SCHEDULES",
     "QUEUES",
     "UNMATCHED",
+    "JWKS",
+    "JWT_ISSUER",
+    "JWT_AUDIENCE",
     "ADMIN_TOKEN",
     "LOG_KEYS",
     "LOG_KEY",

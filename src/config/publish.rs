@@ -12,7 +12,7 @@ use crate::config::Policy;
 use crate::config::route::Route;
 use crate::config::values::Mode;
 use crate::lifecycle::event::Strategy;
-use crate::lifecycle::outcome::{self, Outcome, Preset};
+use crate::lifecycle::outcome::{self, Outcome, Preset, When};
 use crate::problem::Code;
 use crate::request::fingerprint;
 use crate::request::key_source::Source;
@@ -47,7 +47,7 @@ struct Rules<'a> {
     on_duplicate: Strategy,
     /// As clients write them in `X-On-Conflict`.
     client_strategies: Vec<&'static str>,
-    outcome: Outcomes,
+    outcome: Outcomes<'a>,
     wait: String,
     timeout: String,
     ttl: String,
@@ -63,11 +63,14 @@ struct Key<'a> {
 
 /// What becomes of each status, as ranges: `200-399`, `402`.
 #[derive(Serialize)]
-struct Outcomes {
+struct Outcomes<'a> {
     preset: Preset,
     store: Vec<String>,
     release: Vec<String>,
     in_doubt: Vec<String>,
+    /// What the body or a header changes in that; the first that fits.
+    #[serde(skip_serializing_if = "<[When]>::is_empty")]
+    when: &'a [When],
 }
 
 #[derive(Serialize)]
@@ -95,6 +98,7 @@ fn rules(route: &Route) -> Rules<'_> {
             store: ranges(&route.outcome, Outcome::Store),
             release: ranges(&route.outcome, Outcome::Release),
             in_doubt: ranges(&route.outcome, Outcome::InDoubt),
+            when: &route.outcome.when,
         },
         wait: iso8601(route.wait),
         timeout: iso8601(route.timeout),
@@ -107,8 +111,7 @@ fn rules(route: &Route) -> Rules<'_> {
 fn ranges(rule: &outcome::Rule, wanted: Outcome) -> Vec<String> {
     let mut ranges: Vec<(u16, u16)> = Vec::new();
     for status in 200..=599 {
-        let facts = outcome::Facts { status, has_retry_after: false, origin_outcome: None };
-        if rule.judge(&facts) == wanted {
+        if rule.judge(&outcome::Facts::of(status)) == wanted {
             match ranges.last_mut() {
                 Some((_, last)) if *last + 1 == status => *last = status,
                 _ => ranges.push((status, status)),

@@ -13,9 +13,11 @@ use serde_json::{Map, Value};
 use crate::config::preset::WebhookSender;
 use crate::config::read::{Misconfigured, read};
 use crate::config::values::{self, DAY, MINUTE, Mode};
+use crate::lifecycle::condition::Condition;
 use crate::lifecycle::event::{CredentialChange, Strategy};
 use crate::lifecycle::outcome;
 use crate::lifecycle::record::Durations;
+use crate::lifecycle::reply::StreamedTypes;
 use crate::request::credential::CredentialPart;
 use crate::request::fingerprint::{self, BodyRule};
 use crate::request::header::header_names;
@@ -47,7 +49,7 @@ pub struct Route {
     pub key: KeyRule,
     /// What keeps equal keys apart; also `route`, `header:NAME`. Changing it makes known keys unknown.
     pub scope: Vec<ScopePart>,
-    /// Where callers carry who they are: `header:NAME`, `cookie:NAME`; if none is there, all cookies.
+    /// Where callers carry who they are: `header:NAME`, `cookie:NAME`, `jwt:/claim`; if none is there, all cookies.
     pub credential: Vec<CredentialPart>,
     /// The same operation under another credential: `refuse` (409) or `forward`, which runs it again.
     pub credential_change: CredentialChange,
@@ -62,7 +64,8 @@ pub struct Route {
     /// How long a duplicate waits for the running one; `0s` never.
     #[serde(deserialize_with = "values::span::<0, { 10 * MINUTE }, _>")]
     pub wait: Duration,
-    /// How long the origin may take, to the last body byte. The lease is this and 15 s.
+    /// How long the origin may take, to the last body byte, of a stream to its head. The lease is this and
+    /// 15 s.
     #[serde(deserialize_with = "values::span::<1, { 60 * MINUTE }, _>")]
     pub timeout: Duration,
     /// What the origin's answer means.
@@ -74,6 +77,8 @@ pub struct Route {
     /// Path at the origin that tells what became of a key: `/v1/payments/by-key/{key}`.
     #[serde(deserialize_with = "values::probe")]
     pub probe: Option<String>,
+    /// What a 404 of the probe must say to free the key: `{ body = "/code", is = "not_found" }`.
+    pub probe_absent: Option<Condition>,
     /// How long after the lease's end a 404 of the probe frees the key.
     #[serde(deserialize_with = "values::span::<0, { 30 * DAY }, _>")]
     pub probe_after: Duration,
@@ -119,6 +124,8 @@ pub struct ReplyRule {
     /// Reply bodies above it reach the first caller but are not kept.
     #[serde(deserialize_with = "values::size")]
     pub max: u64,
+    /// Media types of replies that are streamed and not kept; `*` at the end stands for any rest.
+    pub stream: StreamedTypes,
     /// Reply headers that are not kept although they would be.
     #[serde(deserialize_with = "header_names")]
     pub drop: Vec<String>,
@@ -183,6 +190,7 @@ impl Default for Route {
             outcome: outcome::Rule::default(),
             on_in_doubt: Doubtful::Hold,
             probe: None,
+            probe_absent: None,
             probe_after: Duration::from_mins(1),
             ttl: Duration::from_hours(24),
             tombstone: Duration::ZERO,
@@ -204,7 +212,12 @@ impl Default for KeyRule {
 
 impl Default for ReplyRule {
     fn default() -> Self {
-        Self { max: 8 * 1024 * 1024, drop: Vec::new(), keep: Vec::new() }
+        Self {
+            max: 8 * 1024 * 1024,
+            stream: StreamedTypes::default(),
+            drop: Vec::new(),
+            keep: Vec::new(),
+        }
     }
 }
 
@@ -268,6 +281,31 @@ impl Route {
         }
         if doubtful == Doubtful::Retry && forwarded == ForwardKey::None {
             found.push(("on_in_doubt", "is retry, which only an origin that sees the same key can bear, but forward_key is none"));
+        }
+        let names_claim = self.credential.iter().any(|part| matches!(part, CredentialPart::Jwt(_)));
+        let is_authorization = |name: &str| name == "authorization";
+        if names_claim
+            && self.credential.contains(&CredentialPart::Header("authorization".to_owned()))
+        {
+            found.push(("credential", "names a claim of the token (jwt:…) and the whole Authorization, which a renewed token changes: leave header:Authorization out"));
+        }
+        if names_claim && self.scope.iter().filter_map(ScopePart::header).any(is_authorization) {
+            found.push(("scope", "names Authorization, which a renewed token changes, but credential names a claim of the token (jwt:…)"));
+        }
+        if names_claim && self.fingerprint.headers.iter().any(|name| is_authorization(name)) {
+            found.push(("fingerprint.headers", "names Authorization, which a renewed token changes, but credential names a claim of the token (jwt:…)"));
+        }
+        if self.probe_absent.is_some() && self.probe.is_none() {
+            found.push((
+                "probe_absent",
+                "says what an answer means, but probe names no path to ask at",
+            ));
+        }
+        if self.outcome.rules_repeat() {
+            found.push((
+                "outcome.when",
+                "asks the same of one status twice; only the first would count",
+            ));
         }
         let fingerprint = &self.fingerprint;
         if !fingerprint.except.is_empty() && fingerprint.body != BodyRule::Json {

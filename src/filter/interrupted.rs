@@ -3,7 +3,7 @@
 use super::{World, end};
 use crate::answer::Status;
 use crate::lifecycle::event::Event;
-use crate::lifecycle::record::Lease;
+use crate::lifecycle::record::{Lease, Reason};
 use crate::problem::{Code, Problem};
 use crate::request::key::KeyId;
 
@@ -42,7 +42,7 @@ pub async fn clear_up<W: World>(world: &W, key_id: &KeyId, reached: Reached) {
         Reached::NoClaim => return,
         Reached::Claim(lease) => Event::Release(lease),
         // Where the reply was stored before, this changes nothing.
-        Reached::Origin(lease) => Event::Doubt(lease),
+        Reached::Origin(lease) => Event::Doubt(lease, Reason::LeaseOver),
     };
     end(world, key_id, event, None).await;
 }

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::lifecycle::record::{Completed, Durations, Execution, KeySpelling, Lease, Metadata};
+use crate::lifecycle::record::{
+    Completed, Durations, Execution, KeySpelling, Lease, Metadata, Reason,
+};
 use crate::lifecycle::reply::Reply;
 use crate::request::fingerprint::{Fingerprint, Mismatch};
 use crate::time::Timestamp;
@@ -19,8 +21,11 @@ pub enum Event {
     Settle(Lease, Reply),
     /// The claim has ended, and running the operation again is right: nothing happened, or the route says so.
     Release(Lease),
-    /// The claim has ended, and nobody can know whether the origin executed the operation.
-    Doubt(Lease),
+    /// The claim has ended, or its time has, and nobody can know whether the origin executed the operation.
+    Doubt(Lease, Reason),
+    /// The origin has broken off the body of a reply that was settled at its head. The durations are the route's: a
+    /// settled record no longer has them.
+    BreakOff(Lease, Durations),
     /// What would a duplicate with this fingerprint be answered? Nothing is claimed.
     Look(Fingerprint),
 }
@@ -98,8 +103,15 @@ pub enum Verdict {
     InDoubt {
         /// The doubtful lease, for whoever resolves the record.
         lease: Option<Lease>,
-        /// For how long that lease has been over; none while it is live.
-        over_for: Option<Duration>,
+        /// For how long that lease has been over.
+        over_for: Duration,
+        /// Why it is not known.
+        reason: Reason,
+    },
+    /// The origin did not answer in time. Its call is still read, so it may be known soon.
+    StillRead {
+        /// Retry-After, in seconds: until the lease's end.
+        retry_after_s: u64,
     },
     /// The reply is gone; the operation is not run again.
     Expired,

@@ -112,7 +112,7 @@ pub fn decide<R: Rows>(
             ended.remember(*lease, now);
             rows.find(key_id)?
         }
-        Event::Doubt(_) => rows.find(key_id)?,
+        Event::Doubt(..) | Event::BreakOff(..) => rows.find(key_id)?,
         Event::Look(_) => rows.find_with_body(key_id)?,
     };
     let counts = !matches!(event, Event::Look(_));

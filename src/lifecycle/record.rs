@@ -1,5 +1,6 @@
 //! The record of a key, and how time alone changes it. Every other change is in [`crate::lifecycle::step`].
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -142,6 +143,36 @@ pub struct Completed {
     pub gone: Timestamp,
 }
 
+/// Why the outcome of a claim is not known. Operators see it, and so does whoever reads the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Reason {
+    /// No whole answer came within the route's `timeout`. The call is read on until its lease ends.
+    Timeout,
+    /// The call failed before the head of an answer had come.
+    ConnectionLost,
+    /// The origin broke its answer off.
+    Truncated,
+    /// The origin answered with this status, which the route takes for a doubt.
+    Status(u16),
+    /// The Worker that held the lease never said what became of the call.
+    LeaseOver,
+    /// The origin's status is outside 200 to 599.
+    NotHttp,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Timeout => to.write_str("timeout"),
+            Self::ConnectionLost => to.write_str("connection-lost"),
+            Self::Truncated => to.write_str("truncated"),
+            Self::Status(status) => write!(to, "status {status}"),
+            Self::LeaseOver => to.write_str("lease-over"),
+            Self::NotHttp => to.write_str("not-http"),
+        }
+    }
+}
+
 /// A claim whose outcome is not known.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Doubt {
@@ -149,7 +180,12 @@ pub struct Doubt {
     pub lease: Option<Lease>,
     /// Run and the latest attempt.
     pub run: Execution,
-    /// When the doubtful lease is over: until then its Worker may still get the origin's answer.
+    /// Why nobody knows.
+    pub reason: Reason,
+    /// When the latest attempt was granted.
+    pub since: Timestamp,
+    /// When the doubtful lease is over. Until then its Worker reads the call on (reason `timeout`); a Worker that
+    /// ends a call in doubt for any other reason ends its lease with it.
     pub until: Timestamp,
     /// The durations for what follows.
     pub durations: Durations,
@@ -157,8 +193,8 @@ pub struct Doubt {
     pub closes: Timestamp,
     /// When the closed record may go.
     pub gone: Timestamp,
-    /// An earlier attempt of this run is in doubt too, so releasing the latest leaves the doubt.
-    pub earlier: bool,
+    /// Why an earlier attempt of this run is in doubt too, if one is: releasing the latest leaves that doubt.
+    pub earlier: Option<Reason>,
     /// The old reply that the run found, if any. Its body is still stored beside the record.
     pub base: Option<Completed>,
 }
@@ -170,7 +206,7 @@ impl Record {
     pub fn at(self, now: Timestamp) -> Option<Self> {
         let state = match self.state {
             State::Running(running) if now < running.until => State::Running(running),
-            State::Running(running) => doubt_at(running.into_doubt(), now)?,
+            State::Running(running) => doubt_at(running.lapsed(), now)?,
             State::Completed(completed) | State::Expired(completed) => {
                 completed_at(completed, now)?
             }
@@ -290,19 +326,32 @@ impl Completed {
 }
 
 impl Running {
-    /// The doubt that this claim becomes when its lease lapses or its Worker does not know the outcome.
-    pub(crate) fn into_doubt(self) -> Doubt {
+    /// The doubt that this claim becomes when its lease lapses.
+    pub(crate) fn lapsed(self) -> Doubt {
+        let until = self.until;
+        self.into_doubt(Reason::LeaseOver, until)
+    }
+
+    /// The doubt that this claim becomes when its Worker says that it does not know the outcome.
+    pub(crate) fn doubted(self, reason: Reason, now: Timestamp) -> Doubt {
+        let until = reason.ends_lease(self.until, now);
+        self.into_doubt(reason, until)
+    }
+
+    fn into_doubt(self, reason: Reason, until: Timestamp) -> Doubt {
         let (earlier, base, at_least) = match self.previous {
-            Previous::Nothing => (false, None, Timestamp(0)),
-            Previous::Replied(completed) => (false, Some(completed), Timestamp(0)),
-            Previous::Doubted(doubt) => (true, doubt.base, doubt.closes),
+            Previous::Nothing => (None, None, Timestamp(0)),
+            Previous::Replied(completed) => (None, Some(completed), Timestamp(0)),
+            Previous::Doubted(doubt) => (Some(doubt.reason), doubt.base, doubt.closes),
         };
         // Not shortened by a retry: an earlier doubt lasts at least its own `doubt_ttl`.
-        let closes = self.until.plus(self.durations.doubt_ttl).max(at_least);
+        let closes = until.plus(self.durations.doubt_ttl).max(at_least);
         Doubt {
             lease: Some(self.lease),
             run: self.run,
-            until: self.until,
+            reason,
+            since: self.since,
+            until,
             durations: self.durations,
             closes,
             gone: closes.plus(self.durations.tombstone.max(CLOSED_KEPT)),
@@ -312,7 +361,42 @@ impl Running {
     }
 
     fn gone(&self) -> Timestamp {
-        self.clone().into_doubt().gone
+        self.clone().lapsed().gone
+    }
+}
+
+impl Reason {
+    /// When the lease of a call is over that is in doubt since now, for this reason.
+    pub(crate) fn ends_lease(self, until: Timestamp, now: Timestamp) -> Timestamp {
+        match self {
+            // Its answer may come yet.
+            Self::Timeout => until,
+            Self::ConnectionLost
+            | Self::Truncated
+            | Self::Status(_)
+            | Self::LeaseOver
+            | Self::NotHttp => until.min(now),
+        }
+    }
+}
+
+impl Completed {
+    /// The doubt that a reply becomes which was settled at its head and whose body the origin broke off. Nothing is
+    /// left of what the run found: the settle has replaced it.
+    pub(crate) fn broken_off(self, durations: Durations, now: Timestamp) -> Doubt {
+        let closes = now.plus(durations.doubt_ttl);
+        Doubt {
+            lease: Some(self.lease),
+            run: self.run,
+            reason: Reason::Truncated,
+            since: self.settled,
+            until: now,
+            durations,
+            closes,
+            gone: closes.plus(durations.tombstone.max(CLOSED_KEPT)),
+            earlier: (self.run.attempt > 1).then_some(Reason::Truncated),
+            base: None,
+        }
     }
 }
 

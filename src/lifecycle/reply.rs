@@ -2,7 +2,8 @@
 //!
 //! The core never sees a body: it travels and is stored beside its [`Reply`].
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// The kept part of a response, without its body.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,7 +24,7 @@ pub enum Kept {
         /// Its length.
         bytes: u64,
     },
-    /// Nothing: the body was longer than `reply.max`, or an event stream. Duplicates are told so and never
+    /// Nothing: the body was longer than `reply.max`, or made to be streamed. Duplicates are told so and never
     /// forwarded.
     StatusOnly,
 }
@@ -38,6 +39,66 @@ impl Kept {
         }
     }
 }
+
+/// Media types of replies that are made to be streamed: their bodies go to the first caller as they come, and are not
+/// kept. One that ends in `*` names all that begin so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamedTypes(String);
+
+impl StreamedTypes {
+    /// Whether a Content-Type is one of them. Its parameters do not matter.
+    #[must_use]
+    pub fn has(&self, content_type: &str) -> bool {
+        let wanted = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        self.0.split_ascii_whitespace().any(|name| match name.strip_suffix('*') {
+            Some(beginning) => wanted.starts_with(beginning),
+            None => wanted == name,
+        })
+    }
+
+    /// All of them, with a space between two.
+    #[must_use]
+    pub fn as_text(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Default for StreamedTypes {
+    fn default() -> Self {
+        Self(STREAMED.to_owned())
+    }
+}
+
+impl<'de> Deserialize<'de> for StreamedTypes {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let mut names = Vec::<String>::deserialize(from)?;
+        for name in &mut names {
+            name.make_ascii_lowercase();
+        }
+        if !names.iter().all(|name| is_media_type(name)) {
+            return Err(D::Error::custom(
+                r#"must be a list of media types without parameters, such as ["text/event-stream", "application/grpc*"]"#,
+            ));
+        }
+        Ok(Self(names.join(" ")))
+    }
+}
+
+/// `type/subtype` (RFC 9110 section 8.3.1), which may end in `*`. A type alone names nothing: `*` and `text*` are
+/// mistakes, `text/*` is not.
+fn is_media_type(name: &str) -> bool {
+    let is_token = |text: &str| {
+        !text.is_empty()
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$&^_.+-".contains(&b))
+    };
+    name.split_once('/').is_some_and(|(kind, subtype)| {
+        let beginning = subtype.strip_suffix('*').unwrap_or(subtype);
+        is_token(kind) && (subtype == "*" || is_token(beginning))
+    })
+}
+
+/// What browsers and agents read as events (WHATWG HTML, section 9.2), JSON by lines, and RPC whose trailers end it.
+const STREAMED: &str = "text/event-stream application/x-ndjson application/jsonl application/grpc* application/connect+*";
 
 /// The headers of a response that a replay carries; names in lower case. Those in `drop` are not kept although
 /// they would be, those in `keep` are kept although they would not be.
@@ -90,12 +151,6 @@ pub fn has_no_body(status: u16) -> bool {
 #[must_use]
 pub fn is_sendable(status: u16) -> bool {
     (200..=599).contains(&status)
-}
-
-/// True for the one Origin that a stored Access-Control-Allow-Origin names, and for `*`.
-#[must_use]
-pub fn allows_origin(stored: &str, origin: Option<&str>) -> bool {
-    stored == "*" || Some(stored) == origin
 }
 
 /// Whether a route may keep a header: one that belongs to a single hop, or that the runtime or the filter sets

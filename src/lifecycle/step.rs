@@ -4,10 +4,11 @@
 //! ```text
 //!            claim                    settle(lease)
 //!   absent ─────────▶ running(lease) ───────────────▶ completed ──ttl──▶ expired ──tombstone──▶ absent
-//!     ▲                 │       │ doubt, or lease over     ▲
-//!     └──release────────┘       ▼                          │
-//!       (back to what       in doubt(lease) ──late settle──┘
-//!        the claim found)       └──doubt_ttl──▶ closed (answers 410)
+//!     ▲                 │       │ doubt, or lease over     ▲ │
+//!     └──release────────┘       ▼                          │ │ the streamed body broke off
+//!       (back to what       in doubt(lease) ──late settle──┘ │
+//!        the claim found)       │     ▲──────────────────────┘
+//!                               └──doubt_ttl──▶ closed (answers 410)
 //! ```
 //!
 //! `step` is pure and total: it takes the record as stored, one event and the Ledger's clock, and says
@@ -16,7 +17,8 @@
 //!
 //! Invariants: a lease is granted only where none is live; a settle, release or doubt changes a record
 //! only under the record's own lease; a record in doubt is never granted again unless its policy says
-//! `retry`, and then only once the doubtful lease is over.
+//! `retry`, and then only once the doubtful lease is over; the lease of a doubt is live for no reason but
+//! `timeout`, and until it is over duplicates wait for it as for a running claim.
 
 use std::time::Duration;
 
@@ -24,9 +26,10 @@ use crate::lifecycle::event::{
     Claim, CredentialChange, Event, How, OnInDoubt, Replay, Strategy, Verdict,
 };
 use crate::lifecycle::record::{
-    Completed, Doubt, Execution, Lease, Metadata, Previous, Record, Running, State,
+    Completed, Doubt, Durations, Execution, Lease, Metadata, Previous, Reason, Record, Running,
+    State,
 };
-use crate::lifecycle::reply::Reply;
+use crate::lifecycle::reply::{Kept, Reply};
 use crate::request::fingerprint::Fingerprint;
 use crate::time::{Timestamp, millis};
 
@@ -77,7 +80,8 @@ pub fn step(
         Event::Claim(claim) => on_claim(found, other_credential, &claim, now),
         Event::Settle(lease, reply) => on_settle(found, lease, reply, now),
         Event::Release(lease) => on_release(found, lease, now),
-        Event::Doubt(lease) => on_doubt(found, lease),
+        Event::Doubt(lease, reason) => on_doubt(found, lease, reason, now),
+        Event::BreakOff(lease, durations) => on_break_off(found, lease, durations, now),
         Event::Look(fingerprint) => keep(look(found, fingerprint, now)),
     }
 }
@@ -109,7 +113,10 @@ fn on_claim(
         // again would put a lease that nobody holds over a settled reply.
         State::Completed(completed) if completed.lease == claim.lease => keep(replay(&completed)),
         State::InDoubt(doubt) if doubt.lease == Some(claim.lease) => keep(in_doubt(&doubt, now)),
-        State::Running(running) => keep(wait_or_refuse(&running, claim, now)),
+        State::Running(running) => {
+            let refused = in_flight(&running, now);
+            keep(wait(running.until, claim, now).unwrap_or(refused))
+        }
         State::Completed(completed) => match claim.strategy {
             Strategy::ReturnExisting => keep(replay(&completed)),
             Strategy::Fail => keep(Verdict::AlreadyExecuted),
@@ -118,26 +125,28 @@ fn on_claim(
                 grant(record.metadata, claim, run, Previous::Replied(completed), now)
             }
         },
+        // Two leases are never live at once: the doubtful Worker is still reading, and its answer may come.
+        State::InDoubt(doubt) if now < doubt.until => {
+            keep(wait(doubt.until, claim, now).unwrap_or(in_doubt(&doubt, now)))
+        }
         State::InDoubt(doubt) => match claim.on_in_doubt {
-            // Two leases are never live at once: the doubtful Worker may still be reading.
-            OnInDoubt::Retry if now >= doubt.until => {
+            OnInDoubt::Retry => {
                 let run = Execution { attempt: doubt.run.attempt.saturating_add(1), ..doubt.run };
                 grant(record.metadata, claim, run, Previous::Doubted(doubt), now)
             }
-            OnInDoubt::Retry | OnInDoubt::Hold => keep(in_doubt(&doubt, now)),
+            OnInDoubt::Hold => keep(in_doubt(&doubt, now)),
         },
         State::Expired(_) | State::Closed(_) => keep(Verdict::Expired),
     }
 }
 
-fn wait_or_refuse(running: &Running, claim: &Claim, now: Timestamp) -> Verdict {
+/// A caller waits for a lease that is live, as long as it likes, if it came for the reply and not to be refused.
+fn wait(until: Timestamp, claim: &Claim, now: Timestamp) -> Option<Verdict> {
     match claim.strategy {
         Strategy::ReturnExisting if claim.wait > Duration::ZERO => {
-            Verdict::Join(now.plus(claim.wait).min(running.until))
+            Some(Verdict::Join(now.plus(claim.wait).min(until)))
         }
-        Strategy::ReturnExisting | Strategy::Fail | Strategy::FailOnRunning => {
-            in_flight(running, now)
-        }
+        Strategy::ReturnExisting | Strategy::Fail | Strategy::FailOnRunning => None,
     }
 }
 
@@ -151,8 +160,12 @@ fn in_flight(running: &Running, now: Timestamp) -> Verdict {
 }
 
 fn in_doubt(doubt: &Doubt, now: Timestamp) -> Verdict {
-    let over_for = (now >= doubt.until).then(|| now.since(doubt.until));
-    Verdict::InDoubt { lease: doubt.lease, over_for }
+    if now < doubt.until {
+        let retry_after_s = millis(doubt.until.since(now)).div_ceil(1000);
+        return Verdict::StillRead { retry_after_s };
+    }
+    let over_for = now.since(doubt.until);
+    Verdict::InDoubt { lease: doubt.lease, over_for, reason: doubt.reason }
 }
 
 fn replay(completed: &Completed) -> Verdict {
@@ -256,28 +269,53 @@ fn on_release(found: Option<Record>, lease: Lease, now: Timestamp) -> Step {
 impl Doubt {
     /// What is left when its latest attempt turns out not to have happened.
     fn released(self, now: Timestamp) -> Previous {
-        if self.earlier {
+        if let Some(reason) = self.earlier {
             // No Worker is at it any more: the leases of earlier attempts were over when this one began.
-            return Previous::Doubted(Self { lease: None, until: self.until.min(now), ..self });
+            let until = self.until.min(now);
+            return Previous::Doubted(Self { lease: None, reason, until, ..self });
         }
         self.base.map_or(Previous::Nothing, Previous::Replied)
     }
 }
 
-fn on_doubt(found: Option<Record>, lease: Lease) -> Step {
-    match found {
-        Some(Record { metadata, state: State::Running(running) }) if running.lease == lease => {
-            let state = State::InDoubt(running.into_doubt());
-            Step {
-                change: Change::Update(Record { metadata, state }),
-                verdict: Verdict::Kept(None),
-            }
+fn on_doubt(found: Option<Record>, lease: Lease, reason: Reason, now: Timestamp) -> Step {
+    let Some(Record { metadata, state }) = found else {
+        return keep(Verdict::Stale);
+    };
+    let doubt = match state {
+        State::Running(running) if running.lease == lease => running.doubted(reason, now),
+        // What was read on until now has ended, and left the doubt.
+        State::InDoubt(doubt)
+            if doubt.lease == Some(lease) && now < doubt.until && reason != Reason::Timeout =>
+        {
+            let until = reason.ends_lease(doubt.until, now);
+            Doubt { reason, until, ..doubt }
         }
         // The same doubt again: the answer to the first one was lost.
-        Some(Record { state: State::InDoubt(doubt), .. }) if doubt.lease == Some(lease) => {
-            keep(Verdict::Kept(None))
+        State::InDoubt(doubt) if doubt.lease == Some(lease) => return keep(Verdict::Kept(None)),
+        State::Running(_)
+        | State::Completed(_)
+        | State::InDoubt(_)
+        | State::Expired(_)
+        | State::Closed(_) => {
+            return keep(Verdict::Stale);
         }
-        Some(_) | None => keep(Verdict::Stale),
+    };
+    let change = Change::Update(Record { metadata, state: State::InDoubt(doubt) });
+    Step { change, verdict: Verdict::Kept(None) }
+}
+
+/// Only a reply of which nothing but the head was stored can break off after it was settled.
+fn on_break_off(found: Option<Record>, lease: Lease, durations: Durations, now: Timestamp) -> Step {
+    match found {
+        Some(Record { metadata, state: State::Completed(completed) })
+            if completed.lease == lease && completed.reply.body == Kept::StatusOnly =>
+        {
+            let state = State::InDoubt(completed.broken_off(durations, now));
+            let change = Change::Update(Record { metadata, state });
+            Step { change, verdict: Verdict::Kept(None) }
+        }
+        found => on_doubt(found, lease, Reason::Truncated, now),
     }
 }
 

@@ -103,6 +103,8 @@ struct Summary<'a> {
     settled: Option<String>,
     expires: Option<String>,
     closes: Option<String>,
+    /// Why it is in doubt.
+    reason: Option<String>,
     status: Option<u16>,
     bytes: Option<u64>,
 }
@@ -231,6 +233,7 @@ impl<'a> Summary<'a> {
             settled: completed.map(|completed| rfc3339(completed.settled)),
             expires: completed.map(|completed| rfc3339(completed.expires)),
             closes: state.doubt().map(|doubt| rfc3339(doubt.closes)),
+            reason: state.doubt().map(|doubt| doubt.reason.to_string()),
             status: completed.map(|completed| completed.reply.status),
             bytes: completed.and_then(|completed| match completed.reply.body {
                 Kept::Whole { bytes } => Some(bytes),

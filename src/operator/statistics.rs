@@ -113,7 +113,7 @@ impl Counter {
             }
             (_, Verdict::Replay(_)) => Some(Self::Replayed),
             (_, Verdict::AlreadyExecuted) => Some(Self::AlreadyExecuted),
-            (_, Verdict::InDoubt { .. }) => Some(Self::OutcomeUnknown),
+            (_, Verdict::InDoubt { .. } | Verdict::StillRead { .. }) => Some(Self::OutcomeUnknown),
             (_, Verdict::Expired) => Some(Self::KeyExpired),
             (_, Verdict::KeyReused(_)) => Some(Self::KeyReused),
             (_, Verdict::CredentialChanged) => Some(Self::CredentialChanged),

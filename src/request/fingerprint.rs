@@ -7,7 +7,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::request::digest::Parts;
-use crate::request::header::{header_names, media_type};
+use crate::request::header::{compared, header_names, media_type};
 use crate::request::json::{self, MarkedPointer, Pointer};
 use crate::request::path::Target;
 
@@ -109,7 +109,9 @@ impl Fingerprint {
         let headers = rule
             .headers
             .iter()
-            .fold(headers, |parts, name| parts.part(name).maybe(header(name)))
+            .fold(headers, |parts, name| {
+                parts.part(name).maybe(header(name).map(|value| compared(name, value)))
+            })
             .whole();
         let parts = [
             Parts::of("method").part(method).whole(),

@@ -22,3 +22,26 @@ pub fn header_name(text: &str) -> Option<String> {
 pub fn media_type(content_type: &str) -> String {
     content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
+
+/// A header's value as it is compared. The scheme of Authorization counts whatever its case, and one space is after it
+/// (RFC 9110 sections 11.1 and 11.4): `bearer t1` and `Bearer  t1` are `bearer t1`. What has no scheme, such as a bare
+/// API key, is left as it is.
+#[must_use]
+pub fn compared(name: &str, value: String) -> String {
+    if name != "authorization" {
+        return value;
+    }
+    match value.trim_matches([' ', '\t']).split_once(' ') {
+        Some((scheme, rest)) => {
+            format!("{} {}", scheme.to_ascii_lowercase(), rest.trim_start_matches(' '))
+        }
+        None => value,
+    }
+}
+
+/// Whether a value holds bytes that are not UTF-8. The runtime replaces them by U+FFFD, so two different values may read
+/// the same.
+#[must_use]
+pub fn is_undecodable(value: &str) -> bool {
+    value.contains(char::REPLACEMENT_CHARACTER)
+}

@@ -31,6 +31,15 @@ pub struct MarkedPointer {
     pub need: Need,
 }
 
+/// A text or an integer of a body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scalar {
+    /// A string, unescaped.
+    Text(String),
+    /// An integer, as it is written in the body.
+    Integer(String),
+}
+
 /// Whether a body must have what a pointer names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
@@ -43,6 +52,10 @@ pub enum Need {
 /// The body has a member twice that the pointer passes through, and nothing says which one is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DuplicateMember;
+
+/// A text in which a pointer can name nothing for sure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotReadable;
 
 impl Pointer {
     /// Parses a pointer such as `/a/b~1c`. The empty pointer, which names the whole body, is refused.
@@ -63,13 +76,31 @@ impl Pointer {
     /// # Errors
     /// The body has a member twice that the pointer passes through.
     pub fn text(&self, body: &[u8]) -> Result<Option<String>, DuplicateMember> {
+        Ok(self.scalar(body)?.map(|(Scalar::Text(text) | Scalar::Integer(text))| text))
+    }
+
+    /// The same, with what it is.
+    ///
+    /// # Errors
+    /// The body has a member twice that the pointer passes through.
+    pub fn scalar(&self, body: &[u8]) -> Result<Option<Scalar>, DuplicateMember> {
         let Some(body) = text(body) else { return Ok(None) };
         let Some(value) = self.find(body)? else { return Ok(None) };
         let digits = value.strip_prefix('-').unwrap_or(value);
         if digits.bytes().all(|b| b.is_ascii_digit()) {
-            return Ok(Some(value.to_owned()));
+            return Ok(Some(Scalar::Integer(value.to_owned())));
         }
-        Ok(serde_json::from_str(value).ok())
+        Ok(serde_json::from_str(value).ok().map(Scalar::Text))
+    }
+
+    /// The JSON text of the value that the pointer names in a text, which may begin with a byte order mark.
+    ///
+    /// # Errors
+    /// It is no JSON, or has a member twice that the pointer passes through.
+    pub fn value<'a>(&self, text: &'a str) -> Result<Option<&'a str>, NotReadable> {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        serde_json::from_str::<&RawValue>(text).map_err(|_| NotReadable)?;
+        self.find(text).map_err(|DuplicateMember| NotReadable)
     }
 
     /// Where the member or the item that the pointer names stands in a canonical form.

@@ -150,8 +150,8 @@ impl KeyId {
         u16::try_from(wide % u64::from(shards.max(1))).unwrap_or(0)
     }
 
-    /// The correlation id of every try of this operation, where the client sent none. The log and the origin see
-    /// it, so nothing of the scope is in it: whoever knows the key could try passwords against it.
+    /// The correlation id of every try of this operation, where the client sent none and there is no secret to make one
+    /// under. The log and the origin see it, so nothing of the scope is in it: whoever knows the key could try passwords against it.
     #[must_use]
     pub fn correlation_id(&self, route: &str) -> String {
         hex(&Parts::of("correlation").part(self.key_half()).part(route).half())

@@ -1,5 +1,6 @@
 //! What a request is: its key, its caller, and what makes another request its retry.
 
+pub mod bearer;
 pub mod credential;
 pub mod digest;
 pub mod fingerprint;

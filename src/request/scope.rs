@@ -1,12 +1,14 @@
 //! The scope: what keeps equal keys of different callers apart. Values are hashed with their lengths and never
 //! stored or logged themselves.
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 
 use crate::config::values::Mode;
 use crate::request::digest::Parts;
 use crate::request::fingerprint::{Fingerprint, OperationId};
-use crate::request::header::header_name;
+use crate::request::header::{compared, header_name};
 
 /// A part of the scope.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -53,6 +55,8 @@ impl TryFrom<String> for ScopePart {
 /// What a scope takes from a request.
 #[derive(Clone, Copy)]
 pub struct Caller<'a> {
+    /// `http` or `https`.
+    pub scheme: &'a str,
     /// Host and port that the client asked for.
     pub host: &'a str,
     /// Request method.
@@ -93,13 +97,33 @@ impl Caller<'_> {
 
     fn add(&self, parts: Parts, part: &ScopePart) -> Parts {
         match part {
-            ScopePart::Host => parts.part("host").part(self.host),
+            ScopePart::Host => {
+                parts.part("host").part(compared_host(self.scheme, self.host).as_bytes())
+            }
             ScopePart::Method => parts.part("method").part(self.method),
             ScopePart::Path => parts.part("path").part(self.path),
             ScopePart::Credential => parts.part("credential").part(self.credential),
             ScopePart::Route => parts.part("route").part(self.route),
-            ScopePart::Header(name) => parts.part("header").part(name).maybe((self.header)(name)),
+            ScopePart::Header(name) => {
+                let value = (self.header)(name).map(|value| compared(name, value));
+                parts.part("header").part(name).maybe(value)
+            }
         }
+    }
+}
+
+/// Host and port as they are compared: without the dot of a fully qualified name and without the port that the scheme
+/// has anyway (RFC 9110 section 4.2.3).
+fn compared_host<'a>(scheme: &str, host: &'a str) -> Cow<'a, str> {
+    let default = if scheme == "https" { ":443" } else { ":80" };
+    let host = host.strip_suffix(default).unwrap_or(host);
+    // The port follows the last colon, unless that belongs to an IPv6 address in brackets.
+    match host.rsplit_once(':').filter(|(_, port)| !port.contains(']')) {
+        Some((name, port)) if name.ends_with('.') => {
+            format!("{}:{port}", name.strip_suffix('.').unwrap_or(name)).into()
+        }
+        Some(_) => host.into(),
+        None => host.strip_suffix('.').unwrap_or(host).into(),
     }
 }
 

@@ -16,9 +16,11 @@ const IMPATIENT_MS = 1_500;
  *   route    which of the routes below; "usual" if left out
  *   first    what the origin answers to the first call that reaches it; all others get the good answer
  *   probed   the origin knows afterwards, when it is asked, that it did the work
- *   holds    the origin waits with its first answer until so many `requests` or `answers` were seen on the wire
+ *   holds    the origin waits with its first answer until so many `requests` or `answers` were seen on the
+ *            wire, or so many `ms` after the first answer there
  *   cut      the client's connection breaks: "answer": when its first answer is on the way; "call": when the origin has the call
  *   timeout  how long the client waits for an answer, in ms
+ *   within   the program has what it gets within so many ms
  *   renewed  every try carries another token; "jwt": of the same subject, which the filter knows
  *   ledger   how the Ledger misbehaves
  *   upload   so many bytes are sent, which the route refuses without reading them; the wire is a plain pipe
@@ -43,7 +45,7 @@ export const SCENARIOS = {
     holds: { answers: 1 },
   },
   "own timeout": { about: "the client gives up waiting before the origin answers", holds: { requests: 2 }, timeout: IMPATIENT_MS },
-  "late answer": { about: "the origin answers after the route's `timeout`", route: "short", holds: { requests: 2 } },
+  "late answer": { about: "the origin answers after the route's `timeout`", route: "short", holds: { requests: 2, ms: 3_000 }, within: 10_000 },
   "store down": { about: "the Ledger cannot be asked for the first request", ledger: "throw*3,pass" },
   "token renewed": { about: "the client's connection breaks when the answer is on the way, and its next try carries another token", cut: "answer", renewed: true },
   "token renewed, jwt": { about: "as *token renewed*, on a route with `credential = [\"jwt:/sub\"]`", cut: "answer", renewed: "jwt" },

@@ -29,6 +29,7 @@ fn word(admission: &Admission) -> String {
         Admission::Publish => "publishes".to_owned(),
         Admission::Read(_) => "is read".to_owned(),
         Admission::Refuse(problem, _) => problem.code.as_str().to_owned(),
+        Admission::Verify(_) => "is verified".to_owned(),
         Admission::Guard(guarded) => format!("guarded by {}", guarded.key.as_str()),
     }
 }
@@ -71,6 +72,9 @@ fn a_request_is_guarded_where_a_route_matches_and_a_key_is_found() {
         // What the runtime makes of bytes that are not UTF-8.
         (&anything, "POST", "https://h/a", &[KEY, ("if-match", "\u{fffd}")], "key-invalid"),
         (&anything, "POST", "https://h/a", &[KEY, ("x-other", "\u{fffd}")], "guarded by k1"),
+        (&anything, "POST", "https://h/a", &[("idempotency-key", "k\u{fffd}")], "key-invalid"),
+        (&anything, "POST", "https://h/a", &[KEY, ("cookie", "a=\u{fffd}")], "key-invalid"),
+        (&anything, "POST", "https://h/a", &[KEY, ("cookie", "_ga=\u{fffd}")], "guarded by k1"),
         (&anything, "POST", "https://h/a", &[("if-match", "\u{fffd}")], "passes"),
         // The filter's own paths, in whatever spelling.
         (&anything, "POST", "https://h/.oncegate", &[KEY], "hidden"),

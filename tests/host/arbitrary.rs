@@ -6,7 +6,7 @@ use oncegate::lifecycle::event::{
     Claim, CredentialChange, Event, How, OnInDoubt, Replay, Strategy as OnDuplicate, Verdict,
 };
 use oncegate::lifecycle::record::{
-    Completed, Doubt, Durations, Execution, KeySpelling, Lease, Metadata, Previous, Record,
+    Completed, Doubt, Durations, Execution, KeySpelling, Lease, Metadata, Previous, Reason, Record,
     Running, State,
 };
 use oncegate::lifecycle::reply::{Kept, Reply};
@@ -140,10 +140,12 @@ fn completed() -> BoxedStrategy<Completed> {
 
 fn doubt() -> BoxedStrategy<Doubt> {
     let instants = [instant(), instant(), instant()];
-    (option::of(lease()), run(), instants, durations(), any::<bool>(), option::of(completed()))
-        .prop_map(|(lease, run, [until, closes, gone], durations, earlier, base)| Doubt {
+    let reasons = (reason(), option::of(reason()));
+    (option::of(lease()), run(), instants, durations(), reasons, option::of(completed()))
+        .prop_map(|(lease, run, [until, closes, gone], durations, (reason, earlier), base)| Doubt {
             lease,
             run,
+            reason,
             durations,
             closes,
             gone,
@@ -152,6 +154,18 @@ fn doubt() -> BoxedStrategy<Doubt> {
             ..make::doubt(make::lease(1), until)
         })
         .boxed()
+}
+
+pub(crate) fn reason() -> BoxedStrategy<Reason> {
+    prop_oneof![
+        2 => Just(Reason::Timeout),
+        1 => Just(Reason::ConnectionLost),
+        1 => Just(Reason::Truncated),
+        1 => any::<u16>().prop_map(Reason::Status),
+        1 => Just(Reason::LeaseOver),
+        1 => Just(Reason::NotHttp),
+    ]
+    .boxed()
 }
 
 fn running() -> BoxedStrategy<Running> {
@@ -191,7 +205,8 @@ pub(crate) fn event() -> BoxedStrategy<Event> {
         4 => claim().prop_map(Event::Claim),
         2 => (lease(), reply()).prop_map(|(lease, reply)| Event::Settle(lease, reply)),
         1 => lease().prop_map(Event::Release),
-        1 => lease().prop_map(Event::Doubt),
+        1 => (lease(), reason()).prop_map(|(lease, reason)| Event::Doubt(lease, reason)),
+        1 => (lease(), durations()).prop_map(|(lease, durations)| Event::BreakOff(lease, durations)),
         1 => fingerprint().prop_map(Event::Look),
     ]
     .boxed()
@@ -217,8 +232,9 @@ fn verdict() -> BoxedStrategy<Verdict> {
         any::<u64>().prop_map(|retry_after_s| Verdict::InFlight { retry_after_s }),
         replay,
         Just(Verdict::AlreadyExecuted),
-        (option::of(lease()), option::of(span()))
-            .prop_map(|(lease, over_for)| Verdict::InDoubt { lease, over_for }),
+        (option::of(lease()), span(), reason())
+            .prop_map(|(lease, over_for, reason)| Verdict::InDoubt { lease, over_for, reason }),
+        any::<u64>().prop_map(|retry_after_s| Verdict::StillRead { retry_after_s }),
         Just(Verdict::Expired),
         any::<u8>().prop_map(|bits| Verdict::KeyReused(Mismatch(bits))),
         Just(Verdict::CredentialChanged),

@@ -5,7 +5,8 @@
 
 use oncegate::config::route::Route;
 use oncegate::config::values::Mode;
-use oncegate::request::credential::{CredentialPart, credential};
+use oncegate::request::bearer::Proof;
+use oncegate::request::credential::{self, CredentialPart, Undecodable};
 use oncegate::request::digest::{Parts, hex, sha256};
 use oncegate::request::fingerprint::{BodyRule, FINGERPRINT_HEADERS, Fingerprint, Rule};
 use oncegate::request::header::media_type;
@@ -20,6 +21,13 @@ use crate::make::{cases, headers, route};
 
 const AUTHORIZED: (&str, &str) = ("authorization", "Bearer secret");
 
+fn credential(
+    parts: &[CredentialPart],
+    header: &dyn Fn(&str) -> Option<String>,
+) -> Result<[u8; 16], Undecodable> {
+    credential::credential(parts, &Proof::Opaque, header)
+}
+
 fn credential_of(lines: &[(&str, &str)]) -> [u8; 16] {
     credential(&route().credential, &headers(lines)).unwrap()
 }
@@ -27,6 +35,7 @@ fn credential_of(lines: &[(&str, &str)]) -> [u8; 16] {
 /// A caller; the others differ from it in one part.
 fn caller(header: &dyn Fn(&str) -> Option<String>) -> Caller<'_> {
     Caller {
+        scheme: "https",
         host: "api.example.com",
         method: "POST",
         path: "/v1/payments",
@@ -70,8 +79,8 @@ fn digests_never_change() {
 
     let both = [AUTHORIZED, ("x-api-key", "k1")];
     for (lines, expected) in [
-        (&both[..1], "21c86ebb7db82cf091a16effdae10b29"),
-        (&both[..], "36416edf425921f7faa7cfe9175bdc4f"),
+        (&both[..1], "117e405d0e253d275e07d216d7b90947"),
+        (&both[..], "a0540136c542ada435986eb368efc0fc"),
         (&[], "de8b089dd0e18848c31f51f289a29913"),
         (&[("cookie", "b=2; a=1")], "e2814c4334f02593247577f9d9122c54"),
     ] {
@@ -83,9 +92,9 @@ fn digests_never_change() {
 fn scope_kin_and_fingerprint_never_change() {
     let none = headers(&[]);
     let caller = caller(&none);
-    assert_eq!(scope(caller), "f6b68cbc6771917dfb6b75b99ddd2779");
+    assert_eq!(scope(caller), "a921fb2c7be248ee94eed729df4fab5b");
     let shadow = caller.scope(&route().scope, Mode::Shadow);
-    assert_eq!(hex(&shadow), "b3a32d991718b0d2ceba33351395e738");
+    assert_eq!(hex(&shadow), "df2387046646f321bc2faed1a508a341");
 
     let json = [("content-type", "application/json; charset=utf-8")];
     let whole = fingerprint(Some("a=1&b"), br#"{"amount":10}"#, &json);
@@ -224,6 +233,58 @@ fn each_part_of_the_default_scope_keeps_equal_keys_apart() {
 }
 
 #[test]
+fn hosts_are_one_where_only_a_dot_at_the_end_or_the_usual_port_differs() {
+    let none = headers(&[]);
+    let one = caller(&none);
+    let of = |scheme, host| scope(Caller { scheme, host, ..one });
+    let groups: &[&[(&str, &str)]] = &[
+        &[
+            ("https", "shop.example"),
+            ("https", "shop.example."),
+            ("https", "shop.example:443"),
+            ("https", "shop.example.:443"),
+            ("http", "shop.example:80"),
+            ("http", "shop.example."),
+        ],
+        &[("https", "shop.example:80")],
+        &[("http", "shop.example:443")],
+        &[("https", "shop.example:8443"), ("http", "shop.example.:8443")],
+        &[("https", "shop.example..")],
+        &[("https", "[::1]"), ("https", "[::1]:443")],
+        &[("https", "[::443]")],
+        &[("https", "[::1]:8443")],
+    ];
+    for (at, same) in groups.iter().enumerate() {
+        for (scheme, host) in *same {
+            for (other_at, others) in groups.iter().enumerate() {
+                let equal = of(scheme, host) == of(others[0].0, others[0].1);
+                assert_eq!(equal, at == other_at, "{host} and {}", others[0].1);
+            }
+        }
+    }
+    let operation = |host| {
+        Caller { host, ..one }.operation(&route().scope, route().mode, &Fingerprint([1; 32]))
+    };
+    assert_eq!(operation("shop.example."), operation("shop.example:443"));
+}
+
+#[test]
+fn the_scheme_of_authorization_counts_whatever_its_case_wherever_it_is_compared() {
+    let one = headers(&[("authorization", "Bearer t1")]);
+    let other = headers(&[("authorization", "bearer  t1")]);
+    let third = headers(&[("authorization", "Bearer T1")]);
+    let named = [ScopePart::Header("authorization".to_owned())];
+    let of = |header: &dyn Fn(&str) -> Option<String>| caller(header).scope(&named, Mode::Enforce);
+    assert_eq!(of(&one), of(&other));
+    assert_ne!(of(&one), of(&third));
+    let mut route = route();
+    route.fingerprint.headers = vec!["authorization".to_owned(), "x-other".to_owned()];
+    let of = |lines: &[(&str, &str)]| fingerprint_of(&route, "POST", "/", None, b"", lines);
+    assert_eq!(of(&[("authorization", "Bearer t1")]), of(&[("authorization", "BEARER t1")]));
+    assert_ne!(of(&[("x-other", "Bearer t1")]), of(&[("x-other", "BEARER t1")]));
+}
+
+#[test]
 fn a_scope_holds_what_the_route_says_and_nothing_else() {
     let acme = headers(&[("x-tenant", "acme")]);
     let one = caller(&acme);
@@ -313,9 +374,21 @@ fn a_credential_is_every_header_that_carries_one_or_else_the_cookies() {
     let callers: &[&[&[(&str, &str)]]] = &[
         // A proxy that empties a header must not make all callers one: blank is absent.
         &[&[], &[("accept", "*/*")], &[("cookie", "")], &[("authorization", " ")]],
-        &[&[AUTHORIZED], &[AUTHORIZED, ("cookie", "s=1")], &[AUTHORIZED, ("x-api-key", "")]],
+        &[
+            &[AUTHORIZED],
+            &[AUTHORIZED, ("cookie", "s=1")],
+            &[AUTHORIZED, ("x-api-key", "")],
+            // RFC 9110 section 11.1: the scheme counts whatever its case, and more than one space may follow it.
+            &[("authorization", "bearer secret")],
+            &[("authorization", "BEARER   secret")],
+            &[("authorization", " Bearer secret ")],
+        ],
         &[&[("authorization", "Bearer secret2")]],
-        &[&[("authorization", "bearer secret")]],
+        &[&[("authorization", "Bearer Secret")]],
+        &[&[("authorization", "Basic secret")], &[("authorization", "basic secret")]],
+        // No scheme: a bare API key.
+        &[&[("authorization", "Secret")]],
+        &[&[("authorization", "secret")]],
         &[&[("x-api-key", "Bearer secret")]],
         &[&[AUTHORIZED, ("x-api-key", "k")]],
         &[&[("cookie", "s=1; t=2")], &[("cookie", "t=2;s=1")], &[("cookie", "s=1, t=2")]],
@@ -348,7 +421,119 @@ fn a_credential_is_every_header_that_carries_one_or_else_the_cookies() {
 }
 
 #[test]
-fn nothing_of_a_cookie_header_is_left_out_of_the_credential() {
+fn cookies_that_change_by_themselves_do_not_count_in_a_whole_cookie_header() {
+    let of = |cookies: &str| credential_of(&[("cookie", cookies)]);
+    let one = of("session=s1");
+    for name in [
+        "__cf_bm",
+        "__cflb",
+        "__cfruid",
+        "_cfuvid",
+        "cf_clearance",
+        "cf_chl_rc_i",
+        "cf_chl_2",
+        "__cfwaitingroom",
+        "__cfwaitingroom_event",
+        "_ga",
+        "_ga_1ABC2DEF3G",
+        "_gid",
+        "_gat",
+        "_gat_gtag_UA_1234_1",
+        "_gat_UA-1234-1",
+        "_gcl_au",
+        "_gcl_aw",
+        "_gcl_dc",
+        "_fbp",
+        "_fbc",
+    ] {
+        for cookies in [
+            format!("session=s1; {name}=1"),
+            format!("{name}=2;session=s1"),
+            format!("{name}=, session=s1"),
+            format!("{name}=a=b; session=s1; {name}=c"),
+            // It does not count, so its bytes do not matter.
+            format!("session=s1; {name}=\u{fffd}"),
+        ] {
+            assert_eq!(of(&cookies), one, "{cookies}");
+        }
+        // Alone it is no credential.
+        assert_eq!(of(&format!("{name}=1")), of(""));
+        // Where the route names it, it is one.
+        let named = [CredentialPart::Cookie(name.to_owned())];
+        let of = |cookies: String| credential(&named, &headers(&[("cookie", &cookies)])).unwrap();
+        assert_ne!(of(format!("{name}=1")), of(format!("{name}=2")));
+    }
+}
+
+#[test]
+fn cookies_that_look_like_those_count() {
+    let of = |cookies: &str| credential_of(&[("cookie", cookies)]);
+    for name in [
+        "_gallery_session",
+        "_cfo_session",
+        "CF_Authorization",
+        "cf_session",
+        "__CF_BM",
+        "__cf_bm2",
+        "x__cf_bm",
+        "__cf_bm_session",
+        "__cflb2",
+        "cf_clearance2",
+        "cf_chl",
+        "CF_CHL_x",
+        "__cfwaitingroo",
+        "__cfduid",
+        "_ga_",
+        "_ga_session",
+        "_ga_1ABc",
+        "_ga_A-B",
+        "_gax",
+        "_GA",
+        "_gid2",
+        "_gat2",
+        "_gat_session",
+        "_gat_UA",
+        "_gcl_session",
+        "_gcl_gb",
+        "_fbp2",
+        "_fb",
+        "session",
+    ] {
+        let [one, other] = ["1", "2"].map(|value| of(&format!("{name}={value}; _ga=1")));
+        assert_ne!(one, other, "{name}");
+        assert_ne!(one, of(""), "{name}");
+    }
+    // Without a value it has no name.
+    assert_ne!(of("_ga"), of(""));
+}
+
+#[test]
+fn a_credential_that_is_not_utf_8_is_refused_where_it_counts_and_nowhere_else() {
+    let session = [CredentialPart::Cookie("session".to_owned())];
+    let usual = route().credential;
+    let of = |parts: &[CredentialPart], lines: &[(&str, &str)]| credential(parts, &headers(lines));
+    let unreadable = ("cookie", "session=s1; user=J\u{fffd}rgen");
+    // All cookies are the credential; the refusal names the way out.
+    let refused = of(&usual, &[unreadable]).unwrap_err();
+    assert!(refused.detail().contains("credential = [\"cookie:SESSION\"]"), "{}", refused.detail());
+    // Another credential is there, or the route names another cookie.
+    assert!(of(&usual, &[AUTHORIZED, unreadable]).is_ok());
+    let named = of(&session, &[unreadable]);
+    assert_eq!(named, of(&session, &[("cookie", "session=s1; user=J")]));
+    assert_eq!(named, of(&session, &[("cookie", "session=s1; J\u{fffd}rgen")]), "it has no name");
+    for (parts, lines, what) in [
+        (&session[..], [("cookie", "session=\u{fffd}")], "The cookie session"),
+        (&session, [("cookie", "session=s1,\u{fffd}")], "The cookie session"),
+        (&usual, [("authorization", "Bearer \u{fffd}")], "The header authorization"),
+        (&usual, [("x-api-key", "\u{fffd}")], "The header x-api-key"),
+    ] {
+        let detail = of(parts, &lines).unwrap_err().detail();
+        assert!(detail.starts_with(what), "{detail}");
+    }
+}
+
+#[test]
+fn nothing_else_of_a_cookie_header_is_left_out_of_the_credential() {
     for [one, other] in [
         ["lang=en; 0123", "lang=en; 4567"],
         ["session=abc,def", "session=abc,xyz"],

@@ -16,7 +16,8 @@ use oncegate::lifecycle::event::{
     Claim, CredentialChange, Event, How, OnInDoubt, Replay, Strategy, Verdict,
 };
 use oncegate::lifecycle::record::{
-    Completed, Doubt, Durations, Execution, KeySpelling, Metadata, Previous, Record, Running, State,
+    Completed, Doubt, Durations, Execution, KeySpelling, Metadata, Previous, Reason, Record,
+    Running, State,
 };
 use oncegate::lifecycle::reply::{Kept, Reply};
 use oncegate::operator::decide::{Decision, DecisionResult};
@@ -97,8 +98,10 @@ pub(crate) fn requests() -> Golden<LedgerRequest> {
         (event(Event::Claim(claim)), format!("0000{AA}{METADATA}00020101{DURATIONS}0a0001")),
         (event(Event::Settle(lease(0xaa), reply())), format!("0001{AA}{REPLY}")),
         (event(Event::Release(lease(0xaa))), format!("0002{AA}")),
-        (event(Event::Doubt(lease(0xaa))), format!("0003{AA}")),
-        (event(Event::Look(make::fingerprint(0xf1))), format!("0004{F1}{F1}")),
+        // After the lease, `status 503`.
+        (event(Event::Doubt(lease(0xaa), Reason::Status(503))), format!("0003{AA}03f703")),
+        (event(Event::BreakOff(lease(0xaa), durations())), format!("0004{AA}{DURATIONS}")),
+        (event(Event::Look(make::fingerprint(0xf1))), format!("0005{F1}{F1}")),
         (Question::Shards, "01".to_owned()),
         (Question::Operator(OperatorQuery::Key), "0200".to_owned()),
         (
@@ -128,7 +131,8 @@ pub(crate) fn answers() -> Golden<LedgerAnswer> {
     let replay = Replay { reply, expires: Timestamp(3), how: How::Joined };
     let in_doubt = Verdict::InDoubt {
         lease: Some(lease(0xaa)),
-        over_for: Some(Duration::from_millis(60_001)),
+        over_for: Duration::from_millis(60_001),
+        reason: Reason::Truncated,
     };
     let verdicts = [
         (Verdict::Granted(run(2)), format!("00{BB}0200")),
@@ -136,14 +140,15 @@ pub(crate) fn answers() -> Golden<LedgerAnswer> {
         (Verdict::InFlight { retry_after_s: 7 }, "0207".to_owned()),
         (Verdict::Replay(replay), format!("03f403{HEADERS}010301")),
         (Verdict::AlreadyExecuted, "04".to_owned()),
-        // 60 s and 1,000,000 ns.
-        (in_doubt, format!("0501{AA}013cc0843d")),
-        (Verdict::Expired, "06".to_owned()),
-        (Verdict::KeyReused(Mismatch(0b101)), "0705".to_owned()),
-        (Verdict::CredentialChanged, "08".to_owned()),
-        (Verdict::Kept(Some(Timestamp(3))), "090103".to_owned()),
-        (Verdict::Stale, "0a".to_owned()),
-        (Verdict::Absent, "0b".to_owned()),
+        // 60 s and 1,000,000 ns; `truncated`.
+        (in_doubt, format!("0501{AA}3cc0843d02")),
+        (Verdict::StillRead { retry_after_s: 7 }, "0607".to_owned()),
+        (Verdict::Expired, "07".to_owned()),
+        (Verdict::KeyReused(Mismatch(0b101)), "0805".to_owned()),
+        (Verdict::CredentialChanged, "09".to_owned()),
+        (Verdict::Kept(Some(Timestamp(3))), "0a0103".to_owned()),
+        (Verdict::Stale, "0b".to_owned()),
+        (Verdict::Absent, "0c".to_owned()),
     ];
     let verdicts =
         verdicts.map(|(verdict, bytes)| (LedgerAnswer::Verdict(verdict), format!("01{bytes}")));
@@ -191,11 +196,14 @@ pub(crate) fn records() -> Golden<Record> {
         durations: durations(),
         closes: Timestamp(5),
         gone: Timestamp(6),
-        earlier: true,
+        reason: Reason::Timeout,
+        since: Timestamp(3),
+        earlier: Some(Reason::LeaseOver),
         ..make::doubt(lease(0xaa), Timestamp(4))
     };
-    // The lease, the run, until, the durations, closes, gone, earlier; then the base.
-    let doubt_bytes = |lease: &str, base: &str| format!("{lease}{BB}030004{DURATIONS}050601{base}");
+    // The lease, the run, the reason, since, until, the durations, closes, gone, earlier; then the base.
+    let doubt_bytes =
+        |lease: &str, base: &str| format!("{lease}{BB}0300000304{DURATIONS}05060104{base}");
     let over = |previous| {
         let until = Timestamp(2);
         let running = make::running(lease(0xaa), Timestamp(1));

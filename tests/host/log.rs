@@ -5,6 +5,8 @@ use std::time::Duration;
 use oncegate::log::{Entry, LogKey, LogKeys, Times, shadow_line};
 use oncegate::request::key::Key;
 
+use crate::make::key_id;
+
 fn log_key() -> Option<LogKey> {
     LogKey::new("0123456789abcdef0123456789abcdef", None).ok()
 }
@@ -93,4 +95,19 @@ fn the_log_line_of_a_shadowed_request_says_what_enforcing_would_have_answered() 
         shadow_line("charge", "replayed", "c-1"),
         r#"{"mode":"shadow","route":"charge","would":"replayed","correlation_id":"c-1"}"#
     );
+}
+
+/// Who sees a correlation id could try keys against a plain digest of one.
+#[test]
+fn a_derived_correlation_id_is_made_under_the_secret() {
+    let id = key_id("k");
+    let under = |secret: &str| LogKey::new(secret, None).unwrap().correlation_id(&id, "charge");
+    let one = under(&"s".repeat(32));
+    assert!(one.len() == 32 && one.bytes().all(|b| b.is_ascii_hexdigit()), "{one}");
+    assert_eq!(one, under(&"s".repeat(32)), "the same on every try");
+    assert_ne!(one, under(&"t".repeat(32)));
+    assert_ne!(one, id.correlation_id("charge"));
+    let of = |id, route| LogKey::new(&"s".repeat(32), None).unwrap().correlation_id(&id, route);
+    assert_ne!(one, of(id, "refund"));
+    assert_ne!(one, of(key_id("other"), "charge"));
 }

@@ -17,11 +17,14 @@ mod world; // requests, a Ledger and an origin that move when they are told to
 
 // One module per subject.
 mod admission; // what is guarded, by which key
+mod bearer; // what an access token proves
 mod corpus; // whatever the fuzzer found
+mod cors; // what a page may read
 mod decision; // what a Ledger does with an event
 mod digest; // digests, scope, fingerprint: what is the same request, and whose
 mod encoding; // messages and rows
 mod filter; // the story of one request
+mod forward; // headers on their way to the origin
 mod golden; // their bytes
 mod job; // schedules and queues
 mod key; // header, key, key id, shard

@@ -9,7 +9,7 @@ use oncegate::config::route::Route;
 use oncegate::filter::GuardedRequest;
 use oncegate::lifecycle::event::{Claim, CredentialChange, OnInDoubt, Strategy};
 use oncegate::lifecycle::record::{
-    Completed, Doubt, Durations, Execution, KeySpelling, Lease, Metadata, Previous, Record,
+    Completed, Doubt, Durations, Execution, KeySpelling, Lease, Metadata, Previous, Reason, Record,
     Running, State,
 };
 use oncegate::lifecycle::reply::{Kept, Reply};
@@ -116,11 +116,13 @@ pub(crate) fn doubt(lease: Lease, until: Timestamp) -> Doubt {
     Doubt {
         lease: Some(lease),
         run: run(lease, 1),
+        reason: Reason::LeaseOver,
+        since: until.minus(durations.lease),
         until,
         durations,
         closes,
         gone: closes.plus(days(90)),
-        earlier: false,
+        earlier: None,
         base: None,
     }
 }

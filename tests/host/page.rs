@@ -94,7 +94,7 @@ fn states() -> BTreeMap<&'static str, FoundRecord> {
 /// Every page there is, with these words in every place that holds words from outside.
 fn pages(word: &str, found: &FoundRecord) -> Vec<(String, String)> {
     let context = context();
-    let problem = Problem { record: Some(found.key), ..Problem::invalid(word) };
+    let problem = Problem::invalid(word).about(found.key);
     let query: String = form_urlencoded::Serializer::new(String::new())
         .extend_pairs([("correlation_id", word), ("route", word), ("since", word)])
         .finish();

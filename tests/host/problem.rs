@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use oncegate::answer::{Status, cors_marks, marks, problem_marks};
+use oncegate::answer::{Status, marks, may_be_told, problem_marks, replay_marks, replayed_headers};
+use oncegate::config::route::Doubtful;
+use oncegate::lifecycle::event::{How, Replay};
+use oncegate::lifecycle::reply::{Kept, Reply};
 use oncegate::problem::{Code, Problem};
 use oncegate::time::Timestamp;
 use serde_json::{Value, json};
 
 /// code, status, whether to come again
-const CODES: [(Code, &str, u16, bool); 16] = [
+const CODES: [(Code, &str, u16, bool); 18] = [
     (Code::KeyMissing, "key-missing", 400, false),
     (Code::KeyInvalid, "key-invalid", 400, false),
     (Code::StrategyInvalid, "strategy-invalid", 400, false),
@@ -18,6 +21,8 @@ const CODES: [(Code, &str, u16, bool); 16] = [
     (Code::Misconfigured, "misconfigured", 500, false),
     (Code::AlreadyExecuted, "already-executed", 409, false),
     (Code::CredentialChanged, "credential-changed", 409, false),
+    (Code::CredentialRefused, "credential-refused", 401, false),
+    (Code::CredentialUnverifiable, "credential-unverifiable", 503, true),
     (Code::ReplyNotStored, "reply-not-stored", 409, false),
     (Code::OutcomeUnknown, "outcome-unknown", 409, false),
     (Code::KeyExpired, "key-expired", 410, false),
@@ -41,7 +46,7 @@ fn every_code_has_its_status_and_says_whether_to_come_again() {
 
 #[test]
 fn a_problem_document_has_these_members_in_this_order() {
-    for (code, name, status, _) in CODES {
+    for (code, name, status, retry) in CODES {
         let text = Problem::new(code, "Do this, \"now\".\n").body("c-1");
         let kind = if status < 500 { "idempotency_error" } else { "api_error" };
         let (title, detail) = (code.title(), r#"Do this, \"now\".\n"#);
@@ -49,7 +54,8 @@ fn a_problem_document_has_these_members_in_this_order() {
             text,
             format!(
                 r#"{{"type":"/.well-known/idempotency#{name}","title":"{title}","status":{status},"detail":"{detail}","#
-            ) + &format!(r#""code":"{name}","correlation_id":"c-1","#)
+            ) + &format!(r#""message":"{detail}","code":"{name}","retryable":{retry},"#)
+                + r#""correlation_id":"c-1","#
                 + &format!(r#""error":{{"type":"{kind}","code":"{name}","message":"{detail}"}}}}"#)
         );
     }
@@ -81,6 +87,7 @@ fn a_problem_is_never_cached_and_payment_clients_are_told_whether_to_retry() {
         assert_eq!(marks["content-type"], "application/problem+json", "{name}");
         assert_eq!(marks["cache-control"], "no-store", "{name}");
         assert_eq!(marks["stripe-should-retry"], retry.to_string(), "{name}");
+        assert_eq!(marks["x-should-retry"], retry.to_string(), "{name}");
         assert_eq!(marks["x-correlation-id"], "c-1", "{name}");
         assert_eq!(marks.contains_key("retry-after"), retry, "{name}");
         assert!(!marks.contains_key("idempotent-replayed"), "{name}");
@@ -90,6 +97,72 @@ fn a_problem_is_never_cached_and_payment_clients_are_told_whether_to_retry() {
     let marks: BTreeMap<_, _> =
         problem_marks(&problem, Some(Status::Unknown), "c-1").into_iter().collect();
     assert_eq!((&*marks["retry-after"], &*marks["idempotency-status"]), ("37", "unknown"));
+}
+
+#[test]
+fn a_doubt_is_worth_another_try_where_the_same_request_may_yet_be_told() {
+    let unknown = || Problem::new(Code::OutcomeUnknown, "");
+    let rows = [
+        (unknown(), Doubtful::Hold, false),
+        (unknown(), Doubtful::Probe, true),
+        (unknown(), Doubtful::Retry, true),
+        // The lease is live for so long.
+        (unknown().retry_after(15), Doubtful::Hold, true),
+        (Problem::new(Code::KeyReused, ""), Doubtful::Retry, false),
+        (Problem::new(Code::InFlight, ""), Doubtful::Hold, true),
+    ];
+    for (problem, on_in_doubt, retryable) in rows {
+        let told = may_be_told(problem, on_in_doubt);
+        let marks: BTreeMap<_, _> = problem_marks(&told, None, "c-1").into_iter().collect();
+        let document: Value = serde_json::from_str(&told.body("c-1")).unwrap();
+        let said = retryable.to_string();
+        assert_eq!(document["retryable"], json!(retryable), "{told:?} {on_in_doubt:?}");
+        assert_eq!([&marks["x-should-retry"], &marks["stripe-should-retry"]], [&said, &said]);
+    }
+}
+
+#[test]
+fn a_replay_says_nothing_of_when_to_come_again() {
+    let headers = [
+        ("content-type", "text/plain"),
+        ("retry-after", "7"),
+        ("stripe-should-retry", "true"),
+        ("x-should-retry", "true"),
+    ];
+    let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+    for (status, kept, told) in [
+        (201, &["content-type", "retry-after"][..], None),
+        (303, &["content-type", "retry-after"], None),
+        (402, &["content-type"], None),
+        (500, &["content-type"], Some("false")),
+        (529, &["content-type"], Some("false")),
+    ] {
+        let reply = Reply { status, headers: headers.clone(), body: Kept::Whole { bytes: 0 } };
+        let names: Vec<_> = replayed_headers(&reply).map(|(name, _)| name).collect();
+        assert_eq!(names, kept, "{status}");
+        let replay = Replay { reply, expires: Timestamp(0), how: How::Replayed };
+        let marks: BTreeMap<_, _> = replay_marks(&replay, "c-1").into_iter().collect();
+        for name in ["x-should-retry", "stripe-should-retry"] {
+            assert_eq!(marks.get(name).map(String::as_str), told, "{status}");
+        }
+        assert_eq!(marks["idempotent-replayed"], "true");
+    }
+}
+
+#[test]
+fn a_client_that_hung_up_is_no_failure_of_the_store() {
+    let problem = Problem::new(Code::StoreUnavailable, "");
+    assert_eq!(problem.logged(), ("store-unavailable", 503));
+    assert_eq!(problem.to_nobody().logged(), ("client-gone", 499));
+}
+
+#[test]
+fn what_comes_back_to_the_filter_frees_its_key() {
+    for (code, outcome) in [(Code::LoopDetected, Some("release")), (Code::Misconfigured, None)] {
+        let marks: BTreeMap<_, _> =
+            problem_marks(&Problem::new(code, ""), None, "c-1").into_iter().collect();
+        assert_eq!(marks.get("idempotency-outcome").map(String::as_str), outcome);
+    }
 }
 
 #[test]
@@ -127,32 +200,5 @@ fn a_time_that_has_no_name_is_left_out() {
         let marks: BTreeMap<_, _> =
             marks(Status::Executed, Some(Timestamp(ms)), "c").into_iter().collect();
         assert_eq!(marks.get("idempotency-expires").map(String::as_str), expected, "{ms}");
-    }
-}
-
-#[test]
-fn only_browser_origins_that_the_route_names_may_read_an_answer() {
-    let app = "https://app.example.com";
-    let named = [app.to_owned()];
-    let any = ["*".to_owned()];
-    for (allowed, asking, granted) in [
-        (&named[..], Some(app), Some(app)),
-        (&named, Some("https://evil.example"), None),
-        (&named, Some("https://app.example.com:8443"), None),
-        (&named, None, None),
-        (&[], Some(app), None),
-        (&any, Some(app), Some(app)),
-        (&any, None, None),
-    ] {
-        let marks: BTreeMap<_, _> = cors_marks(allowed, asking).into_iter().collect();
-        let allow = marks.get("access-control-allow-origin").map(String::as_str);
-        assert_eq!(allow, granted, "{asking:?} of {allowed:?}");
-        assert_eq!(marks.contains_key("access-control-expose-headers"), granted.is_some());
-    }
-    let marks: BTreeMap<_, _> = cors_marks(&named, Some(app)).into_iter().collect();
-    for name in
-        ["Idempotent-Replayed", "Idempotency-Status", "Idempotency-Expires", "X-Correlation-Id"]
-    {
-        assert!(marks["access-control-expose-headers"].contains(name), "{name}");
     }
 }

@@ -1,7 +1,7 @@
 //! `reply`: which headers a replay carries, and which responses have no body.
 
 use oncegate::lifecycle::reply::{
-    allows_origin, has_no_body, is_ours, is_sendable, kept_headers, may_keep,
+    StreamedTypes, has_no_body, is_ours, is_sendable, kept_headers, may_keep,
 };
 
 type Lines = Vec<(String, String)>;
@@ -201,19 +201,27 @@ fn statuses_without_a_body_and_statuses_that_cannot_be_sent() {
 }
 
 #[test]
-fn a_grant_to_one_browser_origin_is_none_to_another() {
-    let app = "https://app.example.com";
-    for (stored, asking, allowed) in [
-        (app, Some(app), true),
-        (app, Some("https://evil.example"), false),
-        (app, Some("https://app.example.com.evil.example"), false),
-        (app, Some("http://app.example.com"), false),
-        (app, None, false),
-        ("*", Some(app), true),
-        ("*", None, true),
-        ("null", Some("null"), true),
-        ("", None, false),
+fn a_reply_is_streamed_by_its_media_type() {
+    let usual = StreamedTypes::default();
+    for (content_type, streamed) in [
+        ("text/event-stream", true),
+        ("Text/Event-Stream; charset=utf-8", true),
+        (" application/x-ndjson ;a=b", true),
+        ("application/jsonl", true),
+        ("application/grpc", true),
+        ("application/grpc-web+proto", true),
+        ("application/connect+json", true),
+        ("application/connect", false),
+        ("text/event-streams", false),
+        ("application/json", false),
+        ("text/plain; note=text/event-stream", false),
+        ("", false),
     ] {
-        assert_eq!(allows_origin(stored, asking), allowed, "{stored} to {asking:?}");
+        assert_eq!(usual.has(content_type), streamed, "{content_type:?}");
     }
+    let named = |names: &[&str]| serde_json::from_value::<StreamedTypes>(serde_json::json!(names));
+    let videos = named(&["Video/*"]).unwrap();
+    assert!(videos.has("video/mp4") && !videos.has("text/event-stream"));
+    let none = named(&[]).unwrap();
+    assert!(!none.has("text/event-stream") && !none.has(""));
 }

@@ -210,8 +210,13 @@ fn mistakes_show_in_a_simulation_too() {
         Mutant::ReplayPastExpiry,
         Mutant::JoinedToAnother,
         Mutant::GivenBackForgotten,
+        Mutant::DoubtJoinedForEver,
+        Mutant::JoinedDoubtGranted,
+        Mutant::DoubtKeepsLease,
+        Mutant::BreakOffForgotten,
+        Mutant::ReasonForgotten,
     ] {
-        let found = (1..=5).find_map(|seed| tell(seed, Some(mutant)));
+        let found = (1..=12).find_map(|seed| tell(seed, Some(mutant)));
         assert!(found.is_some(), "{mutant:?}");
     }
 }

@@ -38,7 +38,7 @@ pub(crate) use self::choice::Choice;
 pub(crate) use self::history::{Cause, Event, Kind, seconds};
 use self::ledger::Ledger;
 pub(crate) use self::mutants::Mutant;
-pub(crate) use self::origin::{OriginResponse, response};
+pub(crate) use self::origin::{OriginResponse, response, stream};
 use crate::make::instant;
 
 use self::story::{Arrival, CallResult, News, Progress, RunningStory};

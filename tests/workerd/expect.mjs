@@ -4,14 +4,15 @@ import assert from "node:assert/strict";
 
 const STATUS = {
   "key-missing": 400, "key-invalid": 400, "strategy-invalid": 400, "key-reused": 422, "in-flight": 409,
-  "origin-unreachable": 502, misconfigured: 500, "already-executed": 409, "credential-changed": 409,
+  "origin-unreachable": 502, misconfigured: 500, "already-executed": 409, "credential-changed": 409, "credential-refused": 401, "credential-unverifiable": 503,
   "reply-not-stored": 409, "outcome-unknown": 409, "key-expired": 410, "request-too-large": 413,
   "store-unavailable": 503, "not-guarded": 404, "loop-detected": 508,
 };
-const RETRY = ["in-flight", "origin-unreachable", "store-unavailable"];
+const RETRY = ["credential-unverifiable", "in-flight", "origin-unreachable", "store-unavailable"];
 
-/** The answer is this problem, whole and well formed (RFC 9457); returns its members. */
-export function isProblem(response, code, status = STATUS[code]) {
+/** The answer is this problem, whole and well formed (RFC 9457); returns its members. Whether a doubt is worth another try
+ *  depends on its lease and its route. */
+export function isProblem(response, code, status = STATUS[code], retryable = code === "outcome-unknown" ? undefined : RETRY.includes(code)) {
   assert.equal(response.status, status, `${code} expected, got ${response.status} ${response.text.slice(0, 300)}`);
   assert.match(response.get("Content-Type"), /^application\/problem\+json(;|$)/);
   const members = response.json;
@@ -23,7 +24,9 @@ export function isProblem(response, code, status = STATUS[code]) {
     assert.notEqual(members[name], "", `${name} of ${code}`);
   }
   assert.match(response.get("Cache-Control"), /\bno-store\b/);
-  assert.equal(response.get("Stripe-Should-Retry"), String(RETRY.includes(code)));
+  assert.equal(members.message, members.detail);
+  assert.equal(members.retryable, retryable ?? members.retryable, `whether ${code} is retryable`);
+  for (const name of ["Stripe-Should-Retry", "X-Should-Retry"]) assert.deepEqual(response.all(name), [String(members.retryable)]);
   if (RETRY.includes(code)) assert.match(response.get("Retry-After") ?? "none", /^[1-9]\d*$/);
   assert.equal(response.get("Idempotent-Replayed"), null);
   assert.equal(response.get("Idempotency-Expires"), null);

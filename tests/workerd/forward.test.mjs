@@ -155,15 +155,18 @@ describe("what is kept of a reply", { concurrency: 8, timeout: 60_000 }, () => {
       for (const response of [joined, replay]) assert.deepEqual(response.all("Stripe-Should-Retry"), ["false"]);
     }
   });
-  test("below 500 the origin's own Stripe-Should-Retry is replayed, and none is added", async () => {
-    for (const said of [[], [["Stripe-Should-Retry", "false"]]]) {
+  test("what the origin said of coming again is told once, and a replay says nothing of it below 500", async () => {
+    const said = { "Stripe-Should-Retry": "true", "X-Should-Retry": "true", "Retry-After": "7" };
+    for (const [status, kept] of [[201, ["Retry-After"]], [402, []], [501, []]]) {
       const spec = { path: freshPath(), key: freshKey() };
-      on.origin.on(spec.path, { status: 402, headers: said, body: "declined" });
+      on.origin.on(spec.path, { status, headers: Object.entries(said), body: "said" });
       const first = await on.worker.send(spec);
-      isExecuted(first, 402);
+      isExecuted(first, status);
+      for (const [name, value] of Object.entries(said)) assert.equal(first.get(name), value);
       const replay = await on.worker.send(spec);
       isReplay(replay, first);
-      for (const response of [first, replay]) assert.equal(response.get("Stripe-Should-Retry"), said[0]?.[1] ?? null);
+      assert.equal(replay.get("Retry-After"), kept.includes("Retry-After") ? "7" : null);
+      for (const name of ["Stripe-Should-Retry", "X-Should-Retry"]) assert.equal(replay.get(name), status < 500 ? null : "false");
     }
   });
 });
@@ -175,6 +178,7 @@ describe("cors", { concurrency: 8, timeout: 60_000 }, () => {
   const on = stage({
     routes: [
       { name: "browser", methods: ["POST"], path: "/browser/{*rest}", cors: [APP, ADMIN], key: { required: true } },
+      { name: "any", methods: ["POST"], path: "/any/{*rest}", cors: ["*"] },
       { name: "usual", methods: ["POST"], path: "/{*rest}", key: { required: true } },
     ],
   });
@@ -229,10 +233,31 @@ describe("cors", { concurrency: 8, timeout: 60_000 }, () => {
   test("headers that the origin exposed are exposed on a replay too", async () => {
     const it = operation("/browser", [["Access-Control-Allow-Origin", APP], ["Access-Control-Expose-Headers", "X-Total, X-Next"], ["X-Total", "3"]]);
     const first = await on.worker.send({ ...it, ...from(APP) });
-    assert.equal(first.get("Access-Control-Expose-Headers"), "X-Total, X-Next");
+    assert.match(first.get("Access-Control-Expose-Headers"), /^X-Total, X-Next, Idempotent-Replayed/);
     const replay = await on.worker.send({ ...it, ...from(APP) });
     isReadable(replay, APP);
     assert.match(replay.get("Access-Control-Expose-Headers"), /x-total/i);
+  });
+  test("an origin that is named may send credentials; a first answer exposes the filter's headers and grants nothing by itself", async () => {
+    const it = operation("/browser", []);
+    const first = await on.worker.send({ ...it, ...from(APP) });
+    isExecuted(first);
+    assert.deepEqual([first.get("Access-Control-Allow-Origin"), first.get("Access-Control-Allow-Credentials")], [null, null]);
+    assert.match(first.get("Access-Control-Expose-Headers"), /Idempotency-Status/);
+    for (const response of [await on.worker.send({ ...it, ...from(APP) }), await on.worker.send({ ...it, ...from(APP), body: "other" })]) {
+      assert.deepEqual(response.all("Access-Control-Allow-Credentials"), ["true"]);
+    }
+    for (const origin of [STRANGERS[0], null]) assert.equal((await on.worker.send({ ...it, ...from(origin) })).get("Access-Control-Expose-Headers"), null);
+  });
+  test("a stored grant of credentials is replayed to the Origin that it was made for only, and * grants none", async () => {
+    const credentials = ["Access-Control-Allow-Credentials", "true"];
+    for (const [prefix, granted, origin, expected] of [["/usual", APP, APP, "true"], ["/usual", APP, ADMIN, null], ["/usual", APP, null, null], ["/usual", "*", APP, null], ["/any", APP, ADMIN, null], ["/any", APP, APP, "true"], ["/any", "*", APP, null]]) {
+      const it = operation(prefix, [["Access-Control-Allow-Origin", granted], credentials]);
+      await on.worker.send({ ...it, ...from(APP) });
+      const replay = await on.worker.send({ ...it, ...from(origin) });
+      assert.equal(replay.get("Idempotency-Status"), "replayed");
+      assert.equal(replay.get("Access-Control-Allow-Credentials"), expected, `${prefix}: ${granted} to ${origin}`);
+    }
   });
   test("without cors a stored Access-Control-Allow-Origin is replayed to the Origin that it names, and to no other", async () => {
     const it = operation("/usual", [["Access-Control-Allow-Origin", APP], ["Vary", "Origin"], ["Access-Control-Expose-Headers", "X-Total"]]);

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { isExecuted, isProblem, isReleased, isReplay, isUnknown } from "./expect.mjs";
-import { freshKey, freshPath, gate, stage } from "./harness.mjs";
+import { freshKey, freshPath, gate, stage, through } from "./harness.mjs";
 
 const JSON_TYPE = ["Content-Type", "application/json"];
 
@@ -130,6 +130,45 @@ describe("the headers", { concurrency: 16, timeout: 60_000 }, () => {
     isExecuted(await it.send([["Idempotency-Attempt", "99"], ["idempotency-attempt", "100"]]));
     assert.deepEqual(it.seen().all("Idempotency-Attempt"), ["1"]);
   });
+
+  test("what belongs to one hop stays there, and the body's framing is the filter's own", async () => {
+    const it = operation();
+    const hop = [["Connection", "keep-alive, X-Hop"], ["X-Hop", "1"], ["Keep-Alive", "timeout=5"], ["TE", "trailers"], ["Trailer", "X-T"], ["Upgrade", "h2c"], ["HTTP2-Settings", "AAMAAABk"], ["Proxy-Connection", "keep-alive"], ["Proxy-Authorization", "Basic x"], ["Expect", "100-continue"]];
+    const response = await it.send([...hop, ["Authorization", "Bearer a"], ["X-End", "to-end"]]);
+    assert.ok([100, 201].includes(response.status));
+    const seen = await on.origin.reached(it.path);
+    for (const [name] of hop.slice(1)) assert.equal(seen.get(name), null, name);
+    assert.deepEqual([seen.get("Authorization"), seen.get("X-End"), seen.body.toString()], ["Bearer a", "to-end", "{}"]);
+  });
+  test("several Cookie lines are one at the origin", async () => {
+    const it = operation();
+    isExecuted(await it.send([["Cookie", "a=1"], ["Cookie", "b=2; c=3"]]));
+    assert.deepEqual(it.seen().all("Cookie"), ["a=1; b=2; c=3"]);
+  });
+  test("an origin at another address is told what the client asked for, and by whom; none of it where a request passes", async () => {
+    const client = [["X-Forwarded-Host", "evil.example"], ["X-Forwarded-Proto", "https"], ["X-Forwarded-For", "198.51.100.1"], ["CF-Connecting-IP", "203.0.113.7"]];
+    const it = operation();
+    isExecuted(await it.send(client));
+    const forwarded = (seen) => ["X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-For"].map((name) => seen.get(name));
+    assert.deepEqual(forwarded(it.seen()), ["shop.example", "http", "198.51.100.1, 203.0.113.7"]);
+    await on.worker.send({ method: "GET", path: it.path, headers: client });
+    assert.deepEqual(forwarded(it.seen(2)), ["evil.example", "https", "198.51.100.1"]);
+  });
+  test("a service binding gets what the client sent", () =>
+    through({ binding: true }, async (worker, origin) => {
+      isExecuted(await worker.send({ path: "/b", key: freshKey(), headers: [["X-Forwarded-Host", "mine"], ["CF-Connecting-IP", "203.0.113.7"]] }));
+      const [seen] = origin.executions("/b");
+      assert.deepEqual([seen.get("X-Forwarded-Host"), seen.get("X-Forwarded-For")], ["mine", null]);
+    }));
+  test("with LOG_KEY a derived correlation id is made under it", () =>
+    through({}, async (worker) => {
+      const spec = { path: "/c", key: freshKey(), headers: {} };
+      const plain = await worker.send(spec);
+      await worker.restart({ vars: { LOG_KEY: "a-secret-of-thirty-two-characters-" } });
+      const [one, two] = [await worker.send(spec), await worker.send(spec)].map((response) => response.get("X-Correlation-Id"));
+      assert.equal(one, two);
+      assert.notEqual(one, plain.get("X-Correlation-Id"));
+    }));
 
   test("a client's X-Correlation-Id goes to the origin and comes back on every answer", async () => {
     for (const id of ["corr-1", "~".repeat(255), 'a"b,c;d\\e']) {

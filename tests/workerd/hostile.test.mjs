@@ -212,13 +212,14 @@ describe("large requests", { timeout: 120_000 }, () => {
       for (const upload of stalled) upload.send(parts);
       const body = randomBytes(6 * MiB);
       const key = freshKey();
-      // One that says how long it is and sends nothing reserves nothing, and is refused where nothing is left.
+      // One that says how long it is and sends nothing reserves nothing, and is refused where nothing is left, once its body
+      // has been waited for.
       const full = await until(async () => {
         const asking = worker.open({ path, key: freshKey(), length: body.length });
-        const answer = await Promise.race([asking.whole().catch(() => {}), new Promise((resolve) => setTimeout(resolve, 200))]);
+        const answer = await Promise.race([asking.whole().catch(() => {}), new Promise((resolve) => setTimeout(resolve, 7_000))]);
         asking.close();
         return answer;
-      }, { what: "the byte budget is used up" });
+      }, { ms: 20_000, what: "the byte budget is used up" });
       isProblem(full, "store-unavailable");
       isExecuted(await worker.send({ path, key: freshKey() }));
       isExecuted(await until(async () => {

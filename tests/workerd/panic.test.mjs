@@ -228,6 +228,28 @@ describe("a fault in one request", { timeout: 120_000 }, () => {
   });
 });
 
+test("a shard that is nearly full keeps heads only, and the log alarms", { timeout: 60_000 }, async () => {
+  const origin = await startOrigin();
+  const worker = await start({ origin, routes, shards: 1, build: FAULTY });
+  try {
+    const it = { path: freshPath(), key: freshKey() };
+    const first = await worker.send({ ...it, headers: fault("full") });
+    assert.deepEqual([first.status, first.get("Idempotency-Status"), first.get("Idempotency-Expires")], [201, "executed", null]);
+    const retry = isProblem(await worker.send(it), "reply-not-stored");
+    assert.equal(retry.original_status, 201);
+    assert.equal(origin.count(it.path), 1);
+    await until(() => worker.logs.includes("a shard is nearly full (9000000000 of"));
+    // Claims and what has no body go on.
+    const empty = { path: freshPath(), key: freshKey() };
+    origin.on(empty.path, { status: 204 });
+    isExecuted(await worker.send(empty), 204);
+    isReplay(await worker.send(empty), await worker.send(empty));
+  } finally {
+    await worker.stop();
+    origin.close();
+  }
+});
+
 for (const [kind, what] of [["abort", "an abort"], ["overflow", "an exhausted stack"]]) test(`${what} ends the instance: whoever is in flight is told, the next ones are served, and nothing runs twice`, { timeout: 60_000 }, async () => {
   const origin = await startOrigin();
   const worker = await start({ origin, routes, shards: 1, build: FAULTY });

@@ -65,6 +65,9 @@ describe("the scope", { concurrency: 8, timeout: 60_000 }, () => {
       // The runtime's URL parser makes slashes of backslashes when it forwards, so they must count as slashes.
       { path: it.replaceAll("/", "\\").replace("\\", "/") },
       { path: it, host: "SHOP.Example" },
+      { path: it, host: "shop.example." },
+      { path: it, host: "shop.example:80" },
+      { path: it, host: "shop.example.:80" },
     ]) await meet({ path: it, host: "shop.example" }, { host: "shop.example", ...other });
   });
   test("what a route leaves out of its scope does not keep keys apart", async () => {
@@ -110,6 +113,10 @@ describe("the credential", { concurrency: 8, timeout: 60_000 }, () => {
     ["usual", "another cookie beside the same Authorization", { ...ALICE, Cookie: "visit=1" }, { ...ALICE, Cookie: "visit=2" }],
     ["usual", "the same cookies in another order, joined by a comma", { Cookie: "a=1; b=2" }, { Cookie: "b=2,a=1" }],
     ["usual", "the same cookies on two lines", { Cookie: "a=1; b=2" }, [["Cookie", "a=1"], ["Cookie", "b=2"]]],
+    ["usual", "the same Authorization with its scheme in other letters and more space after it", ALICE, { Authorization: ALICE.Authorization.replace("Bearer ", "bEARER   ") }],
+    ["usual", "other cookies of Cloudflare, Google and Meta", { Cookie: "sid=1; __cf_bm=a; _ga=GA1.1.1.1; _ga_1ABC2DEF3G=GS1.1" }, { Cookie: "_fbp=fb.1; cf_clearance=x; sid=1; __cf_bm=b; _ga_1ABC2DEF3G=GS1.2; _gat_UA-1-1=1" }],
+    ["usual", "another cookie that is not UTF-8 beside the same Authorization", { ...ALICE, Cookie: "user=J\xfcrgen" }, { ...ALICE, Cookie: "user=J\xf6rgen" }],
+    ["session", "another cookie that is not UTF-8 beside the same session", { Cookie: "session=s1; user=J\xfcrgen" }, { Cookie: "session=s1; user=J\xf6rgen; \xff" }],
     ["session", "another cookie beside the same session", { Cookie: "session=s1; theme=dark" }, { Cookie: "visit=9, session=s1" }],
     ["custom", "another Authorization where only X-Client counts", { "X-Client": "c1", ...ALICE }, { "X-Client": "c1", ...BOB }],
   ]) {
@@ -130,6 +137,10 @@ describe("the credential", { concurrency: 8, timeout: 60_000 }, () => {
     ["usual", "the Authorization twice", ALICE, [["Authorization", ALICE.Authorization], ["Authorization", BOB.Authorization]]],
     ["usual", "the Authorization as X-Api-Key", ALICE, { "X-Api-Key": ALICE.Authorization }],
     ["usual", "another X-Api-Key beside the same Authorization", { ...ALICE, "X-Api-Key": "one" }, { ...ALICE, "X-Api-Key": "two" }],
+    ["usual", "the Authorization in other letters after its scheme", ALICE, { Authorization: ALICE.Authorization.replace("alice", "Alice") }],
+    ["usual", "a cookie that looks like one of Google's", { Cookie: "_gallery_session=alice" }, { Cookie: "_gallery_session=bob" }],
+    ["usual", "a cookie that looks like one of Cloudflare's", { Cookie: "_cfo_session=alice; cf_session=1" }, { Cookie: "_cfo_session=bob; cf_session=1" }],
+    ["usual", "the cookie of Cloudflare Access", { Cookie: "CF_Authorization=alice" }, { Cookie: "CF_Authorization=bob" }],
     ["usual", "another cookie", { Cookie: "sid=alice" }, { Cookie: "sid=bob" }],
     ["usual", "a credential whose bytes are not UTF-8", { Authorization: "caf\xe9" }, { Authorization: "caf\xe8" }],
     ["usual", "a cookie whose bytes are not UTF-8", { Cookie: "sid=\xe9" }, { Cookie: "sid=\xe8" }],
@@ -158,6 +169,13 @@ describe("the credential", { concurrency: 8, timeout: 60_000 }, () => {
       assert.equal(forwarding.count(), 2);
     });
   }
+  test("an unreadable cookie is refused where all cookies are the credential, and the problem names the way out", async () => {
+    const it = operation(on, "/usual-refuse");
+    const refused = await it.send({ headers: { Cookie: "user=J\xfcrgen; lang=de" } });
+    isProblem(refused, "key-invalid");
+    assert.match(refused.json.detail, /credential = \["cookie:SESSION"\]/);
+    isExecuted(await it.send({ headers: { Cookie: "_ga=J\xfcrgen; lang=de" } }));
+  });
   test("nothing else in a request reads another caller's reply, running or stored", async () => {
     const it = operation(on, "/usual-forward");
     const { opened, open } = gate();

@@ -62,7 +62,7 @@ describe("a route in shadow", { concurrency: 8, timeout: 60_000 }, () => {
       assert.equal(message.all(name).join(", "), values.join(", "), name);
       if (/^set-cookie$/i.test(name)) assert.deepEqual(message.all(name), values);
     }
-    const names = new Set([...given.map(([name]) => name.toLowerCase()), "host", ...HOP]);
+    const names = new Set([...given.map(([name]) => name.toLowerCase()), "host", "cdn-loop", ...HOP]);
     assert.deepEqual(message.headers.map(([name]) => name.toLowerCase()).filter((name) => !names.has(name)), []);
   }
 

@@ -143,6 +143,10 @@ struct Shard {
     /// The next sweep comes no sooner: a pass costs as much as the shard has rows.
     sweep_from: Cell<Timestamp>,
     statistics: StatisticsBuffer,
+    /// Whether so much is stored that no bodies are kept any more; none until it was measured.
+    is_full: Cell<Option<bool>>,
+    /// Bytes of bodies since then.
+    unmeasured: Cell<u64>,
 }
 
 /// An answer, with the body beside it.
@@ -170,6 +174,8 @@ impl Shard {
             env,
             sweep_from: Cell::new(Timestamp(0)),
             statistics: StatisticsBuffer::default(),
+            is_full: Cell::new(None),
+            unmeasured: Cell::new(0),
         }
     }
 

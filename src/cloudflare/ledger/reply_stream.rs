@@ -56,7 +56,7 @@ pub(super) fn stream(
 ) -> Result<JsValue, Error> {
     let pipe = bindings::FixedLengthStream::new(body.bytes())?;
     let answer = bindings::streamed(head, &pipe.readable());
-    let pace = OthersWait { budget, started: now(), moved: Cell::new(now()) };
+    let pace = OthersWait { budget, moved: Cell::new(now()) };
     let writer = SteppedWriter::new(&pipe.writable(), pace)?;
     drop(spawn(async move {
         if let Err(why) = send(&writer, &body, &store).await {
@@ -86,7 +86,6 @@ async fn send(
 /// A reader that does not go on loses its reservation if others wait for one.
 struct OthersWait {
     budget: Rc<ByteBudget>,
-    started: Timestamp,
     moved: Cell<Timestamp>,
 }
 
@@ -96,14 +95,10 @@ impl Pace for OthersWait {
     }
 
     fn is_too_slow(&self) -> bool {
-        let now = now();
-        let slow = now.since(self.moved.get()) > IDLE_MAX || now.since(self.started) > SLOW_MAX;
-        slow && self.budget.is_wanted()
+        now().since(self.moved.get()) >= STALL_MAX && self.budget.is_wanted()
     }
 }
 
-/// A reader that reads nothing for so long is cut off if others wait for its room: sooner than their patience
-/// of 3 s is over, or readers that do not read would keep the others from ever reading.
-const IDLE_MAX: Duration = Duration::from_millis(1_500);
-/// And so is a reader that is not done after so long.
-const SLOW_MAX: Duration = Duration::from_secs(20);
+/// A reader that takes less than a step (64 KiB) in so long is cut off if others wait for its room; one that keeps up
+/// never is, however long its reply takes. Whoever waits is told to come again after 3 s, and then finds room.
+const STALL_MAX: Duration = Duration::from_secs(5);

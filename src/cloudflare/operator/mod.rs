@@ -130,6 +130,7 @@ impl Operator<'_> {
             )),
             Read::NoRoom(_) => Err(unavailable("too much is being buffered")),
             Read::Broken(why) => Err(unavailable(&why)),
+            Read::TooSlow => Err(unavailable("the request took too long")),
         }
     }
 

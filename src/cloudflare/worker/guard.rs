@@ -1,6 +1,6 @@
 //! A guarded request: reads its body, runs the filter for it, answers with what comes of that, and logs it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use futures_channel::oneshot::{self, Canceled};
@@ -11,6 +11,7 @@ use crate::admission::{Guarded, Head};
 use crate::answer::Answer;
 use crate::cloudflare::body_buffer::BufferedBody;
 use crate::cloudflare::error::Error;
+use crate::cloudflare::headers::HeaderChanges;
 use crate::cloudflare::ledger_stub::LedgerBody;
 use crate::cloudflare::log::{self, Outcome};
 use crate::cloudflare::origin::OriginResponse;
@@ -21,6 +22,7 @@ use crate::cloudflare::{env, faults, origin};
 use crate::config::route::Route;
 use crate::config::{Origin, Policy};
 use crate::filter::{GuardedRequest, clear_up, filter};
+use crate::forward;
 use crate::log::Entry;
 
 impl FetchEvent {
@@ -49,7 +51,10 @@ impl FetchEvent {
         faults::here("read");
         let guarded = Rc::new(guarded);
         let (world, request) = self.world(policy, guarded.clone(), head, &digest, body)?;
-        let answer = self.filter(world, request).await;
+        let answer = self.filter(world, request).await.map(|answer| match answer {
+            Answer::Problem(problem, status) => Answer::Problem(guarded.told(problem), status),
+            answer => answer,
+        });
         log(
             &guarded,
             match &answer {
@@ -106,6 +111,9 @@ impl FetchEvent {
     ) -> Result<(RequestWorld, GuardedRequest), Error> {
         let claim = guarded.claim(head, digest, new_lease()?);
         let request = GuardedRequest { key_id: guarded.id, claim, route: guarded.route.clone() };
+        let mut changes =
+            HeaderChanges::of(&forward::changes(head.header, &policy.origin, head.address));
+        changes.append_all(&self.loop_marks(head));
         let world = RequestWorld {
             ledger: env::ledgers(&self.env)?,
             origin_binding: matches!(policy.origin, Origin::Binding).then(|| self.origin_binding()),
@@ -116,7 +124,8 @@ impl FetchEvent {
             headers: self.request.headers(),
             body: RefCell::new(body),
             policy: policy.clone(),
-            loop_marks: self.loop_marks(head),
+            stream_end: Cell::new(None),
+            changes,
             timing: self.timing.clone(),
         };
         Ok((world, request))

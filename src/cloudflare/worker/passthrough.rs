@@ -57,6 +57,7 @@ impl FetchEvent {
         let address = format!("{}{}", origin::base(to, head.address), head.address.as_sent);
         let binding = matches!(to, Origin::Binding).then(|| self.origin_binding());
         let carrying = |body: JsValue| origin::init(head.method, &request.headers(), body);
+        self.has_unread_body.set(false);
         let mut held = None;
         let init = match body {
             RequestBody::Unread => request.into(),
@@ -67,7 +68,7 @@ impl FetchEvent {
                 carrying(bytes.into())
             }
             RequestBody::Begun(first) => {
-                carrying(body_stream::resumed(request.body(), first, &self.context)?)
+                carrying(body_stream::resumed(request.body(), None, first, None, &self.context)?)
             }
         };
         let mut changes = HeaderChanges::default();
@@ -121,24 +122,26 @@ impl FetchEvent {
         let body = match self.whole_body(body, &guarded.route).await {
             Ok(body) => body,
             Err((problem, first)) => {
-                log_shadow(&guarded.route, problem.code.as_str(), &guarded.correlation_id);
+                log_shadow(&guarded.route, problem.logged().0, &guarded.correlation_id);
                 return self.pass_through(&policy.origin, head, RequestBody::Begun(first));
             }
         };
         let digest = digest(body.as_ref(), &guarded.route).await?;
-        let (world, request) = self.world(policy, Rc::new(guarded), head, &digest, None)?;
-        let reply_max = request.route.reply.max;
+        let guarded = Rc::new(guarded);
+        let (world, request) = self.world(policy, guarded.clone(), head, &digest, None)?;
+        let route = request.route.clone();
         let (tell, told) = oneshot::channel::<Passed>();
         let watching = async move {
-            let passed = async { told.await.map_err(|oneshot::Canceled| Failure::Unknown) };
+            let passed = async { told.await.map_err(|oneshot::Canceled| Failure::Lost) };
             let id = &request.claim.metadata.correlation_id;
-            watch(&world, &request, passed, |would| log_shadow(&request.route, would, id)).await;
+            let say = |would| log_shadow(&request.route, guarded.would(would), id);
+            watch(&world, &request, passed, say).await;
         };
         wait_until(&self.context, spawn(watching));
         let passed = self.forward_unchanged(&policy.origin, head, RequestBody::Whole(body))?;
         let response: Response = wait(passed).await?.unchecked_into();
         // The watching may have failed; the response passes all the same.
-        let _ = tell.send(origin::passed(&response, reply_max));
+        let _ = tell.send(origin::passed(&response, head.address, &route));
         Ok(response.into())
     }
 }

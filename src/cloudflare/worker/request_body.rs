@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use futures_channel::oneshot;
 use js_sys::Uint8Array;
 
 use super::FetchEvent;
@@ -10,6 +11,7 @@ use crate::cloudflare::SMALL;
 use crate::cloudflare::body_buffer::{BufferedBody, Owner};
 use crate::cloudflare::body_reader::{self, Read};
 use crate::cloudflare::error::Error;
+use crate::cloudflare::tasks::wait_until;
 use crate::config::route::Route;
 use crate::config::values::Mode;
 use crate::problem::{Code, Problem};
@@ -64,10 +66,19 @@ impl FetchEvent {
         let read = match small.filter(|bytes| *bytes <= route.request.max) {
             Some(length) => body_reader::read_known(&self.request, length, owner).await,
             None => {
-                let Some(stream) = self.request.body() else { return Ok(None) };
+                let Some(stream) = self.request.body() else {
+                    self.has_unread_body.set(false);
+                    return Ok(None);
+                };
+                let (_held, gone) = oneshot::channel::<()>();
+                // The context goes on after a disconnect, so that the log can tell of it.
+                wait_until(&self.context, async move {
+                    let _ = gone.await;
+                });
                 body_reader::read(&stream, length, route.request.max, owner).await
             }
         };
+        self.has_unread_body.set(!matches!(read, Read::Whole(_)));
         match read {
             Read::Whole(body) => Ok(Some(body)),
             Read::TooLarge(first) => {
@@ -82,16 +93,18 @@ impl FetchEvent {
                 let problem = Problem::new(Code::StoreUnavailable, detail);
                 Err((problem.because("this instance has no room for another body"), first))
             }
-            Read::Broken(why) => {
-                let detail = format!(
-                    "The request's body broke off ({why}). Nothing was forwarded; send the request again with the same key."
-                );
-                let problem = Problem::new(Code::StoreUnavailable, detail);
-                let why = format!("the request's body broke off: {why}");
-                Err((problem.because(why), BufferedBody::new(owner)))
-            }
+            Read::Broken(why) => Err((broken_off(&why).to_nobody(), BufferedBody::new(owner))),
+            Read::TooSlow => Err((broken_off("it took too long"), BufferedBody::new(owner))),
         }
     }
+}
+
+fn broken_off(why: &str) -> Problem {
+    let detail = format!(
+        "The request's body broke off ({why}). Nothing was forwarded; send the request again with the same key."
+    );
+    let problem = Problem::new(Code::StoreUnavailable, detail);
+    problem.because(format!("the request's body broke off: {why}"))
 }
 
 /// The digest of a body by the route's rule. From here on the body is kept for as long as its request may last.

@@ -123,7 +123,7 @@ pub fn refused(context: &PageContext, problem: &Problem) -> String {
         h1 { (problem.code.title()) }
         p.warn role="alert" { (problem.detail) }
         p {
-            @if let Some(key) = problem.record { a.button href=(record_path(key)) { "See the record" } }
+            @if let Some(key) = &problem.record { a.button href=(record_path(**key)) { "See the record" } }
             a.button href="/.oncegate/records?state=in_doubt" { "What is in doubt" }
             a.button href="/.oncegate/" { "Overview" }
         }

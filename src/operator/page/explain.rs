@@ -3,7 +3,7 @@
 
 use maud::{Markup, html};
 
-use crate::lifecycle::record::{Completed, Doubt, Previous, Running, State};
+use crate::lifecycle::record::{Completed, Doubt, Previous, Reason, Running, State};
 use crate::lifecycle::reply::Kept;
 use crate::operator::api::Action;
 use crate::operator::decide::live_until;
@@ -95,6 +95,23 @@ pub(super) fn prose(text: &str, at: Option<Timestamp>, now: Timestamp) -> Markup
     }
 }
 
+/// Why a record is in doubt, as a sentence.
+pub(super) fn reason(reason: Reason) -> Markup {
+    let text = match reason {
+        Reason::Timeout => "The origin gave no whole answer within the route's `timeout`.",
+        Reason::ConnectionLost => "The connection to the origin was lost before an answer began.",
+        Reason::Truncated => "The origin broke its answer off.",
+        Reason::Status(status) => {
+            return html! { "The origin answered " b { (status) } ", which says nothing about the operation." };
+        }
+        Reason::LeaseOver => {
+            "The request was sent to the origin, and the Worker that sent it never said what became of it."
+        }
+        Reason::NotHttp => "The origin answered with a status that is not HTTP.",
+    };
+    prose(text, None, Timestamp(0))
+}
+
 /// What the state means.
 pub(super) fn meaning(state: &State, now: Timestamp) -> Markup {
     let (text, at) = match state {
@@ -116,11 +133,11 @@ pub(super) fn meaning(state: &State, now: Timestamp) -> Markup {
             ),
         },
         State::InDoubt(doubt) if now < doubt.until => (
-            "The first caller has not got the whole answer, but the call may still be under way. If its answer arrives before @, it settles the record.",
+            "The call is still read. If its answer arrives before @, it settles the record.",
             Some(doubt.until),
         ),
         State::InDoubt(doubt) => (
-            "The request was sent to the origin and no whole answer came back, or one that says nothing. It may have been executed, or not: nobody here knows. It stays so until somebody says what happened, or @.",
+            "It may have been executed, or not: nobody here knows. It stays so until somebody says what happened, or @.",
             Some(doubt.closes),
         ),
         State::Expired(completed) => (
@@ -152,7 +169,7 @@ pub(super) struct Retry {
 }
 
 /// What each kind of retry gets now, and why.
-pub(super) fn retries(state: &State) -> Vec<Retry> {
+pub(super) fn retries(state: &State, now: Timestamp) -> Vec<Retry> {
     let (why, at) = match state {
         State::Running(_) => (
             "with Retry-After, after waiting as long as the route's `wait` for the running one; if that ends before, its answer. Sending it on would execute it twice.",
@@ -168,6 +185,10 @@ pub(super) fn retries(state: &State) -> Vec<Retry> {
                 None,
             ),
         },
+        State::InDoubt(doubt) if now < doubt.until => (
+            "with Retry-After, after waiting as long as the route's `wait` for the call that is still read; if its answer comes before, that answer.",
+            None,
+        ),
         State::InDoubt(_) => (
             "every time, because sending it on could execute it a second time. Only a route with `on_in_doubt = \"retry\"` sends it on once the lease is over, and one with `\"probe\"` asks the origin first.",
             None,

@@ -199,6 +199,7 @@ fn row(now: Timestamp, found: &FoundRecord) -> Markup {
         span.hears { "retry: " b { (status) } " " (code) }
         span.quiet {
             (metadata.route) " · " code { (metadata.correlation_id) } " · " (at_and_ago(metadata.created, now))
+            @if let Some(doubt) = state.doubt() { " · " code { (doubt.reason) } }
             @if let Some(until) = live_until(state, now) { " · lease over " (ago(until, now)) }
         }
     }

@@ -30,11 +30,14 @@ pub fn record(
     let content = html! {
         h1 { (explain::state_badge(kind)) " " code { (metadata.method) " " (metadata.path) } }
         (explain::record_line(found, now))
-        p { (explain::meaning(state, now)) }
+        p {
+            @if let Some(doubt) = state.doubt() { (explain::reason(doubt.reason)) " " }
+            (explain::meaning(state, now))
+        }
         section aria-labelledby="retry" {
             h2 #retry { "What a retry gets now" }
             dl.retry {
-                @for retry in explain::retries(state) {
+                @for retry in explain::retries(state, now) {
                     div {
                         dt { (retry.who) }
                         dd {
@@ -106,6 +109,9 @@ fn facts(found: &FoundRecord, now: Timestamp) -> Markup {
             div { dt { "Correlation id" } dd { code { (metadata.correlation_id) } } }
             div { dt { "Route" } dd { code { (metadata.route) } } }
             div { dt { "Method and path" } dd { code { (metadata.method) " " (metadata.path) } } }
+            @if let Some(doubt) = state.doubt() {
+                div { dt { "Reason" } dd { code { (doubt.reason) } } }
+            }
             div { dt { "Attempts" } dd { code { (state.attempts()) } } }
             div { dt { "Key id" } dd { code { (hex(&found.key.0)) } } }
             div { dt { "Lease" } dd { code { (hex(&lease_of(state).0)) } } }

@@ -60,7 +60,7 @@ fn events(found: &FoundRecord, now: Timestamp) -> Vec<Event> {
         }
         State::InDoubt(doubt) | State::Closed(doubt) => {
             let Doubt { run, until, closes, gone, .. } = doubt;
-            let since = doubt.lease.map(|_| until.minus(doubt.durations.lease));
+            let since = doubt.lease.map(|_| doubt.since);
             events.push(forwarded(run.attempt, since.filter(|at| *at > created)));
             let (in_doubt, note) = if now < *until {
                 (None, "the outcome is not known")

@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-use oncegate::lifecycle::event::Event;
+use oncegate::config::route::Route;
+use oncegate::lifecycle::event::{Event, Strategy};
 use oncegate::lifecycle::outcome::{Facts, Failure};
 
-use super::{after, at_the_origin, request, the_key};
-use crate::make::{instant, s};
+use super::{after, at_the_origin, by, request, the_key};
+use crate::make::{self, instant, s};
 use crate::world::{Choice, NEVER, OriginResponse, World, response};
 
 #[test]
 fn an_answer_is_stored_or_frees_the_key_or_leaves_a_doubt_and_reaches_the_first_caller() {
-    let has_retry_after = Facts { status: 503, has_retry_after: true, origin_outcome: None };
-    let released =
-        Facts { status: 200, has_retry_after: false, origin_outcome: Some("release".to_owned()) };
+    let leads_back = Facts { leads_back: true, ..Facts::of(307) };
+    let released = Facts { origin_outcome: Some("release".to_owned()), ..Facts::of(200) };
     let rows = [
         // what the origin says, what its caller hears, what is stored, what the next one hears
         (response(200, "ok"), r#"200 executed "ok""#, "completed", r#"200 replayed "ok""#),
@@ -23,8 +23,8 @@ fn an_answer_is_stored_or_frees_the_key_or_leaves_a_doubt_and_reaches_the_first_
         (response(404, "no"), r#"404 released "no""#, "nothing", r#"201 executed "paid 2""#),
         (response(429, "no"), r#"429 released "no""#, "nothing", r#"201 executed "paid 2""#),
         (
-            OriginResponse { facts: has_retry_after, ..response(503, "soon") },
-            r#"503 released "soon""#,
+            OriginResponse { facts: leads_back, ..response(307, "there") },
+            r#"307 released "there""#,
             "nothing",
             r#"201 executed "paid 2""#,
         ),
@@ -96,7 +96,7 @@ fn a_connection_that_fails_leaves_a_doubt_whether_or_not_the_origin_ran() {
 #[test]
 fn an_origin_that_fails_in_its_answer_leaves_a_doubt() {
     let mut world = World::new();
-    world.origin([(s(1), Err(Failure::Unknown))]);
+    world.origin([(s(1), Err(Failure::Lost))]);
     let first = world.send(request(1));
     world.run();
     assert_eq!(world.said(first), "502 outcome-unknown");
@@ -118,12 +118,15 @@ fn after_the_timeout_the_ledger_hears_of_the_doubt_before_the_caller_does() {
     }
     assert_eq!((world.said(first).as_str(), world.record(the_key())), ("no answer", "in doubt"));
     world.run_for(Duration::from_millis(0));
-    assert_eq!(world.said(first), "504 outcome-unknown");
+    assert_eq!(world.said(first), "504 outcome-unknown, again in 15 s");
     let meanwhile = world.send(request(2));
+    let fails = world.send(by(&Route { on_duplicate: Strategy::Fail, ..make::route() }, 4));
     world.run_for(Duration::from_millis(0));
-    assert_eq!(world.said(meanwhile), "409 outcome-unknown");
+    assert_eq!(world.said(fails), "409 outcome-unknown, again in 15 s");
+    assert_eq!(world.said(meanwhile), "no answer", "it waits");
     // The call was not aborted: its answer closes the record.
     world.run_for(s(10));
+    assert_eq!(world.said(meanwhile), r#"201 joined "late""#);
     assert_eq!(world.record(the_key()), "completed");
     let later = world.send(request(3));
     world.run();
@@ -137,7 +140,7 @@ fn after_the_timeout_an_answer_that_means_nothing_happened_frees_the_key() {
     world.origin([after(s(61), response(409, "conflict"))]);
     let first = world.send(request(1));
     world.run();
-    assert_eq!(world.said(first), "504 outcome-unknown");
+    assert_eq!(world.said(first), "504 outcome-unknown, again in 15 s");
     assert_eq!(world.record(the_key()), "nothing");
 }
 
@@ -157,7 +160,7 @@ fn an_answer_is_read_for_until_the_lease_ends_and_no_longer() {
 #[test]
 fn those_who_wait_for_a_doubt_hear_of_it_at_once() {
     let mut world = World::new();
-    world.origin([(s(3), Err(Failure::Unknown))]);
+    world.origin([(s(3), Err(Failure::Lost))]);
     world.send(request(1));
     world.run_for(Duration::from_millis(0));
     let duplicates = [2, 3, 4].map(|lease| world.send(request(lease)));

@@ -10,12 +10,12 @@ use oncegate::lifecycle::event::{
     Claim, CredentialChange, Event, How, OnInDoubt, Replay, Strategy, Verdict,
 };
 use oncegate::lifecycle::record::{
-    Completed, Doubt, Execution, Lease, Metadata, Previous, Record, Running, State,
+    Completed, Doubt, Execution, Lease, Metadata, Previous, Reason, Record, Running, State,
 };
 use oncegate::lifecycle::step::{Change, OtherCredential, step};
 use oncegate::time::Timestamp;
 
-use crate::make::{self, instant, metadata, ms_after, ms_before, s};
+use crate::make::{self, days, instant, metadata, ms_after, ms_before, s};
 
 /// The record's own lease; of a completed record, the lease that settled it.
 pub(super) const OWN: Lease = Lease([1; 16]);
@@ -88,6 +88,8 @@ impl Subject {
         for (_, deadline) in &self.deadlines {
             instants.extend([ms_before(*deadline), *deadline, ms_after(*deadline)]);
         }
+        // Before it there is no record.
+        instants.retain(|at| *at >= START);
         instants
     }
 
@@ -124,8 +126,14 @@ impl Subject {
             "executed" => Verdict::AlreadyExecuted,
             "in doubt" => {
                 let doubt = self.doubt.as_ref().unwrap();
-                let over_for = (now >= doubt.until).then(|| now.since(doubt.until));
-                Verdict::InDoubt { lease: doubt.lease, over_for }
+                let over_for = now.since(doubt.until);
+                Verdict::InDoubt { lease: doubt.lease, over_for, reason: doubt.reason }
+            }
+            "still read" => {
+                return assert!(
+                    matches!(verdict, Verdict::StillRead { .. }),
+                    "{place}: {verdict:?}"
+                );
             }
             "expired" => Verdict::Expired,
             "key reused" => Verdict::KeyReused(oncegate::request::fingerprint::Mismatch(0b11_1111)),
@@ -176,11 +184,22 @@ impl Subject {
             }
             "the old reply" => update(metadata(), State::Completed(reply())),
             "doubt" => update(metadata(), State::InDoubt(doubt())),
+            "timed out" => {
+                let reason = Reason::Timeout;
+                update(metadata(), State::InDoubt(Doubt { reason, ..doubt() }))
+            }
+            "lost" => {
+                update(metadata(), State::InDoubt(ended(doubt(), Reason::ConnectionLost, now)))
+            }
+            "broken off" => {
+                update(metadata(), State::InDoubt(ended(doubt(), Reason::Truncated, now)))
+            }
             "earlier doubt" => update(metadata(), State::InDoubt(self.earlier.clone().unwrap())),
             // Its lease is over as of now.
             "doubt of nobody" => {
                 let until = doubt().until.min(now);
-                update(metadata(), State::InDoubt(Doubt { lease: None, until, ..doubt() }))
+                let reason = doubt().earlier.unwrap();
+                update(metadata(), State::InDoubt(Doubt { lease: None, reason, until, ..doubt() }))
             }
             "delete" => Change::Delete,
             _ => panic!("no change is called {word}"),
@@ -190,6 +209,15 @@ impl Subject {
     fn next_attempt(&self) -> Execution {
         Execution { attempt: self.run.attempt + 1, ..self.run }
     }
+}
+
+/// A doubt that ends its lease now; where it was no doubt before, it closes that much sooner.
+fn ended(doubt: Doubt, reason: Reason, now: Timestamp) -> Doubt {
+    if doubt.reason == Reason::Timeout {
+        return Doubt { reason, until: now, ..doubt };
+    }
+    let closes = now.plus(doubt.durations.doubt_ttl);
+    Doubt { reason, until: now, closes, gone: closes.plus(days(90)), ..doubt }
 }
 
 impl Row<'_> {
@@ -220,7 +248,9 @@ fn every_event() -> Vec<Case> {
         for (word, event) in [
             ("settle", Event::Settle(lease, reply)),
             ("release", Event::Release(lease)),
-            ("doubt", Event::Doubt(lease)),
+            ("doubt", Event::Doubt(lease, Reason::Timeout)),
+            ("lost", Event::Doubt(lease, Reason::ConnectionLost)),
+            ("break", Event::BreakOff(lease, make::durations())),
         ] {
             cases.push(Case { event, other_credential, lease, words: vec![word, whose] });
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use oncegate::encoding::{read_row, write_row};
 use oncegate::lifecycle::event::{Claim, Event, OnInDoubt, Verdict};
-use oncegate::lifecycle::record::{Completed, Durations, Lease, Metadata, Record, State};
+use oncegate::lifecycle::record::{Completed, Durations, Lease, Metadata, Reason, Record, State};
 use oncegate::lifecycle::step::{Change, OtherCredential, Step, step};
 use oncegate::time::Timestamp;
 use proptest::collection::vec;
@@ -43,7 +43,10 @@ impl Moment {
     /// The lease that an event other than a claim names.
     fn ends(&self) -> Option<Lease> {
         match &self.event {
-            Event::Settle(lease, _) | Event::Release(lease) | Event::Doubt(lease) => Some(*lease),
+            Event::Settle(lease, _)
+            | Event::Release(lease)
+            | Event::Doubt(lease, _)
+            | Event::BreakOff(lease, _) => Some(*lease),
             Event::Claim(_) | Event::Look(_) => None,
         }
     }
@@ -120,7 +123,8 @@ fn event() -> impl Strategy<Value = Event> {
         5 => claim,
         2 => (arbitrary::lease(), reply).prop_map(|(lease, reply)| Event::Settle(lease, reply)),
         2 => arbitrary::lease().prop_map(Event::Release),
-        1 => arbitrary::lease().prop_map(Event::Doubt),
+        1 => (arbitrary::lease(), arbitrary::reason()).prop_map(|(lease, reason)| Event::Doubt(lease, reason)),
+        1 => (arbitrary::lease(), durations()).prop_map(|(lease, durations)| Event::BreakOff(lease, durations)),
         1 => rarely(0xf1, 0xf2).prop_map(|number| Event::Look(make::fingerprint(number))),
     ]
 }
@@ -143,7 +147,7 @@ proptest! {
         let mut alive: Vec<(Lease, Timestamp)> = Vec::new();
         live(life, |moment| {
             alive.retain(|(_, until)| moment.now < *until);
-            if moment.is_kept() && !matches!(moment.event, Event::Doubt(_)) {
+            if moment.is_kept() && !matches!(moment.event, Event::Doubt(_, Reason::Timeout)) {
                 alive.retain(|(lease, _)| Some(*lease) != moment.ends());
             }
             if let (true, Some(claim)) = (moment.is_granted(), moment.claim()) {
@@ -199,7 +203,7 @@ proptest! {
                     let now = moment.left.as_ref();
                     match (moment.found.as_ref().map(|record| &record.state), &found) {
                         // An earlier attempt's doubt stays, whoever doubted last.
-                        (Some(State::InDoubt(doubt)), _) if doubt.earlier => {
+                        (Some(State::InDoubt(doubt)), _) if doubt.earlier.is_some() => {
                             let left = now.map(|record| &record.state);
                             assert!(matches!(left, Some(State::InDoubt(left)) if left.lease.is_none()));
                         }
@@ -218,9 +222,14 @@ proptest! {
         live(life, |moment| {
             let until = match &moment.found {
                 Some(Record { state: State::Running(running), .. }) => running.until,
+                Some(Record { state: State::InDoubt(doubt), .. }) => doubt.until,
                 _ => Timestamp(0),
             };
             match moment.step.verdict {
+                // The first instant at which it is over.
+                Verdict::StillRead { retry_after_s } => {
+                    assert!(moment.now.plus(s(retry_after_s)) >= until && moment.now.plus(s(retry_after_s - 1)) < until);
+                }
                 Verdict::InFlight { retry_after_s: 1 } => assert!(moment.now < until),
                 Verdict::InFlight { retry_after_s } => {
                     assert!(retry_after_s > 1 && moment.now.plus(s(retry_after_s)) <= until);

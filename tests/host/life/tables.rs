@@ -3,7 +3,8 @@
 //! `rerun` is the strategy `fail_on_running`. A claim that comes with `own` is the same claim again, or
 //! a copy of it that was on its way for long.
 
-use oncegate::lifecycle::record::{Completed, Doubt, Previous, Running, State};
+use oncegate::lifecycle::record::{Completed, Doubt, Previous, Reason, Running, State};
+use oncegate::lifecycle::reply::{Kept, Reply};
 use oncegate::time::Timestamp;
 
 use super::cells::{OLD, OWN, START, Subject};
@@ -15,7 +16,7 @@ fn where_there_is_no_record() {
         "
         .. | claim alone                  | granted: first     | insert running
         .. | claim elsewhere              | credential changed | nothing
-        .. | settle/release/doubt         | stale              | nothing
+        .. | settle/release/doubt/lost/break         | stale              | nothing
         .. | look                         | absent             | nothing
         ",
     );
@@ -29,8 +30,10 @@ const RUNNING: &str = "
         ..until       | claim !own same existing hurries   | in flight             | nothing
         ..until       | claim !own same fail/rerun         | in flight             | nothing
         ..until       | settle own                         | kept for ttl          | the new reply
-        ..until       | doubt own                          | kept                  | doubt
-        ..until       | settle/release/doubt !own          | stale                 | nothing
+        ..until       | doubt own                          | kept                  | timed out
+        ..until       | lost own                           | kept                  | lost
+        ..until       | break own                          | kept                  | broken off
+        ..until       | settle/release/doubt/lost/break !own          | stale                 | nothing
         ..until       | look same                          | in flight             | nothing
         ..until       | look other                         | key reused            | nothing
         until..closes | claim other                        | key reused            | nothing
@@ -38,16 +41,16 @@ const RUNNING: &str = "
         until..closes | claim !own same hold               | in doubt              | nothing
         until..closes | claim !own same retry              | granted: next attempt | running over doubt
         until..closes | settle own                         | kept for ttl          | the new reply
-        until..closes | doubt own                          | kept                  | nothing
-        until..closes | settle/release/doubt !own          | stale                 | nothing
+        until..closes | doubt/lost/break own               | kept                  | nothing
+        until..closes | settle/release/doubt/lost/break !own          | stale                 | nothing
         until..closes | look same                          | in doubt              | nothing
         until..closes | look other                         | key reused            | nothing
         closes..gone  | claim/look same                    | expired               | nothing
         closes..gone  | claim/look other                   | key reused            | nothing
-        closes..gone  | settle/release/doubt               | stale                 | nothing
+        closes..gone  | settle/release/doubt/lost/break               | stale                 | nothing
         gone..        | claim alone                        | granted: first        | insert running
         gone..        | claim elsewhere                    | credential changed    | nothing
-        gone..        | settle/release/doubt               | stale                 | nothing
+        gone..        | settle/release/doubt/lost/break               | stale                 | nothing
         gone..        | look                               | absent                | nothing
 ";
 
@@ -95,11 +98,12 @@ fn where_one_is_running_over_a_completed_one() {
 
 #[test]
 fn where_a_retry_is_running_over_a_doubt() {
-    let earlier = make::doubt(OLD, instant(500));
+    let earlier = Doubt { reason: Reason::Status(503), ..make::doubt(OLD, instant(500)) };
     let run = make::run(OLD, 2);
     let running =
         Running { run, previous: Previous::Doubted(earlier.clone()), ..make::running(OWN, START) };
-    let doubt = Doubt { run, earlier: true, ..make::doubt(OWN, running.until) };
+    let doubt =
+        Doubt { run, earlier: Some(Reason::Status(503)), ..make::doubt(OWN, running.until) };
     Subject {
         earlier: Some(earlier),
         doubt: Some(doubt.clone()),
@@ -133,12 +137,12 @@ fn where_one_has_completed() {
         ..expires | claim !own same rerun   | granted: first     | running over reply
         ..expires | settle own              | kept as it was     | nothing
         ..expires | settle !own             | stale              | nothing
-        ..expires | release/doubt           | stale              | nothing
+        ..expires | release/doubt/lost/break           | stale              | nothing
         ..expires | look same               | replay             | nothing
         ..expires | look other              | key reused         | nothing
         expires.. | claim alone             | granted: first     | insert running
         expires.. | claim elsewhere         | credential changed | nothing
-        expires.. | settle/release/doubt    | stale              | nothing
+        expires.. | settle/release/doubt/lost/break    | stale              | nothing
         expires.. | look                    | absent             | nothing
         ",
     );
@@ -150,12 +154,12 @@ const TOMBSTONE: &str = "
         expires..gone | claim same existing/fail     | expired            | nothing
         expires..gone | claim same rerun elsewhere   | credential changed | nothing
         expires..gone | claim same rerun alone       | granted: first     | running over tombstone
-        expires..gone | settle/release/doubt         | stale              | nothing
+        expires..gone | settle/release/doubt/lost/break         | stale              | nothing
         expires..gone | look same                    | expired            | nothing
         expires..gone | look other                   | key reused         | nothing
         gone..        | claim alone                  | granted: first     | insert running
         gone..        | claim elsewhere              | credential changed | nothing
-        gone..        | settle/release/doubt         | stale              | nothing
+        gone..        | settle/release/doubt/lost/break         | stale              | nothing
         gone..        | look                         | absent             | nothing
 ";
 
@@ -171,7 +175,7 @@ fn where_one_has_completed_and_leaves_a_tombstone() {
         ..expires     | claim !own same rerun        | granted: first     | running over reply
         ..expires     | settle own                   | kept as it was     | nothing
         ..expires     | settle !own                  | stale              | nothing
-        ..expires     | release/doubt                | stale              | nothing
+        ..expires     | release/doubt/lost/break                | stale              | nothing
         ..expires     | look same                    | replay             | nothing
         ..expires     | look other                   | key reused         | nothing
     ";
@@ -188,45 +192,48 @@ fn where_one_has_completed_and_leaves_a_tombstone() {
 
 /// What every doubt has in common, whatever a release of it leaves.
 const DOUBT: &str = "
-        ..until       | claim same                   | in doubt              | nothing
-        until..closes | claim !own same hold         | in doubt              | nothing
-        until..closes | claim !own same retry        | granted: next attempt | running over doubt
+        ..closes      | claim !own same hold         | in doubt              | nothing
+        ..closes      | claim !own same retry        | granted: next attempt | running over doubt
         ..closes      | claim other                  | key reused            | nothing
         ..closes      | look same                    | in doubt              | nothing
         ..closes      | look other                   | key reused            | nothing
-        ..closes      | settle/release/doubt !own    | stale                 | nothing
+        ..closes      | settle/release/doubt/lost/break !own    | stale                 | nothing
         closes..gone  | claim/look same              | expired               | nothing
         closes..gone  | claim/look other             | key reused            | nothing
-        closes..gone  | settle/release/doubt         | stale                 | nothing
+        closes..gone  | settle/release/doubt/lost/break         | stale                 | nothing
         gone..        | claim alone                  | granted: first        | insert running
         gone..        | claim elsewhere              | credential changed    | nothing
-        gone..        | settle/release/doubt         | stale                 | nothing
+        gone..        | settle/release/doubt/lost/break         | stale                 | nothing
         gone..        | look                         | absent                | nothing
 ";
 
 #[test]
 fn where_one_is_in_doubt() {
-    doubtful(&make::doubt(OWN, instant(1075))).meets(&with(
+    doubtful(&make::doubt(OWN, START)).meets(&with(
         DOUBT,
         "
         ..closes | settle own  | kept for ttl | the new reply
         ..closes | release own | kept         | delete
-        ..closes | doubt own   | kept         | nothing
-        until..closes | claim own same | in doubt | nothing
+        ..closes | doubt/lost/break own | kept | nothing
+        ..closes | claim own same | in doubt | nothing
         ",
     ));
 }
 
 #[test]
 fn where_one_is_in_doubt_after_an_earlier_attempt_was() {
-    let doubt = Doubt { run: make::run(OLD, 2), earlier: true, ..make::doubt(OWN, instant(1075)) };
+    let doubt = Doubt {
+        run: make::run(OLD, 2),
+        earlier: Some(Reason::Status(503)),
+        ..make::doubt(OWN, START)
+    };
     doubtful(&doubt).meets(&with(
         DOUBT,
         "
         ..closes | settle own  | kept for ttl | the new reply
         ..closes | release own | kept         | doubt of nobody
-        ..closes | doubt own   | kept         | nothing
-        until..closes | claim own same | in doubt | nothing
+        ..closes | doubt/lost/break own | kept | nothing
+        ..closes | claim own same | in doubt | nothing
         ",
     ));
 }
@@ -236,15 +243,15 @@ fn where_one_is_in_doubt_and_its_latest_attempt_was_released() {
     let doubt = Doubt {
         lease: None,
         run: make::run(OLD, 2),
-        earlier: true,
-        ..make::doubt(lease(0), instant(1075))
+        earlier: Some(Reason::Status(503)),
+        ..make::doubt(lease(0), START)
     };
     doubtful(&doubt).meets(&with(
         DOUBT,
         "
-        ..closes | settle/release/doubt own | stale | nothing
-        until..closes | claim own same hold | in doubt | nothing
-        until..closes | claim own same retry | granted: next attempt | running over doubt
+        ..closes | settle/release/doubt/lost/break own | stale | nothing
+        ..closes | claim own same hold | in doubt | nothing
+        ..closes | claim own same retry | granted: next attempt | running over doubt
         ",
     ));
 }
@@ -252,31 +259,99 @@ fn where_one_is_in_doubt_and_its_latest_attempt_was_released() {
 #[test]
 fn where_one_is_in_doubt_over_a_completed_one() {
     let base = Completed { gone: instant(0).plus(days(400)), ..make::completed(OLD, instant(10)) };
-    let doubt = Doubt { base: Some(base.clone()), ..make::doubt(OWN, instant(1075)) };
+    let doubt = Doubt { base: Some(base.clone()), ..make::doubt(OWN, START) };
     Subject { reply: Some(base), ..doubtful(&doubt) }.meets(&with(
         DOUBT,
         "
         ..closes | settle own  | kept for ttl | the new reply
         ..closes | release own | kept         | the old reply
-        ..closes | doubt own   | kept         | nothing
-        until..closes | claim own same | in doubt | nothing
+        ..closes | doubt/lost/break own | kept | nothing
+        ..closes | claim own same | in doubt | nothing
         ",
     ));
 }
 
 #[test]
 fn a_doubt_that_was_stored_as_closed_is_the_same_doubt() {
-    let doubt = make::doubt(OWN, instant(1075));
+    let doubt = make::doubt(OWN, START);
     let closed = make::record(State::Closed(doubt.clone()));
     Subject { record: Some(closed), ..doubtful(&doubt) }.meets(&with(
         DOUBT,
         "
         ..closes | settle own  | kept for ttl | the new reply
         ..closes | release own | kept         | delete
-        ..closes | doubt own   | kept         | nothing
-        until..closes | claim own same | in doubt | nothing
+        ..closes | doubt/lost/break own | kept | nothing
+        ..closes | claim own same | in doubt | nothing
         ",
     ));
+}
+
+/// Its call is read on until then: whoever comes for the reply waits for it.
+#[test]
+fn where_one_is_in_doubt_and_its_call_is_still_read() {
+    let doubt = Doubt { reason: Reason::Timeout, ..make::doubt(OWN, instant(1075)) };
+    doubtful(&doubt).meets(
+        "
+        ..until       | claim own same               | still read            | nothing
+        ..until       | claim !own same existing waits   | join              | nothing
+        ..until       | claim !own same existing hurries | still read        | nothing
+        ..until       | claim !own same fail/rerun   | still read            | nothing
+        ..until       | look same                    | still read            | nothing
+        ..until       | doubt own                    | kept                  | nothing
+        ..until       | lost own                     | kept                  | lost
+        ..until       | break own                    | kept                  | broken off
+        until..closes | claim own same               | in doubt              | nothing
+        until..closes | claim !own same hold         | in doubt              | nothing
+        until..closes | claim !own same retry        | granted: next attempt | running over doubt
+        until..closes | look same                    | in doubt              | nothing
+        until..closes | doubt/lost/break own         | kept                  | nothing
+        ..closes      | claim other                  | key reused            | nothing
+        ..closes      | look other                   | key reused            | nothing
+        ..closes      | settle own                   | kept for ttl          | the new reply
+        ..closes      | release own                  | kept                  | delete
+        ..closes      | settle/release/doubt/lost/break !own | stale         | nothing
+        closes..gone  | claim/look same              | expired               | nothing
+        closes..gone  | claim/look other             | key reused            | nothing
+        closes..gone  | settle/release/doubt/lost/break | stale              | nothing
+        gone..        | claim alone                  | granted: first        | insert running
+        gone..        | claim elsewhere              | credential changed    | nothing
+        gone..        | settle/release/doubt/lost/break | stale              | nothing
+        gone..        | look                         | absent                | nothing
+        ",
+    );
+}
+
+/// Its body goes to the first caller while the origin sends it, and the origin may break it off.
+#[test]
+fn where_one_has_completed_at_the_head_of_a_stream() {
+    let head = Reply { body: Kept::StatusOnly, ..make::reply(200, 0) };
+    let completed = Completed { reply: head, ..make::completed(OWN, START) };
+    let doubt = Doubt { since: START, ..make::doubt(OWN, START) };
+    Subject {
+        reply: Some(completed.clone()),
+        doubt: Some(doubt),
+        deadlines: vec![("expires", completed.expires)],
+        ..subject(Some(State::Completed(completed)))
+    }
+    .meets(
+        "
+        ..expires | claim other                 | key reused         | nothing
+        ..expires | claim own same              | replay             | nothing
+        ..expires | claim !own same existing    | replay             | nothing
+        ..expires | claim !own same fail        | executed           | nothing
+        ..expires | claim !own same rerun       | granted: first     | running over reply
+        ..expires | settle own                  | kept as it was     | nothing
+        ..expires | break own                   | kept               | broken off
+        ..expires | settle/break !own           | stale              | nothing
+        ..expires | release/doubt/lost          | stale              | nothing
+        ..expires | look same                   | replay             | nothing
+        ..expires | look other                  | key reused         | nothing
+        expires.. | claim alone                 | granted: first     | insert running
+        expires.. | claim elsewhere             | credential changed | nothing
+        expires.. | settle/release/doubt/lost/break | stale          | nothing
+        expires.. | look                        | absent             | nothing
+        ",
+    );
 }
 
 fn subject(state: Option<State>) -> Subject {

@@ -1,7 +1,7 @@
 //! Decisions: only on a record without a live lease, only as the operator saw it, and never twice.
 
 use oncegate::lifecycle::event::{Event, Verdict};
-use oncegate::lifecycle::record::{Doubt, Execution, Lease, Record, State};
+use oncegate::lifecycle::record::{Doubt, Execution, Lease, Reason, Record, State};
 use oncegate::lifecycle::step::{Change, OtherCredential, step};
 use oncegate::operator::decide::{Decided, Decision, DecisionResult, decide, lease_of};
 use oncegate::time::Timestamp;
@@ -51,7 +51,7 @@ fn a_doubt_that_is_released_is_as_if_it_had_never_been() {
     let now = OVER.plus(s(5));
     assert_eq!(decided(doubtful(), 1, Decision::Release, now).change, Change::Delete);
     // Also where several attempts are in doubt: the decision is about all of them.
-    let attempts = Doubt { earlier: true, ..doubt(lease(1), OVER) };
+    let attempts = Doubt { earlier: Some(Reason::Timeout), ..doubt(lease(1), OVER) };
     let record = record(State::InDoubt(attempts));
     assert_eq!(decided(record, 1, Decision::Release, now).change, Change::Delete);
 }

@@ -2,7 +2,7 @@
 
 use oncegate::encoding::{read_row, write_row};
 use oncegate::lifecycle::event::{Claim, Event, Strategy};
-use oncegate::lifecycle::record::State;
+use oncegate::lifecycle::record::{Reason, State};
 use oncegate::lifecycle::reply::{Kept, Reply};
 use oncegate::lifecycle::step::{OtherCredential, step};
 use oncegate::operator::statistics::{
@@ -32,7 +32,7 @@ fn every_end_of_a_request_is_counted_by_its_name() {
         (in_flight(), Event::Settle(lease(1), reply(201, 4)), Some("executed")),
         (in_flight(), Event::Settle(lease(2), reply(201, 4)), None),
         (in_flight(), Event::Release(lease(1)), Some("released")),
-        (in_flight(), Event::Doubt(lease(1)), Some("in_doubt")),
+        (in_flight(), Event::Doubt(lease(1), Reason::Timeout), Some("in_doubt")),
         (settled(), claims(claim(other)), Some("replayed")),
         (settled(), claims(with(Strategy::Fail)), Some("already-executed")),
         (settled(), claims(foreign), Some("key-reused")),

@@ -97,7 +97,10 @@ fn the_readme_names_every_knob_with_its_default_and_its_meaning() {
     for (knob, (default, meaning)) in documented {
         assert_eq!(Some(&meaning), meanings.get(&knob), "{knob}");
         if default.is_empty() {
-            assert!(["preset", "probe"].contains(&knob.as_str()), "{knob} has a default");
+            assert!(
+                ["preset", "probe", "probe_absent"].contains(&knob.as_str()),
+                "{knob} has a default"
+            );
             continue;
         }
         let default: Value = serde_json::from_str(&default).unwrap();
@@ -127,7 +130,12 @@ fn the_defaults_are_those_of_the_promise() {
         "ttl": "24h",
         "tombstone": "0s",
         "doubt_ttl": "90d",
-        "reply": { "max": "8MiB", "drop": [], "keep": [] },
+        "reply": {
+            "max": "8MiB",
+            "stream": ["text/event-stream", "application/x-ndjson", "application/jsonl", "application/grpc*", "application/connect+*"],
+            "drop": [],
+            "keep": [],
+        },
         "request": { "max": "8MiB" },
         "forward_key": "same",
         "cors": [],
@@ -226,10 +234,15 @@ fn a_value_that_a_knob_does_not_take_is_refused_by_name() {
         ("outcome.store", &[json!(402), json!(["402"]), json!([199]), json!([600]), json!([4.02])]),
         ("outcome.release", &[json!("5xx"), json!([0])]),
         ("outcome.in_doubt", &[json!([-1]), json!([70000])]),
+        ("outcome.when", &[json!({}), json!("x"), json!([1]), json!(["release"])]),
         ("on_in_doubt", &[json!("ask"), json!(null)]),
         (
             "probe",
             &[json!("/p"), json!("p/{key}"), json!("/{key}/{key}"), json!("/{key}#a"), json!(true)],
+        ),
+        (
+            "probe_absent",
+            &[json!("404"), json!({ "body": "code", "is": 1 }), json!({ "body": "/code" })],
         ),
         ("probe_after", &[json!("31d"), json!(60)]),
         ("ttl", &[json!("0s"), json!("11y"), json!("24"), json!(null)]),
@@ -238,6 +251,16 @@ fn a_value_that_a_knob_does_not_take_is_refused_by_name() {
         (
             "reply.max",
             &[json!("33MiB"), json!("8MB"), json!("1.5MiB"), json!(-1), json!(1.5), json!("")],
+        ),
+        (
+            "reply.stream",
+            &[
+                json!("text/event-stream"),
+                json!(["text"]),
+                json!(["*"]),
+                json!(["text/*x"]),
+                json!(["text/plain;charset=utf-8"]),
+            ],
         ),
         ("reply.drop", &[json!("etag"), json!(["a b"])]),
         (
@@ -268,6 +291,46 @@ fn a_value_that_a_knob_does_not_take_is_refused_by_name() {
     }
     let tested: Vec<_> = rows.iter().map(|(name, _)| (*name).to_owned()).collect();
     assert_eq!(tested, knobs(), "every knob is here");
+}
+
+/// Each with a word that its reason has.
+#[test]
+fn a_rule_of_an_outcome_that_makes_no_sense_is_refused() {
+    for (rule, word) in [
+        (json!({}), "status"),
+        (json!({ "status": 200, "then": "release" }), "either body or header"),
+        (
+            json!({ "status": 200, "body": "/a", "header": "B", "is": "c", "then": "store" }),
+            "either body or header",
+        ),
+        (json!({ "status": 200, "body": "/a", "then": "release" }), "either is or present"),
+        (
+            json!({ "status": 200, "body": "/a", "is": 1, "present": true, "then": "store" }),
+            "either is or present",
+        ),
+        (
+            json!({ "status": 200, "body": "/a", "present": false, "then": "store" }),
+            "present = true",
+        ),
+        (json!({ "status": 200, "body": "/a", "is": [1], "then": "store" }), "a text, a number"),
+        (json!({ "status": 200, "header": "A", "is": 1, "then": "store" }), "headers are texts"),
+        (json!({ "status": 200, "header": "a b", "is": "1", "then": "store" }), "name of a header"),
+        (json!({ "status": 200, "body": "a", "is": 1, "then": "store" }), "JSON pointer"),
+        (json!({ "status": 600, "body": "/a", "is": 1, "then": "store" }), "200 to 599"),
+        (json!({ "status": [], "body": "/a", "is": 1, "then": "store" }), "200 to 599"),
+        (
+            json!({ "status": "2xx", "body": "/a", "is": 1, "then": "store" }),
+            "must be a table such as",
+        ),
+        (json!({ "status": 200, "body": "/a", "is": 1, "then": "in-doubt" }), "in_doubt"),
+        (json!({ "status": 200, "body": "/a", "is": 1 }), "then"),
+        (json!({ "status": 200, "body": "/a", "is": 1, "then": "store", "else": 1 }), "else"),
+    ] {
+        let wrongs = parse(json!([{ "outcome": { "when": [rule] } }])).unwrap_err();
+        let [wrong] = &wrongs[..] else { panic!("one is wrong with {rule}: {wrongs:?}") };
+        assert_eq!(wrong.knob, "ROUTES[0].outcome.when[0]");
+        assert!(wrong.why.contains(word), "{rule}: {}", wrong.why);
+    }
 }
 
 #[test]
@@ -344,6 +407,14 @@ fn knobs_that_make_no_sense_together_are_refused() {
         (json!({ "fingerprint": { "except": ["/a?"] } }), "ROUTES[0].fingerprint.except"),
         (json!({ "fingerprint": { "body": ["/a", "/a?"] } }), "ROUTES[0].fingerprint.body"),
         (json!({ "outcome": { "store": [402], "release": [402] } }), "ROUTES[0].outcome"),
+        (json!({ "probe_absent": { "body": "/a", "present": true } }), "ROUTES[0].probe_absent"),
+        (
+            json!({ "outcome": { "when": [
+                { "status": [200, 201], "body": "/a", "is": 1, "then": "store" },
+                { "status": 201, "body": "/a", "is": 1, "then": "release" },
+            ] } }),
+            "ROUTES[0].outcome.when",
+        ),
         (json!({ "outcome": { "release": [500], "in_doubt": [500] } }), "ROUTES[0].outcome"),
         (json!({ "outcome": { "in_doubt": [500], "store": [500] } }), "ROUTES[0].outcome"),
     ];

@@ -17,7 +17,14 @@ fn a_route_is_published_in_this_order_and_spelling() {
             "key": { "from": ["template:a-{header:X-Shop}", "body:/a~1b", "query:é\""] },
             "fingerprint": { "body": ["/a"], "query": false, "headers": ["X-Tenant"] },
             "on_duplicate": "fail_on_running",
-            "outcome": { "preset": "success-only", "in_doubt": [404] },
+            "outcome": {
+                "preset": "success-only",
+                "in_doubt": [404],
+                "when": [
+                    { "status": [200, 201], "body": "/approved", "is": false, "then": "release" },
+                    { "status": 503, "header": "X-Maintenance", "present": true, "then": "in_doubt" },
+                ],
+            },
             "wait": "1500ms",
             "tombstone": "36h",
         },
@@ -33,8 +40,10 @@ fn a_route_is_published_in_this_order_and_spelling() {
         r#""fingerprint":{"body":["/a"],"except":[],"query":false,"headers":["x-tenant"]},"#,
         r#""on_duplicate":"fail_on_running","client_strategies":["RETURN_EXISTING","FAIL"],"#,
         r#""outcome":{"preset":"success-only","store":["200-299"],"#,
-        r#""release":["300-403","405-501","505-519","521","523","525-599"],"#,
-        r#""in_doubt":["404","502-504","520","522","524"]},"#,
+        r#""release":["300-403","405-501","503","505-519","521","523","525-599"],"#,
+        r#""in_doubt":["404","502","504","520","522","524"],"#,
+        r#""when":[{"status":[200,201],"body":"/approved","is":false,"then":"release"},"#,
+        r#"{"status":[503],"header":"x-maintenance","present":true,"then":"in_doubt"}]},"#,
         r#""wait":"PT1.5S","timeout":"PT1M","ttl":"P1D","tombstone":"P1DT12H"}],"#,
         r#""problems":[{"code":"key-missing","status":400,"title":"#,
     );

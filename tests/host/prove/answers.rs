@@ -131,7 +131,9 @@ fn refused(
     now: Ms,
 ) -> Result<(), Violation> {
     let claim = &open.request.claim;
-    if problem.code.should_retry() != problem.retry_after_s.is_some_and(|seconds| seconds >= 1) {
+    // A doubt may be open without a time at which it ends.
+    let has_time = problem.retry_after_s.is_some_and(|seconds| seconds >= 1);
+    if problem.retryable != has_time && (has_time || problem.code != Code::OutcomeUnknown) {
         return broken(Rule::RetryAfter, "a problem that passes has no Retry-After");
     }
     let is_true = match problem.code {
@@ -147,6 +149,13 @@ fn refused(
             open.saw(|view| *view == View::Running)
         }
         Code::AlreadyExecuted => claim.strategy == Strategy::Fail && open.saw_stored(|_| true),
+        Code::OutcomeUnknown if problem.status == 409 && problem.retry_after_s.is_some() => {
+            let waits = claim.strategy == Strategy::ReturnExisting && open.lease.is_none();
+            if waits && now - open.sent < millis(claim.wait) {
+                return broken(Rule::Waits, format!("after {} ms only", now - open.sent));
+            }
+            open.saw(|view| *view == View::StillRead)
+        }
         Code::OutcomeUnknown if problem.status == 409 => open.saw(|view| *view == View::Doubt),
         Code::OutcomeUnknown => grant.is_some(),
         Code::KeyExpired => open.saw(|view| matches!(view, View::Expired | View::Closed)),
@@ -162,6 +171,8 @@ fn refused(
         | Code::KeyInvalid
         | Code::StrategyInvalid
         | Code::Misconfigured
+        | Code::CredentialRefused
+        | Code::CredentialUnverifiable
         | Code::RequestTooLarge
         | Code::NotGuarded
         | Code::LoopDetected => false,
@@ -189,6 +200,7 @@ fn word(view: &View) -> &'static str {
         View::Running => "running",
         View::Stored(_) => "stored",
         View::Expired => "expired",
+        View::StillRead => "still read",
         View::Doubt => "in doubt",
         View::Closed => "closed",
     }

@@ -3,9 +3,9 @@
 use std::rc::Rc;
 
 use oncegate::lifecycle::ended_leases::DELIVERY_MAX;
-use oncegate::lifecycle::event::{OnInDoubt, Strategy};
+use oncegate::lifecycle::event::{OnInDoubt, Strategy, Verdict};
 use oncegate::lifecycle::outcome::Failure;
-use oncegate::lifecycle::record::{Execution, Lease};
+use oncegate::lifecycle::record::{Execution, Lease, Reason};
 use oncegate::request::key::KeyId;
 use oncegate::time::millis;
 
@@ -175,6 +175,40 @@ impl Judge {
         Ok(())
     }
 
+    /// The origin broke off a body that was streamed.
+    pub(super) fn broken_off(
+        &mut self,
+        key: KeyId,
+        Lease(lease): Lease,
+        verdict: &Verdict,
+    ) -> Result<(), Violation> {
+        let now = self.now;
+        let life = self.lives.entry(key).or_default();
+        let is_its = match life.at(now) {
+            Phase::Stored(stored) => {
+                stored.lease == lease && stored.body.is_empty() && now < stored.expires
+            }
+            _ => life.held(lease, now).is_some(),
+        };
+        match (is_its, verdict) {
+            (false, Verdict::Stale) => return Ok(()),
+            (true, Verdict::Kept(_)) => {}
+            _ => return broken(Rule::HolderEnds, "a stream breaks off, and that is not kept"),
+        }
+        if let Phase::Stored(_) = life.at(now) {
+            let Some(Grant { story, run, attempt, .. }) = self.grants.get(&lease) else {
+                return broken(Rule::HolderEnds, "what was never granted breaks off");
+            };
+            let durations = &self.requests[story].claim.durations;
+            let hold = Hold { run: *run, attempt: *attempt, ..Hold::new(lease, now, durations) };
+            life.break_off(hold, now);
+        } else {
+            life.doubt(Reason::Truncated, now);
+        }
+        self.changed(key);
+        Ok(())
+    }
+
     /// A settle, release or doubt is refused.
     pub(super) fn refused(&self, key: KeyId, lease: Token) -> Result<(), Violation> {
         let held = self.lives.get(&key).and_then(|life| life.held(lease, self.now));
@@ -220,7 +254,7 @@ impl Meaning {
     pub(super) fn of(status: u16) -> Self {
         match status {
             402 => Self::Store,
-            400..=499 | 521 | 523 | 525 | 526 | 530 => Self::Release,
+            400..=499 | 511 | 521 | 523 | 525 | 526 | 530 => Self::Release,
             502 | 503 | 504 | 520 | 522 | 524 => Self::InDoubt,
             _ => Self::Store,
         }

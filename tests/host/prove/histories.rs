@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use oncegate::filter::GuardedRequest;
 use oncegate::lifecycle::event::{Claim, Strategy, Verdict};
+use oncegate::lifecycle::record::Reason;
 use oncegate::problem::Code;
 use oncegate::protocol::LedgerAnswer;
 
@@ -117,8 +118,12 @@ fn a_history_that_breaks_a_promise_is_told_which() {
         let wait = Kind::Claim { lease: make::lease(n), wait: s(0) };
         ask(n.into(), wait, Some(Verdict::InFlight { retry_after_s: seconds }))
     };
-    let in_doubt = |n| claim(n, Some(Verdict::InDoubt { lease: None, over_for: None }));
-    let stale = |n: u8| ask(n.into(), Kind::Doubt(make::lease(n)), Some(Verdict::Stale));
+    let reason = Reason::LeaseOver;
+    let in_doubt = |n| claim(n, Some(Verdict::InDoubt { lease: None, over_for: s(0), reason }));
+    let stale = |n: u8| {
+        let kind = Kind::Doubt(make::lease(n), Reason::Timeout);
+        ask(n.into(), kind, Some(Verdict::Stale))
+    };
     let later = |events: Vec<Event>| at(instant(2000), events);
     let key = make::key_id("k");
     let histories: Vec<(&str, Rule, History)> = vec![

@@ -10,6 +10,7 @@ use std::rc::Rc;
 use oncegate::filter::GuardedRequest;
 use oncegate::lifecycle::ended_leases::DELIVERY_MAX;
 use oncegate::lifecycle::event::Verdict;
+use oncegate::lifecycle::record::Reason;
 use oncegate::protocol::LedgerAnswer;
 use oncegate::request::key::KeyId;
 use oncegate::time::{Timestamp, millis};
@@ -53,7 +54,7 @@ impl Judge {
                 if *absent {
                     self.trouble();
                 } else if answer.is_none() {
-                    self.waiting.insert(*story);
+                    self.waits(*story)?;
                 }
             }
             Event::Woken { answer: LedgerAnswer::Verdict(Verdict::Granted(_)), story } => {
@@ -137,11 +138,23 @@ impl Judge {
     fn all_are_woken(&self) -> Result<(), Violation> {
         let ended = |story: &&Story| {
             let life = self.lives.get(&self.requests[story].key_id);
-            !life.is_some_and(|life| matches!(life.phase, Phase::Running(_)))
+            !life.is_some_and(Life::is_waited_for)
         };
         match self.waiting.iter().find(ended) {
             Some(story) => broken(Rule::Waits, format!("{story} waits on, and for nothing")),
             None => Ok(()),
+        }
+    }
+
+    /// A caller begins to wait, which only a live lease is good for.
+    fn waits(&mut self, story: Story) -> Result<(), Violation> {
+        self.waiting.insert(story);
+        let life = self.lives.get(&self.requests[&story].key_id);
+        match life.map_or(View::Free, |life| life.view(self.now)) {
+            View::Doubt | View::Closed => {
+                broken(Rule::Waits, format!("{story} begins to wait, and for nothing"))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -203,9 +216,24 @@ impl Judge {
                     return broken(Rule::RetryAfter, why);
                 }
             }
-            (Kind::Claim { .. }, Verdict::InDoubt { .. }) => {
+            (Kind::Claim { .. } | Kind::Look, Verdict::StillRead { retry_after_s }) => {
+                let Phase::Doubt(doubt) = life.at(now) else {
+                    return broken(Rule::TrueAnswer, "told in doubt, but nothing is");
+                };
+                let left = doubt.hold.until.saturating_sub(now).div_ceil(1000);
+                if *retry_after_s != left || left == 0 {
+                    let why = format!("Retry-After {retry_after_s}, but {left} is true");
+                    return broken(Rule::RetryAfter, why);
+                }
+            }
+            (Kind::Claim { .. }, Verdict::InDoubt { reason, .. }) => {
                 if let Phase::Doubt(doubt) = life.at(now)
-                    && !doubt.was_said
+                    && doubt.said.unwrap_or(Reason::LeaseOver) != *reason
+                {
+                    return broken(Rule::TrueAnswer, format!("{reason} is not why"));
+                }
+                if let Phase::Doubt(doubt) = life.at(now)
+                    && doubt.said.is_none()
                     && self.grants[&doubt.hold.lease].troubles == self.troubles
                 {
                     return broken(Rule::DoubtedForCause, "nothing failed since its grant");
@@ -222,14 +250,15 @@ impl Judge {
                     self.released(story, key, lease.0)
                 };
             }
-            (Kind::Doubt(lease), Verdict::Kept(_)) => {
+            (Kind::BreakOff(lease), verdict) => return self.broken_off(key, *lease, verdict),
+            (Kind::Doubt(lease, reason), Verdict::Kept(_)) => {
                 if life.held(lease.0, now).is_none() {
                     return broken(Rule::HolderEnds, "a doubt counts under another's lease");
                 }
-                life.doubt(now);
+                life.doubt(*reason, now);
                 self.changed(key);
             }
-            (Kind::Settle { lease, .. } | Kind::Doubt(lease), Verdict::Stale) => {
+            (Kind::Settle { lease, .. } | Kind::Doubt(lease, _), Verdict::Stale) => {
                 return self.refused(key, lease.0);
             }
             _ => {}

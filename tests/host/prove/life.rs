@@ -5,7 +5,7 @@
 
 use std::rc::Rc;
 
-use oncegate::lifecycle::record::Durations;
+use oncegate::lifecycle::record::{Durations, Reason};
 use oncegate::time::millis;
 
 /// Milliseconds of the Ledger's clock.
@@ -62,8 +62,8 @@ pub(crate) struct Doubt {
     pub(crate) can_end: bool,
     pub(crate) closes: Ms,
     pub(crate) gone: Ms,
-    /// A Worker said so; otherwise its lease ran out.
-    pub(crate) was_said: bool,
+    /// Why, as a Worker said it; otherwise its lease ran out.
+    pub(crate) said: Option<Reason>,
 }
 
 /// What a client can be answered about a key at one instant.
@@ -73,6 +73,8 @@ pub(crate) enum View {
     Running,
     Stored(Rc<Stored>),
     Expired,
+    /// In doubt, and its call is still read.
+    StillRead,
     Doubt,
     Closed,
 }
@@ -82,7 +84,7 @@ impl Life {
     pub(crate) fn at(&self, now: Ms) -> Phase {
         match &self.phase {
             Phase::Running(hold) if hold.until <= now => {
-                let doubt = Doubt::of(Hold::clone(hold), false);
+                let doubt = Doubt::of(Hold::clone(hold), None);
                 if doubt.gone <= now { Phase::Free } else { Phase::Doubt(Rc::new(doubt)) }
             }
             Phase::Stored(stored) if stored.gone <= now => Phase::Free,
@@ -98,6 +100,7 @@ impl Life {
             Phase::Stored(stored) if stored.expires <= now => View::Expired,
             Phase::Stored(stored) => View::Stored(stored),
             Phase::Doubt(doubt) if doubt.closes <= now => View::Closed,
+            Phase::Doubt(doubt) if now < doubt.hold.until => View::StillRead,
             Phase::Doubt(_) => View::Doubt,
         }
     }
@@ -106,9 +109,9 @@ impl Life {
     pub(crate) fn next(&self, now: Ms) -> Option<Ms> {
         let marks = match self.at(now) {
             Phase::Free => return None,
-            Phase::Running(hold) => [hold.until; 2],
-            Phase::Stored(stored) => [stored.expires, stored.gone],
-            Phase::Doubt(doubt) => [doubt.closes, doubt.gone],
+            Phase::Running(hold) => [hold.until; 3],
+            Phase::Stored(stored) => [stored.expires, stored.gone, stored.gone],
+            Phase::Doubt(doubt) => [doubt.hold.until, doubt.closes, doubt.gone],
         };
         marks.into_iter().filter(|mark| *mark > now).min()
     }
@@ -126,10 +129,44 @@ impl Life {
         }
     }
 
-    pub(crate) fn doubt(&mut self, now: Ms) {
-        if let Phase::Running(hold) = self.at(now) {
-            self.phase = Phase::Doubt(Rc::new(Doubt::of(Hold::clone(&hold), true)));
+    /// Whether its call goes on, or did when somebody looked last: whoever comes for the reply waits.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        match &self.phase {
+            Phase::Running(_) => true,
+            Phase::Doubt(doubt) => doubt.said == Some(Reason::Timeout),
+            Phase::Free | Phase::Stored(_) => false,
         }
+    }
+
+    /// Only a call that is read on keeps its lease.
+    pub(crate) fn doubt(&mut self, reason: Reason, now: Ms) {
+        let mut doubt = match self.at(now) {
+            Phase::Running(hold) => {
+                let mut hold = Hold::clone(&hold);
+                if reason != Reason::Timeout {
+                    hold.until = now;
+                }
+                Doubt::of(hold, Some(reason))
+            }
+            Phase::Doubt(doubt) if now < doubt.hold.until => Doubt::clone(&doubt),
+            _ => return,
+        };
+        if reason != Reason::Timeout {
+            doubt.hold.until = now;
+            doubt.said = Some(reason);
+        }
+        self.phase = Phase::Doubt(Rc::new(doubt));
+    }
+
+    /// A reply of which only the head was stored breaks off. Nothing is left of what its claim had found, but the
+    /// doubt about earlier attempts.
+    pub(crate) fn break_off(&mut self, mut hold: Hold, now: Ms) {
+        hold.until = now;
+        let said = Some(Reason::Truncated);
+        if hold.attempt > 1 {
+            hold.found = Phase::Doubt(Rc::new(Doubt::of(hold.clone(), said)));
+        }
+        self.phase = Phase::Doubt(Rc::new(Doubt::of(hold, said)));
     }
 
     pub(crate) fn settle(&mut self, hold: &Hold, status: u16, body: Vec<u8>, now: Ms) {
@@ -145,9 +182,10 @@ impl Life {
         self.phase = match self.at(now) {
             Phase::Running(hold) => hold.found.clone(),
             Phase::Doubt(doubt) => match &doubt.hold.found {
-                Phase::Doubt(_) => {
+                Phase::Doubt(earlier) => {
                     let mut left = Doubt::clone(&doubt);
                     left.can_end = false;
+                    left.said = earlier.said;
                     left.hold.until = left.hold.until.min(now);
                     Phase::Doubt(Rc::new(left))
                 }
@@ -174,7 +212,7 @@ impl Hold {
 }
 
 impl Doubt {
-    fn of(mut hold: Hold, was_said: bool) -> Self {
+    fn of(mut hold: Hold, said: Option<Reason>) -> Self {
         let mut closes = hold.until + hold.doubt_ttl;
         if let Phase::Doubt(earlier) = &hold.found {
             closes = closes.max(earlier.closes);
@@ -184,7 +222,7 @@ impl Doubt {
             }
         }
         let gone = closes + hold.tombstone.max(CLOSED_KEPT);
-        Self { hold, can_end: true, closes, gone, was_said }
+        Self { hold, can_end: true, closes, gone, said }
     }
 }
 

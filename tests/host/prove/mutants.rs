@@ -1,6 +1,7 @@
 //! The judge catches every mutant: a judge that nobody has seen fail proves nothing.
 
 use oncegate::config::route::{Doubtful, Route};
+use oncegate::filter::StreamEnd;
 use oncegate::lifecycle::event::{CredentialChange, Strategy};
 use oncegate::lifecycle::outcome::Failure;
 use oncegate::request::key::KeyId;
@@ -9,14 +10,14 @@ use super::explorer::{explore, shortest};
 use super::rules::Rule;
 use super::scenarios::Scenario;
 use crate::make::{self, days, s};
-use crate::world::{Mutant, Scripted, response};
+use crate::world::{Mutant, Scripted, response, stream};
 
 /// The scenario in which each mutant shows, with how many faults, and the promise that it breaks.
 fn table() -> Vec<(Mutant, Scenario, u32, Rule)> {
     use Mutant as P;
     let two = || Scenario::new("mutant", 2);
     let says = |status: u16| (s(1), Ok(response(status, &format!("said {status}"))));
-    let unknown: Scripted = (s(1), Err(Failure::Unknown));
+    let unknown: Scripted = (s(1), Err(Failure::Lost));
     let slow = (s(30), Ok(response(201, "slow")));
     let retry = |route: &mut Route| route.on_in_doubt = Doubtful::Retry;
     let probe = |route: &mut Route| {
@@ -26,6 +27,8 @@ fn table() -> Vec<(Mutant, Scenario, u32, Rule)> {
     let tombstone = |route: &mut Route| route.tombstone = days(1);
     let forward = |route: &mut Route| route.credential_change = CredentialChange::Forward;
     let doubtful = || two().origin(std::slice::from_ref(&unknown));
+    let late = || two().origin(&[(s(70), Ok(response(201, "late")))]);
+    let broken = (s(1), Ok(stream(s(3), StreamEnd::BrokenOff)));
     let not_found = || doubtful().route(probe).probes(&says(404)).after(s(140));
     vec![
         (P::WaiterDeletesLock, two().origin(std::slice::from_ref(&slow)), 0, Rule::GrantedOnce),
@@ -79,7 +82,7 @@ fn table() -> Vec<(Mutant, Scenario, u32, Rule)> {
             Rule::NothingCrosses,
         ),
         (P::JoinedToAnother, two(), 0, Rule::SameBytes),
-        (P::RetryWhileLive, doubtful().route(retry), 0, Rule::GrantedOnce),
+        (P::RetryWhileLive, late().route(retry), 1, Rule::GrantedOnce),
         (P::AttemptForgotten, doubtful().route(retry).after(s(80)), 0, Rule::GrantedOnce),
         (
             P::LeaseTooShort,
@@ -101,6 +104,11 @@ fn table() -> Vec<(Mutant, Scenario, u32, Rule)> {
         ),
         (P::GivenBackForgotten, two(), 2, Rule::EndedIsGone),
         (P::NobodyWoken, two(), 0, Rule::Waits),
+        (P::DoubtJoinedForEver, doubtful(), 0, Rule::Waits),
+        (P::JoinedDoubtGranted, late(), 1, Rule::GrantedOnce),
+        (P::DoubtKeepsLease, doubtful(), 0, Rule::Waits),
+        (P::BreakOffForgotten, two().origin(&[broken]), 0, Rule::TrueAnswer),
+        (P::ReasonForgotten, doubtful(), 0, Rule::TrueAnswer),
     ]
 }
 

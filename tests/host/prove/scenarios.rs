@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use oncegate::config::route::{Doubtful, Route};
-use oncegate::filter::GuardedRequest;
+use oncegate::filter::{GuardedRequest, StreamEnd};
 use oncegate::lifecycle::event::{Claim, CredentialChange, Strategy};
 use oncegate::lifecycle::outcome::Failure;
 use oncegate::request::key::KeyId;
 
 use crate::filter::by;
 use crate::make::{self, days, s};
-use crate::world::{Mutant, Scripted, World, response};
+use crate::world::{Mutant, Scripted, World, response, stream};
 
 /// Requests and an origin.
 #[derive(Clone)]
@@ -103,10 +103,13 @@ impl Scenario {
 /// Each with the number of faults in `npm test`, and in the nightly run.
 pub(crate) fn all() -> Vec<(Scenario, u32, u32)> {
     let new = Scenario::new;
-    let unknown = (s(1), Err(Failure::Unknown));
+    let unknown = (s(1), Err(Failure::Lost));
     let says = |status: u16| (s(1), Ok(response(status, &format!("said {status}"))));
     let late = (s(70), Ok(response(201, "late")));
-    let never = (crate::world::NEVER, Err(Failure::Unknown));
+    let lost_late = (s(65), Err(Failure::Lost));
+    let busy_late = (s(65), Ok(response(503, "busy")));
+    let breaks = (s(1), Ok(stream(s(3), StreamEnd::BrokenOff)));
+    let never = (crate::world::NEVER, Err(Failure::Lost));
     let fail = |route: &mut Route| route.on_duplicate = Strategy::Fail;
     let again = |route: &mut Route| route.on_duplicate = Strategy::FailOnRunning;
     let retry = |route: &mut Route| route.on_in_doubt = Doubtful::Retry;
@@ -169,7 +172,20 @@ pub(crate) fn all() -> Vec<(Scenario, u32, u32)> {
             1,
             2,
         ),
-        (new("retry: late", 2).route(retry).origin(&[late]), 1, 2),
+        (new("retry: late", 2).route(retry).origin(std::slice::from_ref(&late)), 1, 2),
+        (new("probe: late", 2).route(probe).origin(&[late]).probes(&says(404)), 1, 2),
+        (new("fail: lost after the timeout", 2).route(fail).origin(&[lost_late]), 1, 2),
+        (new("retry: 503 after the timeout", 2).route(retry).origin(&[busy_late]), 1, 2),
+        (new("a stream", 2).origin(&[(s(1), Ok(stream(s(100), StreamEnd::Over)))]), 1, 2),
+        (new("a stream that breaks off", 2).origin(std::slice::from_ref(&breaks)), 1, 2),
+        (
+            new("retry: in doubt, then a stream that breaks off", 2)
+                .route(retry)
+                .origin(&[unknown.clone(), breaks])
+                .after(s(75)),
+            1,
+            2,
+        ),
         (
             new("probe: 404", 2)
                 .route(probe)

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use oncegate::filter::StreamEnd;
 use oncegate::lifecycle::outcome::Failure;
 use oncegate::time::millis;
 
 use super::SWEEP_EVERY;
 use super::rng::Rng;
 use crate::make::s;
-use crate::world::{Choice, NEVER, Scripted, World, response};
+use crate::world::{Choice, NEVER, Scripted, World, response, stream};
 
 /// The faults by name.
 pub(super) const FAULTS: [&str; 9] =
@@ -97,9 +98,11 @@ fn origin_answer(number: u64, rng: &mut Rng) -> Scripted {
         74..78 => say(quick, 500),
         78..82 => say(slow, 502),
         82..86 => say(quick, 503),
-        86..90 => say(quick, 402),
-        90..96 => (quick, Err(Failure::Unknown)),
-        96..98 => (slow, Err(Failure::Unknown)),
-        _ => (NEVER, Err(Failure::Unknown)),
+        86..88 => say(quick, 402),
+        88 => (quick, Ok(stream(slow, StreamEnd::Over))),
+        89 => (quick, Ok(stream(slow, StreamEnd::BrokenOff))),
+        90..96 => (quick, Err(Failure::Lost)),
+        96..98 => (slow, Err(Failure::Lost)),
+        _ => (NEVER, Err(Failure::Lost)),
     }
 }

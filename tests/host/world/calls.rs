@@ -82,7 +82,7 @@ impl Hash for Calling {
             match what {
                 Target::Ledger(question) => (0, question).hash(hasher),
                 Target::Forward(_, run) => (1, run.id.0, run.attempt).hash(hasher),
-                Target::Probe | Target::Pause(_) => 2.hash(hasher),
+                Target::Probe | Target::Pause(_) | Target::Stream(..) => 2.hash(hasher),
             }
         }
         match stage {
@@ -112,7 +112,7 @@ impl World {
                 match what {
                     Target::Ledger(_) => choices.push(Choice::Overload(call)),
                     Target::Forward(..) => choices.push(Choice::Refuse(call)),
-                    Target::Probe | Target::Pause(_) => {}
+                    Target::Probe | Target::Pause(_) | Target::Stream(..) => {}
                 }
             }
             (Stage::Waits(until), _) if *until <= self.now => choices.push(Choice::EndWait(call)),
@@ -122,7 +122,8 @@ impl World {
             (Stage::Back(_), _) => choices.push(Choice::Answer(call)),
             (Stage::Waits(..) | Stage::Until(..), _) => {}
         }
-        if !calling.is_pause() {
+        // How a stream ends is what the origin does.
+        if !calling.is_pause() && !matches!(what, Target::Stream(..)) {
             choices.push(Choice::Lose(call));
         }
         if !wanted {

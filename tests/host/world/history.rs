@@ -4,10 +4,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use oncegate::answer::Answer as Answered;
-use oncegate::filter::GuardedRequest;
+use oncegate::filter::{GuardedRequest, StreamEnd};
 use oncegate::lifecycle::event::{self, Verdict};
 use oncegate::lifecycle::outcome::Failure;
-use oncegate::lifecycle::record::{Execution, Lease};
+use oncegate::lifecycle::record::{Execution, Lease, Reason};
 use oncegate::protocol::{LedgerAnswer, Question};
 use oncegate::request::key::KeyId;
 use oncegate::time::{Timestamp, millis};
@@ -54,13 +54,23 @@ pub(crate) enum Event {
 /// What a call is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    Claim { lease: Lease, wait: Duration },
-    Settle { lease: Lease, status: u16, body: Vec<u8> },
+    Claim {
+        lease: Lease,
+        wait: Duration,
+    },
+    Settle {
+        lease: Lease,
+        status: u16,
+        body: Vec<u8>,
+    },
     Release(Lease),
-    Doubt(Lease),
+    Doubt(Lease, Reason),
+    BreakOff(Lease),
     Look,
     Forward(Execution),
     Probe,
+    /// A body that is streamed ends so.
+    Stream(StreamEnd),
 }
 
 /// How a call failed.
@@ -84,12 +94,14 @@ pub(super) fn kind(what: &Target) -> Option<Kind> {
                     Kind::Settle { lease, status: reply.status, body }
                 }
                 event::Event::Release(lease) => Kind::Release(lease),
-                event::Event::Doubt(lease) => Kind::Doubt(lease),
+                event::Event::Doubt(lease, reason) => Kind::Doubt(lease, reason),
+                event::Event::BreakOff(lease, _) => Kind::BreakOff(lease),
                 event::Event::Look(_) => Kind::Look,
             }
         }
         Target::Forward(_, run) => Kind::Forward(*run),
         Target::Probe => Kind::Probe,
+        Target::Stream(_, end) => Kind::Stream(*end),
         Target::Pause(_) => return None,
     })
 }
@@ -179,10 +191,12 @@ impl Kind {
             Self::Claim { .. } => "claim",
             Self::Settle { .. } => "settle",
             Self::Release(_) => "release",
-            Self::Doubt(_) => "doubt",
+            Self::Doubt(..) => "doubt",
+            Self::BreakOff(_) => "break-off",
             Self::Look => "look",
             Self::Forward(_) => "forward",
             Self::Probe => "probe",
+            Self::Stream(_) => "stream",
         }
     }
 
@@ -195,10 +209,14 @@ impl Kind {
                 format!("asks: settle {status} (lease {})", short(*lease))
             }
             Self::Release(lease) => format!("asks: release (lease {})", short(*lease)),
-            Self::Doubt(lease) => format!("asks: doubt (lease {})", short(*lease)),
+            Self::Doubt(lease, reason) => {
+                format!("asks: doubt (lease {}, {reason})", short(*lease))
+            }
+            Self::BreakOff(lease) => format!("asks: break-off (lease {})", short(*lease)),
             Self::Look => "asks: look".to_owned(),
             Self::Forward(run) => format!("forwards (attempt {})", run.attempt),
             Self::Probe => "probes the origin".to_owned(),
+            Self::Stream(end) => format!("streams a body, which ends {end:?}"),
         }
     }
 }
@@ -212,9 +230,9 @@ fn ledger_words(answer: &LedgerAnswer) -> String {
         LedgerAnswer::Verdict(Verdict::Replay(replay)) => {
             format!("{:?} {}", replay.how, replay.reply.status)
         }
-        LedgerAnswer::Verdict(Verdict::InDoubt { lease, over_for }) => {
+        LedgerAnswer::Verdict(Verdict::InDoubt { lease, over_for, reason }) => {
             let lease = lease.map_or("none".to_owned(), short);
-            format!("InDoubt (lease {lease}, over for {over_for:?})")
+            format!("InDoubt ({reason}, lease {lease}, over for {over_for:?})")
         }
         LedgerAnswer::Verdict(Verdict::Granted(run)) => {
             format!("Granted (attempt {})", run.attempt)

@@ -40,7 +40,7 @@ impl World {
                     Target::Ledger(_) => {
                         CallResult::Ledger(Err(Unreachable::Lost("lost".to_owned())))
                     }
-                    _ => CallResult::Origin(Err(Failure::Unknown)),
+                    _ => CallResult::Origin(Err(Failure::Lost)),
                 };
                 let astray = matches!(calling.stage, Stage::Out).then(|| calling.clone());
                 let kind = calling.kind.clone();
@@ -131,7 +131,7 @@ impl World {
                 self.note(Event::Probed { story, said: said.clone() });
                 Stage::Until(now.plus(span), CallResult::Origin(said))
             }
-            Target::Pause(_) => panic!("a pause goes nowhere"),
+            Target::Pause(_) | Target::Stream(..) => panic!("it goes nowhere"),
         };
         self.calling(call).stage = stage;
         self.calls.retain(|calling| !calling.is_done_for(now));
@@ -150,6 +150,7 @@ impl World {
         let id = Call { story, number };
         let stage = match what {
             Target::Pause(until) => Stage::Until(until, CallResult::PauseOver),
+            Target::Stream(until, end) => Stage::Until(until, CallResult::StreamOver(end)),
             Target::Ledger(_) | Target::Forward(..) | Target::Probe => Stage::Out,
         };
         let kind = kind(&what).map(Rc::new);

@@ -4,7 +4,7 @@
 use oncegate::filter::Unreachable;
 use oncegate::lifecycle::event::{Claim, Event, Verdict};
 use oncegate::lifecycle::ledger::Decision;
-use oncegate::lifecycle::record::{Completed, Doubt, Execution, Lease, Record, State};
+use oncegate::lifecycle::record::{Completed, Doubt, Execution, Lease, Reason, Record, State};
 use oncegate::lifecycle::step::{Change, OtherCredential, Step, step};
 use oncegate::protocol::LedgerAnswer;
 use oncegate::time::{Timestamp, millis};
@@ -70,6 +70,16 @@ pub(crate) enum Mutant {
     NobodyWoken,
     /// The lease's end is stored as the reply's: the row goes while it is in doubt.
     DoubtClosedEarly,
+    /// A doubt whose lease is over is joined as if its call were still read.
+    DoubtJoinedForEver,
+    /// A caller that would wait for a call that is still read is granted it.
+    JoinedDoubtGranted,
+    /// Whatever the reason of a doubt is, its lease lives on.
+    DoubtKeepsLease,
+    /// A stream that the origin breaks off stays settled.
+    BreakOffForgotten,
+    /// Why a record is in doubt is not kept.
+    ReasonForgotten,
 }
 
 /// What a Worker is answered, with the body beside it.
@@ -132,6 +142,7 @@ impl Mutant {
             (Self::FingerprintIgnored, Event::Claim(claim)) => {
                 claim.metadata.fingerprint = record.metadata.fingerprint;
             }
+            (Self::DoubtKeepsLease, Event::Doubt(_, reason)) => *reason = Reason::Timeout,
             (Self::LateSettleRefused, Event::Settle(lease, _)) if !is_running => {
                 *lease = make::lease(0);
             }
@@ -164,6 +175,12 @@ impl Mutant {
             (Self::RetryWhileLive, Event::Claim(_), State::InDoubt(doubt)) => {
                 doubt.until = doubt.until.min(now);
             }
+            (Self::JoinedDoubtGranted, Event::Claim(claim), State::InDoubt(doubt))
+                if now < doubt.until && claim.wait > s(0) =>
+            {
+                return None;
+            }
+            (Self::ReasonForgotten, _, State::InDoubt(doubt)) => doubt.reason = Reason::LeaseOver,
             (Self::DoubtClosedEarly, _, State::InDoubt(doubt)) => {
                 doubt.closes = doubt.until.plus(doubt.durations.ttl);
                 doubt.gone = doubt.closes;
@@ -193,6 +210,7 @@ impl Mutant {
                 change
             }
             (Self::ExpiredRowBlocks, Change::Insert(_)) if was_there => Change::Keep,
+            (Self::BreakOffForgotten, _) if matches!(event, Event::BreakOff(..)) => Change::Keep,
             _ => change,
         }
     }
@@ -203,6 +221,9 @@ impl Mutant {
         match (self, &decision.step.change, &decision.step.verdict) {
             (Self::AttemptForgotten, Change::Update(_), Verdict::Granted(run)) => {
                 Some(Verdict::Granted(Execution { attempt: 1, ..*run }))
+            }
+            (Self::DoubtJoinedForEver, _, Verdict::InDoubt { .. }) => {
+                Some(Verdict::Join(now.plus(s(10))))
             }
             (Self::RetryAfterPastLease, _, Verdict::InFlight { .. }) => {
                 let Some(State::Running(running)) = stored else { panic!("a claim is running") };

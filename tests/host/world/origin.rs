@@ -1,6 +1,8 @@
 //! The origin's answers.
 
-use oncegate::filter;
+use std::time::Duration;
+
+use oncegate::filter::{self, StreamEnd};
 use oncegate::lifecycle::outcome::Facts;
 use oncegate::lifecycle::reply::{Kept, Reply};
 
@@ -13,6 +15,8 @@ pub(crate) struct OriginResponse {
     pub(crate) body: Vec<u8>,
     /// What is kept of the body.
     pub(crate) kept: Kept,
+    /// Where its body is streamed: how long that takes, and how it ends.
+    pub(crate) stream: Option<(Duration, StreamEnd)>,
 }
 
 impl filter::OriginResponse for OriginResponse {
@@ -23,10 +27,20 @@ impl filter::OriginResponse for OriginResponse {
     fn reply(&self) -> Reply {
         Reply { body: self.kept, ..make::reply(self.facts.status, 0) }
     }
+
+    fn is_streamed(&self) -> bool {
+        self.stream.is_some()
+    }
 }
 
 /// An answer of the origin whose body is kept whole.
 pub(crate) fn response(status: u16, body: &str) -> OriginResponse {
-    let facts = Facts { status, has_retry_after: false, origin_outcome: None };
-    OriginResponse { facts, body: body.into(), kept: Kept::Whole { bytes: body.len() as u64 } }
+    let facts = Facts::of(status);
+    let kept = Kept::Whole { bytes: body.len() as u64 };
+    OriginResponse { facts, body: body.into(), kept, stream: None }
+}
+
+/// A stream, which ends so after so long.
+pub(crate) fn stream(span: Duration, end: StreamEnd) -> OriginResponse {
+    OriginResponse { kept: Kept::StatusOnly, stream: Some((span, end)), ..response(200, "") }
 }

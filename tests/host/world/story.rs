@@ -4,7 +4,7 @@
 //! the news of each story. When the story is to move on, a new future is made and told the same news in the
 //! same order: what a story does depends only on what it is told, and when.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -12,7 +12,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use oncegate::filter::{
-    self, GuardedRequest, OriginResponse as _, Unreachable, World as _, filter,
+    self, GuardedRequest, OriginResponse as _, StreamEnd, Unreachable, World as _, filter,
 };
 use oncegate::lifecycle::event::Event;
 use oncegate::lifecycle::outcome::Failure;
@@ -75,6 +75,7 @@ pub(super) enum CallResult {
     Ledger(Result<Vec<u8>, Unreachable>),
     Origin(Result<OriginResponse, Failure>),
     PauseOver,
+    StreamOver(StreamEnd),
 }
 
 impl Hash for CallResult {
@@ -85,8 +86,9 @@ impl Hash for CallResult {
             Self::Origin(Ok(OriginResponse { facts, body, .. })) => {
                 (2, facts.status, body).hash(hasher);
             }
-            Self::Origin(Err(why)) => (3, matches!(why, Failure::Unknown)).hash(hasher),
+            Self::Origin(Err(why)) => (3, matches!(why, Failure::NeverSent)).hash(hasher),
             Self::PauseOver => 4.hash(hasher),
+            Self::StreamOver(end) => (5, end).hash(hasher),
         }
     }
 }
@@ -98,6 +100,8 @@ pub(super) enum Target {
     Forward(KeyId, Execution),
     Probe,
     Pause(Timestamp),
+    /// A body that is streamed until then.
+    Stream(Timestamp, StreamEnd),
 }
 
 /// What a story did when it moved on.
@@ -132,7 +136,8 @@ impl RunningStory {
         let moved = Progress::default();
         let shared = Shared { now: at, calls: 0, said: Vec::new(), moved, mutant };
         let shared = Rc::new(RefCell::new(shared));
-        let world = StoryWorld { key: request.key_id, shared: Rc::clone(&shared) };
+        let world =
+            StoryWorld { key: request.key_id, shared: Rc::clone(&shared), stream: Cell::new(None) };
         let request = GuardedRequest::clone(&request);
         let future = if shadow {
             Box::pin(watched(world, request)) as Pin<Box<dyn Future<Output = ()>>>
@@ -194,6 +199,8 @@ async fn watched(world: StoryWorld, request: GuardedRequest) {
 struct StoryWorld {
     key: KeyId,
     shared: Rc<RefCell<Shared>>,
+    /// The stream of the origin's answer.
+    stream: Cell<Option<(Duration, StreamEnd)>>,
 }
 
 impl StoryWorld {
@@ -225,6 +232,7 @@ impl StoryWorld {
         let CallResult::Origin(response) = self.call(Target::Forward(self.key, run)).await else {
             panic!("a request is answered by the origin")
         };
+        self.stream.set(response.as_ref().ok().and_then(|response| response.stream));
         response
     }
 }
@@ -254,7 +262,7 @@ impl filter::World for StoryWorld {
 
     async fn forward(&self, run: Execution) -> Result<OriginResponse, Failure> {
         match self.hand_over(run).await {
-            Err(Failure::Unknown) if self.mutant() == Some(Mutant::ForwardRepeated) => {
+            Err(Failure::Lost) if self.mutant() == Some(Mutant::ForwardRepeated) => {
                 self.hand_over(run).await
             }
             response => response,
@@ -266,6 +274,15 @@ impl filter::World for StoryWorld {
             panic!("a probe is answered by the origin")
         };
         response
+    }
+
+    async fn stream_end(&self) -> StreamEnd {
+        let (span, end) = self.stream.get().expect("there is a stream");
+        let until = self.shared.borrow().now.plus(span);
+        let CallResult::StreamOver(end) = self.call(Target::Stream(until, end)).await else {
+            panic!("a stream ends")
+        };
+        end
     }
 
     async fn pause(&self, span: Duration) {
