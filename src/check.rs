@@ -3,11 +3,15 @@
 //!
 //! Part of what it finds no Worker could say: a Worker sees its vars, and not the file that they stand in.
 
+use chrono::DateTime;
+use croner::parser::CronParser;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::config::read::Misconfigured;
 use crate::config::{Policy, SECRETS, VARS, Vars, is_known};
+use crate::job::schedule::Schedule;
+use crate::time::Timestamp;
 
 /// What a configuration of Wrangler is written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,6 +107,32 @@ struct Deployment {
     exports: Map<String, Value>,
     route: Option<Value>,
     routes: Vec<Value>,
+    triggers: Triggers,
+    queues: Queues,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Triggers {
+    crons: Vec<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Queues {
+    consumers: Vec<Consumer>,
+    producers: Vec<Producer>,
+}
+
+#[derive(Deserialize)]
+struct Consumer {
+    queue: String,
+    dead_letter_queue: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Producer {
+    binding: String,
 }
 
 #[derive(Deserialize)]
@@ -140,8 +170,12 @@ impl Deployment {
         let mut warnings = self.unread();
         warnings.extend(self.leads_nowhere());
         let binds_origin = self.binds_origin();
-        match Policy::parse(&Vars { values: self.vars, binds_origin }) {
-            Ok(policy) => warnings.extend(policy.warnings()),
+        match Policy::parse(&Vars { values: self.vars.clone(), binds_origin }) {
+            Ok(policy) => {
+                warnings.extend(policy.warnings());
+                errors.extend(schedules(&policy, &self.triggers.crons));
+                errors.extend(queues(&policy, &self.queues));
+            }
             Err(more) => errors.extend(more),
         }
         warnings.retain(|warning| errors.iter().all(|error| error.knob != warning.knob));
@@ -243,6 +277,86 @@ impl Deployment {
     }
 }
 
+/// The platform tells a trigger by its text alone, so that a schedule and its trigger must agree letter by letter.
+fn schedules(policy: &Policy, crons: &[String]) -> Vec<Misconfigured> {
+    let mut mistakes = Vec::new();
+    for schedule in &policy.schedules {
+        let knob = format!("schedule {}", schedule.name);
+        if !crons.contains(&schedule.cron) {
+            mistakes.push(mistake(
+                &format!("{knob}: cron"),
+                format!(
+                    "is \"{}\", which is not in [triggers] crons, letter by letter",
+                    schedule.cron
+                ),
+            ));
+        }
+        match keys_of_slots(schedule) {
+            Err(why) => mistakes.push(mistake(&format!("{knob}: cron"), format!("is \"{}\", but {why}", schedule.cron))),
+            Ok(Some(key)) => mistakes.push(mistake(&format!("{knob}: key"), format!("is {key} for two slots in a row, of which the second would not be run: use a finer {{scheduled_time:…}}"))),
+            Ok(None) => {}
+        }
+    }
+    let unused =
+        crons.iter().filter(|cron| policy.schedules.iter().all(|schedule| schedule.cron != **cron));
+    mistakes.extend(unused.map(|cron| {
+        mistake(
+            "triggers.crons",
+            format!("has \"{cron}\", which no schedule has, letter by letter"),
+        )
+    }));
+    mistakes
+}
+
+/// The first key that two slots in a row share, if slots are to be told apart.
+fn keys_of_slots(schedule: &Schedule) -> Result<Option<String>, String> {
+    // Cloudflare counts weekdays from 1, which is Sunday (developers.cloudflare.com, workers/configuration/cron-triggers).
+    let parser = CronParser::builder().alternative_weekdays(true).build();
+    let cron = parser.parse(&schedule.cron).map_err(|error| error.to_string())?;
+    if !schedule.has_slots() {
+        return Ok(None);
+    }
+    let slots = cron.iter_after(DateTime::UNIX_EPOCH).take(SLOTS);
+    let mut last = None;
+    for slot in slots {
+        let ms = u64::try_from(slot.timestamp_millis()).unwrap_or_default();
+        let key = schedule.key(Timestamp(ms));
+        if key.is_some() && key == last {
+            return Ok(key);
+        }
+        last = key;
+    }
+    Ok(None)
+}
+
+/// Queues and their consumers; and where a message goes of which nothing can come.
+fn queues(policy: &Policy, queues: &Queues) -> Vec<Misconfigured> {
+    let mut mistakes = Vec::new();
+    let has_aside = queues.producers.iter().any(|producer| producer.binding == "ASIDE");
+    for rule in &policy.queues {
+        let knob = format!("queue {}", rule.queue);
+        match queues.consumers.iter().find(|consumer| consumer.queue == rule.queue) {
+            None => mistakes
+                .push(mistake(&knob, "is in QUEUES, but [[queues.consumers]] does not name it")),
+            Some(consumer) if consumer.dead_letter_queue.is_none() && !has_aside => {
+                mistakes.push(mistake(&knob, "has nowhere to put a message of which nothing can come, and the platform would delete it: name a dead_letter_queue, or bind a queue as ASIDE"));
+            }
+            Some(_) => {}
+        }
+    }
+    let unread = queues
+        .consumers
+        .iter()
+        .filter(|consumer| policy.queues.iter().all(|rule| rule.queue != consumer.queue));
+    mistakes.extend(unread.map(|consumer| {
+        mistake(
+            &format!("queue {}", consumer.queue),
+            "is consumed, but has no table in QUEUES: all of its messages would go back",
+        )
+    }));
+    mistakes
+}
+
 fn mistake(knob: &str, why: impl Into<String>) -> Misconfigured {
     Misconfigured { knob: knob.to_owned(), why: why.into() }
 }
@@ -251,3 +365,5 @@ fn mistake(knob: &str, why: impl Into<String>) -> Misconfigured {
 /// workers/wrangler/configuration, "Inheritable keys"). Vars and bindings are not among them.
 const INHERITED: [&str; 4] = ["migrations", "exports", "route", "routes"];
 const VAR_BYTES_MAX: usize = 5 * 1024;
+/// As many slots tell how fine a cron is: a year of every two hours.
+const SLOTS: usize = 5000;

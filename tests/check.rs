@@ -214,6 +214,87 @@ fn an_environment_has_the_migrations_of_the_file_and_no_other_of_its_parts() {
     assert!(code == 1 && said.contains("error: env.staging: LEDGER: is not bound"), "{said}");
 }
 
+/// A route, and these tables of vars.
+fn with_jobs(tables: &str) -> String {
+    let route = "[[vars.ROUTES]]\npath = \"/jobs/{*rest}\"\nttl = \"14d\"\n";
+    format!("[vars]\nORIGIN = \"https://a.example\"\n{route}{tables}{LEDGER}")
+}
+
+#[test]
+fn a_schedule_agrees_with_its_trigger_and_its_key_tells_slots_apart() {
+    let schedule = |cron: &str, key: &str, more: &str| {
+        format!(
+            "[[vars.SCHEDULES]]\nname = \"s\"\ncron = \"{cron}\"\nkey = \"{key}\"\nrequest = {{ url = \"https://a.example/jobs/s\" }}\n{more}[triggers]\ncrons = [\"0 2 * * *\"]\n"
+        )
+    };
+    let daily = "s-{scheduled_time:date}";
+    for (cron, key, more, named) in [
+        ("0 2 * * *", daily, "", None),
+        ("0 2 * * *", "s-{scheduled_time:unix}", "", None),
+        ("0 2 * * *", "s", "on_duplicate = \"fail_on_running\"\n", None),
+        (
+            "0 2  * * *",
+            daily,
+            "",
+            Some("schedule s: cron: is \"0 2  * * *\", which is not in [triggers]"),
+        ),
+        ("0 2 * * *", "s", "", Some("SCHEDULES[0].key: is the same for every slot")),
+    ] {
+        let (code, said) = check("schedule", &with_jobs(&schedule(cron, key, more)));
+        assert_eq!(code == 1, named.is_some(), "{said}");
+        assert!(named.is_none_or(|named| said.contains(named)), "{said}");
+    }
+    for (cron, key, code) in [
+        ("0 * * * *", daily, 1),
+        ("0 * * * *", "s-{scheduled_time:minute}", 0),
+        ("*/30 2 * * *", daily, 1),
+        ("0 2,14 * * *", daily, 1),
+        ("0 2 1 * *", daily, 0),
+        ("0 2 * * 1-7", daily, 0),
+        ("0 2 * *", daily, 1),
+        ("every night", daily, 1),
+    ] {
+        let text = schedule(cron, key, "")
+            .replace("crons = [\"0 2 * * *\"]", &format!("crons = [\"{cron}\"]"));
+        let (found, said) = check("fineness", &with_jobs(&text));
+        assert_eq!(found, code, "{cron} {key}: {said}");
+    }
+}
+
+#[test]
+fn a_trigger_without_a_schedule_and_a_schedule_without_a_route_are_found() {
+    let (code, said) = check("trigger", &format!("{LEDGER}[triggers]\ncrons = [\"0 2 * * *\"]\n"));
+    assert!(
+        code == 1 && said.contains("triggers.crons: has \"0 2 * * *\", which no schedule has"),
+        "{said}"
+    );
+    let open = "[[vars.SCHEDULES]]\nname = \"s\"\ncron = \"0 2 * * *\"\nkey = \"{scheduled_time:date}\"\nrequest = { url = \"https://a.example/open\" }\n";
+    let (code, said) = check("open", &with_jobs(open));
+    assert!(code == 1 && said.contains("which no route guards"), "{said}");
+}
+
+#[test]
+fn a_queue_is_consumed_and_has_somewhere_to_put_what_is_refused() {
+    let table = "[[vars.QUEUES]]\nqueue = \"jobs\"\nkey = \"message-id\"\nrequest = { url = \"https://a.example/jobs/q\" }\n";
+    let consumer = "[[queues.consumers]]\nqueue = \"jobs\"\n";
+    let dead = format!("{consumer}dead_letter_queue = \"dead\"\n");
+    let aside = format!("{consumer}[[queues.producers]]\nqueue = \"aside\"\nbinding = \"ASIDE\"\n");
+    for (tables, named) in [
+        (format!("{table}{dead}"), None),
+        (format!("{table}{aside}"), None),
+        (
+            table.to_owned(),
+            Some("queue jobs: is in QUEUES, but [[queues.consumers]] does not name it"),
+        ),
+        (format!("{table}{consumer}"), Some("queue jobs: has nowhere to put")),
+        (dead, Some("queue jobs: is consumed, but has no table")),
+    ] {
+        let (code, said) = check("queue", &with_jobs(&tables));
+        assert_eq!(code == 1, named.is_some(), "{said}");
+        assert!(named.is_none_or(|named| said.contains(named)), "{said}");
+    }
+}
+
 #[test]
 fn a_binding_may_have_a_name_that_would_be_a_misspelt_var() {
     let bound = "[[kv_namespaces]]\nbinding = \"SHARED\"\nid = \"1\"\n[[services]]\nbinding = \"ROUTER\"\nservice = \"r\"\n";

@@ -15,7 +15,7 @@ export const JSON_TYPE = ["Content-Type", "application/json"];
 
 export const files = readdirSync(DOCS, { recursive: true }).filter((name) => name.endsWith(".md"));
 /** The pages for one kind of user. Each has a configuration. */
-export const pages = ["adopting", "agents", "outcomes", "payments", "queues", "strategies", "webhooks", "workflows"];
+export const pages = ["adopting", "agents", "outcomes", "payments", "queues", "schedules", "strategies", "webhooks", "workflows"];
 export const text = (name) => readFileSync(path.join(DOCS, name), "utf8");
 
 /** The contents of a page's fenced blocks of one language. */
@@ -36,9 +36,9 @@ export function vars(name) {
 }
 
 /** An Oncegate with the page's configuration, before an origin of the test's. */
-export function staged(name) {
+export function staged(name, options = {}) {
   const { ORIGIN, SHARDS = null, ...rest } = vars(name);
-  return stage({ shards: SHARDS, vars: rest });
+  return stage({ shards: SHARDS, ...options, vars: { ...rest, ...options.vars } });
 }
 
 // ---- transcripts ----------------------------------------------------------------------------------------------------

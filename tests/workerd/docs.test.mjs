@@ -36,6 +36,7 @@ const ORIGINS = {
   adopting: {},
   agents: { "/v1/messages": numbered(202, (n) => `{"message": "msg_${n}"}`) },
   payments: { "/v1/payments": numbered(201, (n) => `{"id": "pay_${n}", "amount": 1200}`) },
+  schedules: {},
   queues: { "/jobs/invoice": numbered(201, (n) => `{"run": ${n}}`) },
   strategies: { "/jobs/nightly": inTurn(200) },
   webhooks: { "/webhooks/stripe": inTurn(500, 200) },
@@ -78,27 +79,25 @@ describe("agents.md, its code", { timeout: 60_000 }, () => {
   });
 });
 
-describe("queues.md, its code", { concurrency: true, timeout: 60_000 }, () => {
-  const on = staged("queues");
+describe("queues.md, its table", { concurrency: true, timeout: 60_000 }, () => {
+  const on = staged("queues", { events: true, vars: { JOBS_TOKEN: "Bearer one" } });
   let kinds = 0;
   /** A message of a kind of its own; each delivery resolves to what became of it. */
   function message(answer) {
     const kind = `kind-${++kinds}`;
     const [at, id] = [`/jobs/${kind}`, freshKey()];
     on.origin.on(at, answer);
-    const deliver = async (env = {}) => {
-      const fate = [];
-      const delivered = { id, body: { kind }, ack: () => void fate.push("ack"), retry: ({ delaySeconds }) => void fate.push(`retry ${delaySeconds}`) };
-      const ASIDE = { send: ({ id: of, why }) => void fate.push(`aside ${of === id ? why : of}`) };
-      const FILTER = { fetch: (url, request) => fetch(url.replace("https://jobs.example.com", `http://127.0.0.1:${on.worker.port}`), request) };
-      const { default: consumer } = await code("queues");
-      await consumer.queue({ messages: [delivered] }, { FILTER, ASIDE, TOKEN: "Bearer one", ...env });
-      return fate.join(", ");
+    const deliver = async () => {
+      const aside = on.worker.aside.length;
+      const { explicitAcks, retryMessages } = await on.worker.deliver("jobs", [{ id, body: { kind } }]);
+      const put = on.worker.aside.slice(aside).find((message) => message.id === id);
+      const fates = [...(put ? [`aside ${put.why}`] : []), ...explicitAcks.map(() => "ack"), ...retryMessages.map(({ delaySeconds }) => `retry ${delaySeconds}`)];
+      return fates.join(", ");
     };
     return { at, deliver, count: () => on.origin.count(at) };
   }
 
-  // The table of the page: what the origin answers, what becomes of the message twice, how often the job runs.
+  // What the origin answers, what becomes of the message twice, how often the job runs.
   const says = (status, headers) => ({ status, headers, body: "said" });
   const rows = {
     "2xx is acked, replayed or not": [says(201), "ack", "ack", 1],
@@ -117,7 +116,7 @@ describe("queues.md, its code", { concurrency: true, timeout: 60_000 }, () => {
       assert.equal(it.count(), runs);
     });
   }
-  test("while the job runs a redelivery is retried at once; no answer at all is retried", async () => {
+  test("while the job runs a redelivery is retried soon", async () => {
     const { opened, open } = gate();
     const it = message(async () => (await opened, { status: 200, body: "done" }));
     const first = it.deliver();
@@ -125,6 +124,15 @@ describe("queues.md, its code", { concurrency: true, timeout: 60_000 }, () => {
     assert.match(await it.deliver(), /^retry [12]$/);
     open();
     assert.equal(await first, "ack");
-    assert.equal(await it.deliver({ FILTER: { fetch: () => Promise.reject(new Error("lost")) } }), "retry 10");
+    assert.equal(it.count(), 1);
+  });
+});
+
+describe("schedules.md, its schedules", { timeout: 60_000 }, () => {
+  const on = staged("schedules", { events: true, vars: { JOBS_TOKEN: "Bearer one" } });
+  test("each night once, with the request that the page shows", async () => {
+    for (let n = 0; n < 2; n++) await on.worker.fire("0 2 * * *", Date.parse("2026-11-28T02:00:00Z"));
+    const [seen, ...more] = on.origin.executions("/v1/jobs/invoices");
+    assert.deepEqual([seen.body.toString(), seen.all("authorization"), more], ['{"day":"2026-11-28"}', ["Bearer one"], []]);
   });
 });
