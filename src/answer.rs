@@ -1,6 +1,5 @@
 //! What a client of a guarded request is answered, and the headers that the filter adds to it.
 
-
 use crate::config::route::Doubtful;
 use crate::lifecycle::event::{How, Replay, Verdict};
 use crate::lifecycle::record::Reason;
