@@ -373,6 +373,17 @@ pub const KEY_HEADER: &str = "idempotency-key";
 /// Where the policy is published; problem types are fragments of it.
 pub const PUBLISHED_AT: &str = "/.well-known/idempotency";
 const OWN: &str = "/.oncegate";
+/// The headers that tell what becomes of a request which no route matches by its own method and path: whether it has
+/// been here before ([`crate::config::loops`]), means another method, or has a key.
+pub const TELLING_HEADERS: [&str; 7] = [
+    "cdn-loop",
+    "oncegate-loop",
+    "cf-ray",
+    "x-http-method-override",
+    "x-http-method",
+    "x-method-override",
+    KEY_HEADER,
+];
 /// What frameworks take the method from.
 const METHOD_OVERRIDES: [&str; 3] =
     ["x-http-method-override", "x-http-method", "x-method-override"];

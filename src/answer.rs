@@ -1,7 +1,5 @@
 //! What a client of a guarded request is answered, and the headers that the filter adds to it.
 
-use std::time::Duration;
-
 use crate::config::route::Doubtful;
 use crate::lifecycle::event::{How, Replay, Verdict};
 use crate::lifecycle::record::Reason;
@@ -123,10 +121,11 @@ fn outcome_unknown(status: u16, reason: Reason, what: &str) -> Problem {
     Problem::new(Code::OutcomeUnknown, detail).with_status(status).because(why)
 }
 
-/// The origin has not answered in time. Its answer is waited for until the lease ends, so it may be told yet.
-pub(crate) fn unanswered<R, B>(lease_left: Duration) -> Answer<R, B> {
+/// The origin has not answered in time. Its answer is waited for until the lease ends, so it may be told yet: to whoever
+/// comes again at once and joins. A Retry-After would keep clients away until the wait is over.
+pub(crate) fn unanswered<R, B>() -> Answer<R, B> {
     let problem = outcome_unknown(504, Reason::Timeout, "The origin did not answer in time.");
-    Answer::Problem(problem.retry_after(lease_left.as_secs().max(1)), Some(Status::Unknown))
+    Answer::Problem(Problem { retryable: true, ..problem }, Some(Status::Unknown))
 }
 
 /// A doubt whose request may yet be told: its lease is live for so long, or the route asks the origin or sends again.

@@ -233,7 +233,7 @@ async fn execute<W: World>(
             let doubt = Event::Doubt(request.claim.lease, Reason::Timeout);
             let call_doubt = world.ask(&request.key_id, &doubt, None);
             let answer = within(world, FIRST_TRY, call_doubt).await;
-            respond(unanswered(lease_left));
+            respond(unanswered());
             let is_told =
                 matches!(answer, Ok((LedgerAnswer::Verdict(Verdict::Kept(_) | Verdict::Stale), _)));
             if !is_told {

@@ -18,6 +18,9 @@ extern "C" {
     /// Forgets the scope and its timer.
     pub(crate) fn ended(scope: u32);
 
+    /// The same of these headers alone, whose names a line end separates.
+    #[wasm_bindgen(js_name = someLines)]
+    pub(crate) fn some_lines(headers: &Headers, names: &str) -> String;
     /// Headers as one text: a name, a line end, its value, a line end, and so on.
     pub(crate) fn lines(headers: &Headers) -> String;
     /// The objects of a jurisdiction; none where the runtime is a local one.

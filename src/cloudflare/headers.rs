@@ -22,6 +22,11 @@ impl HeaderLines {
         Self::read(bindings::lines(headers))
     }
 
+    /// Those of these names alone.
+    pub(super) fn some_of(headers: &Headers, names: &[&str]) -> Self {
+        Self::read(bindings::some_lines(headers, &names.join("\n")))
+    }
+
     /// `text` holds a name, a line end, its value, a line end, and so on.
     pub(super) fn read(text: String) -> Self {
         let mut ends = Vec::new();

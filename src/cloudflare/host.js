@@ -169,6 +169,20 @@ export function lines(headers) {
   return lines;
 }
 
+let names = "";
+let named = [];
+
+/** The same of these headers alone. They are mostly the same names as the last time, and mostly absent. */
+export function someLines(headers, wanted) {
+  if (wanted !== names) [names, named] = [wanted, wanted.split("\n")];
+  let lines = "";
+  for (const name of named) {
+    const value = headers.get(name);
+    if (value !== null) lines += `${name}\n${value}\n`;
+  }
+  return lines;
+}
+
 // A message between Worker and Ledger is one array of bytes: the head that Rust wrote, then the body. The runtime sends the
 // whole buffer of an array, not what the array shows of it, so a message has a buffer of its own.
 

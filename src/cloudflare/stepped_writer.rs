@@ -1,12 +1,13 @@
 //! Writes a body in small steps, to see whether the other side goes on reading.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
 use js_sys::{Promise, Uint8Array};
 use web_sys::{WritableStream, WritableStreamDefaultWriter};
 
-use super::clock::pause;
+use super::clock::{Pause, pause};
 use super::error::Error;
 use super::tasks::wait;
 
@@ -23,11 +24,13 @@ pub(super) trait Pace {
 pub(super) struct SteppedWriter<P> {
     writer: WritableStreamDefaultWriter,
     pace: P,
+    /// The time of the next look, which outlasts most steps.
+    look: Cell<Option<Pause>>,
 }
 
 impl<P: Pace> SteppedWriter<P> {
     pub(super) fn new(to: &WritableStream, pace: P) -> Result<Self, Error> {
-        Ok(Self { writer: to.get_writer()?, pace })
+        Ok(Self { writer: to.get_writer()?, pace, look: Cell::default() })
     }
 
     /// Writes all of it.
@@ -59,11 +62,15 @@ impl<P: Pace> SteppedWriter<P> {
 
     async fn until(&self, step: Promise) -> Result<(), Error> {
         let mut done = wait(step);
+        let mut look = self.look.take().unwrap_or_else(|| pause(LOOK_EVERY));
         loop {
-            match select(&mut done, pause(LOOK_EVERY)).await {
-                Either::Left((done, _)) => return done.map(drop),
+            match select(&mut done, &mut look).await {
+                Either::Left((done, _)) => {
+                    self.look.set(Some(look));
+                    return done.map(drop);
+                }
                 Either::Right(_) if self.pace.is_too_slow() => return Err(Error::ReadTooSlowly),
-                Either::Right(_) => {}
+                Either::Right(_) => look = pause(LOOK_EVERY),
             }
         }
     }
