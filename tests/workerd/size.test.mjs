@@ -7,8 +7,9 @@ import { test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { ROOT } from '../../scripts/run.mjs';
 
-// The aim is 500; the configuration and the pages on serde and maud took it 16 KB beyond that.
-const GZIPPED_KB_MAX = 520;
+// It was 516 when the crates were in; tokens, rules for outcomes, streams and paths took 87 more, schedules and queues 44.
+// This notices what comes in unseen: whoever adds to it for a reason raises it.
+const GZIPPED_KB_MAX = 660;
 
 test(`the Wasm is at most ${GZIPPED_KB_MAX} KB gzipped`, () => {
   const bytes = gzipSync(readFileSync(join(ROOT, 'build', 'index_bg.wasm')), { level: 9 }).length;
