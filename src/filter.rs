@@ -45,7 +45,7 @@ pub trait World {
     /// A stored body.
     type Body;
     /// Tells the Ledger of an event; a settle carries the body of the origin's response. Beside the answer
-    /// comes a stored body, where it has one.
+    /// comes a stored body, if the answer has one.
     async fn ask(
         &self,
         key_id: &KeyId,
@@ -60,7 +60,7 @@ pub trait World {
     async fn stream_end(&self) -> StreamEnd;
     /// Lets time pass.
     async fn pause(&self, span: Duration);
-    /// The Worker's clock, for measuring spans only: instants are the Ledger's.
+    /// The Worker's clock. Use it only to measure spans; timestamps come from the Ledger.
     fn now(&self) -> Timestamp;
     /// Tells the operator why something went wrong.
     fn log(&self, why: &str);
@@ -85,10 +85,11 @@ pub enum StreamEnd {
     BrokenOff,
 }
 
-/// The Ledger gave no answer; whether it was asked is unknown.
+/// The Ledger gave no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unreachable {
-    /// It has too much to do: asking again makes it worse.
+    /// It refused the call since it has too much to do; nothing was changed. A claim is not repeated then; ending a claim
+    /// is, since losing that costs a doubt.
     Overloaded(String),
     /// The call failed or took too long.
     Lost(String),
@@ -124,7 +125,7 @@ pub async fn filter<W: World>(
     };
     let mut maybe_granted = false;
     let mut latest = Reason::LeaseOver;
-    for _ in 0..START_OVERS {
+    for _ in 0..CLAIM_ROUNDS_MAX {
         let Claimed { verdict, maybe_granted: maybe } = claim(world, &request, started).await;
         maybe_granted |= maybe;
         match verdict {
@@ -228,7 +229,7 @@ async fn execute<W: World>(
         }
         Either::Right(_) => {
             // The Ledger is told first: it wakes the waiters now, and later duplicates find the doubt. But
-            // the caller does not wait for a Ledger that hangs: the lease's end says the same.
+            // the caller does not wait for a Ledger that hangs: the record reads as in doubt anyway when the lease ends.
             let lease_left = request.claim.durations.lease.saturating_sub(request.route.timeout);
             let doubt = Event::Doubt(request.claim.lease, Reason::Timeout);
             let call_doubt = world.ask(&request.key_id, &doubt, None);
@@ -317,8 +318,8 @@ async fn conclude<W: World>(
     }
 }
 
-/// The lease was no longer the record's: its caller is answered as a duplicate. Where there is no record
-/// at all, the caller gets the origin's answer.
+/// The lease was no longer the record's: this request's caller is answered as a duplicate. Where the Ledger gives no
+/// verdict for a duplicate, the caller gets the origin's answer.
 async fn superseded<W: World>(
     world: &W,
     request: &GuardedRequest,
@@ -342,7 +343,8 @@ async fn superseded<W: World>(
     }
 }
 
-/// A probe that resolves a record leads to one more claim; more than two mean that it keeps moving on.
-const START_OVERS: u32 = 4;
+/// How often a claim is made in all. A probe that resolves a record leads to one more claim, and so does a lease that
+/// lapsed on its way; a record that has moved on three times will go on doing so.
+const CLAIM_ROUNDS_MAX: u32 = 4;
 /// How long the answer of a timeout waits for the Ledger.
 const FIRST_TRY: Duration = Duration::from_secs(2);

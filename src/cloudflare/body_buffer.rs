@@ -185,7 +185,7 @@ impl Pace for Reader {
         self.body.0.stalls_since.set(self.may_be_cut.then(now));
     }
 
-    /// It is, where it has taken less than a step in 5 s while others found no room (contract 1.8). Operating systems
+    /// It is, where it has taken less than a step in 5 s while others found no room. Operating systems
     /// take what they send in bursts, so a reader that reads evenly may seem to stall for some seconds. So those that
     /// stall for longest are cut off, and no more of them than are needed.
     fn is_too_slow(&self) -> bool {

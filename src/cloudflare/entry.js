@@ -38,7 +38,7 @@ export class Ledger extends DurableObject {
     return this.#shard;
   }
 
-  // How a Ledger is called, and what comes of it, is as much agreed between versions as the messages are (`wire.rs`).
+  // How a Ledger is called, and what comes of it, is as much agreed between versions as the messages are (`src/protocol.rs`).
 
   /** A question; resolves to a message, or to head and body of one whose body is a stream. */
   hear(message) {

@@ -53,20 +53,21 @@ thread_local! {
     static LAST_ID: Cell<u32> = const { Cell::new(0) };
 }
 
-/// An id that is not in use: after 2^32 of them the first ones have long been given back.
+/// An id that is not in use, and never 0, which is no scope's: after 2^32 of them the first ones have long been given
+/// back.
 fn next_id() -> u32 {
-    LAST_ID.set(LAST_ID.get().wrapping_add(1));
+    LAST_ID.set(LAST_ID.get().checked_add(1).unwrap_or(1));
     LAST_ID.get()
 }
 
-/// Does an event's work in a scope of its own. None comes of it where the event's context has ended; nobody is
-/// there to be answered then.
+/// Does an event's work in a scope of its own. Returns `None` if the platform ended the event's context; then nobody is
+/// left to answer.
 pub(super) async fn scoped<T>(work: impl Future<Output = T> + 'static) -> Option<T> {
     Scope::new().run(work).await
 }
 
-/// Does `work` in a task of its own, in the scope of the task that calls this. The result is cancelled where a
-/// fault ended the task. The work goes on where nobody waits for its result.
+/// Does `work` in a task of its own, in the scope of the task that calls this. The result is canceled if a
+/// fault or the end of the context ended the task. The work goes on where nobody waits for its result.
 pub(super) fn spawn<T: 'static>(work: impl Future<Output = T> + 'static) -> Receiver<T> {
     let (sender, result) = oneshot::channel();
     let task = async move {
@@ -77,8 +78,8 @@ pub(super) fn spawn<T: 'static>(work: impl Future<Output = T> + 'static) -> Rece
 }
 
 /// Keeps the event's context until `work` is done, after the answer too and where the client hangs up: for at
-/// most 30 s (developers.cloudflare.com, workers/runtime-apis/context). A fault in `work` itself would keep it
-/// for as long: what can fail is spawned.
+/// most 30 s (developers.cloudflare.com, workers/runtime-apis/context). A fault in `work` would hold the
+/// context for the full 30 s, so spawn whatever can fail.
 pub(super) fn wait_until<T: 'static>(
     context: &worker::Context,
     work: impl Future<Output = T> + 'static,

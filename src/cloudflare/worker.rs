@@ -44,8 +44,8 @@ fn start() {
 
 /// The fetch event.
 ///
-/// The request is served in a task of its own, and so is what answers where a fault has ended that task. So nothing in
-/// this function can fail. A promise of a response is as good as a response to the runtime, which awaits it.
+/// Serving is a spawned task. If a fault ends it, a second one builds the error answer. So nothing in this function can
+/// fail. A promise of a response is as good as a response to the runtime, which awaits it.
 #[event(fetch)]
 async fn fetch(
     request: web_sys::Request,

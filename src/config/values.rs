@@ -222,7 +222,7 @@ pub(crate) fn jurisdiction<'de, D: Deserializer<'de>>(from: D) -> Result<Option<
     }
 }
 
-/// All that one Worker instance buffers (contract 1.8) bounds what one body may ask for, in bytes.
+/// All that one Worker instance buffers bounds what one body may ask for, in bytes.
 pub const BODY_MAX: u64 = 32 * 1024 * 1024;
 /// The most Ledger objects: at 100 to 250 first-seen keys a second each, 100,000 and more.
 pub const SHARDS_MAX: u16 = 1024;

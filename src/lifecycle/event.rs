@@ -92,7 +92,7 @@ pub enum Verdict {
     Join(Timestamp),
     /// A claim is running.
     InFlight {
-        /// Retry-After, in seconds: the claim's age so far, at least 1 s, never past the lease's end.
+        /// Retry-After, in seconds: the claim's age so far, at least 1 s, and at most 1 s past the lease's end.
         retry_after_s: u64,
     },
     /// The stored reply. Its body travels beside the verdict.

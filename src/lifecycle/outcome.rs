@@ -271,7 +271,7 @@ impl Rule {
 }
 
 impl Preset {
-    /// The table of the contract (1.6), by status from 200 to 599. `leads_back` tells whether the answer is a
+    /// The table of docs/outcomes.md, by status from 200 to 599. `leads_back` tells whether the answer is a
     /// redirect that only spells the address in another way.
     ///
     /// 52x and 530 are made by Cloudflare's edge: 521 refused, 523 unreachable, 525 and 526 TLS, 530

@@ -116,7 +116,8 @@ pub fn kept_headers(
     }
     let mut all = Vec::new();
     for (name, value) in headers {
-        let kept = is_in(keep, name) || (is_kept(name) && !is_in(&named, name));
+        // A route that names a header keeps it, though Connection names it too.
+        let kept = is_in(keep, name) || (is_kept_by_default(name) && !is_in(&named, name));
         if kept && !is_in(drop, name) {
             all.push(((*name).to_owned(), (*value).to_owned()));
         }
@@ -128,9 +129,9 @@ fn is_in(names: &[String], name: &str) -> bool {
     names.iter().any(|known| known == name)
 }
 
-fn is_kept(name: &str) -> bool {
-    !NEVER_KEPT.contains(&name)
-        && !NEVER_KEPT_FAMILIES.iter().any(|family| name.starts_with(family))
+fn is_kept_by_default(name: &str) -> bool {
+    !DROPPED_BY_DEFAULT.contains(&name)
+        && !DROPPED_FAMILIES.iter().any(|family| name.starts_with(family))
         && !is_ours(name)
 }
 
@@ -157,15 +158,15 @@ pub fn is_sendable(status: u16) -> bool {
 /// anew, would be wrong on any replay.
 #[must_use]
 pub fn may_keep(name: &str) -> bool {
-    is_kept(name)
+    is_kept_by_default(name)
         || ["age", "alt-svc", "date", "server-timing", "set-cookie"].contains(&name)
-        || NEVER_KEPT_FAMILIES.iter().any(|family| name.starts_with(family))
+        || DROPPED_FAMILIES.iter().any(|family| name.starts_with(family))
         || name == "ratelimit"
 }
 
 /// They belong to one exchange (Set-Cookie, Date, Age, timings, limits) or to one hop (RFC 9110
 /// section 7.6.1), or the runtime sets them (Content-Length).
-const NEVER_KEPT: [&str; 19] = [
+const DROPPED_BY_DEFAULT: [&str; 19] = [
     "age",
     "alt-svc",
     "connection",
@@ -187,5 +188,5 @@ const NEVER_KEPT: [&str; 19] = [
     "x-correlation-id",
 ];
 
-const NEVER_KEPT_FAMILIES: [&str; 5] =
+const DROPPED_FAMILIES: [&str; 5] =
     ["cf-", "ratelimit-", "x-ratelimit-", "x-rate-limit-", "rate-limit-"];

@@ -1,5 +1,5 @@
-//! The life of one key: every transition that a request causes is in [`step`]. (Those that an operator
-//! causes are in [`crate::operator::decide`].)
+//! The life of one key: every transition that a request causes is in [`step`]; these are the main ones. (Those that
+//! an operator causes are in [`crate::operator::decide`].)
 //!
 //! ```text
 //!            claim                    settle(lease)
@@ -11,12 +11,15 @@
 //!                               └──doubt_ttl──▶ closed (answers 410)
 //! ```
 //!
+//! A claim also makes a running record of a completed or an expired one, under `fail_on_running`, and of one in
+//! doubt whose lease is over, under `retry`; a release then puts back what the claim found.
+//!
 //! `step` is pure and total: it takes the record as stored, one event and the Ledger's clock, and says
 //! what to write and what to answer. Time passing needs no write: a lapsed lease and a passed `ttl` are
 //! *read* ([`Record::at`]), so a crashed Worker costs nothing and a late alarm does no harm.
 //!
 //! Invariants: a lease is granted only where none is live; a settle, release or doubt changes a record
-//! only under the record's own lease; a record in doubt is never granted again unless its policy says
+//! only under the record's own lease; a record in doubt is never granted again unless the new claim's route says
 //! `retry`, and then only once the doubtful lease is over; the lease of a doubt is live for no reason but
 //! `timeout`, and until it is over duplicates wait for it as for a running claim.
 
@@ -33,8 +36,8 @@ use crate::lifecycle::reply::{Kept, Reply};
 use crate::request::fingerprint::Fingerprint;
 use crate::time::{Timestamp, millis};
 
-/// Whether the shard holds a record of the same operation under another credential, be it only a
-/// tombstone: running the operation for this credential could be the second time.
+/// Whether the shard holds a record of the same operation under another credential (a tombstone counts): running
+/// the operation for this credential could be the second time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OtherCredential {
     /// No, or nobody has looked.
@@ -105,7 +108,7 @@ fn on_claim(
             let mismatch = record.metadata.fingerprint.differs(&claim.metadata.fingerprint);
             keep(Verdict::KeyReused(mismatch))
         }
-        // As if there were no record; a release puts the tombstone back.
+        // As if there were no record; a release writes back what was found, which reads as expired.
         State::Expired(completed) if claim.strategy == Strategy::FailOnRunning => {
             grant_anew(claim, other_credential, now, Previous::Replied(completed))
         }
@@ -150,7 +153,7 @@ fn wait(until: Timestamp, claim: &Claim, now: Timestamp) -> Option<Verdict> {
     }
 }
 
-/// Retry-After is the claim's age: whoever comes again when the claim is twice as old halves the error each
+/// Retry-After is the claim's age: whoever comes again when the claim is twice as old waits twice as long each
 /// time (an exponential back-off that needs no state). It never goes past the lease's end, when the answer
 /// changes anyway.
 fn in_flight(running: &Running, now: Timestamp) -> Verdict {
@@ -270,7 +273,7 @@ impl Doubt {
     /// What is left when its latest attempt turns out not to have happened.
     fn released(self, now: Timestamp) -> Previous {
         if let Some(reason) = self.earlier {
-            // No Worker is at it any more: the leases of earlier attempts were over when this one began.
+            // No Worker is still working on it: the leases of earlier attempts were over when this one began.
             let until = self.until.min(now);
             return Previous::Doubted(Self { lease: None, reason, until, ..self });
         }

@@ -1,4 +1,4 @@
-//! What operators may ask and decide (contract part 2), without the platform.
+//! What operators may ask and decide, without the platform.
 //!
 //! ```text
 //! request ──▶ auth ──▶ api ──▶ queries ──▶ every Ledger that they concern
