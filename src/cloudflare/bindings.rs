@@ -97,8 +97,8 @@ extern "C" {
         init: &JsValue,
         changes: &str,
     ) -> Promise;
-    /// Reads the rest of a request's body and drops it: at most so many bytes, for so many ms.
-    pub(crate) fn drained(request: &Request, bytes: u32, ms: u32) -> Promise;
+    /// Reads the rest of the body of a request or a response and drops it: at most so many bytes, for so many ms.
+    pub(crate) fn drained(from: &JsValue, bytes: u32, ms: u32) -> Promise;
     /// Resolves to the response, or to what `unreachable` makes of an exception.
     #[wasm_bindgen(js_name = orUnreachable)]
     pub(crate) fn or_unreachable(response: &Promise) -> Promise;

@@ -383,9 +383,9 @@ export async function pass(origin, address, init, changes) {
   return (origin ?? globalThis).fetch(request);
 }
 
-/** Reads the rest of a request's body and drops it: at most so many bytes, for so many ms. */
-export async function drained(request, bytes, ms) {
-  const reader = request.body?.getReader();
+/** Reads the rest of the body of a request or a response and drops it: at most so many bytes, for so many ms. */
+export async function drained({ body }, bytes, ms) {
+  const reader = body?.getReader();
   let timer;
   const over = new Promise((resolve) => (timer = setTimeout(resolve, ms, { done: true })));
   try {

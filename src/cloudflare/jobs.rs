@@ -58,10 +58,8 @@ impl Event {
         let answer = wait(Promise::resolve(&event.clone().served().await?)).await?;
         let response: web_sys::Response = answer.unchecked_into();
         let retry_after = response.headers().get("retry-after").ok().flatten();
-        if let Some(body) = response.body() {
-            // Nobody reads it; what is stored stays stored.
-            drop(wait(body.cancel()).await);
-        }
+        // It is read to its end: one that its reader leaves looks like one that the origin broke off, which is a doubt.
+        let _ = wait(bindings::drained(&response, READ_MAX, READ_MS)).await;
         let (status, outcome) = (response.status(), event.outcome());
         let retry_after = retry_after.and_then(|seconds| seconds.parse().ok());
         let answered =
@@ -76,3 +74,7 @@ struct Done {
     outcome: Option<&'static str>,
     next: Next,
 }
+
+/// How much of an answer's body is read, and for how long: nothing depends on it, and a stream may have no end.
+const READ_MAX: u32 = 32 * 1024 * 1024;
+const READ_MS: u32 = 5000;
