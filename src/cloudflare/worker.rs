@@ -185,7 +185,7 @@ impl FetchEvent {
         let policy = env::policy(&self.env);
         let path = &address.target.compared;
         if policy.as_ref().is_ok_and(|policy| policy.routes.find(&self.method, path).is_some()) {
-            // All of its headers are needed, so that none is read for itself first.
+            // Admission will look at all of its headers: one crossing for all is less than one for a few and another.
             self.headers();
         }
         if has_been_here(self.loop_entry(&head), &header) {

@@ -27,7 +27,8 @@ use crate::job::request::{JobHeader, JobRequest};
 pub fn queue(batch: worker_sys::MessageBatch, env: Env, context: worker_sys::Context) -> Promise {
     let handled = scoped(handle(Event::new(env, context), batch));
     future_to_promise(AssertUnwindSafe(async move {
-        handled.await.unwrap_or(Ok(()))?;
+        // Whatever ends early must fail: messages that nobody speaks of count as acknowledged.
+        handled.await.unwrap_or_else(|| Err(Error::ContextEnded.into()))?;
         Ok(JsValue::UNDEFINED)
     }))
 }
