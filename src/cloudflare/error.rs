@@ -53,6 +53,9 @@ pub(super) enum Error {
     /// A message that is refused has nowhere to go.
     #[error("no queue is bound as ASIDE")]
     NoAside,
+    /// A message that is refused has a body that the queue ASIDE could not get as JSON.
+    #[error("its body is no text, no bytes and no JSON, so it is not put aside")]
+    NoAsideForm,
     /// Nobody is there to be answered.
     #[error("the event's context has ended")]
     ContextEnded,

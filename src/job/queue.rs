@@ -161,6 +161,8 @@ pub struct Aside<'a> {
     pub why: &'a str,
     /// Its body, if that is a text; JSON as text too.
     pub body: Option<&'a str>,
+    /// Its body in base64, if that is bytes.
+    pub body_base64: Option<&'a str>,
 }
 
 impl Aside<'_> {

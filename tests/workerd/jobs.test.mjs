@@ -113,10 +113,11 @@ describe("schedules and queues", { concurrency: 4, timeout: 120_000 }, () => {
     on.origin.on("/jobs/queue/lost", { status: 503 });
     on.origin.on("/jobs/queue/bad", { status: 402 });
     const kinds = ["fine", "busy", "lost", "bad"];
-    const heard = await on.worker.deliver("jobs", [...kinds.map((kind) => ({ id: `each-${kind}`, body: { kind } })), { id: "each-none", body: { n: 1 } }, { id: "each-text", body: "no JSON" }]);
-    assert.deepEqual(heard.explicitAcks.sort(), ["each-bad", "each-fine", "each-none", "each-text"]);
+    const heard = await on.worker.deliver("jobs", [...kinds.map((kind) => ({ id: `each-${kind}`, body: { kind } })), { id: "each-none", body: { n: 1 } }, { id: "each-text", body: "no JSON" }, { id: "each-bytes", bytes: "\u0000\u0001" }]);
+    assert.deepEqual(heard.explicitAcks.sort(), ["each-bad", "each-bytes", "each-fine", "each-none", "each-text"]);
     assert.deepEqual(heard.retryMessages.map(({ msgId, delaySeconds }) => [msgId, delaySeconds]).sort(), [["each-busy", 7], ["each-lost", 60]]);
-    assert.deepEqual(on.worker.aside.map(({ id }) => id).filter((id) => id.startsWith("each")).sort(), ["each-bad", "each-none", "each-text"]);
+    assert.deepEqual(on.worker.aside.map(({ id }) => id).filter((id) => id.startsWith("each")).sort(), ["each-bad", "each-bytes", "each-none", "each-text"]);
+    assert.equal(on.worker.aside.find(({ id }) => id === "each-bytes").body_base64, "AAE=");
     assert.match(on.worker.aside.find(({ id }) => id === "each-none").why, /nothing for a place/);
   });
   test("two messages with one id in their bodies are one job", async () => {

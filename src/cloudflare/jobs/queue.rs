@@ -4,9 +4,11 @@ use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use futures_util::StreamExt as _;
 use futures_util::stream;
-use js_sys::{Array, Promise};
+use js_sys::{Array, Promise, Uint8Array};
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast as _, JsValue};
 use wasm_bindgen_futures::future_to_promise;
@@ -164,12 +166,15 @@ async fn put_aside(
         return Err(Error::NoAside);
     }
     let content = bindings::message_body(message)?;
-    let body = if content.is_undefined() {
-        None
-    } else {
-        content.unchecked_into::<Array>().get(1).as_string()
-    };
-    let message = Aside { queue: &rule.queue, id, why, body: body.as_deref() }.to_text();
+    if content.is_undefined() {
+        // It would be lost with the message, which the dead letter queue keeps as it is.
+        return Err(Error::NoAsideForm);
+    }
+    let body = content.unchecked_into::<Array>().get(1);
+    let text = body.as_string();
+    let bytes = text.is_none().then(|| BASE64_STANDARD.encode(Uint8Array::new(&body).to_vec()));
+    let (body, body_base64) = (text.as_deref(), bytes.as_deref());
+    let message = Aside { queue: &rule.queue, id, why, body, body_base64 }.to_text();
     wait(bindings::send(&aside, &message)?).await.map(drop)
 }
 
