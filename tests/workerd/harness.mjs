@@ -44,6 +44,7 @@ for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"]) process.once(signal, () =>
  *   objects   true: `evict()` and `abort()` work on the Ledger objects
  *   counting  true: everything that is billed or copied is counted; see `counts`. Not together with ledger or objects
  *   events    true: `fire()` and `deliver()` call the handlers of schedules and queues; `aside` has what was put aside
+ *   runner    false: no RUNNER is bound; "faulty": it leads through faulty-runner.worker.mjs
  *   metrics   true: METRICS is bound to what prints each data point; no local runtime has a dataset. See `points`.
  */
 export async function start(options = {}) {
@@ -261,7 +262,8 @@ function capnp(options, disk) {
   );
   if (binding) bindings.push('(name = "ORIGIN", service = "origin")');
   for (const name of bound) bindings.push(`(name = ${text(name)}, durableObjectNamespace = "Ledger")`);
-  if (runner) bindings.push('(name = "RUNNER", durableObjectNamespace = "Runner")');
+  const faulty = runner === "faulty";
+  if (runner) bindings.push(`(name = "RUNNER", durableObjectNamespace = ${faulty ? '(className = "FaultyRunner", serviceName = "runners")' : '"Runner"'})`);
   if (aside) bindings.push('(name = "ASIDE", wrapped = (moduleName = "tests:queue"))');
   if (metrics) bindings.push('(name = "METRICS", wrapped = (moduleName = "tests:dataset"))');
   bindings.push(
@@ -305,6 +307,17 @@ const config :Workerd.Config = (
             ? 'compatibilityFlags = ["service_binding_extra_handlers", "experimental"], bindings = [(name = "ONCEGATE", service = "oncegate")],'
             : 'compatibilityFlags = ["unsafe_module"],'
       }
+    )),`
+        : ""
+    }
+    ${
+      faulty
+        ? `(name = "runners", worker = (
+      modules = [${beside("faulty-runner.worker.mjs")}],
+      compatibilityDate = ${text(compatibilityDate)},
+      bindings = [(name = "REAL", durableObjectNamespace = (className = "Runner", serviceName = "oncegate"))],
+      durableObjectNamespaces = [(className = "FaultyRunner", uniqueKey = "faulty-runner", enableSql = true)],
+      durableObjectStorage = (inMemory = void),
     )),`
         : ""
     }
