@@ -6,12 +6,12 @@
 import { DurableObject } from "cloudflare:workers";
 
 export class FaultyRunner extends DurableObject {
-  async take(commission, headers, body) {
+  async take(head, headers, body) {
     const how = headers.get("x-runner");
     if (how === "throws") throw new Error("never delivered");
     const runner = this.env.REAL.get(this.env.REAL.newUniqueId());
-    const answer = await runner.take(commission, headers, body);
-    if (how === "twice") await runner.take(commission, headers, body);
+    const answer = await runner.take(head, headers, body);
+    if (how === "twice") await runner.take(head, headers, body);
     if (how === "lost") throw new Error("the answer is lost");
     return answer;
   }
