@@ -99,6 +99,7 @@ class Worker {
   #watchers = new Set();
   #child = null;
   #control = null;
+  #events = null;
 
   constructor(options) {
     this.directory = mkdtempSync(path.join(os.tmpdir(), "oncegate-"));
@@ -141,6 +142,7 @@ class Worker {
     });
     this.port = ports.http;
     this.#control = ports.control;
+    this.#events = ports.events;
   }
 
   /** One request; resolves to the whole response. See client.mjs for what a request can say. */
@@ -208,11 +210,11 @@ class Worker {
   }
   /** Fires a cron trigger. Resolves to what the platform hears of it. */
   fire(cron, scheduledTime) {
-    return this.#tell("/", { cron, scheduledTime });
+    return this.#tell("/", { cron, scheduledTime }, this.#events);
   }
   /** Delivers a batch. Resolves to what the platform hears of it: which messages are acknowledged, which come again. */
   deliver(queue, messages) {
-    return this.#tell("/", { queue, messages });
+    return this.#tell("/", { queue, messages }, this.#events);
   }
   /** What was sent to the queue ASIDE. */
   get aside() {
@@ -222,8 +224,8 @@ class Worker {
   counts() {
     return this.#tell("/");
   }
-  async #tell(order, body) {
-    const response = await request(this.#control, body === undefined ? { path: order } : { path: order, method: "POST", body: JSON.stringify(body), timeout: 60_000 });
+  async #tell(order, body, port = this.#control) {
+    const response = await request(port, body === undefined ? { path: order } : { path: order, method: "POST", body: JSON.stringify(body), timeout: 60_000 });
     assert.equal(response.status, 200, response.text);
     return response.json;
   }
@@ -239,7 +241,8 @@ function withDefaults(spec) {
 function sockets({ objects, ledger, counting, events }) {
   const list = ['(name = "http", address = "127.0.0.1:0", http = (), service = "oncegate")'];
   if (counting) list.push('(name = "control", address = "127.0.0.1:0", http = (), service = (name = "oncegate", entrypoint = "Counts"))');
-  if (objects || ledger || events) list.push('(name = "control", address = "127.0.0.1:0", http = (), service = "control")');
+  if (objects || ledger) list.push('(name = "control", address = "127.0.0.1:0", http = (), service = "control")');
+  if (events) list.push('(name = "events", address = "127.0.0.1:0", http = (), service = "events")');
   return list;
 }
 
@@ -274,7 +277,7 @@ function capnp(options, disk) {
   if (existsSync(wasm)) modules.push(`(name = "index_bg.wasm", wasm = embed ${text(wasm)})`);
   // The first module is the main one.
   if (counting) modules.unshift(beside("counting.worker.mjs"), beside("boundary.mjs"));
-  const main = ledger ? "faulty-ledger.worker.mjs" : events ? "events.worker.mjs" : "objects.worker.mjs";
+  const main = ledger ? "faulty-ledger.worker.mjs" : "objects.worker.mjs";
 
   return `using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (
@@ -288,7 +291,7 @@ const config :Workerd.Config = (
       durableObjectStorage = (localDisk = "disk"),
     )),
     ${
-      objects || ledger || events
+      objects || ledger
         ? `(name = "control", worker = (
       modules = [${beside(main)}],
       compatibilityDate = ${text(compatibilityDate)},
@@ -300,10 +303,18 @@ const config :Workerd.Config = (
       ],
       durableObjectNamespaces = [(className = "FaultyLedger", uniqueKey = "faulty", enableSql = true)],
       durableObjectStorage = (inMemory = void),`
-          : events
-            ? 'compatibilityFlags = ["service_binding_extra_handlers", "experimental"], bindings = [(name = "ONCEGATE", service = "oncegate")],'
-            : 'compatibilityFlags = ["unsafe_module"],'
+          : 'compatibilityFlags = ["unsafe_module"],'
       }
+    )),`
+        : ""
+    }
+    ${
+      events
+        ? `(name = "events", worker = (
+      modules = [${beside("events.worker.mjs")}],
+      compatibilityDate = ${text(compatibilityDate)},
+      compatibilityFlags = ["service_binding_extra_handlers", "experimental"],
+      bindings = [(name = "ONCEGATE", service = "oncegate")],
     )),`
         : ""
     }

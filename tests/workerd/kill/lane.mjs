@@ -34,13 +34,15 @@ export class Lane {
   #watcher;
   #byKeyId = new Map();
 
-  /** `watched`: every call of a Ledger can be held back, at the price of a go-between. */
-  constructor({ watched }) {
-    this.watched = watched;
+  /** `watched`: every call of a Ledger can be held back, at the price of a go-between. `more`: further options of the
+   *  harness, with `routes` beside those that are always there. */
+  constructor({ watched, more = {} }) {
+    Object.assign(this, { watched, more });
   }
   async start() {
     this.origin = await startOrigin();
-    const options = { origin: this.origin, routes: ROUTES, shards: 2 };
+    const routes = [...ROUTES, ...(this.more.routes ?? [])];
+    const options = { ...this.more, origin: this.origin, routes, shards: 2 };
     if (this.watched) {
       this.#watcher = await startWatcher((call) => this.#called(call));
       Object.assign(options, { ledger: "faulty", watcher: this.#watcher.url });
@@ -57,7 +59,7 @@ export class Lane {
   async kill(name, step) {
     const round = (this.round = { name, operations: [], pending: [], gates: [], dead: gate() });
     await step.prepare?.(this);
-    await this.#company(step.quiet);
+    if (!step.alone) await this.#company(step.quiet);
     const aimed = await step.run(this);
     Object.assign(aimed, { aimed: name, expected: step.expected });
     if (!round.operations.includes(aimed)) round.operations.push(aimed);
@@ -68,7 +70,7 @@ export class Lane {
     await Promise.all(round.pending);
     step.killed?.(this);
     await this.worker.restart();
-    await each(round.operations, async (it) => (it.atOnce = await it.retry()));
+    if (!step.later) await each(round.operations, async (it) => (it.atOnce = await it.retry()));
     await step.restarted?.(this, aimed);
   }
 
@@ -115,7 +117,10 @@ export class Lane {
   }
 
   operation(route, answers) {
-    const it = new Operation(this, route, answers);
+    return this.add(new Operation(this, route, answers));
+  }
+  /** Puts an operation among those of this round. */
+  add(it) {
     this.operations.push(it);
     this.round.operations.push(it);
     return it;

@@ -20,9 +20,9 @@ export class Operation {
   broken = false;
   end = null;
 
-  /** answers: for each run { status = 201, bytes, wait, reached, sent, head }; the last one goes on. */
-  constructor(lane, route, answers = [{}]) {
-    Object.assign(this, { lane, route, answers, key: freshKey(), path: `/${route}/${++Operation.#count}.` });
+  /** answers: for each run { status = 201, headers, bytes, wait, reached, sent, head }; the last one goes on. */
+  constructor(lane, route, answers = [{}], path = `/${route}/${++Operation.#count}.`) {
+    Object.assign(this, { lane, route, answers, key: freshKey(), path });
     lane.origin.on(this.path, (execution) => this.#execute(execution));
     if (answers[0].head) lane.origin.onStream(this.path, (execution) => this.#execute(execution));
     lane.origin.on(`/probe/${this.key}`, () => (this.say("probed: not known"), this.probed?.(), { status: 404 }));
@@ -32,7 +32,7 @@ export class Operation {
   }
   async #execute(execution) {
     const answer = this.answers[Math.min(this.runs.length, this.answers.length - 1)];
-    const { status = 201, bytes = 100, wait, reached, sent } = answer;
+    const { status = 201, headers = [], bytes = 100, wait, reached, sent } = answer;
     const body = Buffer.concat([Buffer.from(`run ${this.runs.length + 1} of ${this.key} `), randomBytes(bytes)]);
     const run = { number: this.runs.length + 1, status, digest: digest(body), attempt: execution.get("Idempotency-Attempt"), at: Date.now() };
     this.runs.push(run);
@@ -40,7 +40,7 @@ export class Operation {
     answer.head?.();
     reached?.();
     await wait;
-    return { status, headers: [["Content-Type", "application/octet-stream"]], body, sent };
+    return { status, headers: [["Content-Type", "application/octet-stream"], ...headers], body, sent };
   }
 
   /** One request; resolves to what it came to, or "cut". */
