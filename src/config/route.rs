@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::config::preset::WebhookSender;
@@ -64,6 +64,12 @@ pub struct Route {
     /// How long a duplicate waits for the running one; `0s` never.
     #[serde(deserialize_with = "values::span::<0, { 10 * MINUTE }, _>")]
     pub wait: Duration,
+    /// Whether a request is answered before it is done: `never`; `allow` where its client asks by `Prefer: respond-async`;
+    /// `always`. Then 202 names the address that will have the reply.
+    #[serde(rename = "async")]
+    pub respond_async: RespondAsync,
+    /// Whether that address asks for the request's credential.
+    pub status_credential: bool,
     /// How long the origin may take, to the last body byte, of a stream to its head. The lease is this and
     /// 15 s.
     #[serde(deserialize_with = "values::span::<1, { 60 * MINUTE }, _>")]
@@ -155,6 +161,18 @@ pub enum Doubtful {
     Probe,
 }
 
+/// Whether a request is answered before it is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RespondAsync {
+    /// No; the preference is ignored.
+    Never,
+    /// Where its client prefers that.
+    Allow,
+    /// Whatever its client prefers.
+    Always,
+}
+
 /// In which form the key goes on to the origin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -186,6 +204,8 @@ impl Default for Route {
             on_duplicate: Strategy::ReturnExisting,
             client_strategies: vec![Strategy::ReturnExisting, Strategy::Fail],
             wait: Duration::from_secs(10),
+            respond_async: RespondAsync::Never,
+            status_credential: true,
             timeout: Duration::from_mins(1),
             outcome: outcome::Rule::default(),
             on_in_doubt: Doubtful::Hold,
@@ -260,6 +280,12 @@ impl Route {
             tombstone: self.tombstone,
             doubt_ttl: self.doubt_ttl,
         }
+    }
+
+    /// Whether its keys have a status address.
+    #[must_use]
+    pub fn has_status_address(&self) -> bool {
+        self.respond_async != RespondAsync::Never
     }
 
     /// Knobs that are sound each and make no sense together.
