@@ -39,7 +39,8 @@ for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"]) process.once(signal, () =>
  *   vars      more vars, each bound as JSON, as wrangler does
  *   bound     names that are bound to a Durable Object namespace, as any other Worker's bindings are
  *   ledger    "faulty": LEDGER leads through faulty-ledger.worker.mjs, which can be told to misbehave
- *   watcher   with a faulty Ledger: a URL that is told of every call, before and after, and may hold it back
+ *   watcher   with a faulty Ledger: a URL that is told of every call of it and of Runners, before and after, and may hold it back
+ *   flags     compatibility flags beside those of wrangler.toml
  *   build     the folder of another build than ONCEGATE_BUILD names
  *   objects   true: `evict()` and `abort()` work on the Ledger objects
  *   counting  true: everything that is billed or copied is counted; see `counts`. Not together with ledger or objects
@@ -253,7 +254,7 @@ const DATASET = `export default () => ({ writeDataPoint: (point) => console.log(
 
 /** The config of the runtime, in Cap'n Proto's text form. */
 function capnp(options, disk) {
-  const { origin = null, binding = false, routes, shards = 4, vars = {}, bound = [], ledger, watcher, objects, counting, metrics, events, aside = events, runner = true, build = usualBuild } = options;
+  const { origin = null, binding = false, routes, shards = 4, vars = {}, bound = [], ledger, watcher, objects, counting, metrics, events, aside = events, runner = true, flags = [], build = usualBuild } = options;
   const text = (value) => JSON.stringify(value);
   const json = (value) => text(JSON.stringify(value));
   const all = { ...(shards !== null && { SHARDS: shards }), ...(routes && { ROUTES: routes }), ...vars };
@@ -264,7 +265,8 @@ function capnp(options, disk) {
   );
   if (binding) bindings.push('(name = "ORIGIN", service = "origin")');
   for (const name of bound) bindings.push(`(name = ${text(name)}, durableObjectNamespace = "Ledger")`);
-  if (runner) bindings.push('(name = "RUNNER", durableObjectNamespace = "Runner")');
+  const namespace = (name) => (watcher ? `(className = "Faulty${name}", serviceName = "control")` : `"${name}"`);
+  if (runner) bindings.push(`(name = "RUNNER", durableObjectNamespace = ${namespace("Runner")})`);
   if (aside) bindings.push('(name = "ASIDE", wrapped = (moduleName = "tests:queue"))');
   if (metrics) bindings.push('(name = "METRICS", wrapped = (moduleName = "tests:dataset"))');
   bindings.push(
@@ -286,7 +288,7 @@ const config :Workerd.Config = (
     (name = "oncegate", worker = (
       modules = [${modules.join(", ")}],
       compatibilityDate = ${text(compatibilityDate)},
-      compatibilityFlags = [${compatibilityFlags.map(text).join(", ")}],
+      compatibilityFlags = [${[...compatibilityFlags, ...flags].map(text).join(", ")}],
       bindings = [${bindings.join(",\n        ")}],
       durableObjectNamespaces = [(className = "Ledger", uniqueKey = "ledger", enableSql = true), (className = "Runner", uniqueKey = "runner", enableSql = true)],
       durableObjectStorage = (localDisk = "disk"),
@@ -300,9 +302,10 @@ const config :Workerd.Config = (
         ledger
           ? `bindings = [
         (name = "REAL", durableObjectNamespace = (className = "Ledger", serviceName = "oncegate")),
+        (name = "RUNNERS", durableObjectNamespace = (className = "Runner", serviceName = "oncegate")),
         (name = "WATCHER", json = ${json(watcher ?? null)}),
       ],
-      durableObjectNamespaces = [(className = "FaultyLedger", uniqueKey = "faulty", enableSql = true)],
+      durableObjectNamespaces = [(className = "FaultyLedger", uniqueKey = "faulty", enableSql = true), (className = "FaultyRunner", uniqueKey = "faulty-runner", enableSql = true)],
       durableObjectStorage = (inMemory = void),`
           : 'compatibilityFlags = ["unsafe_module"],'
       }
