@@ -23,7 +23,7 @@ const READY_MS = 60_000;
 const END_MS = 3_000;
 const STATE = '.wrangler/state';
 // Wrangler contacts nothing but this machine: no metrics, no news, no sample of Cloudflare's request data.
-const QUIET = {
+export const QUIET = {
   WRANGLER_SEND_METRICS: 'false',
   WRANGLER_SEND_ERROR_REPORTS: 'false',
   WRANGLER_HIDE_BANNER: 'true',
