@@ -58,8 +58,14 @@ pub trait World {
     /// Hands the request to the origin, once.
     async fn forward(&self, run: Execution) -> Result<Self::OriginResponse, Failure>;
     /// Hands a granted claim over to a Runner, which makes the call in this story's place: once, whatever comes of it.
-    /// `claimed` is when the claim was sent, by the Worker's clock.
-    async fn hand_over(&self, run: Execution, claimed: Timestamp) -> Result<HandOver, Unreachable>;
+    /// The claim is the one that was granted, which may not be the one that the story began with. `sent` is when it was
+    /// sent, by the Worker's clock.
+    async fn hand_over(
+        &self,
+        claim: &Claim,
+        run: Execution,
+        sent: Timestamp,
+    ) -> Result<HandOver, Unreachable>;
     /// Asks the origin what became of the key (GET of the route's probe path).
     async fn probe(&self) -> Result<Self::OriginResponse, Failure>;
     /// Waits until the body is over that goes to the client while the origin sends it.

@@ -34,7 +34,7 @@ use crate::encoding::Unreadable;
 use crate::filter::{
     GuardedRequest, HandOver, Reached, StreamEnd, Unreachable, World, clear_up, take_over,
 };
-use crate::lifecycle::event::Event;
+use crate::lifecycle::event::{Claim, Event};
 use crate::lifecycle::outcome::Failure;
 use crate::lifecycle::record::Execution;
 use crate::log::Entry;
@@ -226,7 +226,12 @@ impl World for RunnerWorld {
     }
 
     /// A lease is handed over once.
-    async fn hand_over(&self, _: Execution, _: Timestamp) -> Result<HandOver, Unreachable> {
+    async fn hand_over(
+        &self,
+        _: &Claim,
+        _: Execution,
+        _: Timestamp,
+    ) -> Result<HandOver, Unreachable> {
         Err(Unreachable::Lost("a Runner hands nothing over".to_owned()))
     }
 

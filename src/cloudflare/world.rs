@@ -62,7 +62,6 @@ pub(super) struct RequestWorld {
 /// What a Runner is told beside what a Worker knows of every request.
 pub(super) struct ForRunner {
     pub(super) runners: bindings::Namespace,
-    pub(super) claim: Claim,
     /// Where the client sent the request.
     pub(super) url: String,
     pub(super) traceparent: Option<String>,
@@ -115,7 +114,12 @@ impl World for RequestWorld {
         response
     }
 
-    async fn hand_over(&self, run: Execution, sent: Timestamp) -> Result<HandOver, Unreachable> {
+    async fn hand_over(
+        &self,
+        claim: &Claim,
+        run: Execution,
+        sent: Timestamp,
+    ) -> Result<HandOver, Unreachable> {
         faults::here("granted");
         let Some(for_runner) = &self.for_runner else {
             return Ok(HandOver::Refused(Error::NoRunner.to_string()));
@@ -139,7 +143,7 @@ impl World for RequestWorld {
         let head = write_runner_request(&RunnerRequest {
             key_id: self.guarded.id,
             shards: self.ledger.policy.shards,
-            claim: for_runner.claim.clone(),
+            claim: claim.clone(),
             run,
             sent,
             key: self.guarded.key.as_str().to_owned(),

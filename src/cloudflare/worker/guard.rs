@@ -124,7 +124,6 @@ impl FetchEvent {
         let for_runner = if guarded.responds_async {
             Some(ForRunner {
                 runners: env::runners(&self.env)?,
-                claim: request.claim.clone(),
                 url: self.request.url(),
                 traceparent: traceparent(head),
             })

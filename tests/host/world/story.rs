@@ -14,7 +14,7 @@ use std::time::Duration;
 use oncegate::filter::{
     self, GuardedRequest, HandOver, OriginResponse as _, StreamEnd, Unreachable, World as _, filter,
 };
-use oncegate::lifecycle::event::Event;
+use oncegate::lifecycle::event::{Claim, Event};
 use oncegate::lifecycle::outcome::Failure;
 use oncegate::lifecycle::record::Execution;
 use oncegate::lifecycle::reply::Kept;
@@ -269,7 +269,12 @@ impl filter::World for StoryWorld {
         }
     }
 
-    async fn hand_over(&self, _: Execution, _: Timestamp) -> Result<HandOver, Unreachable> {
+    async fn hand_over(
+        &self,
+        _: &Claim,
+        _: Execution,
+        _: Timestamp,
+    ) -> Result<HandOver, Unreachable> {
         Err(Unreachable::Lost("there is no Runner".to_owned()))
     }
 
