@@ -24,6 +24,10 @@ use oncegate::operator::decide::{Decision, DecisionResult};
 use oncegate::operator::query::{OperatorQuery, OperatorResult};
 use oncegate::operator::search::{AuditEntry, FoundRecord, Position, Search, StateKind};
 use oncegate::operator::statistics::{Counter, Statistics};
+use oncegate::protocol::runner::{
+    RunnerAnswer, RunnerRequest, read_runner_answer, read_runner_request, write_runner_answer,
+    write_runner_request,
+};
 use oncegate::protocol::{
     KnownStatus, LedgerAnswer, LedgerRequest, Question, VERSION, write_answer, write_request,
 };
@@ -51,6 +55,39 @@ fn requests_are_written_as_they_always_were() {
 fn answers_are_written_as_they_always_were() {
     for (answer, expected) in answers() {
         assert_eq!(hex(&write_answer(&answer, VERSION)[5..]), expected, "{answer:?}");
+    }
+}
+
+#[test]
+fn what_a_worker_and_a_runner_say_is_written_and_read_as_it_always_was() {
+    let request = RunnerRequest {
+        key_id: KeyId([0x1d; 32]),
+        shards: 300,
+        claim: make::claim(lease(0xaa)),
+        run: run(2),
+        sent: Timestamp(300),
+        key: "k".to_owned(),
+        address: "a".to_owned(),
+        requested: "r".to_owned(),
+        traceparent: Some("t".to_owned()),
+    };
+    // To whom; the claim; the run, when it was sent, and the texts.
+    let expected = format!(
+        "{}ac02{AA}{METADATA}0000000000 4b0080a305000000 80ceda0300 0a0000{BB}0200ac02 016b01610172010174",
+        "1d".repeat(32)
+    );
+    let frame = write_runner_request(&request);
+    assert_eq!(hex(&frame[5..]), expected.replace(' ', ""));
+    assert_eq!(read_runner_request(&frame), Ok(request));
+    for (answer, expected) in [
+        (RunnerAnswer::UnknownVersion(1), "0001"),
+        (RunnerAnswer::Taken, "01"),
+        (RunnerAnswer::CalledBefore, "02"),
+        (RunnerAnswer::Refused("why".to_owned()), "0303776879"),
+    ] {
+        let frame = write_runner_answer(&answer);
+        assert_eq!(hex(&frame[5..]), expected, "{answer:?}");
+        assert_eq!(read_runner_answer(&frame), Ok(answer));
     }
 }
 
