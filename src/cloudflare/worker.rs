@@ -4,6 +4,7 @@
 //! ([`guard`]); operators have an API of their own.
 
 mod guard;
+mod made;
 mod passthrough;
 mod request_body;
 mod status;
@@ -204,7 +205,8 @@ impl FetchEvent {
     async fn operate(&self, auth: &Auth, head: &Head<'_>) -> Result<Response, Error> {
         let Lease(nonce) = new_lease()?;
         let (env, request, policy) = (&self.env, &self.request, env::policy(&self.env));
-        Operator { auth, env, request, head, policy, nonce }.serve().await
+        let put_through = &*self.put_through();
+        Operator { auth, env, request, head, policy, nonce, put_through }.serve().await
     }
 
     async fn dispatch(&self, policy: &Rc<Policy>, head: &Head<'_>) -> Result<JsValue, Error> {

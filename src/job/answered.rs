@@ -58,6 +58,34 @@ impl Answered<'_> {
     }
 }
 
+impl Next {
+    /// Its name for operators.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Retry(_) => "retry",
+            Self::InDoubt(_) => "decide",
+            Self::Refused(_) => "refused",
+        }
+    }
+
+    /// What is left to do, for people.
+    #[must_use]
+    pub fn why(&self) -> Option<String> {
+        match self {
+            Self::Done => None,
+            Self::Retry(_) => Some("nothing happened, or is known yet to have happened".to_owned()),
+            Self::InDoubt(_) => {
+                Some("it is not known whether it was executed: decide at /.oncegate/".to_owned())
+            }
+            Self::Refused(why) => {
+                Some(format!("sending it again would be answered the same: {why}"))
+            }
+        }
+    }
+}
+
 /// Where the answer does not say when to come again.
 const RETRY_AFTER: Duration = Duration::from_secs(10);
 /// A doubt is looked at again after so long at the earliest.
