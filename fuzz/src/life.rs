@@ -5,18 +5,21 @@ use std::time::Duration;
 
 use oncegate::encoding::{read_row, write_row};
 use oncegate::lifecycle::event::{Claim, CredentialChange, Event, OnInDoubt, Strategy, Verdict};
-use oncegate::lifecycle::record::{Durations, KeySpelling, Lease, Metadata, Reason, Record};
+use oncegate::lifecycle::record::{
+    Durations, KeySpelling, Lease, Metadata, Reason, Record, StatusKey,
+};
 use oncegate::lifecycle::reply::{Kept, Reply};
 use oncegate::lifecycle::step::{Change, OtherCredential, Step, step};
 use oncegate::request::fingerprint::{Fingerprint, OperationId};
+use oncegate::request::status_token::StatusSecret;
 use oncegate::time::Timestamp;
 
 use super::row::is_stored;
 
-/// Any bytes. The first says how long things last.
+/// Any bytes. The first says how long things last, and whether the route has status addresses.
 pub fn check(data: &[u8]) {
     let [spans, program @ ..] = data else { return };
-    let durations = durations(*spans);
+    let (durations, has_address) = (durations(*spans), spans & 0x10 != 0);
     let (mut row, mut now, mut auditor) =
         (None::<Vec<u8>>, Timestamp(1_000_000), Auditor::default());
     for [what, whose, after] in program.as_chunks::<3>().0 {
@@ -24,8 +27,12 @@ pub fn check(data: &[u8]) {
         let stored = row.as_deref().map(read_row::<Record>);
         assert!(stored.as_ref().is_none_or(Result::is_ok), "what was written is read");
         let stored = stored.and_then(Result::ok);
-        let (event, other_credential) = event(*what, *whose, durations);
-        let gone = stored.clone().and_then(|record| record.at(now)).is_none();
+        let (event, other_credential) = event(*what, *whose, durations, has_address);
+        let found = stored.clone().and_then(|record| record.at(now));
+        if found.is_none() {
+            auditor.address = None;
+        }
+        let gone = found.is_none_or(|record| !record.is_live());
         let Step { change, verdict } = step(stored, other_credential, event.clone(), now);
         auditor.hear(&event, &verdict, gone, now);
         apply(&mut row, change);
@@ -50,19 +57,31 @@ struct Auditor {
     granted: Vec<(Lease, Timestamp)>,
     /// Whose settles were kept: one whose answer was lost may come again, and is told the same.
     settled: Vec<Lease>,
+    /// Who released it last: a release whose answer was lost may come again, and a late copy of the claim too.
+    released: Option<Lease>,
     /// Whether the operation may have been executed by what this key knows.
     executed: bool,
+    /// The request that has the status address with this secret.
+    address: Option<(Fingerprint, StatusSecret)>,
 }
 
 impl Auditor {
     fn hear(&mut self, event: &Event, verdict: &Verdict, gone: bool, now: Timestamp) {
         if gone {
             // Released, or everything that was promised of it is over.
-            *self = Self::default();
+            let Self { released, address, .. } = *self;
+            *self = Self { released, address, ..Self::default() };
         }
         match (event, verdict) {
-            (Event::Claim(claim), Verdict::Granted(run, _)) => self.grant(claim, run.attempt, now),
-            (Event::Claim(_), Verdict::Kept(_) | Verdict::Stale | Verdict::Absent) => {
+            (Event::Claim(claim), Verdict::Granted(run, secret)) => {
+                self.is_addressed(claim.metadata.fingerprint, *secret);
+                self.grant(claim, run.attempt, now);
+            }
+            (Event::Claim(claim), Verdict::InFlight { status, .. }) => {
+                self.is_addressed(claim.metadata.fingerprint, *status);
+            }
+            (Event::Claim(claim), Verdict::Stale) => assert_eq!(self.released, Some(claim.lease)),
+            (Event::Claim(_), Verdict::Kept(_) | Verdict::Released | Verdict::Absent) => {
                 panic!("a claim is told {verdict:?}");
             }
             (Event::Settle(lease, _), Verdict::Kept(expires)) => {
@@ -75,7 +94,9 @@ impl Auditor {
                 }
             }
             (Event::Release(lease, _), Verdict::Kept(_)) => {
-                assert!(self.holds(*lease), "released by {lease:?}");
+                let again = self.released == Some(*lease);
+                assert!(again || self.holds(*lease), "released by {lease:?}");
+                self.released = Some(*lease);
                 self.granted.retain(|(holder, _)| holder != lease);
             }
             // What is not read on has ended its lease.
@@ -93,6 +114,16 @@ impl Auditor {
             }
             _ => {}
         }
+    }
+
+    /// A key keeps its status address until it is forgotten, or another request has taken it.
+    fn is_addressed(&mut self, print: Fingerprint, secret: Option<StatusSecret>) {
+        if let Some((known, address)) = self.address
+            && known == print
+        {
+            assert_eq!(secret, Some(address), "another address");
+        }
+        self.address = secret.map(|secret| (print, secret));
     }
 
     fn grant(&mut self, claim: &Claim, attempt: u32, now: Timestamp) {
@@ -139,7 +170,7 @@ fn span(byte: u8) -> Duration {
     Duration::from_millis(unit * u64::from(byte & 0x1f))
 }
 
-fn event(what: u8, whose: u8, durations: Durations) -> (Event, OtherCredential) {
+fn event(what: u8, whose: u8, durations: Durations, has_address: bool) -> (Event, OtherCredential) {
     let lease = Lease([whose & 3; 16]);
     let fingerprint = Fingerprint([whose >> 7; 32]);
     let kept = if whose & 0x40 == 0 { Kept::Whole { bytes: 3 } } else { Kept::StatusOnly };
@@ -157,7 +188,10 @@ fn event(what: u8, whose: u8, durations: Durations) -> (Event, OtherCredential) 
             let credential_change = CredentialChange::Refuse;
             let wait = Duration::from_millis(if what & 0x40 == 0 { 0 } else { 10_000 });
             let spelling = if whose & 0x20 == 0 { KeySpelling::Bare } else { KeySpelling::Quoted };
-            let metadata = metadata(fingerprint);
+            let has_address = has_address && whose & 4 == 0;
+            let secret = StatusSecret::of(lease);
+            let status = has_address.then_some(StatusKey { secret, credential: None });
+            let metadata = Metadata { status, ..metadata(fingerprint) };
             Event::Claim(Claim {
                 lease,
                 metadata,

@@ -279,8 +279,14 @@ fn on_release(found: Option<Record>, lease: Lease, reply: Option<Reply>, now: Ti
             return keep(Verdict::Stale);
         }
     };
+    let nothing_is_left = match &previous {
+        Previous::Nothing => true,
+        // It has expired while the claim ran.
+        Previous::Replied(completed) => completed.gone <= now,
+        Previous::Doubted(_) => false,
+    };
     let change = match previous {
-        Previous::Nothing if metadata.status.is_some() => {
+        _ if nothing_is_left && metadata.status.is_some() => {
             let until = now.plus(RELEASED_KEPT);
             let state = State::Released(Released { lease, run, reply, since: now, until });
             Change::Complete(Record { metadata, state })

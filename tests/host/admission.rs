@@ -350,6 +350,33 @@ fn a_client_waits_no_longer_than_it_prefers_or_the_route_allows() {
     }
 }
 
+/// RFC 7240: without a time of its own, a client that prefers that does not wait at all.
+#[test]
+fn a_client_is_answered_before_its_call_is_done_where_its_route_says_so() {
+    let rows = [
+        // the route's `async`, Prefer, how long the client waits, whether it is answered that its call runs
+        ("never", None, 10, false),
+        ("never", Some("respond-async"), 10, false),
+        ("never", Some("respond-async, wait=3"), 3, false),
+        ("allow", None, 10, false),
+        ("allow", Some("wait=3"), 3, false),
+        ("allow", Some("respond-async"), 0, true),
+        ("allow", Some("wait=3, respond-async"), 3, true),
+        ("allow", Some("respond-async, wait=60"), 10, true),
+        ("always", None, 10, true),
+        ("always", Some("respond-async"), 0, true),
+        ("always", Some("wait=3"), 3, true),
+        ("always", Some("handling=strict"), 10, true),
+    ];
+    for (route, prefer, wait, responds_async) in rows {
+        let lines: Vec<_> =
+            [KEY].into_iter().chain(prefer.map(|prefer| ("prefer", prefer))).collect();
+        let guarded = guarded(&json!({ "wait": "10s", "async": route }), &lines);
+        let found = (guarded.wait, guarded.responds_async);
+        assert_eq!(found, (s(wait), responds_async), "{route} {prefer:?}");
+    }
+}
+
 #[test]
 fn a_correlation_id_is_the_clients_or_stands_for_the_operation() {
     let id = |given: &str| guarded(&json!({}), &[KEY, ("x-correlation-id", given)]).correlation_id;

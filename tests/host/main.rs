@@ -41,5 +41,6 @@ mod released; // claims that come too late
 mod reply; // what is kept
 mod simulate; // hours of faults from a seed
 mod source; // where keys are taken from; JSON bodies
+mod status; // answers before a call is done
 mod target; // paths and addresses
 mod time; // instants and spans as text

@@ -10,9 +10,11 @@ use oncegate::lifecycle::event::{
     Claim, CredentialChange, Event, How, OnInDoubt, Replay, Strategy, Verdict,
 };
 use oncegate::lifecycle::record::{
-    Completed, Doubt, Execution, Lease, Metadata, Previous, Reason, Record, Running, State,
+    Completed, Doubt, Execution, Lease, Metadata, Previous, RELEASED_KEPT, Reason, Record,
+    Released, Running, State, StatusKey,
 };
 use oncegate::lifecycle::step::{Change, OtherCredential, step};
+use oncegate::request::status_token::StatusSecret;
 use oncegate::time::Timestamp;
 
 use crate::make::{self, days, instant, metadata, ms_after, ms_before, s};
@@ -58,7 +60,25 @@ impl Subject {
     ///
     /// `a..b` is the time from deadline `a` on, before deadline `b`. An event is a list of words that
     /// all have to hold: `a/b` is one of them, `!a` all but that one; what is not said may be anything.
-    pub(super) fn meets(&self, table: &str) {
+    ///
+    /// Once without a status address, and once with one, under which a release leaves what it was told in place of
+    /// nothing.
+    pub(super) fn meets(mut self, table: &str) {
+        let has_address = self.address().is_some();
+        if !has_address {
+            self.meets_all(table);
+        }
+        if let Some(record) = &mut self.record {
+            record.metadata.status = Some(status_key(OWN));
+            self.meets_all(&if has_address {
+                table.to_owned()
+            } else {
+                table.replace("| delete", "| released")
+            });
+        }
+    }
+
+    fn meets_all(&self, table: &str) {
         let rows: Vec<Row> = table.trim().lines().map(|line| self.row(line)).collect();
         let mut used = vec![false; rows.len()];
         for now in self.instants() {
@@ -74,8 +94,9 @@ impl Subject {
                 let step =
                     step(self.record.clone(), case.other_credential, case.event.clone(), now);
                 let place = format!("{place}\n  by the row {}", rows[*at].text);
-                self.holds(rows[*at].verdict, &step.verdict, &case, now, &place);
-                assert_eq!(step.change, self.change(rows[*at].change, &case, now), "{place}");
+                let change = self.change(rows[*at].change, &case, now);
+                self.holds(rows[*at].verdict, &step.verdict, &case, &change, now, &place);
+                assert_eq!(step.change, change, "{place}");
             }
         }
         for (row, used) in rows.iter().zip(used) {
@@ -109,19 +130,33 @@ impl Subject {
         found.map(|(_, at)| *at)
     }
 
-    fn holds(&self, word: &str, verdict: &Verdict, case: &Case, now: Timestamp, place: &str) {
+    fn holds(
+        &self,
+        word: &str,
+        verdict: &Verdict,
+        case: &Case,
+        change: &Change,
+        now: Timestamp,
+        place: &str,
+    ) {
+        // Whoever is granted a claim is told the address that its record has from now on.
+        let secret = match change {
+            Change::Insert(record) | Change::Update(record) => record.metadata.status,
+            _ => self.address(),
+        };
+        let secret = secret.map(|status| status.secret);
         let expected = match word {
             // The numbers in these verdicts have tables of their own.
             "join" => return assert!(matches!(verdict, Verdict::Join(_)), "{place}: {verdict:?}"),
             "in flight" => {
                 return assert!(
-                    matches!(verdict, Verdict::InFlight { .. }),
+                    matches!(verdict, Verdict::InFlight { status, .. } if *status == secret),
                     "{place}: {verdict:?}"
                 );
             }
-            "granted: first" => Verdict::Granted(make::run(case.lease, 1), None),
-            "granted: the same" => Verdict::Granted(self.run, None),
-            "granted: next attempt" => Verdict::Granted(self.next_attempt(), None),
+            "granted: first" => Verdict::Granted(make::run(case.lease, 1), secret),
+            "granted: the same" => Verdict::Granted(self.run, secret),
+            "granted: next attempt" => Verdict::Granted(self.next_attempt(), secret),
             "replay" => Verdict::Replay(Replay::of(self.reply.as_ref().unwrap(), How::Replayed)),
             "executed" => Verdict::AlreadyExecuted,
             "in doubt" => {
@@ -142,6 +177,15 @@ impl Subject {
             "kept for ttl" => Verdict::Kept(Some(now.plus(make::durations().ttl))),
             "kept as it was" => Verdict::Kept(Some(self.reply.as_ref().unwrap().expires)),
             "stale" => Verdict::Stale,
+            "not sent" => Verdict::Released,
+            "released reply" => {
+                let Some(State::Released(released)) = self.record.as_ref().map(|it| &it.state)
+                else {
+                    panic!("it is not released")
+                };
+                let (expires, how) = (released.until, How::Released);
+                Verdict::Replay(Replay { reply: released.reply.clone().unwrap(), expires, how })
+            }
             "absent" => Verdict::Absent,
             _ => panic!("no verdict is called {word}"),
         };
@@ -149,7 +193,12 @@ impl Subject {
     }
 
     fn change(&self, word: &str, case: &Case, now: Timestamp) -> Change {
-        let metadata = || self.record.as_ref().unwrap().metadata.clone();
+        let found = || self.record.as_ref().unwrap().metadata.clone();
+        // A record that has no address yet gets that of the claim, if its route has one.
+        let metadata = || {
+            let status = found().status.or(case.status());
+            Metadata { status, ..found() }
+        };
         let made_now = || Metadata { created: now, ..case.metadata() };
         let reply = || self.reply.clone().unwrap();
         let doubt = || self.doubt.clone().unwrap();
@@ -164,9 +213,14 @@ impl Subject {
                 metadata: made_now(),
                 state: running(first, Previous::Nothing),
             }),
+            "insert running, same address" => Change::Insert(Record {
+                metadata: Metadata { status: self.address(), ..made_now() },
+                state: running(first, Previous::Nothing),
+            }),
             "running over reply" => update(metadata(), running(first, Previous::Replied(reply()))),
             "running over tombstone" => {
-                update(made_now(), running(first, Previous::Replied(reply())))
+                let metadata = Metadata { status: metadata().status, ..made_now() };
+                update(metadata, running(first, Previous::Replied(reply())))
             }
             "running over doubt" => {
                 update(metadata(), running(self.next_attempt(), Previous::Doubted(doubt())))
@@ -182,6 +236,11 @@ impl Subject {
                 };
                 Change::Complete(Record { metadata: metadata(), state: State::Completed(new) })
             }
+            // Once the old reply has expired, the address tells of the release.
+            "the old reply or what is told" if self.address().is_none() || now < reply().gone => {
+                self.change("the old reply", case, now)
+            }
+            "the old reply or what is told" => self.change("released", case, now),
             "the old reply" => update(metadata(), State::Completed(reply())),
             "doubt" => update(metadata(), State::InDoubt(doubt())),
             "timed out" => {
@@ -202,8 +261,21 @@ impl Subject {
                 update(metadata(), State::InDoubt(Doubt { lease: None, reason, until, ..doubt() }))
             }
             "delete" => Change::Delete,
+            "released" => {
+                let Event::Release(lease, reply) = &case.event else {
+                    panic!("only a release tells of one")
+                };
+                let (lease, reply) = (*lease, reply.clone());
+                let until = now.plus(RELEASED_KEPT);
+                let released = Released { lease, run: self.run, reply, since: now, until };
+                Change::Complete(Record { metadata: found(), state: State::Released(released) })
+            }
             _ => panic!("no change is called {word}"),
         }
+    }
+
+    fn address(&self) -> Option<StatusKey> {
+        self.record.as_ref().and_then(|record| record.metadata.status)
     }
 
     fn next_attempt(&self) -> Execution {
@@ -237,6 +309,13 @@ impl Case {
         let Event::Claim(claim) = &self.event else { panic!("only a claim brings one") };
         claim.metadata.clone()
     }
+
+    fn status(&self) -> Option<StatusKey> {
+        match &self.event {
+            Event::Claim(claim) => claim.metadata.status,
+            _ => None,
+        }
+    }
 }
 
 /// Each kind of event with each lease; a claim with each of its rules too.
@@ -248,6 +327,7 @@ fn every_event() -> Vec<Case> {
         for (word, event) in [
             ("settle", Event::Settle(lease, reply)),
             ("release", Event::Release(lease, None)),
+            ("release", Event::Release(lease, Some(make::reply(429, 4)))),
             ("doubt", Event::Doubt(lease, Reason::Timeout)),
             ("lost", Event::Doubt(lease, Reason::ConnectionLost)),
             ("break", Event::BreakOff(lease, make::durations())),
@@ -257,8 +337,11 @@ fn every_event() -> Vec<Case> {
         cases.extend(every_claim(whose, lease));
     }
     for (word, number) in FINGERPRINTS {
-        let event = Event::Look(make::fingerprint(number), s(0));
-        cases.push(Case { event, other_credential, lease: NEW, words: vec!["look", word] });
+        for (waits, wait) in WAITS {
+            let event = Event::Look(make::fingerprint(number), wait);
+            let words = vec!["look", word, waits];
+            cases.push(Case { event, other_credential, lease: NEW, words });
+        }
     }
     cases
 }
@@ -272,26 +355,38 @@ fn every_claim(whose: &'static str, lease: Lease) -> Vec<Case> {
             ("rerun", Strategy::FailOnRunning),
         ] {
             for (doubts, on_in_doubt) in [("hold", OnInDoubt::Hold), ("retry", OnInDoubt::Retry)] {
-                for (waits, wait) in [("waits", s(10)), ("hurries", Duration::from_millis(0))] {
+                for (waits, wait) in WAITS {
                     for (operation, other_credential, credential_change) in [
                         ("alone", OtherCredential::None, CredentialChange::Refuse),
                         ("alone", OtherCredential::Live, CredentialChange::Forward),
                         ("elsewhere", OtherCredential::Live, CredentialChange::Refuse),
                     ] {
-                        let fingerprinted =
-                            Metadata { fingerprint: make::fingerprint(number), ..metadata() };
-                        let claim = Claim {
-                            metadata: fingerprinted,
-                            strategy: wish,
-                            on_in_doubt,
-                            credential_change,
-                            wait,
-                            ..make::claim(lease)
-                        };
-                        let event = Event::Claim(claim);
-                        let words =
-                            vec!["claim", whose, fingerprint, strategy, doubts, waits, operation];
-                        cases.push(Case { event, other_credential, lease, words });
+                        for status in [None, Some(status_key(lease))] {
+                            let fingerprint_of = make::fingerprint(number);
+                            let claim = Claim {
+                                metadata: Metadata {
+                                    fingerprint: fingerprint_of,
+                                    status,
+                                    ..metadata()
+                                },
+                                strategy: wish,
+                                on_in_doubt,
+                                credential_change,
+                                wait,
+                                ..make::claim(lease)
+                            };
+                            let event = Event::Claim(claim);
+                            let words = vec![
+                                "claim",
+                                whose,
+                                fingerprint,
+                                strategy,
+                                doubts,
+                                waits,
+                                operation,
+                            ];
+                            cases.push(Case { event, other_credential, lease, words });
+                        }
                     }
                 }
             }
@@ -300,6 +395,12 @@ fn every_claim(whose: &'static str, lease: Lease) -> Vec<Case> {
     cases
 }
 
+/// What a claim with this lease brings, where its route answers asynchronously.
+pub(super) fn status_key(lease: Lease) -> StatusKey {
+    StatusKey { secret: StatusSecret::of(lease), credential: Some(lease.0) }
+}
+
+const WAITS: [(&str, Duration); 2] = [("waits", s(10)), ("hurries", s(0))];
 const FINGERPRINTS: [(&str, u8); 2] = [("same", 0xf1), ("other", 0xf2)];
 
 /// When the record's own claim was granted, or settled.

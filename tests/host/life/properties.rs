@@ -3,13 +3,16 @@
 use std::time::Duration;
 
 use oncegate::encoding::{read_row, write_row};
-use oncegate::lifecycle::event::{Claim, Event, OnInDoubt, Verdict};
-use oncegate::lifecycle::record::{Completed, Durations, Lease, Metadata, Reason, Record, State};
+use oncegate::lifecycle::event::{Claim, Event, How, OnInDoubt, Verdict};
+use oncegate::lifecycle::record::{
+    Completed, Durations, Lease, Metadata, RELEASED_KEPT, Reason, Record, State, StatusKey,
+};
 use oncegate::lifecycle::step::{Change, OtherCredential, Step, step};
 use oncegate::time::Timestamp;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use super::cells::status_key;
 use crate::arbitrary;
 use crate::make::{self, cases, days, instant, s};
 
@@ -107,11 +110,16 @@ fn other_credential() -> impl Strategy<Value = OtherCredential> {
 
 fn event() -> impl Strategy<Value = Event> {
     let rarely = |likely: u8, rare: u8| prop_oneof![7 => Just(likely), 1 => Just(rare)];
-    let metadata = rarely(0xf1, 0xf2)
-        .prop_map(|number| Metadata { fingerprint: make::fingerprint(number), ..make::metadata() });
+    let metadata = (rarely(0xf1, 0xf2), any::<bool>()).prop_map(|(number, has_address)| Metadata {
+        fingerprint: make::fingerprint(number),
+        // Its secret is set below, by the lease.
+        status: has_address.then(|| status_key(make::lease(0))),
+        ..make::metadata()
+    });
     let wishes = (arbitrary::strategy(), arbitrary::on_in_doubt(), 0..20_000_u64);
     let claim = (arbitrary::lease(), metadata, wishes, durations()).prop_map(
-        |(lease, metadata, (strategy, on_in_doubt, wait), durations)| {
+        |(lease, mut metadata, (strategy, on_in_doubt, wait), durations)| {
+            metadata.status = metadata.status.map(|_| status_key(lease));
             let wait = Duration::from_millis(wait);
             let claim =
                 Claim { metadata, strategy, on_in_doubt, durations, wait, ..make::claim(lease) };
@@ -138,6 +146,10 @@ fn owner(record: Option<&Record>) -> Option<Lease> {
         State::InDoubt(doubt) => doubt.lease,
         State::Expired(_) | State::Closed(_) => None,
     }
+}
+
+fn address(record: Option<&Record>) -> Option<StatusKey> {
+    record?.metadata.status
 }
 
 proptest! {
@@ -200,7 +212,9 @@ proptest! {
                     previous.push(moment.found.clone());
                 }
                 Event::Release(..) if moment.is_kept() => {
-                    let found = previous.pop().flatten().and_then(|record| record.at(moment.now));
+                    let again = moment.found.as_ref().is_some_and(|record| !record.is_live());
+                    let found = if again { None } else { previous.pop().flatten() };
+                    let found = found.and_then(|record| record.at(moment.now));
                     let now = moment.left.as_ref();
                     match (moment.found.as_ref().map(|record| &record.state), &found) {
                         // An earlier attempt's doubt stays, whoever doubted last.
@@ -210,8 +224,71 @@ proptest! {
                         }
                         // What of a tombstone comes back has a test of its own, below.
                         (_, Some(Record { state: State::Expired(_), .. })) => {}
-                        _ => assert_eq!(now, found.as_ref()),
+                        // The same release again.
+                        (Some(State::Released(_)), _) => assert_eq!(moment.left, moment.found),
+                        // Where the key has an address, what it was told stays for a while, and nothing else.
+                        (Some(_), None | Some(Record { state: State::Released(_), .. }))
+                            if address(moment.found.as_ref()).is_some() =>
+                        {
+                            let released = now.expect("it is told of");
+                            assert!(!released.is_live());
+                            assert_eq!(owner(now), moment.ends());
+                            assert_eq!(released.gone(), moment.now.plus(RELEASED_KEPT));
+                        }
+                        (Some(_), Some(Record { state: State::Released(_), .. })) => {
+                            assert_eq!(now, None);
+                        }
+                        // A claim may have given an address to what it found.
+                        (_, found) => {
+                            let state = |record: &Record| record.state.clone();
+                            assert_eq!(now.map(state), found.as_ref().map(state));
+                        }
                     }
+                }
+                _ => {}
+            }
+        });
+    }
+
+    /// Every claim of a key has the same address for as long as its record is remembered, a released one too.
+    #[test]
+    fn a_key_keeps_its_address(life in life()) {
+        let mut known = None;
+        live(life, |moment| {
+            let print = |record: &Record| record.metadata.fingerprint;
+            let before = moment.found.as_ref();
+            if before.is_none() || before.map(print) != moment.left.as_ref().map(print) {
+                known = None;
+            }
+            let left = address(moment.left.as_ref());
+            if known.is_some() && moment.left.is_some() {
+                assert_eq!(left, known);
+            }
+            known = left;
+            match moment.step.verdict {
+                Verdict::Granted(_, status) | Verdict::InFlight { status, .. } => {
+                    assert_eq!(status, left.map(|status| status.secret));
+                }
+                _ => {}
+            }
+        });
+    }
+
+    /// What was released is told as that, never to whoever asks for another request, and never for long.
+    #[test]
+    fn what_was_released_is_told_as_released_only(life in life()) {
+        let mut until = Timestamp(0);
+        live(life, |moment| {
+            if matches!(moment.event, Event::Release(..)) && moment.step.change != Change::Keep {
+                until = moment.now.plus(RELEASED_KEPT);
+            }
+            let is_released = moment.found.as_ref().is_some_and(|record| !record.is_live());
+            assert!(!is_released || moment.now < until);
+            match &moment.step.verdict {
+                Verdict::Released => assert!(is_released),
+                Verdict::Replay(replay) => {
+                    assert_eq!(replay.how == How::Released, is_released);
+                    assert!(!is_released || matches!(moment.event, Event::Look(..)));
                 }
                 _ => {}
             }

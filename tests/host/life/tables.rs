@@ -3,11 +3,13 @@
 //! `rerun` is the strategy `fail_on_running`. A claim that comes with `own` is the same claim again, or
 //! a copy of it that was on its way for long.
 
-use oncegate::lifecycle::record::{Completed, Doubt, Previous, Reason, Running, State};
+use oncegate::lifecycle::record::{
+    Completed, Doubt, Metadata, Previous, RELEASED_KEPT, Reason, Record, Released, Running, State,
+};
 use oncegate::lifecycle::reply::{Kept, Reply};
 use oncegate::time::Timestamp;
 
-use super::cells::{OLD, OWN, START, Subject};
+use super::cells::{OLD, OWN, START, Subject, status_key};
 use crate::make::{self, days, instant, lease};
 
 #[test]
@@ -34,7 +36,8 @@ const RUNNING: &str = "
         ..until       | lost own                           | kept                  | lost
         ..until       | break own                          | kept                  | broken off
         ..until       | settle/release/doubt/lost/break !own          | stale                 | nothing
-        ..until       | look same                          | in flight             | nothing
+        ..until       | look same waits                    | join                  | nothing
+        ..until       | look same hurries                  | in flight             | nothing
         ..until       | look other                         | key reused            | nothing
         until..closes | claim other                        | key reused            | nothing
         until..closes | claim own same                     | in doubt              | nothing
@@ -90,8 +93,8 @@ fn where_one_is_running_over_a_completed_one() {
     .meets(&with(
         RUNNING,
         "
-        ..until | release own | kept | the old reply
-        until..closes | release own | kept | the old reply
+        ..until | release own | kept | the old reply or what is told
+        until..closes | release own | kept | the old reply or what is told
         ",
     ));
 }
@@ -296,7 +299,8 @@ fn where_one_is_in_doubt_and_its_call_is_still_read() {
         ..until       | claim !own same existing waits   | join              | nothing
         ..until       | claim !own same existing hurries | still read        | nothing
         ..until       | claim !own same fail/rerun   | still read            | nothing
-        ..until       | look same                    | still read            | nothing
+        ..until       | look same waits              | join                  | nothing
+        ..until       | look same hurries            | still read            | nothing
         ..until       | doubt own                    | kept                  | nothing
         ..until       | lost own                     | kept                  | lost
         ..until       | break own                    | kept                  | broken off
@@ -352,6 +356,35 @@ fn where_one_has_completed_at_the_head_of_a_stream() {
         expires.. | look                        | absent             | nothing
         ",
     );
+}
+
+/// To a claim it is no record at all; whoever knows the address is told what became of the call.
+#[test]
+fn where_one_was_released() {
+    for (reply, told) in [(Some(make::reply(429, 4)), "released reply"), (None, "not sent")] {
+        let until = START.plus(RELEASED_KEPT);
+        let run = make::run(OWN, 1);
+        let released = Released { lease: OWN, run, reply, since: START, until };
+        let metadata = Metadata { status: Some(status_key(OWN)), ..make::metadata() };
+        let record = Record { metadata, state: State::Released(released) };
+        let table = "
+        ..until | claim own                | stale              | nothing
+        ..until | claim !own elsewhere     | credential changed | nothing
+        ..until | claim !own same alone    | granted: first     | insert running, same address
+        ..until | claim !own other alone   | granted: first     | insert running
+        ..until | release own              | kept               | nothing
+        ..until | release !own             | stale              | nothing
+        ..until | settle/doubt/lost/break  | stale              | nothing
+        ..until | look same                | TOLD               | nothing
+        ..until | look other               | absent             | nothing
+        until.. | claim alone              | granted: first     | insert running
+        until.. | claim elsewhere          | credential changed | nothing
+        until.. | settle/release/doubt/lost/break | stale       | nothing
+        until.. | look                     | absent             | nothing
+        ";
+        Subject { record: Some(record), deadlines: vec![("until", until)], ..subject(None) }
+            .meets(&table.replace("TOLD", told));
+    }
 }
 
 fn subject(state: Option<State>) -> Subject {
