@@ -16,7 +16,7 @@ const PART_MS = String(30 * 60_000);
 
 const PARTS = {
   histories: () => part('histories', 'cargo', ['test', '--no-default-features', '--features', 'check', '--test', 'host', '--', '--nocapture', 'prove', 'simulate'], childEnv({ ...CARGO_PROGRESS, ...LONG })),
-  kills: () => onWorkerd('kills', 'kill'),
+  kills: () => onWorkerd('kills', 'kill', 'kill-jobs'),
   overload: () => onWorkerd('overload', 'overload', 'hostile'),
   fuzz: () => part('fuzz', process.execPath, [join('fuzz', 'run.mjs')], childEnv(LONG)),
   clients: () => part('clients', process.execPath, [join('scripts', 'clients.mjs'), '--all'], childEnv(LONG)),

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use self::key_search::{Sought, find_key, key_missing};
-use crate::config::route::Route;
+use crate::config::route::{RespondAsync, Route};
 use crate::config::values::Mode;
 use crate::config::{Policy, Unmatched};
 use crate::lifecycle::event::Strategy;
@@ -22,6 +22,7 @@ use crate::request::json::Pointer;
 use crate::request::key::{Key, KeyId, KeyInvalid};
 use crate::request::method::is_safe;
 use crate::request::path::Address;
+use crate::request::prefer::Preferences;
 use crate::request::scope::{Caller, ScopePart};
 
 /// A request without its body.
@@ -99,6 +100,8 @@ pub struct Guarded {
     pub strategy: Strategy,
     /// How long it is willing to wait for a running claim.
     pub wait: Duration,
+    /// Whether it is answered that it runs where the reply is not there by then.
+    pub responds_async: bool,
 }
 
 /// Decides what becomes of a request.
@@ -211,7 +214,7 @@ pub fn consider(route: Rc<Route>, head: &Head<'_>, body: Option<&[u8]>) -> Admis
 }
 
 /// The bearer token that says who calls, where the route names a claim of it.
-fn token(route: &Route, head: &Head<'_>) -> Option<Unverified> {
+pub(crate) fn token(route: &Route, head: &Head<'_>) -> Option<Unverified> {
     let claims = route.credential.iter().filter_map(|part| match part {
         CredentialPart::Jwt(pointer) => Some(pointer),
         CredentialPart::Header(_) | CredentialPart::Cookie(_) => None,
@@ -236,15 +239,17 @@ impl Unproven {
     pub fn prove(self, head: &Head<'_>, proof: Result<Proof, NotKnownNow>) -> Admission {
         match proof {
             Ok(proof) => guard(self.request, &proof, head),
-            Err(NotKnownNow(retry_after)) => {
-                let detail = "The keys that verify the access token cannot be fetched now, so it is not known who calls, and nothing was forwarded. Send the request again, unchanged, after Retry-After.";
-                let problem = Problem::new(Code::CredentialUnverifiable, detail)
-                    .retry_after(retry_after.as_secs().max(1))
-                    .because("the key server (JWKS) has not answered");
-                Admission::Refuse(problem, self.request.route)
-            }
+            Err(unknown) => Admission::Refuse(unverifiable(unknown), self.request.route),
         }
     }
+}
+
+/// It is not known now who calls.
+pub(crate) fn unverifiable(NotKnownNow(retry_after): NotKnownNow) -> Problem {
+    let detail = "The keys that verify the access token cannot be fetched now, so it is not known who calls, and nothing was forwarded. Send the request again, unchanged, after Retry-After.";
+    Problem::new(Code::CredentialUnverifiable, detail)
+        .retry_after(retry_after.as_secs().max(1))
+        .because("the key server (JWKS) has not answered")
 }
 
 /// The correlation id to answer with where there is no key to derive one from.
@@ -264,7 +269,14 @@ fn guard(request: Named, proof: &Proof, head: &Head<'_>) -> Admission {
     };
     let scope = caller(&route, head, credential).scope(&route.scope, route.mode);
     let id = KeyId::new(&key, scope);
-    let preferred = (head.header)("prefer").and_then(|field| preferred_wait(&field));
+    let prefer = (head.header)("prefer").map(|field| Preferences::read(&field)).unwrap_or_default();
+    let responds_async = match route.respond_async {
+        RespondAsync::Never => false,
+        RespondAsync::Allow => prefer.respond_async,
+        RespondAsync::Always => true,
+    };
+    // Who rather hears that the work has begun, and names no time, does not wait at all.
+    let asked = prefer.wait.or((responds_async && prefer.respond_async).then_some(Duration::ZERO));
     Admission::Guard(Guarded {
         key,
         id,
@@ -278,7 +290,8 @@ fn guard(request: Named, proof: &Proof, head: &Head<'_>) -> Admission {
             Proof::Opaque | Proof::Verified(_) => None,
         },
         strategy,
-        wait: preferred.map_or(route.wait, |wait| wait.min(route.wait)),
+        wait: asked.map_or(route.wait, |wait| wait.min(route.wait)),
+        responds_async,
         route,
     })
 }
@@ -350,6 +363,19 @@ pub fn own_path(path: &str) -> Option<&str> {
     is_own.then_some(rest)
 }
 
+/// The token in the path of a status address.
+#[must_use]
+pub fn status_token(path: &str) -> Option<&str> {
+    let (first, token) = own_path(path)?.split_at_checked(STATUS.len())?;
+    first.eq_ignore_ascii_case(STATUS).then_some(token)
+}
+
+/// The absolute address that tells what became of a key, for whoever sent a request to `requested`.
+#[must_use]
+pub fn status_address(requested: &Address, token: &str) -> String {
+    format!("{}://{}{OWN}{STATUS}{token}", requested.scheme, requested.host)
+}
+
 /// The correlation id that the client sent, if it can be one.
 #[must_use]
 pub fn client_correlation_id(head: &Head<'_>) -> Option<String> {
@@ -357,22 +383,12 @@ pub fn client_correlation_id(head: &Head<'_>) -> Option<String> {
         .filter(|id| (1..=255).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic()))
 }
 
-/// `Prefer: wait=N` in seconds (RFC 7240 section 4.3). The first one counts (section 2), names are compared whatever
-/// their case, and there may be space around `=`: a structured field (`sfv`) would refuse or read all three otherwise.
-fn preferred_wait(field: &str) -> Option<Duration> {
-    field
-        .split(',')
-        .filter_map(|preference| preference.split(';').next()?.split_once('='))
-        .find(|(name, _)| name.trim().eq_ignore_ascii_case("wait"))
-        .and_then(|(_, value)| value.trim().trim_matches('"').parse::<u64>().ok())
-        .map(Duration::from_secs)
-}
-
 /// The header of the IETF draft, in lower case.
 pub const KEY_HEADER: &str = "idempotency-key";
 /// Where the policy is published; problem types are fragments of it.
 pub const PUBLISHED_AT: &str = "/.well-known/idempotency";
 const OWN: &str = "/.oncegate";
+const STATUS: &str = "/status/";
 /// The headers that tell what becomes of a request which no route matches by its own method and path: whether it has
 /// been here before ([`crate::config::loops`]), means another method, or has a key.
 pub const TELLING_HEADERS: [&str; 7] = [

@@ -1,10 +1,14 @@
 //! What a client of a guarded request is answered, and the headers that the filter adds to it.
 
+use serde::Serialize;
+
 use crate::config::route::Doubtful;
 use crate::lifecycle::event::{How, Replay, Verdict};
 use crate::lifecycle::record::Reason;
-use crate::lifecycle::reply::{Kept, Reply};
+use crate::lifecycle::reply::Kept;
 use crate::problem::{Code, Problem};
+use crate::request::json;
+use crate::request::status_token::StatusSecret;
 use crate::time::{Timestamp, rfc3339};
 
 /// An answer on its way to the client. `R` is the origin's response, `B` a stored body.
@@ -16,6 +20,17 @@ pub enum Answer<R, B> {
     OriginResponse(R, Status, Option<Timestamp>),
     /// The stored reply, with its body unless that is empty.
     Stored(Replay, Option<B>),
+    /// The operation runs; the reply will be at its status address.
+    Accepted(Accepted),
+}
+
+/// An operation that runs without its client (RFC 7240 section 4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// The secret of its status address.
+    pub status: StatusSecret,
+    /// Retry-After, in seconds.
+    pub retry_after_s: u64,
 }
 
 /// What became of the operation, as `Idempotency-Status` says it.
@@ -31,6 +46,8 @@ pub enum Status {
     Released,
     /// Nobody knows whether the origin executed the operation.
     Unknown,
+    /// The operation runs.
+    Running,
 }
 
 impl Status {
@@ -43,6 +60,7 @@ impl Status {
             Self::Joined => "joined",
             Self::Released => "released",
             Self::Unknown => "unknown",
+            Self::Running => "running",
         }
     }
 }
@@ -52,6 +70,8 @@ impl From<How> for Status {
         match how {
             How::Replayed => Self::Replayed,
             How::Joined => Self::Joined,
+            How::Executed => Self::Executed,
+            How::Released => Self::Released,
         }
     }
 }
@@ -61,11 +81,11 @@ impl From<How> for Status {
 pub fn duplicate<R, B>(verdict: Verdict, body: Option<B>) -> Answer<R, B> {
     let problem = |code, detail: &str| Answer::Problem(Problem::new(code, detail), None);
     match verdict {
-        Verdict::Replay(replay) => match replay.reply.body {
-            Kept::Whole { .. } => Answer::Stored(replay, body),
-            Kept::StatusOnly => reply_not_stored(&replay),
+        Verdict::Replay(replay) => match (replay.how, replay.reply.body) {
+            (How::Released, _) | (_, Kept::Whole { .. }) => Answer::Stored(replay, body),
+            (_, Kept::StatusOnly) => reply_not_stored(&replay),
         },
-        Verdict::InFlight { retry_after_s } => {
+        Verdict::InFlight { retry_after_s, .. } => {
             let detail = "The first request under this key is still running. Send it again, unchanged, after Retry-After.";
             Answer::Problem(Problem::new(Code::InFlight, detail).retry_after(retry_after_s), None)
         }
@@ -90,7 +110,8 @@ pub fn duplicate<R, B>(verdict: Verdict, body: Option<B>) -> Answer<R, B> {
             Code::CredentialChanged,
             "The same request was sent under this key with another credential. Retry with the first credential, or find out what became of it before using a new key.",
         ),
-        Verdict::Granted(_)
+        Verdict::Released => Answer::Problem(not_handed_over(), Some(Status::Released)),
+        Verdict::Granted(..)
         | Verdict::Join(_)
         | Verdict::Kept(_)
         | Verdict::Stale
@@ -106,6 +127,12 @@ fn reply_not_stored<R, B>(replay: &Replay) -> Answer<R, B> {
     let problem =
         Problem { original_status: Some(status), ..Problem::new(Code::ReplyNotStored, detail) };
     Answer::Problem(problem, None)
+}
+
+/// The request never reached the origin.
+pub(crate) fn not_handed_over() -> Problem {
+    let detail = "The request was not handed over to the origin. Send it again with the same key.";
+    Problem::new(Code::OriginUnreachable, detail)
 }
 
 /// The outcome is not known: 502 or 504 to the first caller, 409 to duplicates.
@@ -163,6 +190,34 @@ pub fn marks(status: Status, expires: Option<Timestamp>, correlation_id: &str) -
     marks
 }
 
+/// The headers of the answer that an operation runs; `location` is its status address.
+#[must_use]
+pub fn accepted_marks(accepted: &Accepted, location: &str, correlation_id: &str) -> Marks {
+    vec![
+        ("content-type", "application/json".to_owned()),
+        ("cache-control", "no-store".to_owned()),
+        ("location", location.to_owned()),
+        ("retry-after", accepted.retry_after_s.to_string()),
+        // RFC 7240 section 3. The preference may be the route's and not the client's: what is done is the same.
+        ("preference-applied", "respond-async".to_owned()),
+        ("x-correlation-id", correlation_id.to_owned()),
+        ("idempotency-status", Status::Running.as_str().to_owned()),
+    ]
+}
+
+/// The document of the same answer.
+#[must_use]
+pub fn accepted_body(location: &str, correlation_id: &str) -> String {
+    json::to_text(&AcceptedDocument { status: Status::Running.as_str(), location, correlation_id })
+}
+
+#[derive(Serialize)]
+struct AcceptedDocument<'a> {
+    status: &'static str,
+    location: &'a str,
+    correlation_id: &'a str,
+}
+
 /// The headers of a problem document.
 #[must_use]
 pub fn problem_marks(problem: &Problem, status: Option<Status>, correlation_id: &str) -> Marks {
@@ -178,6 +233,10 @@ pub fn problem_marks(problem: &Problem, status: Option<Status>, correlation_id: 
         // It reaches the filter again that forwarded the request, as the answer of its origin: nothing was executed.
         marks.push(("idempotency-outcome", "release".to_owned()));
     }
+    if problem.code == Code::MethodNotAllowed {
+        // Of the filter's own addresses clients get to know those of statuses only.
+        marks.push(("allow", "GET, HEAD".to_owned()));
+    }
     if problem.code == Code::CredentialRefused {
         // RFC 6750 section 3.1: on this OAuth clients renew their token and come again.
         marks.push(("www-authenticate", r#"Bearer error="invalid_token""#.to_owned()));
@@ -191,10 +250,14 @@ pub fn problem_marks(problem: &Problem, status: Option<Status>, correlation_id: 
     marks
 }
 
-/// What is stored of a reply's headers without what was said of that moment only: whether and when to come again.
-pub fn replayed_headers(reply: &Reply) -> impl Iterator<Item = (&str, &str)> {
-    let is_of_the_moment =
-        |name: &str| SHOULD_RETRY.contains(&name) || (name == "retry-after" && reply.status >= 400);
+/// What is stored of a reply's headers without what was said of that moment only: whether and when to come again. What was
+/// released a few minutes ago may be sent again, so it keeps that.
+pub fn replayed_headers(replay: &Replay) -> impl Iterator<Item = (&str, &str)> {
+    let Replay { reply, how, .. } = replay;
+    let is_of_the_moment = move |name: &str| {
+        *how != How::Released
+            && (SHOULD_RETRY.contains(&name) || (name == "retry-after" && reply.status >= 400))
+    };
     let headers = reply.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     headers.filter(move |(name, _)| !is_of_the_moment(name))
 }
@@ -202,8 +265,10 @@ pub fn replayed_headers(reply: &Reply) -> impl Iterator<Item = (&str, &str)> {
 /// The marks of a stored reply. Clients would go on retrying a stored 500, which never changes.
 #[must_use]
 pub fn replay_marks(replay: &Replay, correlation_id: &str) -> Marks {
-    let mut marks = marks(replay.how.into(), Some(replay.expires), correlation_id);
-    if replay.reply.status >= 500 {
+    let is_stored = replay.how != How::Released;
+    let expires = is_stored.then_some(replay.expires);
+    let mut marks = marks(replay.how.into(), expires, correlation_id);
+    if is_stored && replay.reply.status >= 500 {
         marks.extend(should_retry(false));
     }
     marks

@@ -13,6 +13,7 @@
 //! Ledger cannot be asked, nothing is forwarded. Nothing is guessed: an outcome that is not known is a doubt.
 
 mod calls;
+mod hand_over;
 mod interrupted;
 
 use std::pin::pin;
@@ -23,16 +24,18 @@ use futures_util::future::{Either, select};
 
 pub(crate) use self::calls::{CALL_PATIENCE, end, other_shards, within};
 use self::calls::{Claimed, Ended, claim, give_back};
+use self::hand_over::{Granted, hand_over};
+pub use self::hand_over::{HandOver, take_over};
 pub use self::interrupted::{Reached, clear_up};
 use crate::answer::{
-    Answer, STILL_IN_DOUBT, Status, duplicate, may_be_told, store_unavailable, unanswered, unknown,
+    Accepted, Answer, STILL_IN_DOUBT, Status, duplicate, may_be_told, not_handed_over,
+    store_unavailable, unanswered, unknown,
 };
 use crate::config::route::{Doubtful, Route};
-use crate::lifecycle::event::{Claim, Event, Verdict};
+use crate::lifecycle::event::{Claim, Event, How, Strategy, Verdict};
 use crate::lifecycle::outcome::{Facts, Failure, Outcome};
 use crate::lifecycle::record::{Execution, Lease, Reason};
 use crate::lifecycle::reply::{Kept, Reply, is_sendable};
-use crate::problem::{Code, Problem};
 use crate::protocol::LedgerAnswer;
 use crate::request::key::KeyId;
 use crate::time::Timestamp;
@@ -54,6 +57,9 @@ pub trait World {
     ) -> Result<(LedgerAnswer, Option<Self::Body>), Unreachable>;
     /// Hands the request to the origin, once.
     async fn forward(&self, run: Execution) -> Result<Self::OriginResponse, Failure>;
+    /// Hands a granted claim over to a Runner, which makes the call in this story's place: once, whatever comes of it.
+    /// `claimed` is when the claim was sent, by the Worker's clock.
+    async fn hand_over(&self, run: Execution, claimed: Timestamp) -> Result<HandOver, Unreachable>;
     /// Asks the origin what became of the key (GET of the route's probe path).
     async fn probe(&self) -> Result<Self::OriginResponse, Failure>;
     /// Waits until the body is over that goes to the client while the origin sends it.
@@ -104,6 +110,9 @@ pub struct GuardedRequest {
     pub claim: Claim,
     /// Its rules.
     pub route: Rc<Route>,
+    /// Whether its client is answered that it runs, where the reply is not there within the claim's `wait`, and a Runner
+    /// makes its call.
+    pub responds_async: bool,
 }
 
 /// Runs one guarded request to its end. The client is answered through `respond`, once, as soon as its
@@ -126,15 +135,21 @@ pub async fn filter<W: World>(
     let mut maybe_granted = false;
     let mut latest = Reason::LeaseOver;
     for _ in 0..CLAIM_ROUNDS_MAX {
-        let Claimed { verdict, maybe_granted: maybe } = claim(world, &request, started).await;
+        let Claimed { verdict, maybe_granted: maybe, sent } = claim(world, &request, started).await;
         maybe_granted |= maybe;
         match verdict {
-            Ok((Verdict::Granted(run), _)) => return execute(world, &request, run, respond).await,
+            Ok((Verdict::Granted(run, Some(status)), _)) if request.responds_async => {
+                let granted = Granted { run, status, sent };
+                return hand_over(world, &request, &granted, started, respond).await;
+            }
+            Ok((Verdict::Granted(run, _), _)) => {
+                return execute(world, &request, run, respond).await;
+            }
             // The lease lapsed before the answer to its claim arrived: nothing has been sent under it.
             Ok((Verdict::InDoubt { lease: Some(lease), .. }, _))
                 if lease == request.claim.lease =>
             {
-                end(world, &request.key_id, Event::Release(lease), None).await;
+                end(world, &request.key_id, Event::Release(lease, None), None).await;
                 request.claim.lease = lease.next();
                 continue;
             }
@@ -148,6 +163,11 @@ pub async fn filter<W: World>(
                     }
                     Probed::StillInDoubt => respond(unknown(409, reason, STILL_IN_DOUBT)),
                 }
+            }
+            Ok((Verdict::InFlight { retry_after_s, status: Some(status) }, _))
+                if request.responds_async && request.claim.strategy == Strategy::ReturnExisting =>
+            {
+                respond(Answer::Accepted(Accepted { status, retry_after_s }));
             }
             Ok((verdict, body)) => respond(duplicate(verdict, body)),
             Err(why) => {
@@ -197,10 +217,10 @@ async fn probe<W: World>(
             end(world, key_id, Event::Settle(lease, response.reply()), Some(&response)).await
         }
         (200, Some(Outcome::Release)) if patient_enough => {
-            end(world, key_id, Event::Release(lease), None).await
+            end(world, key_id, Event::Release(lease, None), None).await
         }
         (404, None | Some(Outcome::Release)) if patient_enough && facts.is_absent => {
-            end(world, key_id, Event::Release(lease), None).await
+            end(world, key_id, Event::Release(lease, None), None).await
         }
         _ => return Probed::StillInDoubt,
     };
@@ -267,12 +287,10 @@ async fn conclude<W: World>(
     let response = match response {
         Ok(response) => response,
         Err(Failure::NeverSent) => {
-            let ended = end(world, key_id, Event::Release(lease), None).await;
+            let ended = end(world, key_id, Event::Release(lease, None), None).await;
             let status =
                 if matches!(ended, Ended::Lost) { Status::Unknown } else { Status::Released };
-            let detail =
-                "The request was not handed over to the origin. Send it again with the same key.";
-            return Answer::Problem(Problem::new(Code::OriginUnreachable, detail), Some(status));
+            return Answer::Problem(not_handed_over(), Some(status));
         }
         Err(failure) => {
             let (reason, what) = match failure {
@@ -301,11 +319,16 @@ async fn conclude<W: World>(
                 Ended::Lost => Answer::OriginResponse(response, Status::Unknown, None),
             }
         }
-        Outcome::Release => match end(world, key_id, Event::Release(lease), None).await {
-            Ended::Kept(_) => Answer::OriginResponse(response, Status::Released, None),
-            Ended::Stale => superseded(world, request, response, Status::Released).await,
-            Ended::Lost => Answer::OriginResponse(response, Status::Unknown, None),
-        },
+        Outcome::Release => {
+            let kept = request.route.has_status_address().then(|| response.reply().released());
+            let has_body = kept.as_ref().is_some_and(|kept| kept.body != Kept::StatusOnly);
+            let body = has_body.then_some(&response);
+            match end(world, key_id, Event::Release(lease, kept), body).await {
+                Ended::Kept(_) => Answer::OriginResponse(response, Status::Released, None),
+                Ended::Stale => superseded(world, request, response, Status::Released).await,
+                Ended::Lost => Answer::OriginResponse(response, Status::Unknown, None),
+            }
+        }
         Outcome::InDoubt => {
             let reason = facts.doubt();
             end(world, key_id, Event::Doubt(lease, reason), None).await;
@@ -326,8 +349,12 @@ async fn superseded<W: World>(
     response: W::OriginResponse,
     status: Status,
 ) -> Answer<W::OriginResponse, W::Body> {
-    let look = Event::Look(request.claim.metadata.fingerprint);
+    let look = Event::Look(request.claim.metadata.fingerprint, Duration::ZERO);
     match within(world, CALL_PATIENCE, world.ask(&request.key_id, &look, None)).await {
+        // What another call was answered that was released is not this request's answer.
+        Ok((LedgerAnswer::Verdict(Verdict::Replay(replay)), _)) if replay.how == How::Released => {
+            Answer::OriginResponse(response, status, None)
+        }
         Ok((
             LedgerAnswer::Verdict(
                 verdict @ (Verdict::Replay(_)

@@ -43,6 +43,8 @@ pub enum Code {
     NotGuarded,
     /// The request has been here before: the origin leads back to the filter.
     LoopDetected,
+    /// Nothing is known at this status address, or its reader has another credential than the call had.
+    StatusUnknown,
     /// The Ledger cannot be reached. Nothing was forwarded.
     StoreUnavailable,
     /// An operator's request does not parse.
@@ -67,7 +69,7 @@ pub enum Code {
 
 impl Code {
     /// Every code that a client of a guarded route may get. Operators get others too.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::KeyMissing,
         Self::KeyInvalid,
         Self::StrategyInvalid,
@@ -85,6 +87,7 @@ impl Code {
         Self::RequestTooLarge,
         Self::NotGuarded,
         Self::LoopDetected,
+        Self::StatusUnknown,
         Self::StoreUnavailable,
     ];
 
@@ -101,6 +104,9 @@ impl Code {
             | Self::CredentialUnverifiable
             | Self::StoreUnavailable => "send the same request with the same key after Retry-After",
             Self::Misconfigured | Self::LoopDetected => "tell the operator",
+            Self::StatusUnknown => {
+                "ask with the credential of the call; the same request with the same key tells as much"
+            }
             Self::NotGuarded => "send it to a method and path that the policy names",
             Self::AlreadyExecuted => "do nothing: the operation has been executed",
             Self::CredentialChanged => "retry with the first credential",
@@ -182,6 +188,7 @@ impl Code {
             Self::RequestTooLarge => ("request-too-large", 413, "The request body is too large"),
             Self::NotGuarded => ("not-guarded", 404, "No route guards this method and path"),
             Self::LoopDetected => ("loop-detected", 508, "The request came back to the filter"),
+            Self::StatusUnknown => ("status-unknown", 404, "Nothing is known at this address"),
             Self::StoreUnavailable => {
                 ("store-unavailable", 503, "The idempotency store is unavailable")
             }

@@ -8,12 +8,15 @@
 //! code. So both sides read every version from [`OLDEST`] to [`VERSION`], and a Ledger that is asked in
 //! another version says which it speaks, having changed nothing.
 
+pub mod runner;
+
 use serde::{Deserialize, Serialize};
 
 use crate::encoding::{self, Unreadable};
 use crate::lifecycle::event::{Event, Verdict};
 use crate::operator::query::{OperatorQuery, OperatorResult};
 use crate::request::key::KeyId;
+use crate::request::status_token::StatusSecret;
 
 /// The version that is written.
 pub const VERSION: u8 = 1;
@@ -43,6 +46,8 @@ pub enum Question<E = Event> {
     Shards,
     /// An operator's query. The body of a reply that an operator gives travels beside the request.
     Operator(OperatorQuery),
+    /// What is known of the key, in whichever scope, whose status address has this secret?
+    Status(StatusSecret),
 }
 
 /// What a Ledger answers.
@@ -66,6 +71,21 @@ pub enum LedgerAnswer {
     Failed(String),
     /// The result of an operator's query.
     Operator(OperatorResult),
+    /// What is known of the key of a status address. The body of a replay travels beside the answer.
+    Status(KnownStatus),
+}
+
+/// What is known of the key of a status address, and who may be told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownStatus {
+    /// The route of the key's first request.
+    pub route: String,
+    /// Its correlation id.
+    pub correlation_id: String,
+    /// Digest of the credential that the reader must have ([`StatusSecret::seal`]); none where anybody may read.
+    pub credential: Option<[u8; 16]>,
+    /// What a duplicate would be answered.
+    pub verdict: Verdict,
 }
 
 /// The version to ask again in, after a Ledger offered one; none if this code does not write it.

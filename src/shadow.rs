@@ -45,7 +45,7 @@ pub async fn watch<W: World>(
     let claimed = within(world, CALL_PATIENCE, world.ask(&request.key_id, &claim, None));
     let (answer, passed) = join(claimed, passed).await;
     match answer.map(|(answer, _)| answer) {
-        Ok(LedgerAnswer::Verdict(Verdict::Granted(_))) => {
+        Ok(LedgerAnswer::Verdict(Verdict::Granted(..))) => {
             let in_time = world.now().since(started) <= request.route.timeout;
             // Whatever the origin says then, it would have been forwarded.
             say(if in_time { "executed" } else { Code::OutcomeUnknown.as_str() });
@@ -60,7 +60,7 @@ pub async fn watch<W: World>(
         Err(_) => {
             say(Code::StoreUnavailable.as_str());
             // It may be granted yet; a shadow of a doubt would only confuse the log.
-            let release = Event::Release(request.claim.lease);
+            let release = Event::Release(request.claim.lease, None);
             end(world, &request.key_id, release, None).await;
         }
     }
@@ -76,7 +76,7 @@ fn would_answer(request: &GuardedRequest, verdict: Verdict) -> &'static str {
         Verdict::InFlight { .. } if waits => "joined",
         verdict => match duplicate::<(), ()>(verdict, None) {
             Answer::Problem(problem, _) => problem.code.as_str(),
-            Answer::OriginResponse(..) | Answer::Stored(..) => "replayed",
+            Answer::OriginResponse(..) | Answer::Stored(..) | Answer::Accepted(_) => "replayed",
         },
     }
 }
@@ -86,7 +86,7 @@ fn ending(request: &GuardedRequest, passed: Result<Passed, Failure>) -> Event {
     let lease = request.claim.lease;
     let Passed { facts, keeps } = match passed {
         Ok(passed) => passed,
-        Err(Failure::NeverSent) => return Event::Release(lease),
+        Err(Failure::NeverSent) => return Event::Release(lease, None),
         Err(Failure::Lost) => return Event::Doubt(lease, Reason::ConnectionLost),
         Err(Failure::Truncated) => return Event::Doubt(lease, Reason::Truncated),
     };
@@ -99,7 +99,7 @@ fn ending(request: &GuardedRequest, passed: Result<Passed, Failure>) -> Event {
             };
             Event::Settle(lease, Reply { status: facts.status, headers, body: Kept::StatusOnly })
         }
-        Outcome::Release => Event::Release(lease),
+        Outcome::Release => Event::Release(lease, None),
         Outcome::InDoubt => Event::Doubt(lease, facts.doubt()),
     }
 }

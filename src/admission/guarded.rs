@@ -3,10 +3,11 @@
 use super::{Guarded, Head, PATH_CHARS_KEPT, caller};
 use crate::config::route::Doubtful;
 use crate::lifecycle::event::{Claim, CredentialChange, OnInDoubt};
-use crate::lifecycle::record::{Lease, Metadata};
+use crate::lifecycle::record::{Lease, Metadata, StatusKey};
 use crate::log::LogKey;
 use crate::problem::{Code, Problem};
 use crate::request::fingerprint::Fingerprint;
+use crate::request::status_token::StatusSecret;
 use crate::time::Timestamp;
 
 impl Guarded {
@@ -42,6 +43,12 @@ impl Guarded {
         self
     }
 
+    fn status_key(&self, lease: Lease) -> StatusKey {
+        let secret = StatusSecret::of(lease);
+        let credential = self.route.status_credential.then(|| secret.seal(self.credential));
+        StatusKey { secret, credential }
+    }
+
     /// The claim of this request; `body` is the body's digest by the route's rule.
     #[must_use]
     pub fn claim(&self, head: &Head<'_>, body: &[u8; 32], lease: Lease) -> Claim {
@@ -61,6 +68,7 @@ impl Guarded {
             path: target.path.chars().take(PATH_CHARS_KEPT).collect(),
             correlation_id: self.correlation_id.clone(),
             created: Timestamp(0),
+            status: route.has_status_address().then(|| self.status_key(lease)),
         };
         Claim {
             lease,

@@ -39,6 +39,17 @@ extern "C" {
         body: Option<&Uint8Array>,
         small: u32,
     ) -> Promise;
+    /// Hands a request over to a new Runner, in one call: the head of a message, the headers for the origin, the body. Resolves to
+    /// the Runner's answer.
+    #[wasm_bindgen(js_name = handOver)]
+    pub(crate) fn hand_over(
+        runners: &Namespace,
+        location_hint: Option<&str>,
+        head: &[u8],
+        headers: &Headers,
+        body: Option<&Uint8Array>,
+        small: u32,
+    ) -> Promise;
     /// A request that the filter makes itself.
     #[wasm_bindgen(catch)]
     pub(crate) fn request(address: &str, init: &JsValue) -> Result<Request, JsValue>;
@@ -99,6 +110,9 @@ extern "C" {
     ) -> Promise;
     /// Reads the rest of the body of a request or a response and drops it: at most so many bytes, for so many ms.
     pub(crate) fn drained(from: &JsValue, bytes: u32, ms: u32) -> Promise;
+    /// Reads a stream to its end and drops it. Rejects where it breaks off.
+    #[wasm_bindgen(js_name = readToEnd)]
+    pub(crate) fn read_to_end(stream: &ReadableStream) -> Promise;
     /// Resolves to the response, or to what `unreachable` makes of an exception.
     #[wasm_bindgen(js_name = orUnreachable)]
     pub(crate) fn or_unreachable(response: &Promise) -> Promise;
@@ -136,6 +150,8 @@ extern "C" {
     type Bound;
     #[wasm_bindgen(method, getter, js_name = LEDGER)]
     fn ledger(this: &Bound) -> Namespace;
+    #[wasm_bindgen(method, getter, js_name = RUNNER)]
+    fn runner(this: &Bound) -> JsValue;
     #[wasm_bindgen(method, getter, js_name = ORIGIN)]
     fn origin(this: &Bound) -> JsValue;
     #[wasm_bindgen(method, getter, js_name = METRICS)]
@@ -186,6 +202,11 @@ extern "C" {
 /// The Ledgers.
 pub(crate) fn ledger(env: &Env) -> Namespace {
     env.unchecked_ref::<Bound>().ledger()
+}
+
+/// What is bound as RUNNER: the Runners, or nothing.
+pub(crate) fn runners(env: &Env) -> JsValue {
+    env.unchecked_ref::<Bound>().runner()
 }
 
 /// What is bound as ORIGIN: a text, a service, or nothing.

@@ -54,3 +54,15 @@ export class Ledger extends DurableObject {
     return answered(() => this.#ledger().alarm());
   }
 }
+
+// Makes one call of the origin, for a client that does not wait for it. It has no storage, and one claim.
+export class Runner extends DurableObject {
+  #wasCalled = false;
+
+  /** Takes a request over; resolves to an answer as soon as its call is certain to be made, or not to be. */
+  take(head, headers, body) {
+    const wasCalled = this.#wasCalled;
+    this.#wasCalled = true;
+    return answered(() => rust.take(this.ctx, this.env, wasCalled, head, headers, body));
+  }
+}

@@ -5,6 +5,7 @@ use std::cell::OnceCell;
 use std::rc::Rc;
 
 use serde_json::{Map, Value};
+use wasm_bindgen::JsCast as _;
 use worker::Env;
 
 use super::bindings;
@@ -18,6 +19,7 @@ use crate::operator::auth::{Auth, NoAuth, TOKEN_MIN};
 thread_local! {
     static AUTH: OnceCell<Option<Rc<Auth>>> = const { OnceCell::new() };
     static LEDGERS: OnceCell<bindings::Namespace> = const { OnceCell::new() };
+    static RUNNERS: OnceCell<bindings::Namespace> = const { OnceCell::new() };
     static LOOP_ID: OnceCell<LoopId> = const { OnceCell::new() };
     static LOG_KEY: OnceCell<Option<Rc<LogKey>>> = const { OnceCell::new() };
     static POLICY: OnceCell<Result<Rc<Policy>, Rc<Vec<Misconfigured>>>> = const { OnceCell::new() };
@@ -33,21 +35,36 @@ pub(super) fn policy(env: &Env) -> Result<Rc<Policy>, Rc<Vec<Misconfigured>>> {
 
 /// The Ledgers of this deployment: all objects of the class, or those of its jurisdiction.
 pub(super) fn ledgers(env: &Env) -> Result<bindings::Namespace, Error> {
-    LEDGERS.with(|cell| {
-        if let Some(ledgers) = cell.get() {
-            return Ok(ledgers.clone());
-        }
-        let all = bindings::ledger(env);
-        let name = bindings::get(env, "JURISDICTION").as_string().filter(|name| !name.is_empty());
-        let ledgers = match name {
-            None => all,
-            Some(name) => bindings::in_jurisdiction(&all, &name)?.unwrap_or_else(|| {
-                bindings::warn("JURISDICTION is ignored: this runtime is a local one and has none");
-                all
-            }),
-        };
-        Ok(cell.get_or_init(|| ledgers).clone())
-    })
+    LEDGERS.with(|cell| objects(cell, env, || Ok(bindings::ledger(env))))
+}
+
+/// The Runners of this deployment, in the same way.
+pub(super) fn runners(env: &Env) -> Result<bindings::Namespace, Error> {
+    let bound = || match bindings::runners(env) {
+        runners if runners.is_object() => Ok(runners.unchecked_into()),
+        _ => Err(Error::NoRunner),
+    };
+    RUNNERS.with(|cell| objects(cell, env, bound))
+}
+
+fn objects(
+    known: &OnceCell<bindings::Namespace>,
+    env: &Env,
+    bound: impl FnOnce() -> Result<bindings::Namespace, Error>,
+) -> Result<bindings::Namespace, Error> {
+    if let Some(objects) = known.get() {
+        return Ok(objects.clone());
+    }
+    let all = bound()?;
+    let name = bindings::get(env, "JURISDICTION").as_string().filter(|name| !name.is_empty());
+    let objects = match name {
+        None => all,
+        Some(name) => bindings::in_jurisdiction(&all, &name)?.unwrap_or_else(|| {
+            bindings::warn("JURISDICTION is ignored: this runtime is a local one and has none");
+            all
+        }),
+    };
+    Ok(known.get_or_init(|| objects).clone())
 }
 
 /// The id by which this deployment knows its own requests.
@@ -105,5 +122,6 @@ pub(super) fn vars(env: &Env) -> Result<Vars, Misconfigured> {
         }
     }
     let binds_origin = bindings::is_fetcher(&bindings::get(env, "ORIGIN"));
-    Ok(Vars { values, binds_origin })
+    let binds_runner = bindings::runners(env).is_object();
+    Ok(Vars { values, binds_origin, binds_runner })
 }

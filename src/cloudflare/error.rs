@@ -32,6 +32,9 @@ pub(super) enum Error {
     /// The tables could not be made.
     #[error("the database is not open")]
     DatabaseClosed,
+    /// A route answers asynchronously, and nothing is bound that could.
+    #[error("no class of Durable Objects is bound as RUNNER")]
+    NoRunner,
     /// Shard 0 must know how many shards there are.
     #[error("shard 0 does not say how many shards there are")]
     NoShardCount,

@@ -250,6 +250,17 @@ export async function ask(ledger, shard, hint, head, body, small) {
   return answer;
 }
 
+/** Hands a request over to a Runner that nobody has called yet. It is called once: a repetition could reach another object
+    while the first one makes the call. (The runtime repeats a call by itself only where the object refuses what it has
+    received already: developers.cloudflare.com, durable-objects/best-practices/automatic-retries.) A large body is a stream,
+    which the Runner reads when it has room for it. */
+export async function handOver(runners, hint, head, headers, body, small) {
+  // No name: the check that a name is used nowhere else in the world would take time (durable-objects/api/namespace).
+  const stub = runners.get(runners.newUniqueId(), hint === undefined ? undefined : { locationHint: hint });
+  const isLarge = body !== undefined && body.byteLength > small;
+  return stub.take(head.slice(), headers, isLarge ? new Response(body).body : body?.slice());
+}
+
 /** A Ledger's answer: a message. */
 export const told = joined;
 
@@ -398,6 +409,9 @@ export async function drained({ body }, bytes, ms) {
     clearTimeout(timer);
   }
 }
+
+/** Reads a stream to its end and drops it. Rejects where it breaks off. */
+export const readToEnd = (stream) => stream.pipeTo(new WritableStream());
 
 export const orUnreachable = (promise) => promise.catch(rust.unreachable);
 

@@ -57,6 +57,7 @@ impl Outcome {
             Answer::OriginResponse(response, status, _) => {
                 Self::of_origin_response(response.status, *status)
             }
+            Answer::Accepted(_) => Self { name: Status::Running.as_str(), status: 202, why: None },
             Answer::Stored(replay, _) => {
                 let name = Status::from(replay.how).as_str();
                 Self { name, status: replay.reply.status, why: None }
@@ -70,7 +71,7 @@ impl Outcome {
             Status::Unknown => {
                 Some(format!("status {answered}: It is not known whether the origin executed it."))
             }
-            Status::Executed | Status::Replayed | Status::Joined => None,
+            Status::Executed | Status::Replayed | Status::Joined | Status::Running => None,
         };
         Self { name: status.as_str(), status: answered, why }
     }
@@ -105,8 +106,13 @@ impl Timing {
 
     /// The request is forwarded to the origin. That ends when this is dropped.
     pub(super) fn forwarding(&self, execution: Execution) -> Lap<'_> {
-        self.attempt.set(Some(execution.attempt));
+        self.attempted(execution);
         self.origin.start()
+    }
+
+    /// The request is forwarded, by this instance or by a Runner.
+    pub(super) fn attempted(&self, execution: Execution) {
+        self.attempt.set(Some(execution.attempt));
     }
 
     /// Which attempt it was, where it was granted one.

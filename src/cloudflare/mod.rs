@@ -8,6 +8,7 @@
 //! - What both sides use: [`tasks`] runs work and waits for promises, [`clock`] is the time, [`bindings`] and `host.js`
 //!   are the calls of JavaScript, [`headers`] how headers cross over, [`error`] what goes wrong. [`body_stream`] and
 //!   [`stepped_writer`] send bodies on while they are read. [`byte_budget`] bounds what a Ledger holds in memory.
+//! - [`runner`] makes the call of a request whose client does not wait for it, in a Durable Object of its own.
 //! - [`jobs`] makes requests itself, for schedules and for messages of queues.
 //! - [`jwks`] verifies access tokens, where a route names a claim of them.
 //! - [`operator`] is the API of operators, [`env`] reads the configuration, [`faults`] is for tests.
@@ -40,6 +41,7 @@ mod log;
 mod operator;
 mod origin;
 mod response;
+mod runner;
 mod stepped_writer;
 mod tasks;
 mod worker;

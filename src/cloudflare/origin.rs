@@ -75,6 +75,16 @@ impl filter::OriginResponse for OriginResponse {
     }
 }
 
+impl OriginResponse {
+    /// All of its body, where it is kept.
+    pub(super) fn bytes(&self) -> Option<&Uint8Array> {
+        match &self.body {
+            ResponseBody::Whole(bytes, _) => Some(bytes),
+            ResponseBody::None | ResponseBody::Streaming(..) => None,
+        }
+    }
+}
+
 /// What tells whether the origin executed the request.
 fn facts(
     status: u16,

@@ -10,7 +10,7 @@ use super::ledger_stub::LedgerBody;
 use super::origin::{OriginResponse, ResponseBody};
 use super::{SMALL, body_stream};
 use crate::admission::Head;
-use crate::answer::{self, Marks, Status, replay_marks, replayed_headers};
+use crate::answer::{self, Accepted, Marks, Status, replay_marks, replayed_headers};
 use crate::config::route::{Doubtful, Route};
 use crate::cors::Cors;
 use crate::lifecycle::event::Replay;
@@ -77,7 +77,7 @@ impl Client {
     ) -> Result<Response, Error> {
         let mut changes = HeaderChanges::default();
         let reply = &replay.reply;
-        for (name, value) in replayed_headers(reply) {
+        for (name, value) in replayed_headers(replay) {
             if self.cors.replays(name, &reply.headers) {
                 changes.append(name, value);
             }
@@ -93,6 +93,17 @@ impl Client {
             Some(LedgerBody::Streaming(rest)) => rest.into(),
         };
         changes.respond(status, None, &body)
+    }
+
+    /// The operation runs.
+    pub(super) fn accepted(&self, accepted: &Accepted, location: &str) -> Result<Response, Error> {
+        let mut changes = HeaderChanges::default();
+        changes.append_all(&self.cors.marks());
+        // Beside what CORS adds to it.
+        changes.append("vary", "Prefer");
+        changes.replace_all(&answer::accepted_marks(accepted, location, &self.correlation_id));
+        let body = answer::accepted_body(location, &self.correlation_id);
+        changes.respond(202, None, &JsValue::from_str(&body))
     }
 
     /// A refusal.

@@ -7,6 +7,7 @@ mod guard;
 mod made;
 mod passthrough;
 mod request_body;
+mod status;
 
 use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
@@ -178,6 +179,9 @@ impl FetchEvent {
             return plain_problem(400, "Bad Request").map(Into::into);
         };
         let head = Head { method: &self.method, address: &address, header: &header };
+        if let Some(token) = admission::status_token(&address.target.compared) {
+            return self.status(token, &head).await.map(Into::into);
+        }
         if admission::is_own(&address.target.compared)
             && let Some(auth) = env::auth(&self.env)
         {
@@ -258,6 +262,8 @@ impl FetchEvent {
                 if let Via::Schedule(Some(strategy)) = self.via {
                     guarded.strategy = strategy;
                 }
+                // An event of the platform lasts as long as a Runner, and waits for the outcome.
+                guarded.responds_async &= self.via == Via::Client;
                 if guarded.route.mode == Mode::Shadow {
                     return self.shadow(policy, guarded, head, body).await;
                 }

@@ -6,40 +6,45 @@ use std::time::Duration;
 
 use futures_channel::oneshot::Receiver;
 use js_sys::Uint8Array;
-use wasm_bindgen::JsValue;
+use wasm_bindgen::{JsCast as _, JsValue};
 use web_sys::Headers;
 
 use super::body_buffer::BufferedBody;
 use super::clock::{now, pause};
 use super::error::Error;
 use super::headers::HeaderChanges;
-use super::ledger_stub::{FromLedger, LedgerBody, call, unreachable};
+use super::ledger_stub::{FromLedger, LedgerBody, LedgerClient, unreachable};
 use super::log::Timing;
-use super::origin::{self, OriginResponse, OutgoingRequest, Purpose, ResponseBody};
-use super::{bindings, faults};
+use super::origin::{self, OriginResponse, OutgoingRequest, Purpose};
+use super::tasks::wait;
+use super::{SMALL, bindings, faults};
 use crate::admission::{Guarded, KEY_HEADER};
-use crate::config::Policy;
 use crate::config::route::ForwardKey;
-use crate::filter::{Reached, StreamEnd, Unreachable, World};
+use crate::filter::{HandOver, Reached, StreamEnd, Unreachable, World};
 use crate::lifecycle::condition::accepted;
-use crate::lifecycle::event::Event;
+use crate::lifecycle::event::{Claim, Event};
 use crate::lifecycle::outcome::Failure;
 use crate::lifecycle::record::Execution;
-use crate::protocol::{LedgerAnswer, LedgerRequest, Question, VERSION, agreed, write_request};
+use crate::protocol::runner::{
+    RunnerAnswer, RunnerRequest, read_runner_answer, write_runner_request,
+};
 use crate::request::key::{self, KeyId};
 use crate::request::key_source::Source;
 use crate::request::path::Address;
+use crate::request::prefer::without_async;
 use crate::time::Timestamp;
 
 /// What the filter needs of the outside for one guarded request.
 pub(super) struct RequestWorld {
-    pub(super) ledger: bindings::Namespace,
+    pub(super) ledger: LedgerClient,
     /// The service binding ORIGIN, if requests go there.
     pub(super) origin_binding: Option<bindings::Fetcher>,
     /// Where the request is forwarded to.
     pub(super) origin_address: String,
     /// Where the client sent it. A probe goes to the same host.
     pub(super) requested_address: Address,
+    /// What a Runner is told, where one makes the call.
+    pub(super) for_runner: Option<ForRunner>,
     pub(super) guarded: Rc<Guarded>,
     pub(super) method: String,
     /// As they came.
@@ -48,11 +53,19 @@ pub(super) struct RequestWorld {
     pub(super) changes: HeaderChanges,
     /// Its body, until the origin has answered; none where it has none.
     pub(super) body: RefCell<Option<BufferedBody>>,
-    pub(super) policy: Rc<Policy>,
     /// Tells how the body of the response ends, where it is streamed.
     pub(super) stream_end: Cell<Option<Receiver<StreamEnd>>>,
     /// What the response and the log say where the filter is ended by a fault.
     pub(super) timing: Rc<Timing>,
+}
+
+/// What a Runner is told beside what a Worker knows of every request.
+pub(super) struct ForRunner {
+    pub(super) runners: bindings::Namespace,
+    pub(super) claim: Claim,
+    /// Where the client sent the request.
+    pub(super) url: String,
+    pub(super) traceparent: Option<String>,
 }
 
 impl World for RequestWorld {
@@ -70,22 +83,7 @@ impl World for RequestWorld {
             self.timing.reached.set(Reached::Claim(claim.lease));
         }
         let _until_answered = self.timing.ledger_call();
-        let body = response.and_then(|response| match &response.body {
-            ResponseBody::Whole(bytes, _) => Some(bytes),
-            ResponseBody::None | ResponseBody::Streaming(..) => None,
-        });
-        let (answer, stored) = self.ask_in(key_id, event, VERSION, body).await?;
-        // After a deploy an object that is busy runs the version before for some minutes
-        // (developers.cloudflare.com, durable-objects/reference/durable-objects-lifecycle).
-        match answer {
-            LedgerAnswer::UnknownVersion(offered) => match agreed(offered)
-                .filter(|version| *version != VERSION)
-            {
-                Some(version) => self.ask_in(key_id, event, version, body).await,
-                None => Err(Unreachable::Lost(format!("the Ledger speaks version {offered} only"))),
-            },
-            answer => Ok((answer, stored)),
-        }
+        self.ledger.ask(key_id, event, response.and_then(OriginResponse::bytes)).await
     }
 
     async fn forward(&self, run: Execution) -> Result<OriginResponse, Failure> {
@@ -117,10 +115,62 @@ impl World for RequestWorld {
         response
     }
 
+    async fn hand_over(&self, run: Execution, sent: Timestamp) -> Result<HandOver, Unreachable> {
+        faults::here("granted");
+        let Some(for_runner) = &self.for_runner else {
+            return Ok(HandOver::Refused(Error::NoRunner.to_string()));
+        };
+        let prepared = || {
+            let headers = self.headers_of(run)?;
+            if let Some(prefer) = headers.get("prefer")? {
+                match without_async(&prefer) {
+                    none if none.is_empty() => headers.delete("prefer")?,
+                    rest => headers.set("prefer", &rest)?,
+                }
+            }
+            let body = self.body.borrow();
+            let bytes = body.as_ref().map(|body| body.bytes().ok_or(Error::BodyExpired));
+            Ok::<_, Error>((headers, bytes.transpose()?))
+        };
+        let (headers, body) = match prepared() {
+            Ok(prepared) => prepared,
+            Err(error) => return Ok(HandOver::Refused(error.to_string())),
+        };
+        let head = write_runner_request(&RunnerRequest {
+            key_id: self.guarded.id,
+            shards: self.ledger.policy.shards,
+            claim: for_runner.claim.clone(),
+            run,
+            sent,
+            key: self.guarded.key.as_str().to_owned(),
+            address: self.origin_address.clone(),
+            requested: for_runner.url.clone(),
+            traceparent: for_runner.traceparent.clone(),
+        });
+        self.timing.attempted(run);
+        self.timing.reached.set(Reached::Runner);
+        let hint = self.ledger.policy.location_hint.as_deref();
+        let call =
+            bindings::hand_over(&for_runner.runners, hint, &head, &headers, body.as_ref(), SMALL);
+        let answer = wait(call).await.map_err(|error| unreachable(&error))?;
+        faults::here("handed over");
+        let answer = answer.dyn_into::<Uint8Array>().map(|bytes| bytes.to_vec());
+        // What cannot be read may have been said by a Runner that makes the call.
+        let lost = |why: String| Unreachable::Lost(format!("the Runner's answer: {why}"));
+        match read_runner_answer(&answer.unwrap_or_default()) {
+            Ok(RunnerAnswer::Taken | RunnerAnswer::CalledBefore) => Ok(HandOver::Taken),
+            Ok(RunnerAnswer::Refused(why)) => Ok(HandOver::Refused(why)),
+            Ok(RunnerAnswer::UnknownVersion(version)) => {
+                Ok(HandOver::Refused(format!("the Runner speaks version {version} only")))
+            }
+            Err(error) => Err(lost(error.to_string())),
+        }
+    }
+
     async fn probe(&self) -> Result<OriginResponse, Failure> {
         let path = self.guarded.route.probe.as_deref().ok_or(Failure::NeverSent)?;
         let address = origin::probe_address(
-            &self.policy.origin,
+            &self.ledger.policy.origin,
             &self.requested_address,
             path,
             &self.guarded.key,
@@ -162,23 +212,6 @@ impl World for RequestWorld {
 }
 
 impl RequestWorld {
-    async fn ask_in(
-        &self,
-        key_id: &KeyId,
-        event: &Event,
-        version: u8,
-        body: Option<&Uint8Array>,
-    ) -> Result<FromLedger, Unreachable> {
-        let shards = self.policy.shards;
-        let question = Question::Event(event);
-        let request = LedgerRequest { key_id: *key_id, shards, question };
-        let head = write_request(&request, version);
-        let shard = key_id.shard(shards);
-        let hint = self.policy.location_hint.as_deref();
-        let answer = call(&self.ledger, shard, hint, &head, body).await;
-        answer.map_err(|error| unreachable(&error))
-    }
-
     /// The headers of the forwarded request.
     fn headers_of(&self, run: Execution) -> Result<Headers, Error> {
         let mut changes = self.changes.clone();

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::config::preset::WebhookSender;
@@ -64,6 +64,12 @@ pub struct Route {
     /// How long a duplicate waits for the running one; `0s` never.
     #[serde(deserialize_with = "values::span::<0, { 10 * MINUTE }, _>")]
     pub wait: Duration,
+    /// Whether a request is answered before it is done: `never`; `allow` where its client asks by `Prefer: respond-async`;
+    /// `always`. Then 202 names the address that will have the reply.
+    #[serde(rename = "async")]
+    pub respond_async: RespondAsync,
+    /// Whether that address asks for the request's credential.
+    pub status_credential: bool,
     /// How long the origin may take, to the last body byte, of a stream to its head. The lease is this and
     /// 15 s.
     #[serde(deserialize_with = "values::span::<1, { 60 * MINUTE }, _>")]
@@ -155,6 +161,18 @@ pub enum Doubtful {
     Probe,
 }
 
+/// Whether a request is answered before it is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RespondAsync {
+    /// No; the preference is ignored.
+    Never,
+    /// Where its client prefers that.
+    Allow,
+    /// Whatever its client prefers.
+    Always,
+}
+
 /// In which form the key goes on to the origin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -186,6 +204,8 @@ impl Default for Route {
             on_duplicate: Strategy::ReturnExisting,
             client_strategies: vec![Strategy::ReturnExisting, Strategy::Fail],
             wait: Duration::from_secs(10),
+            respond_async: RespondAsync::Never,
+            status_credential: true,
             timeout: Duration::from_mins(1),
             outcome: outcome::Rule::default(),
             on_in_doubt: Doubtful::Hold,
@@ -242,10 +262,14 @@ impl Route {
         }
         lay_over(&mut knobs, table);
         read_except_as_json(&mut knobs);
+        let names_streams = knobs.get("reply").is_some_and(|reply| reply.get("stream").is_some());
         let route: Self = read(place, knobs)?;
+        let streams = (names_streams && route.respond_async == RespondAsync::Always)
+            .then_some(("reply.stream", "names replies to be streamed, but async is always, and an asynchronous call streams nothing"));
         let contradictions: Vec<_> = route
             .contradictions()
             .into_iter()
+            .chain(streams)
             .map(|(knob, why)| Misconfigured::new(format!("{place}.{knob}"), why))
             .collect();
         if contradictions.is_empty() { Ok(route) } else { Err(contradictions) }
@@ -260,6 +284,19 @@ impl Route {
             tombstone: self.tombstone,
             doubt_ttl: self.doubt_ttl,
         }
+    }
+
+    /// Whether its keys have a status address.
+    #[must_use]
+    pub fn has_status_address(&self) -> bool {
+        self.respond_async != RespondAsync::Never
+    }
+
+    /// The same for a call that nobody waits for: it streams nothing, so what it is answered is read to its end.
+    #[must_use]
+    pub fn without_streams(&self) -> Self {
+        let reply = ReplyRule { stream: StreamedTypes::none(), ..self.reply.clone() };
+        Self { reply, ..self.clone() }
     }
 
     /// Knobs that are sound each and make no sense together.
@@ -281,6 +318,9 @@ impl Route {
         }
         if doubtful == Doubtful::Retry && forwarded == ForwardKey::None {
             found.push(("on_in_doubt", "is retry, which only an origin that sees the same key can bear, but forward_key is none"));
+        }
+        if self.has_status_address() && self.timeout > RUNNER_MAX {
+            found.push(("timeout", "is longer than the 14 minutes that an asynchronous call may last, for which its object is kept"));
         }
         let names_claim = self.credential.iter().any(|part| matches!(part, CredentialPart::Jwt(_)));
         let is_authorization = |name: &str| name == "authorization";
@@ -354,5 +394,8 @@ fn lay_over(below: &mut Map<String, Value>, above: &Map<String, Value>) {
     }
 }
 
+/// A Durable Object is kept for 15 minutes while nobody is connected to it (developers.cloudflare.com,
+/// changelog/durable-objects/2026-10-01-pending-io-keep-alive); the settle needs some of them.
+const RUNNER_MAX: Duration = Duration::from_mins(14);
 /// Time beyond the route's `timeout` for the settle and its retries, and for reading on.
 pub const SETTLE_ROOM: Duration = Duration::from_secs(15);

@@ -19,6 +19,8 @@ pub(super) struct Claimed<B> {
     /// The answer to a call was lost: the claim may have been granted all the same, or may be granted yet,
     /// and must then be given back.
     pub(super) maybe_granted: bool,
+    /// When the call was made that brought the verdict, or an earlier one that may have been granted.
+    pub(super) sent: Timestamp,
 }
 
 /// Claims until there is a verdict. Every repetition brings the same lease, so that a claim whose answer
@@ -30,15 +32,16 @@ pub(super) async fn claim<W: World>(
 ) -> Claimed<W::Body> {
     let (mut lost, mut wakes) = (0, 0);
     let mut first_lost = None;
+    let mut asked;
     let verdict = loop {
-        let asked = world.now();
+        asked = world.now();
         let wait = request.claim.wait.saturating_sub(asked.since(started));
         let event = Event::Claim(Claim { wait, ..request.claim.clone() });
         let call = world.ask(&request.key_id, &event, None);
         match within(world, wait.saturating_add(CALL_PATIENCE), call).await {
             // The lease is as old as the first call that may have been granted, this one included; the
             // origin needs most of it.
-            Ok((LedgerAnswer::Verdict(Verdict::Granted(_)), _))
+            Ok((LedgerAnswer::Verdict(Verdict::Granted(..)), _))
                 if world.now().since(first_lost.unwrap_or(asked)) > GRANT_AGE_MAX =>
             {
                 first_lost = first_lost.or(Some(asked));
@@ -67,7 +70,8 @@ pub(super) async fn claim<W: World>(
             }
         }
     };
-    Claimed { verdict, maybe_granted: first_lost.is_some() }
+    let sent = first_lost.unwrap_or(asked);
+    Claimed { verdict, maybe_granted: first_lost.is_some(), sent }
 }
 
 /// What an answer means that is no verdict, for the log.
@@ -80,7 +84,8 @@ fn refusal(answer: &LedgerAnswer) -> String {
         | LedgerAnswer::ClaimAgain
         | LedgerAnswer::SameShards
         | LedgerAnswer::UnknownVersion(_)
-        | LedgerAnswer::Operator(_) => "the Ledger's answer makes no sense".to_owned(),
+        | LedgerAnswer::Operator(_)
+        | LedgerAnswer::Status(_) => "the Ledger's answer makes no sense".to_owned(),
     }
 }
 
@@ -94,7 +99,7 @@ pub(crate) fn other_shards(first: u16) -> String {
 /// Keeps trying to release a claim that may have been granted to a caller who has been refused, so that
 /// its key does not end in doubt for nothing.
 pub(super) async fn give_back<W: World>(world: &W, request: &GuardedRequest) {
-    let release = Event::Release(request.claim.lease);
+    let release = Event::Release(request.claim.lease, None);
     for round in 1..=GIVE_BACK_TRIES {
         world.pause(back_off(round + 2)).await;
         let call = world.ask(&request.key_id, &release, None);
@@ -130,7 +135,7 @@ pub(crate) async fn end<W: World>(
             Ok((LedgerAnswer::Verdict(Verdict::Kept(expires)), _)) => return Ended::Kept(expires),
             // The first try may have released the claim, and this one found what that put back.
             Ok((LedgerAnswer::Verdict(Verdict::Stale), _))
-                if round > 1 && matches!(event, Event::Release(_)) =>
+                if round > 1 && matches!(event, Event::Release(..)) =>
             {
                 return Ended::Kept(None);
             }
@@ -173,8 +178,8 @@ const END_TRIES: u32 = 6;
 /// After 0.2 + 0.4 + … + 6.4 = 12.6 s of pauses a claim that was never delivered is not coming any more.
 const GIVE_BACK_TRIES: u32 = 6;
 /// How often one claim may be woken; each wake costs a call, and the caller's patience ends them long before.
-const WAKES_MAX: u32 = 200;
+pub(super) const WAKES_MAX: u32 = 200;
 /// A grant older than this leaves the origin less than its `timeout` within the lease's 15 s of room.
-const GRANT_AGE_MAX: Duration = Duration::from_secs(10);
+pub(super) const GRANT_AGE_MAX: Duration = Duration::from_secs(10);
 /// How long one call of a Ledger may take beyond any waiting.
 pub(crate) const CALL_PATIENCE: Duration = Duration::from_secs(5);

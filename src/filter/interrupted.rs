@@ -16,6 +16,8 @@ pub enum Reached {
     Claim(Lease),
     /// The origin may have the request, under this lease.
     Origin(Lease),
+    /// A Runner may have the request, and the lease with it.
+    Runner,
 }
 
 impl Reached {
@@ -27,7 +29,7 @@ impl Reached {
                 let detail = "The filter failed before anything was forwarded. Send the request again with the same key.";
                 (Problem::new(Code::StoreUnavailable, detail), None)
             }
-            Self::Origin(_) => {
+            Self::Origin(_) | Self::Runner => {
                 let detail = "The filter failed while the request was under way, so it is not known whether it was executed. Send it again with the same key.";
                 let problem = Problem::new(Code::OutcomeUnknown, detail).with_status(502);
                 (problem, Some(Status::Unknown))
@@ -39,8 +41,9 @@ impl Reached {
 /// Ends the claim of a request that broke off: nothing was sent, or nobody knows.
 pub async fn clear_up<W: World>(world: &W, key_id: &KeyId, reached: Reached) {
     let event = match reached {
-        Reached::NoClaim => return,
-        Reached::Claim(lease) => Event::Release(lease),
+        // A Runner ends what it has begun.
+        Reached::NoClaim | Reached::Runner => return,
+        Reached::Claim(lease) => Event::Release(lease, None),
         // Where the reply was stored before, this changes nothing.
         Reached::Origin(lease) => Event::Doubt(lease, Reason::LeaseOver),
     };

@@ -10,6 +10,7 @@ use crate::lifecycle::record::{
 };
 use crate::lifecycle::reply::Reply;
 use crate::request::fingerprint::{Fingerprint, Mismatch};
+use crate::request::status_token::StatusSecret;
 use crate::time::Timestamp;
 
 /// What can happen to a record.
@@ -19,15 +20,16 @@ pub enum Event {
     Claim(Claim),
     /// The claim has ended with a reply to keep. The reply's body travels beside the event.
     Settle(Lease, Reply),
-    /// The claim has ended, and running the operation again is right: nothing happened, or the route says so.
-    Release(Lease),
+    /// The claim has ended, and running the operation again is right: nothing happened, or the route says so. What the
+    /// origin answered is kept for a while where the key has a status address; its body travels beside the event.
+    Release(Lease, Option<Reply>),
     /// The claim has ended, or its time has, and nobody can know whether the origin executed the operation.
     Doubt(Lease, Reason),
     /// The origin has broken off the body of a reply that was settled at its head. The durations are the route's: a
     /// settled record no longer has them.
     BreakOff(Lease, Durations),
-    /// What would a duplicate with this fingerprint be answered? Nothing is claimed.
-    Look(Fingerprint),
+    /// What would a duplicate with this fingerprint be answered, if it waited for so long? Nothing is claimed.
+    Look(Fingerprint, Duration),
 }
 
 /// A request for the right to forward.
@@ -85,8 +87,8 @@ pub enum CredentialChange {
 /// What the caller is answered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Verdict {
-    /// The claim is granted: forward the request.
-    Granted(Execution),
+    /// The claim is granted: forward the request. With it comes the secret of the key's status address, if it has one.
+    Granted(Execution, Option<StatusSecret>),
     /// A claim is running, and the caller waits for it until then. The Ledger answers when the wait is over,
     /// so this verdict is never sent.
     Join(Timestamp),
@@ -94,6 +96,8 @@ pub enum Verdict {
     InFlight {
         /// Retry-After, in seconds: the claim's age so far, at least 1 s, and at most 1 s past the lease's end.
         retry_after_s: u64,
+        /// The secret of the key's status address, if it has one.
+        status: Option<StatusSecret>,
     },
     /// The stored reply. Its body travels beside the verdict.
     Replay(Replay),
@@ -123,7 +127,9 @@ pub enum Verdict {
     Kept(Option<Timestamp>),
     /// The lease is not, or no longer, this record's: nothing was changed.
     Stale,
-    /// There is no record (only after a look).
+    /// The request was not handed over to the origin (only after a look, and at the status address).
+    Released,
+    /// There is no record (only after a look, and at the status address).
     Absent,
 }
 
@@ -153,4 +159,8 @@ pub enum How {
     Replayed,
     /// It waited for the settle.
     Joined,
+    /// It is the request that was executed, by a Runner.
+    Executed,
+    /// It is no stored reply but what the origin answered to a call that was released.
+    Released,
 }

@@ -108,14 +108,14 @@ pub fn decide<R: Rows>(
             route = Some(claim.metadata.route.clone());
             own
         }
-        Event::Settle(lease, _) | Event::Release(lease) => {
+        Event::Settle(lease, _) | Event::Release(lease, _) => {
             ended.remember(*lease, now);
             rows.find(key_id)?
         }
         Event::Doubt(..) | Event::BreakOff(..) => rows.find(key_id)?,
-        Event::Look(_) => rows.find_with_body(key_id)?,
+        Event::Look(..) => rows.find_with_body(key_id)?,
     };
-    let counts = !matches!(event, Event::Look(_));
+    let counts = !matches!(event, Event::Look(..));
     let stored = found.as_ref().map(|row| row.record.clone());
     let step = step(stored, other_credential, event, now);
     rows.apply(key_id, found.as_ref(), &step.change)?;
@@ -139,12 +139,12 @@ fn live_among<R: Rows>(
     now: Timestamp,
 ) -> Result<OtherCredential, R::Error> {
     let own = own.and_then(|own| own.record.clone().at(now)).map(|own| own.state);
-    let own_decides = own.is_some_and(|own| !matches!(own, State::Expired(_)));
+    let own_decides = own.is_some_and(|own| !matches!(own, State::Expired(_) | State::Released(_)));
     let mut found = OtherCredential::None;
     for other in others {
         match other {
             Ok(other) => {
-                if other.at(now).is_some() {
+                if other.at(now).is_some_and(|other| other.is_live()) {
                     found = OtherCredential::Live;
                 }
             }

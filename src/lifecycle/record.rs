@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::lifecycle::reply::{Kept, Reply};
 use crate::request::digest::Parts;
 use crate::request::fingerprint::{Fingerprint, OperationId};
+use crate::request::status_token::StatusSecret;
 use crate::time::Timestamp;
 
 /// The random token of one claim. Once it is granted, only its holder can settle or release.
@@ -39,6 +40,18 @@ pub struct Metadata {
     pub correlation_id: String,
     /// When the first claim was granted.
     pub created: Timestamp,
+    /// What opens the key's status address; none where no claim's route has answered asynchronously.
+    pub status: Option<StatusKey>,
+}
+
+/// What opens a key's status address ([`crate::request::status_token`]). It lives with the key: every later claim of the
+/// key has the same, so every duplicate is told the same address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusKey {
+    /// The random part of its token.
+    pub secret: StatusSecret,
+    /// Digest of the credential that its reader must have; none where the route asks for none.
+    pub credential: Option<[u8; 16]>,
 }
 
 /// How long things last by the rules of the claim's route.
@@ -76,6 +89,9 @@ pub enum State {
     Expired(Completed),
     /// In doubt for longer than `doubt_ttl`: no longer answered as a doubt, never executed again.
     Closed(Doubt),
+    /// The operation was released. A claim treats it as no record; whoever has the status address learns from it what
+    /// became of the call.
+    Released(Released),
 }
 
 /// One run of the operation at the origin, over all its attempts.
@@ -141,6 +157,21 @@ pub struct Completed {
     pub expires: Timestamp,
     /// When its tombstone ends and the row may go.
     pub gone: Timestamp,
+}
+
+/// A released claim of a key that has a status address. The body of the reply is stored beside the record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Released {
+    /// The lease that released it: a release whose answer was lost comes twice.
+    pub lease: Lease,
+    /// Run and attempt.
+    pub run: Execution,
+    /// The origin's answer; none where the request was never handed over to the origin.
+    pub reply: Option<Reply>,
+    /// When it was released.
+    pub since: Timestamp,
+    /// When it is forgotten.
+    pub until: Timestamp,
 }
 
 /// Why the outcome of a claim is not known. Operators see it, and so does whoever reads the log.
@@ -211,6 +242,8 @@ impl Record {
                 completed_at(completed, now)?
             }
             State::InDoubt(doubt) | State::Closed(doubt) => doubt_at(doubt, now)?,
+            State::Released(released) if now < released.until => State::Released(released),
+            State::Released(_) => return None,
         };
         Some(Self { state, ..self })
     }
@@ -222,7 +255,14 @@ impl Record {
             State::Running(running) => running.gone(),
             State::Completed(completed) | State::Expired(completed) => completed.gone,
             State::InDoubt(doubt) | State::Closed(doubt) => doubt.gone,
+            State::Released(released) => released.until,
         }
+    }
+
+    /// Whether the operation has been executed, may have been, or may be under way: a released one has not.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        !matches!(self.state, State::Released(_))
     }
 
     /// The reply whose body is stored beside the record, if there is one.
@@ -236,6 +276,7 @@ impl Record {
             State::Running(Running { previous: Previous::Doubted(doubt), .. })
             | State::InDoubt(doubt)
             | State::Closed(doubt) => doubt.base.as_ref(),
+            State::Released(released) => return released.reply.as_ref(),
             State::Running(Running { previous: Previous::Nothing, .. }) => None,
         };
         completed.map(|completed| &completed.reply)
@@ -284,7 +325,7 @@ impl State {
     pub fn completed(&self) -> Option<&Completed> {
         match self {
             Self::Completed(completed) | Self::Expired(completed) => Some(completed),
-            Self::Running(_) | Self::InDoubt(_) | Self::Closed(_) => None,
+            Self::Running(_) | Self::InDoubt(_) | Self::Closed(_) | Self::Released(_) => None,
         }
     }
 
@@ -293,7 +334,7 @@ impl State {
     pub fn doubt(&self) -> Option<&Doubt> {
         match self {
             Self::InDoubt(doubt) | Self::Closed(doubt) => Some(doubt),
-            Self::Running(_) | Self::Completed(_) | Self::Expired(_) => None,
+            Self::Running(_) | Self::Completed(_) | Self::Expired(_) | Self::Released(_) => None,
         }
     }
 
@@ -304,6 +345,7 @@ impl State {
             Self::Running(running) => running.run.attempt,
             Self::Completed(completed) | Self::Expired(completed) => completed.run.attempt,
             Self::InDoubt(doubt) | Self::Closed(doubt) => doubt.run.attempt,
+            Self::Released(released) => released.run.attempt,
         }
     }
 
@@ -313,7 +355,7 @@ impl State {
         match self {
             Self::Running(running) => Some(running.until),
             Self::InDoubt(doubt) | Self::Closed(doubt) => Some(doubt.until),
-            Self::Completed(_) | Self::Expired(_) => None,
+            Self::Completed(_) | Self::Expired(_) | Self::Released(_) => None,
         }
     }
 }
@@ -417,3 +459,5 @@ fn doubt_at(doubt: Doubt, now: Timestamp) -> Option<State> {
 /// How long a closed doubt goes on to answer 410 at least: 90 days. Nobody ever learnt whether the origin executed
 /// it, so forgetting it early would be the one way in which a doubt is run again.
 pub const CLOSED_KEPT: Duration = Duration::from_hours(2160);
+/// How long a released answer is kept for whoever has the status address.
+pub const RELEASED_KEPT: Duration = Duration::from_mins(10);

@@ -16,6 +16,20 @@ pub struct Reply {
     pub body: Kept,
 }
 
+impl Reply {
+    /// What is kept of it where the operation was released: a large body is not, and then nothing that describes one.
+    #[must_use]
+    pub fn released(mut self) -> Self {
+        if self.body.bytes() > RELEASED_BODY_MAX {
+            self.body = Kept::StatusOnly;
+        }
+        if self.body == Kept::StatusOnly {
+            self.headers.retain(|(name, _)| !name.starts_with("content-") && name != "etag");
+        }
+        self
+    }
+}
+
 /// Whether the body is there to be replayed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kept {
@@ -46,6 +60,12 @@ impl Kept {
 pub struct StreamedTypes(String);
 
 impl StreamedTypes {
+    /// None of them.
+    #[must_use]
+    pub fn none() -> Self {
+        Self(String::new())
+    }
+
     /// Whether a Content-Type is one of them. Its parameters do not matter.
     #[must_use]
     pub fn has(&self, content_type: &str) -> bool {
@@ -97,6 +117,8 @@ fn is_media_type(name: &str) -> bool {
     })
 }
 
+/// A released answer is mostly a problem document. So many bytes of it are kept.
+const RELEASED_BODY_MAX: u64 = 64 * 1024;
 /// What browsers and agents read as events (WHATWG HTML, section 9.2), JSON by lines, and RPC whose trailers end it.
 const STREAMED: &str = "text/event-stream application/x-ndjson application/jsonl application/grpc* application/connect+*";
 

@@ -11,6 +11,9 @@
 //!                               └──doubt_ttl──▶ closed (answers 410)
 //! ```
 //!
+//! Where the key has a status address, a release that would leave nothing leaves a released record for ten minutes. A
+//! claim treats it as no record.
+//!
 //! A claim also makes a running record of a completed or an expired one, under `fail_on_running`, and of one in
 //! doubt whose lease is over, under `retry`; a release then puts back what the claim found.
 //!
@@ -29,8 +32,8 @@ use crate::lifecycle::event::{
     Claim, CredentialChange, Event, How, OnInDoubt, Replay, Strategy, Verdict,
 };
 use crate::lifecycle::record::{
-    Completed, Doubt, Durations, Execution, Lease, Metadata, Previous, Reason, Record, Running,
-    State,
+    Completed, Doubt, Durations, Execution, Lease, Metadata, Previous, RELEASED_KEPT, Reason,
+    Record, Released, Running, State, StatusKey,
 };
 use crate::lifecycle::reply::{Kept, Reply};
 use crate::request::fingerprint::Fingerprint;
@@ -82,10 +85,10 @@ pub fn step(
     match event {
         Event::Claim(claim) => on_claim(found, other_credential, &claim, now),
         Event::Settle(lease, reply) => on_settle(found, lease, reply, now),
-        Event::Release(lease) => on_release(found, lease, now),
+        Event::Release(lease, reply) => on_release(found, lease, reply, now),
         Event::Doubt(lease, reason) => on_doubt(found, lease, reason, now),
         Event::BreakOff(lease, durations) => on_break_off(found, lease, durations, now),
-        Event::Look(fingerprint) => keep(look(found, fingerprint, now)),
+        Event::Look(fingerprint, wait) => keep(look(found, fingerprint, wait, now)),
     }
 }
 
@@ -96,13 +99,19 @@ fn on_claim(
     now: Timestamp,
 ) -> Step {
     let Some(record) = found else {
-        return grant_anew(claim, other_credential, now, Previous::Nothing);
+        return grant_anew(claim, None, other_credential, now, Previous::Nothing);
     };
     let same = record.metadata.fingerprint == claim.metadata.fingerprint;
     match record.state {
         // The same claim again: the answer to the first one was lost.
         State::Running(running) if running.lease == claim.lease => {
-            keep(Verdict::Granted(running.run))
+            keep(Verdict::Granted(running.run, record.metadata.status.map(|status| status.secret)))
+        }
+        // A late copy of a claim that was released: no Worker would act on the grant.
+        State::Released(released) if released.lease == claim.lease => keep(Verdict::Stale),
+        State::Released(_) => {
+            let status = record.metadata.status.filter(|_| same);
+            grant_anew(claim, status, other_credential, now, Previous::Nothing)
         }
         _ if !same => {
             let mismatch = record.metadata.fingerprint.differs(&claim.metadata.fingerprint);
@@ -110,15 +119,16 @@ fn on_claim(
         }
         // As if there were no record; a release writes back what was found, which reads as expired.
         State::Expired(completed) if claim.strategy == Strategy::FailOnRunning => {
-            grant_anew(claim, other_credential, now, Previous::Replied(completed))
+            let status = record.metadata.status;
+            grant_anew(claim, status, other_credential, now, Previous::Replied(completed))
         }
         // A late copy of a claim that has ended: its caller has been answered, or is gone. Granting it
         // again would put a lease that nobody holds over a settled reply.
         State::Completed(completed) if completed.lease == claim.lease => keep(replay(&completed)),
         State::InDoubt(doubt) if doubt.lease == Some(claim.lease) => keep(in_doubt(&doubt, now)),
         State::Running(running) => {
-            let refused = in_flight(&running, now);
-            keep(wait(running.until, claim, now).unwrap_or(refused))
+            let refused = in_flight(&record.metadata, &running, now);
+            keep(wait_as(claim, running.until, now).unwrap_or(refused))
         }
         State::Completed(completed) => match claim.strategy {
             Strategy::ReturnExisting => keep(replay(&completed)),
@@ -130,7 +140,7 @@ fn on_claim(
         },
         // Two leases are never live at once: the doubtful Worker is still reading, and its answer may come.
         State::InDoubt(doubt) if now < doubt.until => {
-            keep(wait(doubt.until, claim, now).unwrap_or(in_doubt(&doubt, now)))
+            keep(wait_as(claim, doubt.until, now).unwrap_or(in_doubt(&doubt, now)))
         }
         State::InDoubt(doubt) => match claim.on_in_doubt {
             OnInDoubt::Retry => {
@@ -144,22 +154,25 @@ fn on_claim(
 }
 
 /// A caller waits for a lease that is live, as long as it likes, if it came for the reply and not to be refused.
-fn wait(until: Timestamp, claim: &Claim, now: Timestamp) -> Option<Verdict> {
+fn wait_as(claim: &Claim, until: Timestamp, now: Timestamp) -> Option<Verdict> {
     match claim.strategy {
-        Strategy::ReturnExisting if claim.wait > Duration::ZERO => {
-            Some(Verdict::Join(now.plus(claim.wait).min(until)))
-        }
-        Strategy::ReturnExisting | Strategy::Fail | Strategy::FailOnRunning => None,
+        Strategy::ReturnExisting => join(claim.wait, until, now),
+        Strategy::Fail | Strategy::FailOnRunning => None,
     }
+}
+
+fn join(wait: Duration, until: Timestamp, now: Timestamp) -> Option<Verdict> {
+    (wait > Duration::ZERO).then(|| Verdict::Join(now.plus(wait).min(until)))
 }
 
 /// Retry-After is the claim's age: whoever comes again when the claim is twice as old waits twice as long each
 /// time (an exponential back-off that needs no state). It never goes past the lease's end, when the answer
 /// changes anyway.
-fn in_flight(running: &Running, now: Timestamp) -> Verdict {
+fn in_flight(metadata: &Metadata, running: &Running, now: Timestamp) -> Verdict {
     let age_s = millis(now.since(running.since)).div_ceil(1000);
     let left_s = running.until.since(now).as_secs();
-    Verdict::InFlight { retry_after_s: age_s.min(left_s).max(1) }
+    let status = metadata.status.map(|status| status.secret);
+    Verdict::InFlight { retry_after_s: age_s.min(left_s).max(1), status }
 }
 
 fn in_doubt(doubt: &Doubt, now: Timestamp) -> Verdict {
@@ -175,9 +188,11 @@ fn replay(completed: &Completed) -> Verdict {
     Verdict::Replay(Replay::of(completed, How::Replayed))
 }
 
-/// Grants a first run, or refuses it where the same operation is live under another credential.
+/// Grants a first run, or refuses it where the same operation is live under another credential. `status` opens the key's
+/// status address, if the key has one.
 fn grant_anew(
     claim: &Claim,
+    status: Option<StatusKey>,
     other_credential: OtherCredential,
     now: Timestamp,
     previous: Previous,
@@ -185,7 +200,7 @@ fn grant_anew(
     match (claim.credential_change, other_credential) {
         (CredentialChange::Refuse, OtherCredential::Live) => keep(Verdict::CredentialChanged),
         (CredentialChange::Refuse, OtherCredential::None) | (CredentialChange::Forward, _) => {
-            let metadata = Metadata { created: now, ..claim.metadata.clone() };
+            let metadata = Metadata { created: now, status, ..claim.metadata.clone() };
             grant(metadata, claim, first_attempt(claim), previous, now)
         }
     }
@@ -196,7 +211,7 @@ fn first_attempt(claim: &Claim) -> Execution {
 }
 
 fn grant(
-    metadata: Metadata,
+    mut metadata: Metadata,
     claim: &Claim,
     run: Execution,
     previous: Previous,
@@ -211,9 +226,12 @@ fn grant(
         durations: claim.durations,
         previous,
     });
+    // A new record has none yet, and neither has one that was made before its route answered asynchronously.
+    metadata.status = metadata.status.or(claim.metadata.status);
+    let verdict = Verdict::Granted(run, metadata.status.map(|status| status.secret));
     let record = Record { metadata, state };
     let change = if fresh { Change::Insert(record) } else { Change::Update(record) };
-    Step { change, verdict: Verdict::Granted(run) }
+    Step { change, verdict }
 }
 
 fn on_settle(found: Option<Record>, lease: Lease, reply: Reply, now: Timestamp) -> Step {
@@ -231,7 +249,8 @@ fn on_settle(found: Option<Record>, lease: Lease, reply: Reply, now: Timestamp) 
         | State::Completed(_)
         | State::InDoubt(_)
         | State::Expired(_)
-        | State::Closed(_) => {
+        | State::Closed(_)
+        | State::Released(_) => {
             return keep(Verdict::Stale);
         }
     };
@@ -242,22 +261,30 @@ fn on_settle(found: Option<Record>, lease: Lease, reply: Reply, now: Timestamp) 
     Step { change, verdict: Verdict::Kept(Some(expires)) }
 }
 
-fn on_release(found: Option<Record>, lease: Lease, now: Timestamp) -> Step {
+fn on_release(found: Option<Record>, lease: Lease, reply: Option<Reply>, now: Timestamp) -> Step {
     let Some(Record { metadata, state }) = found else {
         return keep(Verdict::Stale);
     };
-    let previous = match state {
-        State::Running(running) if running.lease == lease => running.previous,
-        State::InDoubt(doubt) if doubt.lease == Some(lease) => doubt.released(now),
+    let (run, previous) = match state {
+        State::Running(running) if running.lease == lease => (running.run, running.previous),
+        State::InDoubt(doubt) if doubt.lease == Some(lease) => (doubt.run, doubt.released(now)),
+        // The same release again: the answer to the first one was lost.
+        State::Released(released) if released.lease == lease => return keep(Verdict::Kept(None)),
         State::Running(_)
         | State::Completed(_)
         | State::InDoubt(_)
         | State::Expired(_)
-        | State::Closed(_) => {
+        | State::Closed(_)
+        | State::Released(_) => {
             return keep(Verdict::Stale);
         }
     };
     let change = match previous {
+        Previous::Nothing if metadata.status.is_some() => {
+            let until = now.plus(RELEASED_KEPT);
+            let state = State::Released(Released { lease, run, reply, since: now, until });
+            Change::Complete(Record { metadata, state })
+        }
         Previous::Nothing => Change::Delete,
         Previous::Replied(completed) => {
             Change::Update(Record { metadata, state: State::Completed(completed) })
@@ -300,7 +327,8 @@ fn on_doubt(found: Option<Record>, lease: Lease, reason: Reason, now: Timestamp)
         | State::Completed(_)
         | State::InDoubt(_)
         | State::Expired(_)
-        | State::Closed(_) => {
+        | State::Closed(_)
+        | State::Released(_) => {
             return keep(Verdict::Stale);
         }
     };
@@ -322,18 +350,35 @@ fn on_break_off(found: Option<Record>, lease: Lease, durations: Durations, now: 
     }
 }
 
-fn look(found: Option<Record>, fingerprint: Fingerprint, now: Timestamp) -> Verdict {
-    match found {
-        None => Verdict::Absent,
-        Some(record) if record.metadata.fingerprint != fingerprint => {
-            Verdict::KeyReused(record.metadata.fingerprint.differs(&fingerprint))
+fn look(
+    found: Option<Record>,
+    fingerprint: Fingerprint,
+    wait: Duration,
+    now: Timestamp,
+) -> Verdict {
+    let Some(record) = found else { return Verdict::Absent };
+    if record.metadata.fingerprint != fingerprint {
+        if !record.is_live() {
+            return Verdict::Absent;
         }
-        Some(record) => match record.state {
-            State::Running(running) => in_flight(&running, now),
-            State::Completed(completed) => replay(&completed),
-            State::InDoubt(doubt) => in_doubt(&doubt, now),
-            State::Expired(_) | State::Closed(_) => Verdict::Expired,
-        },
+        return Verdict::KeyReused(record.metadata.fingerprint.differs(&fingerprint));
+    }
+    let live = record.state.lease_until().filter(|until| now < *until);
+    live.and_then(|until| join(wait, until, now)).unwrap_or_else(|| status(record, now))
+}
+
+/// What is known of a key: the answer at its status address. `record` is as it is now ([`Record::at`]).
+#[must_use]
+pub fn status(record: Record, now: Timestamp) -> Verdict {
+    match record.state {
+        State::Running(running) => in_flight(&record.metadata, &running, now),
+        State::Completed(completed) => replay(&completed),
+        State::InDoubt(doubt) => in_doubt(&doubt, now),
+        State::Expired(_) | State::Closed(_) => Verdict::Expired,
+        State::Released(Released { reply: Some(reply), until, .. }) => {
+            Verdict::Replay(Replay { reply, expires: until, how: How::Released })
+        }
+        State::Released(Released { reply: None, .. }) => Verdict::Released,
     }
 }
 

@@ -144,6 +144,7 @@ pub fn lease_of(state: &State) -> Lease {
         | State::Expired(Completed { lease, .. }) => *lease,
         // The latest attempt was released. The run still names the doubt.
         State::InDoubt(doubt) | State::Closed(doubt) => doubt.lease.unwrap_or(doubt.run.id),
+        State::Released(released) => released.lease,
     }
 }
 

@@ -38,12 +38,20 @@ pub enum StateKind {
     Expired,
     /// The record was in doubt for longer than `doubt_ttl`.
     Closed,
+    /// The operation was released, and its status address still tells of it.
+    Released,
 }
 
 impl StateKind {
     /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::InDoubt, Self::Running, Self::Completed, Self::Expired, Self::Closed];
+    pub const ALL: [Self; 6] = [
+        Self::InDoubt,
+        Self::Running,
+        Self::Completed,
+        Self::Expired,
+        Self::Closed,
+        Self::Released,
+    ];
 
     /// The state's name.
     #[must_use]
@@ -54,6 +62,7 @@ impl StateKind {
             Self::InDoubt => "in_doubt",
             Self::Expired => "expired",
             Self::Closed => "closed",
+            Self::Released => "released",
         }
     }
 
@@ -72,6 +81,7 @@ impl StateKind {
             State::InDoubt(_) => Self::InDoubt,
             State::Expired(_) => Self::Expired,
             State::Closed(_) => Self::Closed,
+            State::Released(_) => Self::Released,
         }
     }
 }

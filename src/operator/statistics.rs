@@ -117,6 +117,9 @@ impl Counter {
             (_, Verdict::Expired) => Some(Self::KeyExpired),
             (_, Verdict::KeyReused(_)) => Some(Self::KeyReused),
             (_, Verdict::CredentialChanged) => Some(Self::CredentialChanged),
+            (Change::Complete(record), Verdict::Kept(_)) if !record.is_live() => {
+                Some(Self::Released)
+            }
             (Change::Complete(_), Verdict::Kept(_)) => Some(Self::Executed),
             // A release that puts an earlier doubt back leaves it without a lease.
             (Change::Update(record), Verdict::Kept(_)) => match &record.state {
@@ -124,7 +127,14 @@ impl Counter {
                 _ => Some(Self::Released),
             },
             (Change::Delete, Verdict::Kept(_)) => Some(Self::Released),
-            (_, Verdict::Granted(_) | Verdict::Kept(_) | Verdict::Stale | Verdict::Absent) => None,
+            (
+                _,
+                Verdict::Granted(..)
+                | Verdict::Kept(_)
+                | Verdict::Stale
+                | Verdict::Released
+                | Verdict::Absent,
+            ) => None,
         }
     }
 }

@@ -127,9 +127,14 @@ impl KeyId {
     /// The record of a key in a scope.
     #[must_use]
     pub fn new(key: &Key, scope: [u8; 16]) -> Self {
+        Self::of_halves(first_half(sha256(key.as_str().as_bytes())), scope)
+    }
+
+    /// The record of these digests of a key and of a scope.
+    #[must_use]
+    pub fn of_halves(key: [u8; 16], scope: [u8; 16]) -> Self {
         let mut id = [0; 32];
-        let halves = first_half(sha256(key.as_str().as_bytes())).into_iter().chain(scope);
-        for (to, from) in id.iter_mut().zip(halves) {
+        for (to, from) in id.iter_mut().zip(key.into_iter().chain(scope)) {
             *to = from;
         }
         Self(id)

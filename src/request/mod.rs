@@ -10,4 +10,6 @@ pub mod key;
 pub mod key_source;
 pub mod method;
 pub mod path;
+pub mod prefer;
 pub mod scope;
+pub mod status_token;

@@ -64,6 +64,7 @@ pub(crate) fn metadata() -> Metadata {
         path: "/v1/payments".to_owned(),
         correlation_id: "c-1".to_owned(),
         created: Timestamp(0),
+        status: None,
     }
 }
 
@@ -154,7 +155,7 @@ pub(crate) fn key_id(text: &str) -> KeyId {
 }
 
 pub(crate) fn request(key: &str, claim: Claim) -> GuardedRequest {
-    GuardedRequest { key_id: key_id(key), claim, route: Rc::new(route()) }
+    GuardedRequest { key_id: key_id(key), claim, route: Rc::new(route()), responds_async: false }
 }
 
 /// The route that is there without configuration.
@@ -168,7 +169,7 @@ pub(crate) const SHARDS: u16 = 16;
 /// These vars, and no binding.
 pub(crate) fn vars(values: impl IntoIterator<Item = (&'static str, serde_json::Value)>) -> Vars {
     let values = values.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-    Vars { values, binds_origin: false }
+    Vars { values, ..Vars::default() }
 }
 
 pub(crate) fn address(url: &str) -> Address {

@@ -103,7 +103,7 @@ fn states() -> BTreeMap<&'static str, FoundRecord> {
 
 fn slot(word: &str) -> Slot {
     let template = |text: &str| {
-        Template::try_from(text.to_owned()).unwrap_or_else(|_| "".to_owned().try_into().unwrap())
+        Template::try_from(text.to_owned()).unwrap_or_else(|_| String::new().try_into().unwrap())
     };
     let text = template(word);
     let request = RequestTemplate {
@@ -228,6 +228,7 @@ fn with_words(word: &str) -> FoundRecord {
         path: word.to_owned(),
         correlation_id: word.to_owned(),
         created: NOW,
+        status: None,
     };
     let reply = Reply { headers: vec![(word.to_owned(), word.to_owned())], ..reply(201, 4) };
     let state = State::Completed(Completed { reply, ..completed(lease(1), NOW) });

@@ -8,7 +8,7 @@
 //   strange   answer with what is no message
 // Several, separated by commas, follow each other: `pass*1,throw` lets one call through and fails the rest.
 // Where there is a WATCHER, a call that is handed on waits for its nod twice: before the real Ledger hears of it,
-// and after its answer, which the output gate lets out once it is on the disk.
+// and after its answer, which the output gate lets out once it is on the disk. So do the calls of Runners then.
 
 import { DurableObject } from "cloudflare:workers";
 
@@ -79,12 +79,24 @@ export class FaultyLedger extends DurableObject {
     }
   }
 
-  async watched(question, handOn) {
-    // A question's head is enough; a body is nobody's business.
-    const tell = (when) => fetch(`${this.watcher}/${when}`, { method: "POST", body: question.slice(0, 4_096) });
-    await tell("before");
-    const answer = await handOn();
-    await tell("after");
-    return answer;
+  watched(question, handOn) {
+    return told(`${this.watcher}/ledger`, question, handOn);
   }
+}
+
+/** Stands before a Runner of its own. */
+export class FaultyRunner extends DurableObject {
+  take(head, headers, body) {
+    const runner = this.env.RUNNERS.get(this.env.RUNNERS.newUniqueId());
+    return told(`${this.env.WATCHER}/runner`, commission, () => runner.take(head, headers, body));
+  }
+}
+
+async function told(watcher, message, handOn) {
+  // A message's head is enough; a body is nobody's business.
+  const tell = (when) => fetch(`${watcher}/${when}`, { method: "POST", body: message.slice(0, 4_096) });
+  await tell("before");
+  const answer = await handOn();
+  await tell("after");
+  return answer;
 }

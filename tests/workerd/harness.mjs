@@ -39,11 +39,13 @@ for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"]) process.once(signal, () =>
  *   vars      more vars, each bound as JSON, as wrangler does
  *   bound     names that are bound to a Durable Object namespace, as any other Worker's bindings are
  *   ledger    "faulty": LEDGER leads through faulty-ledger.worker.mjs, which can be told to misbehave
- *   watcher   with a faulty Ledger: a URL that is told of every call, before and after, and may hold it back
+ *   watcher   with a faulty Ledger: a URL that is told of every call of it and of Runners, before and after, and may hold it back
+ *   flags     compatibility flags beside those of wrangler.toml
  *   build     the folder of another build than ONCEGATE_BUILD names
  *   objects   true: `evict()` and `abort()` work on the Ledger objects
  *   counting  true: everything that is billed or copied is counted; see `counts`. Not together with ledger or objects
  *   events    true: `fire()` and `deliver()` call the handlers of schedules and queues; `aside` has what was put aside
+ *   runner    false: no RUNNER is bound; "faulty": it leads through faulty-runner.worker.mjs
  *   metrics   true: METRICS is bound to what prints each data point; no local runtime has a dataset. See `points`.
  */
 export async function start(options = {}) {
@@ -99,6 +101,7 @@ class Worker {
   #watchers = new Set();
   #child = null;
   #control = null;
+  #events = null;
 
   constructor(options) {
     this.directory = mkdtempSync(path.join(os.tmpdir(), "oncegate-"));
@@ -141,6 +144,7 @@ class Worker {
     });
     this.port = ports.http;
     this.#control = ports.control;
+    this.#events = ports.events;
   }
 
   /** One request; resolves to the whole response. See client.mjs for what a request can say. */
@@ -208,11 +212,11 @@ class Worker {
   }
   /** Fires a cron trigger. Resolves to what the platform hears of it. */
   fire(cron, scheduledTime) {
-    return this.#tell("/", { cron, scheduledTime });
+    return this.#tell("/", { cron, scheduledTime }, this.#events);
   }
   /** Delivers a batch. Resolves to what the platform hears of it: which messages are acknowledged, which come again. */
   deliver(queue, messages) {
-    return this.#tell("/", { queue, messages });
+    return this.#tell("/", { queue, messages }, this.#events);
   }
   /** What was sent to the queue ASIDE. */
   get aside() {
@@ -222,8 +226,8 @@ class Worker {
   counts() {
     return this.#tell("/");
   }
-  async #tell(order, body) {
-    const response = await request(this.#control, body === undefined ? { path: order } : { path: order, method: "POST", body: JSON.stringify(body), timeout: 60_000 });
+  async #tell(order, body, port = this.#control) {
+    const response = await request(port, body === undefined ? { path: order } : { path: order, method: "POST", body: JSON.stringify(body), timeout: 60_000 });
     assert.equal(response.status, 200, response.text);
     return response.json;
   }
@@ -239,7 +243,8 @@ function withDefaults(spec) {
 function sockets({ objects, ledger, counting, events }) {
   const list = ['(name = "http", address = "127.0.0.1:0", http = (), service = "oncegate")'];
   if (counting) list.push('(name = "control", address = "127.0.0.1:0", http = (), service = (name = "oncegate", entrypoint = "Counts"))');
-  if (objects || ledger || events) list.push('(name = "control", address = "127.0.0.1:0", http = (), service = "control")');
+  if (objects || ledger) list.push('(name = "control", address = "127.0.0.1:0", http = (), service = "control")');
+  if (events) list.push('(name = "events", address = "127.0.0.1:0", http = (), service = "events")');
   return list;
 }
 
@@ -250,7 +255,7 @@ const DATASET = `export default () => ({ writeDataPoint: (point) => console.log(
 
 /** The config of the runtime, in Cap'n Proto's text form. */
 function capnp(options, disk) {
-  const { origin = null, binding = false, routes, shards = 4, vars = {}, bound = [], ledger, watcher, objects, counting, metrics, events, aside = events, build = usualBuild } = options;
+  const { origin = null, binding = false, routes, shards = 4, vars = {}, bound = [], ledger, watcher, objects, counting, metrics, events, aside = events, runner = true, flags = [], build = usualBuild } = options;
   const text = (value) => JSON.stringify(value);
   const json = (value) => text(JSON.stringify(value));
   const all = { ...(shards !== null && { SHARDS: shards }), ...(routes && { ROUTES: routes }), ...vars };
@@ -261,6 +266,9 @@ function capnp(options, disk) {
   );
   if (binding) bindings.push('(name = "ORIGIN", service = "origin")');
   for (const name of bound) bindings.push(`(name = ${text(name)}, durableObjectNamespace = "Ledger")`);
+  const faulty = runner === "faulty";
+  const runners = faulty ? '(className = "FaultyRunner", serviceName = "runners")' : watcher ? '(className = "FaultyRunner", serviceName = "control")' : '"Runner"';
+  if (runner) bindings.push(`(name = "RUNNER", durableObjectNamespace = ${runners})`);
   if (aside) bindings.push('(name = "ASIDE", wrapped = (moduleName = "tests:queue"))');
   if (metrics) bindings.push('(name = "METRICS", wrapped = (moduleName = "tests:dataset"))');
   bindings.push(
@@ -274,7 +282,7 @@ function capnp(options, disk) {
   if (existsSync(wasm)) modules.push(`(name = "index_bg.wasm", wasm = embed ${text(wasm)})`);
   // The first module is the main one.
   if (counting) modules.unshift(beside("counting.worker.mjs"), beside("boundary.mjs"));
-  const main = ledger ? "faulty-ledger.worker.mjs" : events ? "events.worker.mjs" : "objects.worker.mjs";
+  const main = ledger ? "faulty-ledger.worker.mjs" : "objects.worker.mjs";
 
   return `using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (
@@ -282,13 +290,13 @@ const config :Workerd.Config = (
     (name = "oncegate", worker = (
       modules = [${modules.join(", ")}],
       compatibilityDate = ${text(compatibilityDate)},
-      compatibilityFlags = [${compatibilityFlags.map(text).join(", ")}],
+      compatibilityFlags = [${[...compatibilityFlags, ...flags].map(text).join(", ")}],
       bindings = [${bindings.join(",\n        ")}],
-      durableObjectNamespaces = [(className = "Ledger", uniqueKey = "ledger", enableSql = true)],
+      durableObjectNamespaces = [(className = "Ledger", uniqueKey = "ledger", enableSql = true), (className = "Runner", uniqueKey = "runner", enableSql = true)],
       durableObjectStorage = (localDisk = "disk"),
     )),
     ${
-      objects || ledger || events
+      objects || ledger
         ? `(name = "control", worker = (
       modules = [${beside(main)}],
       compatibilityDate = ${text(compatibilityDate)},
@@ -296,14 +304,34 @@ const config :Workerd.Config = (
         ledger
           ? `bindings = [
         (name = "REAL", durableObjectNamespace = (className = "Ledger", serviceName = "oncegate")),
+        (name = "RUNNERS", durableObjectNamespace = (className = "Runner", serviceName = "oncegate")),
         (name = "WATCHER", json = ${json(watcher ?? null)}),
       ],
-      durableObjectNamespaces = [(className = "FaultyLedger", uniqueKey = "faulty", enableSql = true)],
+      durableObjectNamespaces = [(className = "FaultyLedger", uniqueKey = "faulty", enableSql = true), (className = "FaultyRunner", uniqueKey = "faulty-runner", enableSql = true)],
       durableObjectStorage = (inMemory = void),`
-          : events
-            ? 'compatibilityFlags = ["service_binding_extra_handlers", "experimental"], bindings = [(name = "ONCEGATE", service = "oncegate")],'
-            : 'compatibilityFlags = ["unsafe_module"],'
+          : 'compatibilityFlags = ["unsafe_module"],'
       }
+    )),`
+        : ""
+    }
+    ${
+      faulty
+        ? `(name = "runners", worker = (
+      modules = [${beside("faulty-runner.worker.mjs")}],
+      compatibilityDate = ${text(compatibilityDate)},
+      bindings = [(name = "REAL", durableObjectNamespace = (className = "Runner", serviceName = "oncegate"))],
+      durableObjectNamespaces = [(className = "FaultyRunner", uniqueKey = "faulty-runner", enableSql = true)],
+      durableObjectStorage = (inMemory = void),
+    )),`
+        : ""
+    }
+    ${
+      events
+        ? `(name = "events", worker = (
+      modules = [${beside("events.worker.mjs")}],
+      compatibilityDate = ${text(compatibilityDate)},
+      compatibilityFlags = ["service_binding_extra_handlers", "experimental"],
+      bindings = [(name = "ONCEGATE", service = "oncegate")],
     )),`
         : ""
     }

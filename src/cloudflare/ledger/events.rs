@@ -11,7 +11,7 @@ use super::{Answer, Shard};
 use crate::cloudflare::clock::now;
 use crate::cloudflare::error::Error;
 use crate::cloudflare::{bindings, faults};
-use crate::lifecycle::event::{Event, Verdict};
+use crate::lifecycle::event::{Claim, Event, Verdict};
 use crate::lifecycle::ledger::{self, Decision};
 use crate::lifecycle::record::SweepAction;
 use crate::lifecycle::reply::Kept;
@@ -29,7 +29,7 @@ impl Shard {
     ) -> Result<Answer, Error> {
         match self.decide(key_id, event, body)? {
             Next::Answer(answer) => Ok(answer),
-            Next::Wait(until, route) => self.wait(key_id, until, &route).await,
+            Next::Wait(until, route) => self.wait(key_id, until, route.as_deref()).await,
             Next::Queue(reply) => self.queue(key_id, reply).await,
         }
     }
@@ -37,10 +37,10 @@ impl Shard {
     /// The synchronous block. No await in here.
     fn decide(&self, key_id: KeyId, mut event: Event, body: &Uint8Array) -> Result<Next, Error> {
         let store = self.store()?;
-        if let Event::Claim(claim) = &mut event
+        if let Event::Claim(Claim { wait, .. }) | Event::Look(_, wait) = &mut event
             && !self.waiters.has_place(key_id)
         {
-            claim.wait = Duration::ZERO;
+            *wait = Duration::ZERO;
         }
         let keeps_heads = self.is_nearly_full(&event, body);
         let none = Uint8Array::new_with_length(0);
@@ -61,7 +61,7 @@ impl Shard {
             (Verdict::Replay(replay), Some(row)) => self.replay(key_id, replay, row, None)?,
             (Verdict::Join(until), _) => {
                 let route = count.as_ref().map(|(route, _)| route.clone());
-                Next::Wait(until, route.unwrap_or_default())
+                Next::Wait(until, route)
             }
             // Nothing that could be replayed is stored, so nothing expires.
             (Verdict::Kept(Some(_)), _) if keeps_heads => {

@@ -10,6 +10,7 @@ mod operator;
 mod replies;
 mod reply_stream;
 mod shard_count;
+mod status;
 mod store;
 mod sweep;
 mod waiters;
@@ -42,7 +43,7 @@ use crate::cloudflare::tasks::{scoped, spawn, wait};
 use crate::encoding::Unreadable;
 use crate::filter::CALL_PATIENCE;
 use crate::lifecycle::ended_leases::EndedLeases;
-use crate::lifecycle::event::Event;
+use crate::lifecycle::event::{Event, Verdict};
 use crate::operator::query::OperatorQuery;
 use crate::protocol::{self, LedgerAnswer, LedgerRequest, Question, VERSION};
 use crate::request::key::KeyId;
@@ -276,6 +277,12 @@ impl Shard {
                 }
                 self.happen(key_id, event, body).await
             }
+            // A shard that has never been used stays so: this writes nothing either.
+            Question::Status(secret) => match self.known_shards()? {
+                Some(first) if first != shards => Ok((LedgerAnswer::OtherShards(first), None)),
+                Some(_) => self.status(key_id, &secret).await,
+                None => Ok((LedgerAnswer::Verdict(Verdict::Absent), None)),
+            },
             Question::Shards => Ok(match self.first_shards_in_shard_0(shards)? {
                 first if first == shards => (LedgerAnswer::SameShards, None),
                 first => (LedgerAnswer::OtherShards(first), None),

@@ -25,8 +25,8 @@ use crate::time::Timestamp;
 pub(super) enum Next {
     /// At once.
     Answer(Answer),
-    /// It waits for the running claim of this route, until then.
-    Wait(Timestamp, String),
+    /// It waits for the running claim until then; its reply counts for this route, if it counts.
+    Wait(Timestamp, Option<String>),
     /// The reply is too large to be sent before others have been.
     Queue(QueuedReply),
 }
@@ -34,7 +34,7 @@ pub(super) enum Next {
 /// A reply that waits until there is room for its bytes.
 pub(super) struct QueuedReply {
     replay: Replay,
-    /// The lease that settled it.
+    /// The lease that ended with it.
     lease: Option<Lease>,
     bytes: u64,
     /// What is counted when it is sent, and for which route.
@@ -57,7 +57,7 @@ impl Shard {
                 let bytes = replay.reply.body.bytes().min(CHUNK_BYTES.into());
                 let Some(reservation) = reservation.or_else(|| self.outgoing.try_reserve(bytes))
                 else {
-                    let lease = completed(&row.record).map(|completed| completed.lease);
+                    let lease = reply_lease(&row.record);
                     return Ok(Next::Queue(QueuedReply { replay, lease, bytes, count: None }));
                 };
                 Some(Body::Large(match place {
@@ -82,7 +82,7 @@ impl Shard {
         // Other events came in between: it may be another reply by now.
         let store = self.store()?;
         if let Some(row) = store.find(key_id)?
-            && completed(&row.record).map(|completed| completed.lease) == lease
+            && reply_lease(&row.record) == lease
             && let Next::Answer(answer) = self.replay(key_id, replay, &row, Some(reservation))?
         {
             if let Some((route, count)) = count {
@@ -119,7 +119,7 @@ impl Shard {
         &self,
         key_id: KeyId,
         until: Timestamp,
-        route: &str,
+        route: Option<&str>,
     ) -> Result<Answer, Error> {
         let woken = self.waiters.add(key_id);
         let wake = match select(woken, pause(until.since(now()))).await {
@@ -132,7 +132,9 @@ impl Shard {
         };
         faults::here("woken");
         let Some(settled) = wake else { return Ok((LedgerAnswer::ClaimAgain, None)) };
-        self.statistics.count(self.store()?, route, Counter::Joined, key_id, 0);
+        if let Some(route) = route {
+            self.statistics.count(self.store()?, route, Counter::Joined, key_id, 0);
+        }
         let answer = LedgerAnswer::Verdict(Verdict::Replay(settled.replay.clone()));
         let body = if settled.reservation.is_some() {
             Body::Large(LargeBody::Held(settled))
@@ -143,9 +145,11 @@ impl Shard {
     }
 }
 
-fn completed(record: &Record) -> Option<&Completed> {
+/// The lease that ended with the record's reply.
+fn reply_lease(record: &Record) -> Option<Lease> {
     match &record.state {
-        State::Completed(completed) => Some(completed),
-        _ => None,
+        State::Completed(completed) => Some(completed.lease),
+        State::Released(released) => Some(released.lease),
+        State::Running(_) | State::InDoubt(_) | State::Expired(_) | State::Closed(_) => None,
     }
 }

@@ -36,6 +36,7 @@ use crate::lifecycle::ledger;
 use crate::lifecycle::record::{Record, SweepAction};
 use crate::lifecycle::step::Change;
 use crate::request::key::KeyId;
+use crate::request::status_token::StatusSecret;
 use crate::time::Timestamp;
 
 /// The database of one shard.
@@ -119,6 +120,26 @@ impl Store {
     /// The key id's row, without a body that lies in it.
     pub(super) fn find(&self, key_id: KeyId) -> Result<Option<StoredRow>, Error> {
         self.rows(FIND, &[blob(&key_id.0)])?.pop().map(|row| stored(&row)).transpose()
+    }
+
+    /// The row, in whichever scope of the key, whose status address has this secret, and its key id.
+    pub(super) fn find_status(
+        &self,
+        key_id: KeyId,
+        secret: &StatusSecret,
+    ) -> Result<Option<(KeyId, StoredRow)>, Error> {
+        let [lowest, highest] = range(key_id);
+        let StatusSecret(bytes) = secret;
+        // A part is enough to leave nearly all rows out, and the time that the database takes to compare tells nothing of
+        // the rest.
+        let part = blob(bytes.first_chunk::<SECRET_SEARCHED>().map_or(&[], <[u8; 4]>::as_slice));
+        for row in self.rows(FIND_STATUS, &[lowest, highest, part])? {
+            let stored = stored(&row)?;
+            if stored.record.metadata.status.is_some_and(|status| status.secret.is(secret)) {
+                return Ok(Some((operator::key_id(&row)?, stored)));
+            }
+        }
+        Ok(None)
     }
 
     /// Writes what was decided. `found` is the row that was found; `records_of_key` is how many records a claim
@@ -263,6 +284,8 @@ fn whole(number: f64) -> u64 {
     number as u64
 }
 
+/// So many bytes of a status address's secret are searched for.
+const SECRET_SEARCHED: usize = 4;
 /// A key with more records than this has each of them in the index by operation.
 const FEW_RECORDS: usize = 32;
 
@@ -278,6 +301,13 @@ const CREATE_BODY_CHUNKS: &str = "CREATE TABLE IF NOT EXISTS body_chunks \
 const CREATE_SETTINGS: &str = "CREATE TABLE IF NOT EXISTS settings (id INTEGER PRIMARY KEY CHECK (id = 1), shards INTEGER NOT NULL)";
 const READ_SHARDS: &str = "SELECT shards AS number FROM settings";
 const KEEP_SHARDS: &str = "INSERT INTO settings (id, shards) VALUES (1, ?) ON CONFLICT DO NOTHING";
+// A larger body is read when there is room for it. There are as many rows as the key has scopes.
+const FIND_STATUS: &str = concat!(
+    "SELECT key_id, record AS value, CASE WHEN length(body) <= ",
+    small!(),
+    " THEN body END AS body, first_chunk, chunks FROM records \
+    WHERE key_id >= ?1 AND key_id <= ?2 AND instr(record, ?3) > 0"
+);
 const FIND: &str = "SELECT record AS value, first_chunk, chunks FROM records WHERE key_id = ?";
 const INDEX_KEY: &str =
     "UPDATE records SET indexed = 1 WHERE key_id >= ? AND key_id <= ? AND indexed = 0";

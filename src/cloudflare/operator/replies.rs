@@ -4,6 +4,7 @@
 //! outside its byte budget. A body that does not fit is named by its address, from which it is streamed.
 
 use std::pin::pin;
+use std::time::Duration;
 
 use futures_util::future::{Either, select};
 use js_sys::Uint8Array;
@@ -116,7 +117,8 @@ impl Operator<'_> {
         policy: &Policy,
         found: &FoundRecord,
     ) -> Result<Option<(Replay, LedgerBody)>, Problem> {
-        let (key, look) = (found.key, Event::Look(found.record.metadata.fingerprint));
+        let (key, look) =
+            (found.key, Event::Look(found.record.metadata.fingerprint, Duration::ZERO));
         let look = Question::Event(look);
         match self.ask_shard(policy, key.shard(policy.shards), key, &look, None).await {
             Ok((LedgerAnswer::Verdict(Verdict::Replay(replay)), body)) => {

@@ -7,23 +7,24 @@ use futures_channel::oneshot::{self, Canceled};
 
 use super::request_body::{RequestBody, digest};
 use super::{FetchEvent, new_lease};
-use crate::admission::{Guarded, Head};
+use crate::admission::{Guarded, Head, status_address};
 use crate::answer::Answer;
 use crate::cloudflare::body_buffer::BufferedBody;
 use crate::cloudflare::error::Error;
 use crate::cloudflare::headers::HeaderChanges;
-use crate::cloudflare::ledger_stub::LedgerBody;
+use crate::cloudflare::ledger_stub::{LedgerBody, LedgerClient};
 use crate::cloudflare::log::{self, Outcome};
 use crate::cloudflare::origin::OriginResponse;
 use crate::cloudflare::response::{Client, Response};
 use crate::cloudflare::tasks::{spawn, wait_until};
-use crate::cloudflare::world::RequestWorld;
+use crate::cloudflare::world::{ForRunner, RequestWorld};
 use crate::cloudflare::{env, faults, origin};
 use crate::config::route::Route;
 use crate::config::{Origin, Policy};
 use crate::filter::{GuardedRequest, clear_up, filter};
 use crate::forward;
 use crate::log::Entry;
+use crate::request::status_token::StatusToken;
 
 impl FetchEvent {
     pub(super) async fn guard(
@@ -69,6 +70,10 @@ impl FetchEvent {
                 client.origin_response(response, status, expires, &self.context)
             }
             Ok(Answer::Stored(replay, body)) => client.replay(&replay, body),
+            Ok(Answer::Accepted(accepted)) => {
+                let token = StatusToken::new(&guarded.id, accepted.status).to_text();
+                client.accepted(&accepted, &status_address(head.address, &token))
+            }
             Err(Canceled) => self.aborted(),
         }
     }
@@ -110,12 +115,28 @@ impl FetchEvent {
         body: Option<BufferedBody>,
     ) -> Result<(RequestWorld, GuardedRequest), Error> {
         let claim = guarded.claim(head, digest, new_lease()?);
-        let request = GuardedRequest { key_id: guarded.id, claim, route: guarded.route.clone() };
+        let request = GuardedRequest {
+            key_id: guarded.id,
+            claim,
+            route: guarded.route.clone(),
+            responds_async: guarded.responds_async,
+        };
+        let for_runner = if guarded.responds_async {
+            Some(ForRunner {
+                runners: env::runners(&self.env)?,
+                claim: request.claim.clone(),
+                url: self.request.url(),
+                traceparent: traceparent(head),
+            })
+        } else {
+            None
+        };
         let mut changes =
             HeaderChanges::of(&forward::changes(head.header, &policy.origin, head.address));
         changes.append_all(&self.loop_marks(head));
         let world = RequestWorld {
-            ledger: env::ledgers(&self.env)?,
+            ledger: LedgerClient { ledgers: env::ledgers(&self.env)?, policy: policy.clone() },
+            for_runner,
             origin_binding: matches!(policy.origin, Origin::Binding).then(|| self.origin_binding()),
             origin_address: origin::address(&policy.origin, head.address),
             guarded,
@@ -123,7 +144,6 @@ impl FetchEvent {
             method: head.method.to_owned(),
             headers: self.request.headers(),
             body: RefCell::new(body),
-            policy: policy.clone(),
             stream_end: Cell::new(None),
             changes,
             timing: self.timing.clone(),

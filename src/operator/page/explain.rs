@@ -76,6 +76,7 @@ pub(super) fn retry_answer(state: &State) -> (u16, &'static str) {
         State::Running(_) => Code::InFlight,
         State::InDoubt(_) => Code::OutcomeUnknown,
         State::Expired(_) | State::Closed(_) => Code::KeyExpired,
+        State::Released(_) => return (200, "executed"),
     };
     (code.status(), code.as_str())
 }
@@ -148,6 +149,10 @@ pub(super) fn meaning(state: &State, now: Timestamp) -> Markup {
             "It was in doubt for longer than the route's `doubt_ttl` and nobody said what happened. It is not executed again, and remembered until @.",
             Some(doubt.gone),
         ),
+        State::Released(released) => (
+            "The operation was released: nothing happened, or the route says that it may be run again. What the origin answered is kept until @ for whoever has the status address.",
+            Some(released.until),
+        ),
     };
     prose(text, at, now)
 }
@@ -199,6 +204,7 @@ pub(super) fn retries(state: &State, now: Timestamp) -> Vec<Retry> {
         State::Closed(_) => {
             ("because it may have been executed and is not to be executed twice.", None)
         }
+        State::Released(_) => ("because the key is free: it is sent on.", None),
     };
     let problem = |code: Code| (code.status(), code.as_str());
     let mut retries = vec![Retry { who: "The same request", answer: retry_answer(state), why, at }];
@@ -330,7 +336,7 @@ pub(super) fn actions(state: &State, now: Timestamp) -> &'static [Action] {
         StateKind::InDoubt | StateKind::Closed => {
             &[Action::Complete, Action::Release, Action::Hold, Action::Purge]
         }
-        StateKind::Completed | StateKind::Expired => &[Action::Purge],
+        StateKind::Completed | StateKind::Expired | StateKind::Released => &[Action::Purge],
         StateKind::Running => &[],
     }
 }

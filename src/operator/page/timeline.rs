@@ -3,7 +3,7 @@
 
 use maud::{Markup, html};
 
-use crate::lifecycle::record::{Completed, Doubt, Running, State};
+use crate::lifecycle::record::{Completed, Doubt, Released, Running, State};
 use crate::operator::page::time::{ago, at, span, times};
 use crate::operator::search::FoundRecord;
 use crate::time::Timestamp;
@@ -74,6 +74,15 @@ fn events(found: &FoundRecord, now: Timestamp) -> Vec<Event> {
             }
             events.push(Event::new("closes", Some(*closes), "retries get 410 instead of 409"));
             events.push(Event::new("forgotten", Some(*gone), KEY_FREE));
+        }
+        State::Released(Released { run, since, until, .. }) => {
+            events.push(forwarded(run.attempt, None));
+            events.push(Event::new("released", Some(*since), KEY_FREE));
+            events.push(Event::new(
+                "forgotten",
+                Some(*until),
+                "the status address knows it no more",
+            ));
         }
     }
     events

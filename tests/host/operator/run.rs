@@ -25,7 +25,7 @@ fn policy(schedule: &Value, route: &Value) -> Policy {
         ("ROUTES".to_owned(), json!([jobs])),
         ("SCHEDULES".to_owned(), json!([all])),
     ]);
-    Policy::parse(&Vars { values, binds_origin: false }).unwrap()
+    Policy::parse(&Vars { values, ..Vars::default() }).unwrap()
 }
 
 fn of(schedule: &Value) -> Policy {
@@ -121,7 +121,7 @@ fn a_schedule_is_named_or_those_that_there_are() {
         why(other.slot(&of(&json!({})), NOW)),
         "404 There is no such schedule: use one of nightly."
     );
-    let none = Policy::parse(&Vars { values: Map::new(), binds_origin: false }).unwrap();
+    let none = Policy::parse(&Vars { values: Map::new(), ..Vars::default() }).unwrap();
     assert_eq!(why(asked(None).slot(&none, NOW)), "404 SCHEDULES has no schedule.");
 }
 
@@ -141,7 +141,7 @@ fn a_slot_that_its_record_would_have_left_by_now_is_outside_the_window() {
             slot.is_outside_window
         };
         // A minute sooner, since clocks differ.
-        let last = slot_ago.plus(kept - s(60));
+        let last = slot_ago.plus(kept).minus(s(60));
         assert!(!is_outside(ms_before(last)) && !is_outside(last), "{route}");
         assert!(is_outside(ms_after(last)), "{route}");
     }

@@ -7,8 +7,8 @@ import path from "node:path";
 import { gate, start, startOrigin } from "../harness.mjs";
 import { Operation } from "./operation.mjs";
 
-/** The events that a Worker tells its Ledger of, as src/lifecycle/event.rs numbers them. */
-export const ASK = { claim: 0, settle: 1, release: 2, doubt: 3 };
+/** The events that a Worker tells its Ledger of, as src/lifecycle/event.rs numbers them, and the call of a Runner. */
+export const ASK = { claim: 0, settle: 1, release: 2, doubt: 3, take: "take" };
 export const MiB = 1024 * 1024;
 
 /** timeout + 15 s of lease: what is cut off is in doubt 16 s later. */
@@ -34,13 +34,15 @@ export class Lane {
   #watcher;
   #byKeyId = new Map();
 
-  /** `watched`: every call of a Ledger can be held back, at the price of a go-between. */
-  constructor({ watched }) {
-    this.watched = watched;
+  /** `watched`: every call of a Ledger can be held back, at the price of a go-between. `more`: further options of the
+   *  harness, with `routes` beside those that are always there. */
+  constructor({ watched, more = {} }) {
+    Object.assign(this, { watched, more });
   }
   async start() {
     this.origin = await startOrigin();
-    const options = { origin: this.origin, routes: ROUTES, shards: 2 };
+    const routes = [...ROUTES, ...(this.more.routes ?? [])];
+    const options = { ...this.more, origin: this.origin, routes, shards: 2 };
     if (this.watched) {
       this.#watcher = await startWatcher((call) => this.#called(call));
       Object.assign(options, { ledger: "faulty", watcher: this.#watcher.url });
@@ -57,7 +59,7 @@ export class Lane {
   async kill(name, step) {
     const round = (this.round = { name, operations: [], pending: [], gates: [], dead: gate() });
     await step.prepare?.(this);
-    await this.#company(step.quiet);
+    if (!step.alone) await this.#company(step.quiet);
     const aimed = await step.run(this);
     Object.assign(aimed, { aimed: name, expected: step.expected });
     if (!round.operations.includes(aimed)) round.operations.push(aimed);
@@ -68,7 +70,7 @@ export class Lane {
     await Promise.all(round.pending);
     step.killed?.(this);
     await this.worker.restart();
-    await each(round.operations, async (it) => (it.atOnce = await it.retry()));
+    if (!step.later) await each(round.operations, async (it) => (it.atOnce = await it.retry()));
     await step.restarted?.(this, aimed);
   }
 
@@ -107,15 +109,18 @@ export class Lane {
     };
   }
   async #called(call) {
-    if (call.ask === ASK.claim) {
-      const found = this.round?.operations.find((it) => call.head.includes(it.path));
-      if (found) this.#byKeyId.set(call.key, found);
-    }
+    const named = () => this.round?.operations.find((it) => call.head.includes(it.path));
+    if (call.ask === ASK.take) return named()?.watch?.(call);
+    const found = call.ask === ASK.claim && named();
+    if (found) this.#byKeyId.set(call.key, found);
     await this.#byKeyId.get(call.key)?.watch?.(call);
   }
 
   operation(route, answers) {
-    const it = new Operation(this, route, answers);
+    return this.add(new Operation(this, route, answers));
+  }
+  /** Puts an operation among those of this round. */
+  add(it) {
     this.operations.push(it);
     this.round.operations.push(it);
     return it;
@@ -188,7 +193,7 @@ async function within(ms, promise, what) {
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
 
-/** What the faulty Ledger tells of each call: { when, ask, key, head }, held until `onCall` is done. */
+/** What the faulty Ledger and Runner tell of each call: { when, ask, key, head }, held until `onCall` is done. */
 async function startWatcher(onCall) {
   const server = http.createServer(async (req, res) => {
     const parts = [];
@@ -197,7 +202,9 @@ async function startWatcher(onCall) {
     // [version][head length u32][key id 32][shards][question][event], see src/protocol.rs: a number below 128 is one
     // byte, and the first question is an event.
     const [, question, event] = head.subarray(37, 40);
-    await onCall({ when: req.url.slice(1), ask: question === 0 ? event : undefined, key: head.toString("hex", 5, 37), head });
+    const [, of, when] = req.url.split("/");
+    if (of === "runner") await onCall({ when, ask: ASK.take, head });
+    else await onCall({ when, ask: question === 0 ? event : undefined, key: head.toString("hex", 5, 37), head });
     res.end();
   });
   server.on("connection", (socket) => socket.on("error", () => {}));

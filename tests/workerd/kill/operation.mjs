@@ -20,9 +20,9 @@ export class Operation {
   broken = false;
   end = null;
 
-  /** answers: for each run { status = 201, bytes, wait, reached, sent, head }; the last one goes on. */
-  constructor(lane, route, answers = [{}]) {
-    Object.assign(this, { lane, route, answers, key: freshKey(), path: `/${route}/${++Operation.#count}.` });
+  /** answers: for each run { status = 201, headers, bytes, wait, reached, sent, head }; the last one goes on. */
+  constructor(lane, route, answers = [{}], path = `/${route}/${++Operation.#count}.`) {
+    Object.assign(this, { lane, route, answers, key: freshKey(), path });
     lane.origin.on(this.path, (execution) => this.#execute(execution));
     if (answers[0].head) lane.origin.onStream(this.path, (execution) => this.#execute(execution));
     lane.origin.on(`/probe/${this.key}`, () => (this.say("probed: not known"), this.probed?.(), { status: 404 }));
@@ -32,7 +32,7 @@ export class Operation {
   }
   async #execute(execution) {
     const answer = this.answers[Math.min(this.runs.length, this.answers.length - 1)];
-    const { status = 201, bytes = 100, wait, reached, sent } = answer;
+    const { status = 201, headers = [], bytes = 100, wait, reached, sent } = answer;
     const body = Buffer.concat([Buffer.from(`run ${this.runs.length + 1} of ${this.key} `), randomBytes(bytes)]);
     const run = { number: this.runs.length + 1, status, digest: digest(body), attempt: execution.get("Idempotency-Attempt"), at: Date.now() };
     this.runs.push(run);
@@ -40,17 +40,20 @@ export class Operation {
     answer.head?.();
     reached?.();
     await wait;
-    return { status, headers: [["Content-Type", "application/octet-stream"]], body, sent };
+    return { status, headers: [["Content-Type", "application/octet-stream"], ...headers], body, sent };
   }
 
   /** One request; resolves to what it came to, or "cut". */
-  async send(headers = {}, first = () => {}) {
+  send(headers = {}, first = () => {}) {
     this.say(`sent ${JSON.stringify(headers)}`);
-    const exchange = this.lane.worker.open({ path: this.path, key: this.key, body: "{}", headers: { "Content-Type": "application/json", ...headers } });
+    return this.exchange({ path: this.path, key: this.key, body: "{}", headers: { "Content-Type": "application/json", ...headers } }, first);
+  }
+  async exchange(request, first = () => {}) {
+    const exchange = this.lane.worker.open(request);
     let said = "cut";
     try {
       const head = await exchange.head;
-      first();
+      first(head);
       const stored = ["executed", "replayed", "joined"].includes(head.get("Idempotency-Status"));
       // Stored before it is sent: the head alone is the promise.
       if (stored) this.promised ??= { digest: null, run: 0 };
@@ -77,8 +80,10 @@ export class Operation {
   }
   /** A retry that does not wait; says what it came to, and keeps it as the end where it is one. */
   async retry() {
-    const said = await this.send({ Prefer: "wait=0" });
-    const end = { "outcome-unknown": this.route === "hold" ? "unknown" : null, replayed: "replayed" }[said] ?? null;
+    return this.heard(await this.send({ Prefer: "wait=0" }));
+  }
+  heard(said) {
+    const end = { "outcome-unknown": ["hold", "later"].includes(this.route) ? "unknown" : null, replayed: "replayed" }[said] ?? null;
     if (this.end && end !== this.end) this.wrong.push(`${said} after the end, which was: ${this.end}`);
     else this.end = end;
     return said;
@@ -89,7 +94,7 @@ export class Operation {
     // What answered that it did nothing did nothing.
     const paid = this.runs.filter((run) => run.status !== 429).length;
     // Again: the client asked for two. Retry: an idempotent origin may be asked again after every kill.
-    const allowed = { hold: 1, again: 2, retry: Math.max(1, this.attempts) }[this.route];
+    const allowed = { hold: 1, later: 1, again: 2, retry: Math.max(1, this.attempts) }[this.route];
     const stuck = !ENDS.includes(this.end);
     const lost = this.broken || (this.promised !== null && this.end === "unknown");
     const wrong = [...this.wrong];

@@ -144,10 +144,13 @@ impl Store {
 }
 
 fn found(row: &Row) -> Result<(KeyId, Record), Error> {
+    Ok((key_id(row)?, read(&row.value())?))
+}
+
+pub(super) fn key_id(row: &Row) -> Result<KeyId, Error> {
     let id = bytes_of(&row.key_id()).map(|id| id.to_vec()).unwrap_or_default();
-    let id =
-        id.try_into().map_err(|_| Error::Stored("a stored key id is unreadable".to_owned()))?;
-    Ok((KeyId(id), read(&row.value())?))
+    let id = id.try_into();
+    id.map(KeyId).map_err(|_| Error::Stored("a stored key id is unreadable".to_owned()))
 }
 
 fn kept<T: DeserializeOwned>(row: &Row) -> Result<T, Error> {

@@ -1,0 +1,20 @@
+// Stands before the Runner, and misbehaves as the header X-Runner of a request asks:
+//   throws   the hand-over fails before anybody has it
+//   lost     the Runner has it, and its answer is lost
+//   twice    the Runner is handed the same request twice
+
+import { DurableObject } from "cloudflare:workers";
+
+export class FaultyRunner extends DurableObject {
+  async take(head, headers, body) {
+    const how = headers.get("x-runner");
+    if (how === "throws") throw new Error("never delivered");
+    const runner = this.env.REAL.get(this.env.REAL.newUniqueId());
+    const answer = await runner.take(head, headers, body);
+    if (how === "twice") await runner.take(head, headers, body);
+    if (how === "lost") throw new Error("the answer is lost");
+    return answer;
+  }
+}
+
+export default {};
