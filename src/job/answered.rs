@@ -11,7 +11,7 @@ pub struct Answered<'a> {
     /// Its status.
     pub status: u16,
     /// What became of the request, as the log names it: `executed`, `replayed`, `joined`, `released`, `unknown`,
-    /// or a problem's code. `None` where the filter itself has failed.
+    /// `running`, or a problem's code. `None` where the filter itself has failed.
     pub outcome: Option<&'a str>,
     /// Its Retry-After.
     pub retry_after: Option<Duration>,
@@ -42,6 +42,10 @@ impl Answered<'_> {
             return Next::Done;
         }
         if is(&[Code::InFlight, Code::OriginUnreachable, Code::StoreUnavailable]) {
+            return Next::Retry(after);
+        }
+        // A Runner makes it: an operator is not kept waiting.
+        if outcome == "running" {
             return Next::Retry(after);
         }
         if outcome == "unknown" || is(&[Code::OutcomeUnknown]) {

@@ -103,7 +103,7 @@ fn states() -> BTreeMap<&'static str, FoundRecord> {
 
 fn slot(word: &str) -> Slot {
     let template = |text: &str| {
-        Template::try_from(text.to_owned()).unwrap_or_else(|_| "".to_owned().try_into().unwrap())
+        Template::try_from(text.to_owned()).unwrap_or_else(|_| String::new().try_into().unwrap())
     };
     let text = template(word);
     let request = RequestTemplate {

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { freshPath, start, startOrigin } from "./harness.mjs";
+import { freshPath, gate, start, startOrigin, until } from "./harness.mjs";
 
 const TOKEN = "a secret that only operators know";
 const BEARER = { Authorization: `Bearer ${TOKEN}` };
@@ -15,8 +15,8 @@ const linesOf = (worker) => worker.logs.split("\n").filter((line) => line.starts
 
 /** A schedule for a path of its own. */
 const schedules = [];
-function schedule({ request, ...more } = {}) {
-  const path = freshPath("/jobs");
+function schedule({ prefix = "/jobs", request, ...more } = {}) {
+  const path = freshPath(prefix);
   const name = path.slice(1).replaceAll("/", "-");
   schedules.push({ name, cron: "0 2 * * *", key: `${name}-{scheduled_time:date}`, ...more, request: { url: HOST + path, ...request } });
   return { path, name };
@@ -34,8 +34,9 @@ describe("a slot that is run by hand", { concurrency: 4, timeout: 120_000 }, () 
   const doubtful = schedule();
   const released = schedule();
   const overlapping = schedule({ key: "sync", on_duplicate: "fail_on_running" });
+  const slow = schedule({ prefix: "/slow" });
   const secretless = schedule({ request: { headers: { Authorization: "secret:NOBODY" } } });
-  const routes = [{ name: "jobs", methods: ["POST"], path: "/jobs/{*rest}", key: { required: true }, timeout: "2s", ttl: "7d", tombstone: "7d" }];
+  const routes = [{ name: "jobs", methods: ["POST"], path: "/jobs/{*rest}", key: { required: true }, timeout: "2s", ttl: "7d", tombstone: "7d" }, { name: "slow", methods: ["POST"], path: "/slow/{*rest}", async: "always", wait: "0s", timeout: "20s", ttl: "7d" }];
   const on = {};
   before(async () => {
     on.origin = await startOrigin();
@@ -155,6 +156,17 @@ describe("a slot that is run by hand", { concurrency: 4, timeout: 120_000 }, () 
     const first = await run(released, night(1));
     assert.deepEqual([first.outcome, first.status, first.next, first.retry_after_s], ["released", 429, "retry", 7]);
     assert.equal((await run(released, night(1))).outcome, "executed");
+  });
+  test("where the route answers at once an operator does not wait either, and asks again", async () => {
+    const { opened, open } = gate();
+    on.origin.on(slow.path, async () => (await opened, { status: 201 }));
+    const begun = await run(slow, night(1));
+    assert.deepEqual([begun.outcome, begun.status, begun.next], ["running", 202, "retry"]);
+    assert.ok(begun.retry_after_s >= 1);
+    assert.equal((await run(slow, night(1))).next, "retry");
+    open();
+    await until(async () => (await run(slow, night(1))).outcome === "replayed");
+    assert.equal(on.origin.count(slow.path), 1);
   });
   test("where slots have no key of their own it is run each time, and none is too old", async () => {
     for (const daysAgo of [400, 1, 1]) assert.equal((await run(overlapping, night(daysAgo))).outcome, "executed");

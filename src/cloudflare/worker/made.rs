@@ -30,7 +30,7 @@ impl FetchEvent {
         let (env, context) = (self.env.clone(), JsValue::from(self.context.as_ref()));
         Box::new(move |request, strategy| {
             let context = Context::new(context.clone().unchecked_into());
-            Box::pin(Self::made(request, env.clone(), context, Via::Schedule(strategy)))
+            Box::pin(Self::made(request, env.clone(), context, Via::Operator(strategy)))
         })
     }
 }

@@ -144,7 +144,7 @@ fn has_record(ran: &Ran) -> bool {
         Code::OutcomeUnknown,
         Code::ReplyNotStored,
     ];
-    matches!(ran.outcome, "executed" | "replayed" | "joined" | "unknown")
+    matches!(ran.outcome, "executed" | "replayed" | "joined" | "unknown" | "running")
         || codes.iter().any(|code| code.as_str() == ran.outcome)
 }
 
