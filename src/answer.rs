@@ -81,9 +81,9 @@ impl From<How> for Status {
 pub fn duplicate<R, B>(verdict: Verdict, body: Option<B>) -> Answer<R, B> {
     let problem = |code, detail: &str| Answer::Problem(Problem::new(code, detail), None);
     match verdict {
-        Verdict::Replay(replay) => match replay.reply.body {
-            Kept::Whole { .. } => Answer::Stored(replay, body),
-            Kept::StatusOnly => reply_not_stored(&replay),
+        Verdict::Replay(replay) => match (replay.how, replay.reply.body) {
+            (How::Released, _) | (_, Kept::Whole { .. }) => Answer::Stored(replay, body),
+            (_, Kept::StatusOnly) => reply_not_stored(&replay),
         },
         Verdict::InFlight { retry_after_s, .. } => {
             let detail = "The first request under this key is still running. Send it again, unchanged, after Retry-After.";
@@ -232,6 +232,10 @@ pub fn problem_marks(problem: &Problem, status: Option<Status>, correlation_id: 
     if problem.code == Code::LoopDetected {
         // It reaches the filter again that forwarded the request, as the answer of its origin: nothing was executed.
         marks.push(("idempotency-outcome", "release".to_owned()));
+    }
+    if problem.code == Code::MethodNotAllowed {
+        // Of the filter's own addresses clients get to know those of statuses only.
+        marks.push(("allow", "GET, HEAD".to_owned()));
     }
     if problem.code == Code::CredentialRefused {
         // RFC 6750 section 3.1: on this OAuth clients renew their token and come again.

@@ -3,15 +3,14 @@
 //!
 //! Part of what it finds no Worker could say: a Worker sees its vars, and not the file that they stand in.
 
-use chrono::DateTime;
-use croner::parser::CronParser;
+mod classes;
+mod jobs;
+
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::config::read::Misconfigured;
 use crate::config::{Policy, SECRETS, VARS, Vars, is_known};
-use crate::job::schedule::Schedule;
-use crate::time::Timestamp;
 
 /// What a configuration of Wrangler is written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,6 +99,7 @@ impl Report {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Deployment {
+    compatibility_date: Option<String>,
     vars: Map<String, Value>,
     services: Vec<Service>,
     durable_objects: DurableObjects,
@@ -144,6 +144,16 @@ struct Service {
 #[serde(default)]
 struct DurableObjects {
     bindings: Vec<DurableObject>,
+    code_update_strategy: CodeUpdateStrategy,
+}
+
+/// When a deploy replaces the code of an object that is busy.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct CodeUpdateStrategy {
+    mode: Option<String>,
+    /// In seconds.
+    max_delay: Option<f64>,
 }
 
 #[derive(Deserialize)]
@@ -164,17 +174,18 @@ struct Migration {
 impl Deployment {
     fn check(self) -> Report {
         let mut errors = self.too_large();
-        errors.extend(self.class());
+        errors.extend(classes::ledger(&self));
         errors.extend(self.secrets());
         errors.extend(self.origin());
         let mut warnings = self.unread();
         warnings.extend(self.leads_nowhere());
-        let binds_origin = self.binds_origin();
-        match Policy::parse(&Vars { values: self.vars.clone(), binds_origin }) {
+        let (binds_origin, binds_runner) = (self.binds_origin(), self.binds_class("RUNNER"));
+        match Policy::parse(&Vars { values: self.vars.clone(), binds_origin, binds_runner }) {
             Ok(policy) => {
+                errors.extend(classes::runner(&self, &policy));
                 warnings.extend(policy.warnings());
-                errors.extend(schedules(&policy, &self.triggers.crons));
-                errors.extend(queues(&policy, &self.queues));
+                errors.extend(jobs::schedules(&policy, &self.triggers.crons));
+                errors.extend(jobs::queues(&policy, &self.queues));
             }
             Err(more) => errors.extend(more),
         }
@@ -184,6 +195,10 @@ impl Deployment {
 
     fn binds_origin(&self) -> bool {
         self.services.iter().any(|service| service.binding == "ORIGIN")
+    }
+
+    fn binds_class(&self, name: &str) -> bool {
+        self.durable_objects.bindings.iter().any(|object| object.name == name)
     }
 
     /// A var holds 5 KB (developers.cloudflare.com, workers/platform/limits).
@@ -197,44 +212,6 @@ impl Deployment {
                 mistake(name, format!("holds {bytes} bytes of the {VAR_BYTES_MAX} that a var may: move routes to ROUTES_2, ROUTES_3 …"))
             })
             .collect()
-    }
-
-    /// The class of the Ledger: bound, and made with tables, which it stores in.
-    fn class(&self) -> Option<Misconfigured> {
-        let mut objects = self.durable_objects.bindings.iter();
-        let Some(object) =
-            objects.find(|object| object.name == "LEDGER" && object.class_name == "Ledger")
-        else {
-            return Some(mistake(
-                "LEDGER",
-                "is not bound: [[durable_objects.bindings]] must hold name = \"LEDGER\", class_name = \"Ledger\"",
-            ));
-        };
-        let in_list = |list: &[String]| list.contains(&object.class_name);
-        if object.script_name.is_some()
-            || self.migrations.iter().any(|step| in_list(&step.new_sqlite_classes))
-        {
-            return None;
-        }
-        match self
-            .exports
-            .get(&object.class_name)
-            .map(|class| class.get("storage").and_then(Value::as_str))
-        {
-            Some(Some("sqlite")) => None,
-            Some(_) => Some(mistake(
-                "exports.Ledger.storage",
-                "must be \"sqlite\": a Ledger stores its records in tables",
-            )),
-            None if self.migrations.iter().any(|step| in_list(&step.new_classes)) => Some(mistake(
-                "migrations",
-                "names Ledger under new_classes, which have no tables: write new_sqlite_classes (a class cannot be changed once it is deployed)",
-            )),
-            None => Some(mistake(
-                "migrations",
-                "must name the class: [[migrations]] with tag = \"v1\", new_sqlite_classes = [\"Ledger\"]",
-            )),
-        }
     }
 
     /// A var is shown in clear by Wrangler and by the dashboard.
@@ -277,93 +254,11 @@ impl Deployment {
     }
 }
 
-/// The platform tells a trigger by its text alone, so that a schedule and its trigger must agree letter by letter.
-fn schedules(policy: &Policy, crons: &[String]) -> Vec<Misconfigured> {
-    let mut mistakes = Vec::new();
-    for schedule in &policy.schedules {
-        let knob = format!("schedule {}", schedule.name);
-        if !crons.contains(&schedule.cron) {
-            mistakes.push(mistake(
-                &format!("{knob}: cron"),
-                format!(
-                    "is \"{}\", which is not in [triggers] crons, letter by letter",
-                    schedule.cron
-                ),
-            ));
-        }
-        match keys_of_slots(schedule) {
-            Err(why) => mistakes.push(mistake(&format!("{knob}: cron"), format!("is \"{}\", but {why}", schedule.cron))),
-            Ok(Some(key)) => mistakes.push(mistake(&format!("{knob}: key"), format!("is {key} for two slots in a row, of which the second would not be run: use a finer {{scheduled_time:…}}"))),
-            Ok(None) => {}
-        }
-    }
-    let unused =
-        crons.iter().filter(|cron| policy.schedules.iter().all(|schedule| schedule.cron != **cron));
-    mistakes.extend(unused.map(|cron| {
-        mistake(
-            "triggers.crons",
-            format!("has \"{cron}\", which no schedule has, letter by letter"),
-        )
-    }));
-    mistakes
-}
-
-/// The first key that two slots in a row share, if slots are to be told apart.
-fn keys_of_slots(schedule: &Schedule) -> Result<Option<String>, String> {
-    // Cloudflare counts weekdays from 1, which is Sunday (developers.cloudflare.com, workers/configuration/cron-triggers).
-    let parser = CronParser::builder().alternative_weekdays(true).build();
-    let cron = parser.parse(&schedule.cron).map_err(|error| error.to_string())?;
-    if !schedule.has_slots() {
-        return Ok(None);
-    }
-    let slots = cron.iter_after(DateTime::UNIX_EPOCH).take(SLOTS);
-    let mut last = None;
-    for slot in slots {
-        let ms = u64::try_from(slot.timestamp_millis()).unwrap_or_default();
-        let key = schedule.key(Timestamp(ms));
-        if key.is_some() && key == last {
-            return Ok(key);
-        }
-        last = key;
-    }
-    Ok(None)
-}
-
-/// Queues and their consumers; and where a message goes of which nothing can come.
-fn queues(policy: &Policy, queues: &Queues) -> Vec<Misconfigured> {
-    let mut mistakes = Vec::new();
-    let has_aside = queues.producers.iter().any(|producer| producer.binding == "ASIDE");
-    for rule in &policy.queues {
-        let knob = format!("queue {}", rule.queue);
-        match queues.consumers.iter().find(|consumer| consumer.queue == rule.queue) {
-            None => mistakes
-                .push(mistake(&knob, "is in QUEUES, but [[queues.consumers]] does not name it")),
-            Some(consumer) if consumer.dead_letter_queue.is_none() && !has_aside => {
-                mistakes.push(mistake(&knob, "has nowhere to put a message of which nothing can come, and the platform would delete it: name a dead_letter_queue, or bind a queue as ASIDE"));
-            }
-            Some(_) => {}
-        }
-    }
-    let unread = queues
-        .consumers
-        .iter()
-        .filter(|consumer| policy.queues.iter().all(|rule| rule.queue != consumer.queue));
-    mistakes.extend(unread.map(|consumer| {
-        mistake(
-            &format!("queue {}", consumer.queue),
-            "is consumed, but has no table in QUEUES: all of its messages would go back",
-        )
-    }));
-    mistakes
-}
-
 fn mistake(knob: &str, why: impl Into<String>) -> Misconfigured {
     Misconfigured { knob: knob.to_owned(), why: why.into() }
 }
 
 /// Keys that an environment has from the top of the file unless it names its own (developers.cloudflare.com,
 /// workers/wrangler/configuration, "Inheritable keys"). Vars and bindings are not among them.
-const INHERITED: [&str; 4] = ["migrations", "exports", "route", "routes"];
+const INHERITED: [&str; 5] = ["compatibility_date", "migrations", "exports", "route", "routes"];
 const VAR_BYTES_MAX: usize = 5 * 1024;
-/// As many slots tell how fine a cron is: a year of every two hours.
-const SLOTS: usize = 5000;

@@ -26,7 +26,7 @@ pub fn check(data: &[u8]) {
         (other.unwrap_or_default(), other.map(as_text)),
     ];
     let named = named.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
-    let mut vars = Vars { values: named.collect(), binds_origin: false };
+    let mut vars = Vars { values: named.collect(), ..Vars::default() };
     let parsed = Policy::parse(&vars);
     match &parsed {
         Ok(policy) => holds(policy),

@@ -51,7 +51,7 @@ fn places(pieces: &[Piece], request: &[&str; 4]) -> Vec<Value> {
 fn is_published_as_it_is(spelled: &str, source: &Source) {
     let routes = json!([{ "key": { "from": [spelled] } }]).to_string();
     let values = [("ROUTES".to_owned(), serde_json::Value::String(routes))];
-    let vars = Vars { values: values.into_iter().collect(), binds_origin: false };
+    let vars = Vars { values: values.into_iter().collect(), ..Vars::default() };
     let policy = Policy::parse(&vars);
     assert!(policy.is_ok(), "{spelled:?}: {policy:?}");
     let document = policy.map(|policy| published(&policy)).unwrap_or_default();

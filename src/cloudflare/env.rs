@@ -122,5 +122,6 @@ pub(super) fn vars(env: &Env) -> Result<Vars, Misconfigured> {
         }
     }
     let binds_origin = bindings::is_fetcher(&bindings::get(env, "ORIGIN"));
-    Ok(Vars { values, binds_origin })
+    let binds_runner = bindings::runners(env).is_object();
+    Ok(Vars { values, binds_origin, binds_runner })
 }

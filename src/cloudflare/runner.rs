@@ -102,7 +102,7 @@ async fn begin(
     let world = RunnerWorld {
         env,
         ledger: LedgerClient { ledgers, policy },
-        route,
+        route: Rc::new(route.without_streams()),
         commission,
         requested,
         headers,
@@ -248,8 +248,8 @@ impl World for RunnerWorld {
 }
 
 impl RunnerWorld {
-    /// There is no client: the answer is logged, and a body that would have been streamed is read to its end, which tells
-    /// whether the origin broke it off.
+    /// There is no client: the answer is logged. A body that is too large to be kept is read to its end, which tells whether
+    /// the origin broke it off.
     fn finish(&self, answer: Answer<OriginResponse, LedgerBody>) {
         let Outcome { name, status, why } = Outcome::of_answer(&answer);
         let Commission { key_id, claim, key, traceparent, .. } = &self.commission;

@@ -64,6 +64,8 @@ pub struct Vars {
     pub values: Map<String, Value>,
     /// Whether a service is bound as ORIGIN.
     pub binds_origin: bool,
+    /// Whether a class of Durable Objects is bound as RUNNER.
+    pub binds_runner: bool,
 }
 
 /// Where requests go.
@@ -126,6 +128,9 @@ impl Policy {
         let origin = noted(&mut mistakes, Origin::parse(vars).map_err(|mistake| vec![mistake]));
         let settings = noted(&mut mistakes, read::<Settings>("", vars.values.clone()));
         let routes = routes(&vars.values, &mut mistakes);
+        if !vars.binds_runner {
+            mistakes.extend(routes.iter().filter_map(|(place, route)| needs_runner(place, route)));
+        }
         let trust = noted(&mut mistakes, tokens::trust(&vars.values, &routes));
         let routes = noted(&mut mistakes, Routes::new(routes));
         let (schedules, queues) = match &routes {
@@ -239,6 +244,16 @@ fn routes(
         routes.extend(route.map(|route| (place, Rc::new(route))));
     }
     routes
+}
+
+/// Whoever answers before the call is done needs somebody who makes the call.
+fn needs_runner(place: &str, route: &Route) -> Option<Misconfigured> {
+    (route.has_status_address() && route.mode == Mode::Enforce).then(|| {
+        Misconfigured::new(
+            format!("{place}.async"),
+            "needs the class Runner bound as RUNNER, and its migration: docs/async.md",
+        )
+    })
 }
 
 /// Payments are retried for days (peers: Adyen 31, Stripe v2 30): a key forgotten sooner charges twice.

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::admission::strategy_name;
 use crate::config::Policy;
-use crate::config::route::Route;
+use crate::config::route::{RespondAsync, Route};
 use crate::config::values::Mode;
 use crate::lifecycle::event::Strategy;
 use crate::lifecycle::outcome::{self, Outcome, Preset, When};
@@ -48,6 +48,8 @@ struct Rules<'a> {
     /// As clients write them in `X-On-Conflict`.
     client_strategies: Vec<&'static str>,
     outcome: Outcomes<'a>,
+    #[serde(rename = "async")]
+    respond_async: RespondAsync,
     wait: String,
     timeout: String,
     ttl: String,
@@ -100,6 +102,7 @@ fn rules(route: &Route) -> Rules<'_> {
             in_doubt: ranges(&route.outcome, Outcome::InDoubt),
             when: &route.outcome.when,
         },
+        respond_async: route.respond_async,
         wait: iso8601(route.wait),
         timeout: iso8601(route.timeout),
         ttl: iso8601(route.ttl),

@@ -262,10 +262,14 @@ impl Route {
         }
         lay_over(&mut knobs, table);
         read_except_as_json(&mut knobs);
+        let names_streams = knobs.get("reply").is_some_and(|reply| reply.get("stream").is_some());
         let route: Self = read(place, knobs)?;
+        let streams = (names_streams && route.respond_async == RespondAsync::Always)
+            .then_some(("reply.stream", "names replies to be streamed, but async is always, and an asynchronous call streams nothing"));
         let contradictions: Vec<_> = route
             .contradictions()
             .into_iter()
+            .chain(streams)
             .map(|(knob, why)| Misconfigured::new(format!("{place}.{knob}"), why))
             .collect();
         if contradictions.is_empty() { Ok(route) } else { Err(contradictions) }
@@ -288,6 +292,13 @@ impl Route {
         self.respond_async != RespondAsync::Never
     }
 
+    /// The same for a call that nobody waits for: it streams nothing, so what it is answered is read to its end.
+    #[must_use]
+    pub fn without_streams(&self) -> Self {
+        let reply = ReplyRule { stream: StreamedTypes::none(), ..self.reply.clone() };
+        Self { reply, ..self.clone() }
+    }
+
     /// Knobs that are sound each and make no sense together.
     fn contradictions(&self) -> Vec<(&'static str, &'static str)> {
         let mut found = Vec::new();
@@ -307,6 +318,9 @@ impl Route {
         }
         if doubtful == Doubtful::Retry && forwarded == ForwardKey::None {
             found.push(("on_in_doubt", "is retry, which only an origin that sees the same key can bear, but forward_key is none"));
+        }
+        if self.has_status_address() && self.timeout > RUNNER_MAX {
+            found.push(("timeout", "is longer than the 14 minutes that an asynchronous call may last, for which its object is kept"));
         }
         let names_claim = self.credential.iter().any(|part| matches!(part, CredentialPart::Jwt(_)));
         let is_authorization = |name: &str| name == "authorization";
@@ -380,5 +394,8 @@ fn lay_over(below: &mut Map<String, Value>, above: &Map<String, Value>) {
     }
 }
 
+/// A Durable Object is kept for 15 minutes while nobody is connected to it (developers.cloudflare.com,
+/// changelog/durable-objects/2026-10-01-pending-io-keep-alive); the settle needs some of them.
+const RUNNER_MAX: Duration = Duration::from_mins(14);
 /// Time beyond the route's `timeout` for the settle and its retries, and for reading on.
 pub const SETTLE_ROOM: Duration = Duration::from_secs(15);

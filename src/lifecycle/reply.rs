@@ -60,6 +60,12 @@ impl Kept {
 pub struct StreamedTypes(String);
 
 impl StreamedTypes {
+    /// None of them.
+    #[must_use]
+    pub fn none() -> Self {
+        Self(String::new())
+    }
+
     /// Whether a Content-Type is one of them. Its parameters do not matter.
     #[must_use]
     pub fn has(&self, content_type: &str) -> bool {

@@ -20,7 +20,7 @@ fn vars(schedules: Value, queues: Value) -> Vars {
         ("SCHEDULES".to_owned(), schedules),
         ("QUEUES".to_owned(), queues),
     ]);
-    Vars { values, binds_origin: false }
+    Vars { values, ..Vars::default() }
 }
 
 fn schedule(more: &Value) -> Value {

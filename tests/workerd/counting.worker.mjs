@@ -1,5 +1,5 @@
 // The built Worker as it is, with everything counted that Cloudflare bills or a body is copied by: calls of Ledger
-// objects, rows that their statements read and write, alarms, bytes across the boundary of Wasm. The entrypoint
+// objects and of Runners, rows that their statements read and write, alarms, bytes across the boundary of Wasm. The entrypoint
 // `Counts` tells what was counted since it was last asked.
 
 import { crossed } from "./boundary.mjs";
@@ -8,11 +8,13 @@ import * as built from "./index.js";
 
 export { default } from "./index.js";
 
-let requests, alarms, alarmsSet, alarmMs, statements, turns;
+let requests, runners, alarms, alarmsSet, alarmMs, statements, turns;
+// How many tasks keep a Runner in memory now: that time is billed.
+let runnerTasks = 0;
 forget();
 
 function forget() {
-  requests = alarms = alarmsSet = alarmMs = turns = 0;
+  requests = runners = alarms = alarmsSet = alarmMs = turns = 0;
   statements = new Map();
   Object.assign(crossed, { into: 0, out: 0, calls: 0 });
 }
@@ -25,7 +27,7 @@ export class Counts extends WorkerEntrypoint {
       read: cursors.reduce((sum, cursor) => sum + cursor.rowsRead, 0),
       written: cursors.reduce((sum, cursor) => sum + cursor.rowsWritten, 0),
     }));
-    const told = Response.json({ requests, alarms, alarmsSet, alarmMs, rows, crossed, turns });
+    const told = Response.json({ requests, runners, runnerTasks, alarms, alarmsSet, alarmMs, rows, crossed, turns });
     forget();
     return told;
   }
@@ -57,6 +59,26 @@ built.Ledger.prototype.alarm = async function (...values) {
     alarmMs += performance.now() - began;
   }
 };
+
+const { take } = built.Runner.prototype;
+built.Runner.prototype.take = function (...values) {
+  runners += 1;
+  return take.apply(this, values);
+};
+
+/** The Runner. */
+export const Runner = new Proxy(built.Runner, {
+  construct(target, [state, ...more]) {
+    const waitUntil = state.waitUntil.bind(state);
+    Object.defineProperty(state, "waitUntil", {
+      value: (task) => {
+        runnerTasks += 1;
+        waitUntil(task.finally(() => (runnerTasks -= 1)));
+      },
+    });
+    return Reflect.construct(target, [state, ...more]);
+  },
+});
 
 /** The Ledger; the first one brings the classes of its storage, which are nowhere else to be had. */
 export const Ledger = new Proxy(built.Ledger, {

@@ -19,6 +19,7 @@ const routes = [
   { ...post, name: "buried", path: "/buried/{*rest}", ttl: "1s", tombstone: "6s" },
   { ...post, name: "watched", path: "/watched/{*rest}", mode: "shadow" },
   { ...post, name: "told", path: "/told/{*rest}", reply: { max: "1KiB" } },
+  { ...post, name: "later", path: "/later/{*rest}", async: "allow", ttl: "1s" },
   { ...post, name: "usual", path: "/{*rest}" },
 ];
 
@@ -125,6 +126,50 @@ describe("calls of a Ledger object", { timeout: 60_000 }, () => {
       assert.equal(requests, 0, JSON.stringify(spec));
     }
     figures.unguarded_calls = figures.refused_before_calls = 0;
+  });
+});
+
+// ---- answers before the call is done ------------------------------------------------------------------------------
+
+describe("an asynchronous call", { timeout: 60_000 }, () => {
+  const on = counting();
+  const headers = { Authorization: "Bearer a", "Content-Type": "application/json", Prefer: "respond-async" };
+
+  test("three calls of objects, one of them of a Runner, which is kept no longer than the call lasts; a poll one, and no row", async () => {
+    const { opened, open } = gate();
+    const it = on.operation(async () => (await opened, { status: 201, body: "paid" }), { prefix: "/later", headers });
+    const first = await on.cost(() => it.send());
+    assert.equal(first.result.status, 202);
+    await on.origin.reached(it.path);
+    assert.deepEqual([first.requests, first.runners], [1, 1]);
+    assert.equal((await on.worker.counts()).runnerTasks, 1);
+    open();
+    const path = new URL(first.result.get("Location")).pathname;
+    const poll = () => on.worker.send({ method: "GET", path, headers });
+    const total = { requests: 0, written: 0 };
+    const settled = async () => {
+      const { requests, records, runnerTasks } = summed(await on.worker.counts());
+      total.requests += requests;
+      total.written += records.written;
+      return runnerTasks === 0;
+    };
+    await until(settled, { every: 20, what: "nothing keeps the Runner" });
+    assert.equal(total.requests, 1);
+    const polled = await on.cost(poll);
+    isReplay(polled.result, polled.result);
+    assert.deepEqual([polled.requests, polled.runners, polled.records.written], [1, 0, 0]);
+    assert.ok(polled.records.read <= 2, `${polled.records.read} rows read`);
+    figures.async_calls = first.requests + first.runners + total.requests;
+    figures.async_rows = first.records.written + total.written;
+    figures.poll_calls = polled.requests;
+    assert.equal(figures.async_rows, 2);
+  });
+  test("what was released stays for a while: a row more than elsewhere", async () => {
+    const released = await on.cost(() => on.operation({ status: 429 }, { prefix: "/later", headers: { ...headers, Prefer: "respond-async, wait=5" } }).send());
+    isReleased(released.result, 429);
+    // And one for the sweep.
+    assert.equal(released.records.written, 2);
+    figures.async_released_rows = released.records.written + 1;
   });
 });
 
@@ -401,6 +446,11 @@ describe("docs/cost.md", () => {
     assert.deepEqual([first.calls, first.written], [figures.first_seen_calls, figures["rows, a small reply"]]);
     assert.equal(told.get("the same with a tombstone").written, figures["rows, a small reply and a tombstone"]);
     assert.equal(told.get("released").written, figures.released_rows);
+    const later = told.get("asynchronous");
+    assert.deepEqual([later.calls, later.written], [figures.async_calls, figures.async_rows + 1]);
+    assert.equal(later.objectMs, 10_000 + first.objectMs + 5);
+    assert.equal(told.get("released on a route that answers asynchronously").written, figures.async_released_rows);
+    assert.deepEqual([told.get("a poll of a status address").calls, told.get("a poll of a status address").written], [figures.poll_calls, 0]);
     assert.deepEqual([told.get("replayed").calls, told.get("joined").calls, told.get("joined in vain").calls], [figures.replay_calls, figures.join_calls, figures.vain_join_calls]);
     assert.equal(told.get("refused by the record").calls, figures.refused_by_record_calls);
     assert.equal(told.get("refused before it").calls, figures.unguarded_calls);

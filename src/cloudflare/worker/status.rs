@@ -1,20 +1,22 @@
 //! The status address of a key: what became of a call whose client did not wait for it. It needs no operator's token.
 
-use futures_util::future::{Either, select};
 use std::pin::pin;
 use std::rc::Rc;
 
+use futures_util::future::{Either, select};
 use subtle::ConstantTimeEq as _;
+use wasm_bindgen::JsValue;
 
 use super::{FetchEvent, new_lease};
 use crate::admission::{self, Head, status_address};
-use crate::answer::{Accepted, Answer, duplicate, may_be_told};
+use crate::answer::{Accepted, Answer, Marks, duplicate, may_be_told};
 use crate::cloudflare::clock::pause;
 use crate::cloudflare::error::Error;
 use crate::cloudflare::ledger_stub::{LedgerBody, LedgerClient};
-use crate::cloudflare::response::{Client, Response};
+use crate::cloudflare::response::{Client, Response, response};
 use crate::cloudflare::{env, jwks};
 use crate::config::Policy;
+use crate::cors::Cors;
 use crate::filter::CALL_PATIENCE;
 use crate::lifecycle::event::Verdict;
 use crate::problem::{Code, Problem};
@@ -28,6 +30,9 @@ impl FetchEvent {
     pub(super) async fn status(&self, token: &str, head: &Head<'_>) -> Result<Response, Error> {
         let id = admission::correlation_id(head, new_lease()?);
         let refused = |problem: Problem| Client::new(id, None, head).problem(&problem, None);
+        if let ("OPTIONS", Ok(policy)) = (self.method.as_str(), env::policy(&self.env)) {
+            return response(204, &preflight(&policy, head), &JsValue::NULL);
+        }
         if !matches!(self.method.as_str(), "GET" | "HEAD") {
             let detail = "A status address takes GET and HEAD only: a call that has begun cannot be taken back.";
             return refused(Problem::new(Code::MethodNotAllowed, detail));
@@ -113,6 +118,20 @@ impl FetchEvent {
             }
         }
     }
+}
+
+/// What a page of another site may do with a status address (Fetch standard, section 3.2.4): read it, with the credential
+/// of its call, where a route that answers asynchronously lets it.
+fn preflight(policy: &Policy, head: &Head<'_>) -> Marks {
+    let routes = policy.routes.all().iter().filter(|route| route.has_status_address());
+    let allowed: Vec<String> = routes.flat_map(|route| route.cors.iter().cloned()).collect();
+    let mut marks = Cors::new(&allowed, (head.header)("origin")).marks();
+    if !marks.is_empty() {
+        marks.push(("access-control-allow-methods", "GET, HEAD".to_owned()));
+        let wanted = (head.header)("access-control-request-headers");
+        marks.extend(wanted.map(|names| ("access-control-allow-headers", names)));
+    }
+    marks
 }
 
 fn unknown() -> Problem {
