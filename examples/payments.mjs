@@ -4,14 +4,18 @@
 //   POST /v1/payments {"amount": 1200, "currency": "eur"}   charges, takes 400 ms, answers 201
 //   GET  /v1/payments                                       all payments
 //   GET  /charges                                           how often it charged
+//   POST /v1/reports                                        makes a report, takes 2 s, answers 201
+//   GET  /reports                                           how many reports it made
 
 import { createServer } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 const PORT = Number(process.env.PORT ?? 8788);
 const CHARGE_MS = 400;
+const REPORT_MS = 2000;
 
 const payments = [];
+let reports = 0;
 
 async function charge(request, response) {
   const asked = parse(await read(request));
@@ -25,7 +29,17 @@ async function charge(request, response) {
   answer(response, 201, payment, { location: `/v1/payments/${payment.id}` });
 }
 
+async function report(request, response) {
+  await read(request);
+  const id = `report_${++reports}`;
+  console.log(`report ${reports}: of ${payments.length} payments`);
+  await sleep(REPORT_MS);
+  answer(response, 201, { id, payments: payments.length });
+}
+
 const routes = {
+  'POST /v1/reports': report,
+  'GET /reports': (_, response) => answer(response, 200, { reports }),
   'POST /v1/payments': charge,
   'GET /v1/payments': (_, response) => answer(response, 200, payments),
   'GET /charges': (_, response) => answer(response, 200, { charges: payments.length }),

@@ -1,15 +1,20 @@
-// Four requests that show what Oncegate does, sent over HTTP like any client's.
+// Requests that show what Oncegate does, sent over HTTP like any client's.
 
 import { randomBytes } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { say } from './run.mjs';
 
 const PATH = '/v1/payments';
+const REPORTS = '/v1/reports';
 const CROWD = 40;
 
+/** The routes of the demo, where wrangler.toml has none: what would be guarded anyway, and reports, which take their time. */
+export const ROUTES = [{ name: 'default' }, { name: 'reports', methods: ['POST'], path: REPORTS, async: 'allow' }];
+
 /** Sends them to `address`, which has the demo origin at `origin` behind it; returns whether all answers are right. */
-export async function play(address, origin) {
+export async function play(address, origin, hasReports) {
   const shop = { address, origin, key: newKey(), body: { amount: 1200, currency: 'eur' } };
-  const acts = [first, again, otherBody, crowd];
+  const acts = [first, again, otherBody, crowd, ...(hasReports ? [later] : [])];
   let right = true;
   for (const act of acts) right = (await act(shop)) && right;
   return right;
@@ -50,6 +55,32 @@ async function crowd(shop) {
   const payments = new Set(answers.map((answer) => answer.text)).size;
   say(`    ${created} × 201 (${tally(answers.map((answer) => answer.state))}), ${times(charged)} at the origin`);
   return expect(created === CROWD && charged === 1 && payments === 1, `${CROWD} × 201 with one body, 1 charge`);
+}
+
+async function later({ address, origin }) {
+  const key = newKey();
+  const headers = { 'Content-Type': 'application/json', 'Idempotency-Key': key, Prefer: 'respond-async' };
+  say('\nA report takes 2 s, and its client does not wait. It hears that it runs, and where to ask.');
+  say(`  $ curl -i ${address}${REPORTS} -H 'Prefer: respond-async' -H 'Idempotency-Key: ${key}' -d '{}'`);
+  const ask = () => fetch(address + REPORTS, { method: 'POST', headers, body: '{}' });
+  const accepted = await ask();
+  const location = accepted.headers.get('Location');
+  say(`    ${accepted.status}   Idempotency-Status: ${accepted.headers.get('Idempotency-Status')}   Retry-After: ${accepted.headers.get('Retry-After')}`);
+  say(`    Location: ${location}`);
+  if (!expect(accepted.status === 202 && location, '202 with a Location')) return false;
+  const twice = await ask();
+  say('  The same once more: the same address.');
+  if (!expect(twice.headers.get('Location') === location, 'the same Location')) return false;
+  say(`  $ curl -i ${location}    # until it is no longer 202`);
+  let answer;
+  do {
+    await sleep(500);
+    answer = await fetch(location);
+  } while (answer.status === 202);
+  const made = (await (await fetch(`${origin}/reports`)).json()).reports;
+  say(`    ${answer.status}   Idempotency-Status: ${answer.headers.get('Idempotency-Status')}   ${short(await answer.text())}`);
+  say(`    ${made} ${made === 1 ? 'report' : 'reports'} made`);
+  return expect(answer.status === 201 && made === 1, '201, and 1 report');
 }
 
 const times = (n) => `${n} ${n === 1 ? 'charge' : 'charges'}`;

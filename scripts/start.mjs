@@ -1,17 +1,18 @@
-// `npm start`: Oncegate on its local runtime before a demo payments service, and the four answers
+// `npm start`: Oncegate on its local runtime before a demo payments service, and the answers
 // that show what it does. It goes on until Ctrl-C and builds again when src/ changes.
 //
 //   ORIGIN=http://127.0.0.1:3000 npm start    before a service of yours, without the demo
 //   npm start -- --once                       the demo only; exit code 1 if an answer is wrong
 
 import { spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { stripVTControlCharacters } from 'node:util';
 import { build } from './build.mjs';
-import { curl, newKey, play } from './demo.mjs';
+import { ROUTES, curl, newKey, play } from './demo.mjs';
 import { ROOT, Stop, isMain, main, say, signalGroup } from './run.mjs';
 import { node, setUp, toolEnv } from './setup.mjs';
 
@@ -39,9 +40,9 @@ async function start(once, origin) {
   endOnSignals(once);
   try {
     const behind = origin?.replace(/\/$/, '') ?? (await startOrigin());
-    const address = await startWorker(behind);
+    const address = await startWorker(behind, origin || hasRoutes() ? [] : ['--var', `ROUTES:${JSON.stringify(ROUTES)}`]);
     say(`Oncegate on ${address} before ${behind}`);
-    if (!origin && !(await play(address, behind))) process.exitCode = 1;
+    if (!origin && !(await play(address, behind, !hasRoutes()))) process.exitCode = 1;
     if (once) return;
     say('\nIt runs until Ctrl-C and builds again when src/ changes. Try:');
     say(`  ${curl(address, newKey(), { amount: 500, currency: 'eur' })}`);
@@ -66,11 +67,14 @@ async function startOrigin() {
   });
 }
 
-async function startWorker(origin) {
+/** Whether wrangler.toml has routes of its own. */
+const hasRoutes = () => /^\s*(\[\[vars\.ROUTES\]\]|ROUTES\s*=)/m.test(readFileSync(join(ROOT, 'wrangler.toml'), 'utf8'));
+
+async function startWorker(origin, more) {
   const port = await freePort(PORT);
   if (port !== PORT) say(`port ${PORT} is taken, using ${port}`);
   const args = ['dev', '--ip', '127.0.0.1', '--port', port, '--inspector-port', await freePort(INSPECTOR_PORT)];
-  args.push('--var', `ORIGIN:${origin}`, '--persist-to', STATE, '--show-interactive-dev-session=false');
+  args.push('--var', `ORIGIN:${origin}`, '--persist-to', STATE, '--show-interactive-dev-session=false', ...more);
   const wrangler = join(ROOT, 'node_modules', 'wrangler', 'bin', 'wrangler.js');
   const child = launch('wrangler dev', node(), [wrangler, ...args.map(String)], toolEnv(QUIET));
   let trouble = 'it does not answer';

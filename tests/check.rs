@@ -156,6 +156,54 @@ fn a_class_without_tables_or_without_a_migration_is_found() {
 }
 
 #[test]
+fn an_asynchronous_route_needs_its_class_and_time_that_no_deploy_takes() {
+    let route = |knobs: &str| {
+        format!(
+            "compatibility_date = \"2026-10-15\"\n[vars]\nORIGIN = \"https://a.example\"\n[[vars.ROUTES]]\nname = \"slow\"\npath = \"/a\"\nttl = \"30d\"\n{knobs}\n{LEDGER}{RUNNER}"
+        )
+    };
+    let allow = "async = \"allow\"\n";
+    let binding = RUNNER.split("[[migrations]]").next().unwrap();
+    let minutes = |n: u32| format!("{allow}timeout = \"{n}m\"\n");
+    let patient = |max: u32, mode: &str| {
+        format!(
+            "{}[durable_objects.code_update_strategy]\nmode = \"{mode}\"\nmax_delay = {max}\n",
+            route(&minutes(10))
+        )
+    };
+    for (text, named) in [
+        (route(allow), None),
+        (route("async = \"always\"\n"), None),
+        (route(&minutes(4)), None),
+        (patient(615, "deferred"), None),
+        (patient(614, "deferred"), Some("route slow: timeout: lets a call last 615 s")),
+        (patient(615, "immediate"), Some("route slow: timeout: lets a call last 615 s")),
+        (route(&minutes(10)), Some("route slow: timeout: lets a call last 615 s")),
+        (route(&minutes(15)), Some("ROUTES[0].timeout: is longer than the 14 minutes")),
+        (
+            route(allow).replace("2026-10-15", "2026-09-30"),
+            Some("route slow: async: needs compatibility_date = \"2026-10-01\" or later"),
+        ),
+        (route(allow).replace(RUNNER, ""), Some("ROUTES[0].async: needs the class Runner")),
+        (
+            route(allow).replace(RUNNER, binding),
+            Some("migrations: must name the class: [[migrations]] with tag = \"v2\""),
+        ),
+        (
+            route("async = \"always\"\nreply = { stream = [] }\n"),
+            Some("ROUTES[0].reply.stream: names replies to be streamed, but async is always"),
+        ),
+        (route("async = \"allow\"\nreply = { stream = [] }\n"), None),
+        (route("async = \"never\"\ntimeout = \"20m\"\n").replace(RUNNER, ""), None),
+        (route("async = \"sometimes\"\n"), Some("ROUTES[0].async")),
+    ] {
+        let (code, said) = check("async", &text);
+        assert_eq!(code == 1, named.is_some(), "{text}\n{said}");
+        assert!(named.is_none_or(|named| said.contains(named)), "{said}");
+    }
+}
+
+#[test]
 fn routes_outside_of_vars_are_found() {
     let (code, said) = check("outside", &format!("[[ROUTES]]\npath = \"/a\"\n{LEDGER}"));
     assert!(code == 1 && said.contains("error: ROUTES: stands outside vars"), "{said}");
@@ -361,4 +409,5 @@ fn written(name: &str, text: &str) -> String {
     file.to_str().unwrap().to_owned()
 }
 
+const RUNNER: &str = "[[durable_objects.bindings]]\nname = \"RUNNER\"\nclass_name = \"Runner\"\n[[migrations]]\ntag = \"v2\"\nnew_sqlite_classes = [\"Runner\"]\n";
 const LEDGER: &str = "[[durable_objects.bindings]]\nname = \"LEDGER\"\nclass_name = \"Ledger\"\n[[migrations]]\ntag = \"v1\"\nnew_sqlite_classes = [\"Ledger\"]\n";

@@ -61,7 +61,7 @@ impl Auditor {
             *self = Self::default();
         }
         match (event, verdict) {
-            (Event::Claim(claim), Verdict::Granted(run)) => self.grant(claim, run.attempt, now),
+            (Event::Claim(claim), Verdict::Granted(run, _)) => self.grant(claim, run.attempt, now),
             (Event::Claim(_), Verdict::Kept(_) | Verdict::Stale | Verdict::Absent) => {
                 panic!("a claim is told {verdict:?}");
             }
@@ -74,7 +74,7 @@ impl Auditor {
                     self.granted.clear();
                 }
             }
-            (Event::Release(lease), Verdict::Kept(_)) => {
+            (Event::Release(lease, _), Verdict::Kept(_)) => {
                 assert!(self.holds(*lease), "released by {lease:?}");
                 self.granted.retain(|(holder, _)| holder != lease);
             }
@@ -170,10 +170,12 @@ fn event(what: u8, whose: u8, durations: Durations) -> (Event, OtherCredential) 
             })
         }
         4 => Event::Settle(lease, Reply { status, headers: Vec::new(), body: kept }),
-        5 => Event::Release(lease),
+        5 => Event::Release(lease, Some(Reply { status, headers: Vec::new(), body: kept })),
         6 if what & 8 == 0 => Event::Doubt(lease, Reason::Timeout),
         6 => Event::Doubt(lease, Reason::ConnectionLost),
-        _ if what & 8 == 0 => Event::Look(fingerprint),
+        _ if what & 8 == 0 => {
+            Event::Look(fingerprint, Duration::from_millis(u64::from(what) * 100))
+        }
         _ => Event::BreakOff(lease, durations),
     };
     (event, other_credential)
@@ -188,5 +190,6 @@ fn metadata(fingerprint: Fingerprint) -> Metadata {
         path: "/v1/payments".to_owned(),
         correlation_id: "c-1".to_owned(),
         created: Timestamp(0),
+        status: None,
     }
 }

@@ -32,6 +32,7 @@ fn instants(record: &Record) -> Vec<Timestamp> {
         State::Running(running) => vec![running.until, record.gone()],
         State::Completed(it) | State::Expired(it) => completed(it),
         State::InDoubt(it) | State::Closed(it) => doubt(it),
+        State::Released(it) => vec![it.until],
     };
     instants = instants
         .into_iter()
@@ -63,7 +64,7 @@ fn is_in_order(record: &Record) -> bool {
     match &record.state {
         State::Completed(it) | State::Expired(it) => it.expires <= it.gone,
         State::InDoubt(it) | State::Closed(it) => it.closes <= it.gone,
-        State::Running(_) => true,
+        State::Running(_) | State::Released(_) => true,
     }
 }
 
@@ -78,6 +79,7 @@ fn events(record: &Record) -> Vec<Event> {
         State::Running(running) => Some(running.lease),
         State::Completed(completed) | State::Expired(completed) => Some(completed.lease),
         State::InDoubt(doubt) | State::Closed(doubt) => doubt.lease,
+        State::Released(released) => Some(released.lease),
     };
     let foreign = Lease([0xfe; 16]).next();
     let reply = Reply { status: 201, headers: Vec::new(), body: Kept::Whole { bytes: 1 } };
@@ -85,7 +87,7 @@ fn events(record: &Record) -> Vec<Event> {
     let Fingerprint(mut other) = record.metadata.fingerprint;
     other[0] ^= 1;
     for fingerprint in [record.metadata.fingerprint, Fingerprint(other)] {
-        events.push(Event::Look(fingerprint));
+        events.extend([0, 10].map(|wait| Event::Look(fingerprint, Duration::from_secs(wait))));
         for lease in own.into_iter().chain([foreign]) {
             for strategy in [Strategy::ReturnExisting, Strategy::Fail, Strategy::FailOnRunning] {
                 for on_in_doubt in [OnInDoubt::Hold, OnInDoubt::Retry] {
@@ -98,7 +100,11 @@ fn events(record: &Record) -> Vec<Event> {
         }
     }
     for lease in own.into_iter().chain([foreign]) {
-        let ends = [Event::Settle(lease, reply.clone()), Event::Release(lease)];
+        let ends = [
+            Event::Settle(lease, reply.clone()),
+            Event::Release(lease, None),
+            Event::Release(lease, Some(reply.clone())),
+        ];
         let doubts = [Reason::Timeout, Reason::Truncated].map(|reason| Event::Doubt(lease, reason));
         let break_off = Event::BreakOff(lease, claim(record).durations);
         events.extend(ends.into_iter().chain(doubts).chain([break_off]));
@@ -139,9 +145,9 @@ fn happens(record: &Record, event: &Event, now: Timestamp) {
     let context = || format!("{event:?} at {now:?} on {record:?}");
     match (event, found.map(|found| found.state)) {
         (_, None) => {}
-        (Event::Look(_), _) => assert_eq!(change, Change::Keep, "{}", context()),
+        (Event::Look(..), _) => assert_eq!(change, Change::Keep, "{}", context()),
         (Event::Claim(claim), Some(state)) => {
-            let granted = matches!(verdict, Verdict::Granted(_));
+            let granted = matches!(verdict, Verdict::Granted(..));
             let same = claim.metadata.fingerprint == record.metadata.fingerprint;
             let may = match state {
                 State::Running(running) => running.lease == claim.lease,
@@ -152,13 +158,15 @@ fn happens(record: &Record, event: &Event, now: Timestamp) {
                     same && claim.on_in_doubt == OnInDoubt::Retry && now >= doubt.until
                 }
                 State::Closed(_) => false,
+                // A late copy of the claim that was released is not granted: nobody would act on it.
+                State::Released(released) => released.lease != claim.lease,
             };
             assert!(may || !granted, "{}", context());
             assert!(granted || change == Change::Keep, "{}", context());
         }
         (
             Event::Settle(lease, _)
-            | Event::Release(lease)
+            | Event::Release(lease, _)
             | Event::Doubt(lease, _)
             | Event::BreakOff(lease, _),
             Some(state),
@@ -172,7 +180,7 @@ fn happens(record: &Record, event: &Event, now: Timestamp) {
                         && completed.reply.body == Kept::StatusOnly
                         && matches!(event, Event::BreakOff(..))
                 }
-                State::Expired(_) | State::Closed(_) => false,
+                State::Expired(_) | State::Closed(_) | State::Released(_) => false,
             };
             assert!(holds || change == Change::Keep, "{}", context());
         }

@@ -39,13 +39,13 @@ extern "C" {
         body: Option<&Uint8Array>,
         small: u32,
     ) -> Promise;
-    /// Hands a request over to a new Runner, in one call: the commission, the headers for the origin, the body. Resolves to
+    /// Hands a request over to a new Runner, in one call: the head of a message, the headers for the origin, the body. Resolves to
     /// the Runner's answer.
     #[wasm_bindgen(js_name = handOver)]
     pub(crate) fn hand_over(
         runners: &Namespace,
         location_hint: Option<&str>,
-        commission: &[u8],
+        head: &[u8],
         headers: &Headers,
         body: Option<&Uint8Array>,
         small: u32,

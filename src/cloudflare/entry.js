@@ -60,9 +60,9 @@ export class Runner extends DurableObject {
   #wasCalled = false;
 
   /** Takes a request over; resolves to an answer as soon as its call is certain to be made, or not to be. */
-  take(commission, headers, body) {
+  take(head, headers, body) {
     const wasCalled = this.#wasCalled;
     this.#wasCalled = true;
-    return answered(() => rust.take(this.ctx, this.env, wasCalled, commission, headers, body));
+    return answered(() => rust.take(this.ctx, this.env, wasCalled, head, headers, body));
   }
 }

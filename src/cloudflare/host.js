@@ -254,11 +254,11 @@ export async function ask(ledger, shard, hint, head, body, small) {
     while the first one makes the call. (The runtime repeats a call by itself only where the object refuses what it has
     received already: developers.cloudflare.com, durable-objects/best-practices/automatic-retries.) A large body is a stream,
     which the Runner reads when it has room for it. */
-export async function handOver(runners, hint, commission, headers, body, small) {
+export async function handOver(runners, hint, head, headers, body, small) {
   // No name: the check that a name is used nowhere else in the world would take time (durable-objects/api/namespace).
   const stub = runners.get(runners.newUniqueId(), hint === undefined ? undefined : { locationHint: hint });
   const isLarge = body !== undefined && body.byteLength > small;
-  return stub.take(commission.slice(), headers, isLarge ? new Response(body).body : body?.slice());
+  return stub.take(head.slice(), headers, isLarge ? new Response(body).body : body?.slice());
 }
 
 /** A Ledger's answer: a message. */

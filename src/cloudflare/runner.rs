@@ -39,7 +39,9 @@ use crate::lifecycle::outcome::Failure;
 use crate::lifecycle::record::Execution;
 use crate::log::Entry;
 use crate::protocol::VERSION;
-use crate::protocol::runner::{Commission, RunnerAnswer, read_commission, write_runner_answer};
+use crate::protocol::runner::{
+    RunnerAnswer, RunnerRequest, read_runner_request, write_runner_answer,
+};
 use crate::request::key::{Key, KeyId};
 use crate::request::path::Address;
 use crate::time::Timestamp;
@@ -51,7 +53,7 @@ pub fn take(
     context: JsValue,
     env: Env,
     was_called: bool,
-    commission: Vec<u8>,
+    head: Vec<u8>,
     headers: Headers,
     body: JsValue,
 ) -> Promise {
@@ -61,7 +63,7 @@ pub fn take(
         }
         let context = Context::new(context.unchecked_into());
         // A fault here leaves nothing behind: the call has not begun.
-        let taken = spawn(async move { begin(&context, env, &commission, headers, body).await });
+        let taken = spawn(async move { begin(&context, env, &head, headers, body).await });
         match taken.await {
             Ok(Ok(())) => RunnerAnswer::Taken,
             Ok(Err(refused)) => refused,
@@ -78,37 +80,39 @@ pub fn take(
 async fn begin(
     context: &Context,
     env: Env,
-    commission: &[u8],
+    head: &[u8],
     headers: Headers,
     body: JsValue,
 ) -> Result<(), RunnerAnswer> {
     let refused = |why: &str| RunnerAnswer::Refused(why.to_owned());
-    let commission = read_commission(commission).map_err(|error| match error {
+    let request = read_runner_request(head).map_err(|error| match error {
         Unreadable::Version(_) => RunnerAnswer::UnknownVersion(VERSION),
-        unreadable => RunnerAnswer::Refused(format!("the commission is unreadable: {unreadable}")),
+        unreadable => RunnerAnswer::Refused(format!("the message is unreadable: {unreadable}")),
     })?;
     // After a deploy Worker and Runner may be of two configurations for a while.
     let policy = env::policy(&env).map_err(|_| refused("the Runner is misconfigured"))?;
-    let name = &commission.claim.metadata.route;
+    let name = &request.claim.metadata.route;
     let route = policy.routes.all().iter().find(|route| route.name == *name).cloned();
     let route = route.ok_or_else(|| refused("the Runner knows no such route"))?;
-    if policy.shards != commission.shards {
+    if policy.shards != request.shards {
         return Err(refused("the Runner is configured with another number of shards"));
     }
-    let requested = Address::parse(&commission.requested)
+    let requested = Address::parse(&request.requested)
         .ok_or_else(|| refused("the request's address is unreadable"))?;
     let ledgers = env::ledgers(&env).map_err(|error| RunnerAnswer::Refused(error.to_string()))?;
     let body = held(body, &route).await.map_err(refused)?;
+    let timing = Timing::new();
+    timing.reached.set(Reached::Claim(request.claim.lease));
     let world = RunnerWorld {
         env,
         ledger: LedgerClient { ledgers, policy },
         route: Rc::new(route.without_streams()),
-        commission,
+        handed_over: request,
         requested,
         headers,
         body: RefCell::new(body),
         stream_end: Cell::default(),
-        timing: Timing::new(),
+        timing,
     };
     wait_until(context, run(world));
     Ok(())
@@ -143,7 +147,7 @@ async fn run(world: RunnerWorld) {
     let world = Rc::new(world);
     let running = world.clone();
     let ran = spawn(async move {
-        let Commission { key_id, claim, run, sent, .. } = &running.commission;
+        let RunnerRequest { key_id, claim, run, sent, .. } = &running.handed_over;
         let request = GuardedRequest {
             key_id: *key_id,
             claim: claim.clone(),
@@ -154,7 +158,7 @@ async fn run(world: RunnerWorld) {
         take_over(&*running, request, *run, *sent, respond).await;
     });
     if let Err(Canceled) = ran.await {
-        let (key_id, reached) = (world.commission.key_id, world.timing.reached.get());
+        let (key_id, reached) = (world.handed_over.key_id, world.timing.reached.get());
         let _ = spawn(async move { clear_up(&*world, &key_id, reached).await }).await;
     }
 }
@@ -164,7 +168,7 @@ struct RunnerWorld {
     env: Env,
     ledger: LedgerClient,
     route: Rc<Route>,
-    commission: Commission,
+    handed_over: RunnerRequest,
     /// Where the client sent the request.
     requested: Address,
     /// The headers for the origin.
@@ -197,10 +201,10 @@ impl World for RunnerWorld {
             None => JsValue::NULL,
         };
         let _until_answered = self.timing.forwarding(run);
-        self.timing.reached.set(Reached::Origin(self.commission.claim.lease));
+        self.timing.reached.set(Reached::Origin(self.handed_over.claim.lease));
         let request = OutgoingRequest {
-            address: &self.commission.address,
-            method: &self.commission.claim.metadata.method,
+            address: &self.handed_over.address,
+            method: &self.handed_over.claim.metadata.method,
             headers: self.headers.clone(),
             body,
             purpose: Purpose::Execute(&self.requested),
@@ -242,7 +246,7 @@ impl World for RunnerWorld {
     }
 
     fn log(&self, why: &str) {
-        let metadata = &self.commission.claim.metadata;
+        let metadata = &self.handed_over.claim.metadata;
         bindings::error(&format!("{} {}: {why}", metadata.route, metadata.correlation_id));
     }
 }
@@ -252,7 +256,7 @@ impl RunnerWorld {
     /// the origin broke it off.
     fn finish(&self, answer: Answer<OriginResponse, LedgerBody>) {
         let Outcome { name, status, why } = Outcome::of_answer(&answer);
-        let Commission { key_id, claim, key, traceparent, .. } = &self.commission;
+        let RunnerRequest { key_id, claim, key, traceparent, .. } = &self.handed_over;
         let key = Key::stored(key);
         let entry = Entry {
             via: Some("runner"),

@@ -25,10 +25,13 @@ use crate::lifecycle::condition::accepted;
 use crate::lifecycle::event::{Claim, Event};
 use crate::lifecycle::outcome::Failure;
 use crate::lifecycle::record::Execution;
-use crate::protocol::runner::{Commission, RunnerAnswer, read_runner_answer, write_commission};
+use crate::protocol::runner::{
+    RunnerAnswer, RunnerRequest, read_runner_answer, write_runner_request,
+};
 use crate::request::key::{self, KeyId};
 use crate::request::key_source::Source;
 use crate::request::path::Address;
+use crate::request::prefer::without_async;
 use crate::time::Timestamp;
 
 /// What the filter needs of the outside for one guarded request.
@@ -119,6 +122,12 @@ impl World for RequestWorld {
         };
         let prepared = || {
             let headers = self.headers_of(run)?;
+            if let Some(prefer) = headers.get("prefer")? {
+                match without_async(&prefer) {
+                    none if none.is_empty() => headers.delete("prefer")?,
+                    rest => headers.set("prefer", &rest)?,
+                }
+            }
             let body = self.body.borrow();
             let bytes = body.as_ref().map(|body| body.bytes().ok_or(Error::BodyExpired));
             Ok::<_, Error>((headers, bytes.transpose()?))
@@ -127,7 +136,7 @@ impl World for RequestWorld {
             Ok(prepared) => prepared,
             Err(error) => return Ok(HandOver::Refused(error.to_string())),
         };
-        let commission = write_commission(&Commission {
+        let head = write_runner_request(&RunnerRequest {
             key_id: self.guarded.id,
             shards: self.ledger.policy.shards,
             claim: for_runner.claim.clone(),
@@ -141,14 +150,8 @@ impl World for RequestWorld {
         self.timing.attempted(run);
         self.timing.reached.set(Reached::Runner);
         let hint = self.ledger.policy.location_hint.as_deref();
-        let call = bindings::hand_over(
-            &for_runner.runners,
-            hint,
-            &commission,
-            &headers,
-            body.as_ref(),
-            SMALL,
-        );
+        let call =
+            bindings::hand_over(&for_runner.runners, hint, &head, &headers, body.as_ref(), SMALL);
         let answer = wait(call).await.map_err(|error| unreachable(&error))?;
         faults::here("handed over");
         let answer = answer.dyn_into::<Uint8Array>().map(|bytes| bytes.to_vec());

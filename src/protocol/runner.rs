@@ -12,7 +12,7 @@ use crate::time::Timestamp;
 
 /// A granted claim, and the request that it was granted for. The Runner has no storage: it lives in memory only.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Commission {
+pub struct RunnerRequest {
     /// The record.
     pub key_id: KeyId,
     /// How many shards the Worker believes in.
@@ -46,17 +46,17 @@ pub enum RunnerAnswer {
     Refused(String),
 }
 
-/// Prefix and head of a commission.
+/// Prefix and head of a request.
 #[must_use]
-pub fn write_commission(commission: &Commission) -> Vec<u8> {
-    write(commission, VERSION)
+pub fn write_runner_request(request: &RunnerRequest) -> Vec<u8> {
+    write(request, VERSION)
 }
 
-/// Reads prefix and head of a commission.
+/// Reads prefix and head of a request.
 ///
 /// # Errors
-/// The bytes are of an unknown version ([`Unreadable::Version`]), or no commission.
-pub fn read_commission(frame: &[u8]) -> Result<Commission, Unreadable> {
+/// The bytes are of an unknown version ([`Unreadable::Version`]), or no request.
+pub fn read_runner_request(frame: &[u8]) -> Result<RunnerRequest, Unreadable> {
     let (version, head) = parts(frame)?;
     agreed(version).ok_or(Unreadable::Version(version))?;
     encoding::read(head)

@@ -30,3 +30,15 @@ impl Preferences {
         Self { wait, respond_async }
     }
 }
+
+/// What is left of the header for the origin, where the filter does what the client prefers: an origin that knows
+/// `respond-async` too would answer that it has begun, and that would be stored as the operation's reply.
+#[must_use]
+pub fn without_async(field: &str) -> String {
+    let is_ours = |preference: &&str| {
+        let name = preference.split([';', '=']).next().unwrap_or_default().trim();
+        name.eq_ignore_ascii_case("respond-async") || name.eq_ignore_ascii_case("wait")
+    };
+    let kept: Vec<_> = field.split(',').filter(|preference| !is_ours(preference)).collect();
+    kept.join(",").trim().to_owned()
+}

@@ -7,12 +7,13 @@ use oncegate::lifecycle::event::{
 };
 use oncegate::lifecycle::record::{
     Completed, Doubt, Durations, Execution, KeySpelling, Lease, Metadata, Previous, Reason, Record,
-    Running, State,
+    Released, Running, State, StatusKey,
 };
 use oncegate::lifecycle::reply::{Kept, Reply};
-use oncegate::protocol::{LedgerAnswer, LedgerRequest, Question};
+use oncegate::protocol::{KnownStatus, LedgerAnswer, LedgerRequest, Question};
 use oncegate::request::fingerprint::{Fingerprint, Mismatch, OperationId};
 use oncegate::request::key::KeyId;
+use oncegate::request::status_token::StatusSecret;
 use oncegate::time::Timestamp;
 use proptest::collection::vec;
 use proptest::option;
@@ -89,8 +90,8 @@ pub(crate) fn reply() -> BoxedStrategy<Reply> {
 /// Without `created`, which does not travel in a question.
 pub(crate) fn metadata() -> BoxedStrategy<Metadata> {
     let texts = [text(), text(), text(), text()];
-    (fingerprint(), any::<[u8; 16]>(), texts)
-        .prop_map(|(fingerprint, operation, texts)| {
+    (fingerprint(), any::<[u8; 16]>(), texts, option::of(status_key()))
+        .prop_map(|(fingerprint, operation, texts, status)| {
             let [route, method, path, correlation_id] = texts;
             let operation = OperationId(operation);
             Metadata {
@@ -100,9 +101,20 @@ pub(crate) fn metadata() -> BoxedStrategy<Metadata> {
                 method,
                 path,
                 correlation_id,
+                status,
                 ..make::metadata()
             }
         })
+        .boxed()
+}
+
+fn status_secret() -> BoxedStrategy<StatusSecret> {
+    any::<[u8; 16]>().prop_map(StatusSecret).boxed()
+}
+
+fn status_key() -> BoxedStrategy<StatusKey> {
+    (status_secret(), option::of(any::<[u8; 16]>()))
+        .prop_map(|(secret, credential)| StatusKey { secret, credential })
         .boxed()
 }
 
@@ -185,12 +197,25 @@ fn running() -> BoxedStrategy<Running> {
         .boxed()
 }
 
+fn released() -> BoxedStrategy<Released> {
+    (lease(), run(), option::of(reply()), [instant(), instant()])
+        .prop_map(|(lease, run, reply, [since, until])| Released {
+            lease,
+            run,
+            reply,
+            since,
+            until,
+        })
+        .boxed()
+}
+
 /// Any record that is ever written, sensible or not.
 pub(crate) fn record() -> BoxedStrategy<Record> {
     let state = prop_oneof![
         running().prop_map(State::Running),
         completed().prop_map(State::Completed),
-        doubt().prop_map(State::InDoubt)
+        doubt().prop_map(State::InDoubt),
+        released().prop_map(State::Released),
     ];
     (metadata(), instant(), state)
         .prop_map(|(metadata, created, state)| Record {
@@ -204,16 +229,20 @@ pub(crate) fn event() -> BoxedStrategy<Event> {
     prop_oneof![
         4 => claim().prop_map(Event::Claim),
         2 => (lease(), reply()).prop_map(|(lease, reply)| Event::Settle(lease, reply)),
-        1 => lease().prop_map(Event::Release),
+        1 => (lease(), option::of(reply())).prop_map(|(lease, reply)| Event::Release(lease, reply)),
         1 => (lease(), reason()).prop_map(|(lease, reason)| Event::Doubt(lease, reason)),
         1 => (lease(), durations()).prop_map(|(lease, durations)| Event::BreakOff(lease, durations)),
-        1 => fingerprint().prop_map(Event::Look),
+        1 => (fingerprint(), span()).prop_map(|(fingerprint, wait)| Event::Look(fingerprint, wait)),
     ]
     .boxed()
 }
 
 pub(crate) fn request() -> BoxedStrategy<LedgerRequest> {
-    let question = prop_oneof![9 => event().prop_map(Question::Event), 1 => Just(Question::Shards)];
+    let question = prop_oneof![
+        8 => event().prop_map(Question::Event),
+        1 => Just(Question::Shards),
+        1 => status_secret().prop_map(Question::Status),
+    ];
     (any::<[u8; 32]>(), any::<u16>(), question)
         .prop_map(|(key_id, shards, question)| LedgerRequest {
             key_id: KeyId(key_id),
@@ -224,12 +253,19 @@ pub(crate) fn request() -> BoxedStrategy<LedgerRequest> {
 }
 
 fn verdict() -> BoxedStrategy<Verdict> {
-    let how = prop_oneof![Just(How::Replayed), Just(How::Joined)];
+    let how = prop_oneof![
+        Just(How::Replayed),
+        Just(How::Joined),
+        Just(How::Executed),
+        Just(How::Released)
+    ];
     let replay = (reply(), instant(), how)
         .prop_map(|(reply, expires, how)| Verdict::Replay(Replay { reply, expires, how }));
     prop_oneof![
-        run().prop_map(Verdict::Granted),
-        any::<u64>().prop_map(|retry_after_s| Verdict::InFlight { retry_after_s }),
+        (run(), option::of(status_secret()))
+            .prop_map(|(run, status)| Verdict::Granted(run, status)),
+        (any::<u64>(), option::of(status_secret()))
+            .prop_map(|(retry_after_s, status)| Verdict::InFlight { retry_after_s, status }),
         replay,
         Just(Verdict::AlreadyExecuted),
         (option::of(lease()), span(), reason())
@@ -240,9 +276,21 @@ fn verdict() -> BoxedStrategy<Verdict> {
         Just(Verdict::CredentialChanged),
         option::of(instant()).prop_map(Verdict::Kept),
         Just(Verdict::Stale),
+        Just(Verdict::Released),
         Just(Verdict::Absent),
     ]
     .boxed()
+}
+
+fn known_status() -> BoxedStrategy<KnownStatus> {
+    (text(), text(), option::of(any::<[u8; 16]>()), verdict())
+        .prop_map(|(route, correlation_id, credential, verdict)| KnownStatus {
+            route,
+            correlation_id,
+            credential,
+            verdict,
+        })
+        .boxed()
 }
 
 pub(crate) fn answer() -> BoxedStrategy<LedgerAnswer> {
@@ -254,6 +302,7 @@ pub(crate) fn answer() -> BoxedStrategy<LedgerAnswer> {
         1 => any::<u16>().prop_map(LedgerAnswer::OtherShards),
         1 => text().prop_map(LedgerAnswer::Failed),
         1 => any::<u8>().prop_map(LedgerAnswer::UnknownVersion),
+        1 => known_status().prop_map(LedgerAnswer::Status),
     ]
     .boxed()
 }

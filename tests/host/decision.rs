@@ -76,7 +76,7 @@ fn an_unreadable_record_of_the_operation_stands_in_the_way_of_a_first_execution_
     assert_eq!(replayed.route.as_deref(), Some("charge"));
     let forwards = Claim { credential_change: CredentialChange::Forward, ..make::claim(lease(9)) };
     let granted = decide(&mut unreadable(), Event::Claim(forwards)).unwrap();
-    assert!(matches!(granted.step.verdict, Verdict::Granted(_)));
+    assert!(matches!(granted.step.verdict, Verdict::Granted(..)));
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn a_copy_of_a_claim_that_has_ended_is_stale_and_writes_nothing() {
     let mut happen = |rows: &mut OneKey, event| {
         ledger::decide(rows, &mut ended, key_id("k"), event, NOW).unwrap().step.verdict
     };
-    assert_eq!(happen(&mut rows, Event::Release(lease(9))), Verdict::Stale);
+    assert_eq!(happen(&mut rows, Event::Release(lease(9), None)), Verdict::Stale);
     assert_eq!(happen(&mut rows, Event::Claim(make::claim(lease(9)))), Verdict::Stale);
     assert_eq!(rows.written, [Change::Keep], "the release was looked up, the claim was not");
 }
@@ -107,7 +107,7 @@ fn a_copy_of_a_claim_that_has_ended_is_stale_and_writes_nothing() {
 #[test]
 fn a_look_is_not_counted() {
     let mut rows = OneKey { own: Some(settled()), ..OneKey::default() };
-    let look = Event::Look(settled().metadata.fingerprint);
+    let look = Event::Look(settled().metadata.fingerprint, make::s(0));
     let looked = decide(&mut rows, look).unwrap();
     assert!(matches!(looked.step.verdict, Verdict::Replay(_)));
     assert_eq!((looked.route, looked.step.change), (None, Change::Keep));

@@ -17,7 +17,7 @@ use oncegate::lifecycle::event::{
 };
 use oncegate::lifecycle::record::{
     Completed, Doubt, Durations, Execution, KeySpelling, Metadata, Previous, Reason, Record,
-    Running, State,
+    Released, Running, State, StatusKey,
 };
 use oncegate::lifecycle::reply::{Kept, Reply};
 use oncegate::operator::decide::{Decision, DecisionResult};
@@ -25,11 +25,12 @@ use oncegate::operator::query::{OperatorQuery, OperatorResult};
 use oncegate::operator::search::{AuditEntry, FoundRecord, Position, Search, StateKind};
 use oncegate::operator::statistics::{Counter, Statistics};
 use oncegate::protocol::{
-    LedgerAnswer, LedgerRequest, Question, VERSION, write_answer, write_request,
+    KnownStatus, LedgerAnswer, LedgerRequest, Question, VERSION, write_answer, write_request,
 };
 use oncegate::request::digest::hex;
 use oncegate::request::fingerprint::Mismatch;
 use oncegate::request::key::KeyId;
+use oncegate::request::status_token::StatusSecret;
 use oncegate::time::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -77,6 +78,8 @@ pub(crate) fn requests() -> Golden<LedgerRequest> {
         spelling: KeySpelling::Quoted,
         ..make::claim(lease(0xaa))
     };
+    let mut with_status = make::claim(lease(0xaa));
+    with_status.metadata.status = Some(status_key());
     let decide = |decision| OperatorQuery::Decide {
         lease: Some(lease(0xaa)),
         decision,
@@ -95,13 +98,20 @@ pub(crate) fn requests() -> Golden<LedgerRequest> {
     let reply = || make::reply(201, 4);
     [
         // The lease, the metadata, the rules, the durations, 10 s of patience, quoted.
-        (event(Event::Claim(claim)), format!("0000{AA}{METADATA}00020101{DURATIONS}0a0001")),
+        (event(Event::Claim(claim)), format!("0000{AA}{METADATA}0000020101{DURATIONS}0a0001")),
+        // With a status key; the default rules, 75 s, a day, none, 90 days, 10 s, bare.
+        (
+            event(Event::Claim(with_status)),
+            format!("0000{AA}{METADATA}00{STATUS_KEY}000000 4b00 80a30500 0000 80ceda0300 0a0000"),
+        ),
         (event(Event::Settle(lease(0xaa), reply())), format!("0001{AA}{REPLY}")),
-        (event(Event::Release(lease(0xaa))), format!("0002{AA}")),
+        (event(Event::Release(lease(0xaa), None)), format!("0002{AA}00")),
+        (event(Event::Release(lease(0xaa), Some(reply()))), format!("0002{AA}01{REPLY}")),
         // After the lease, `status 503`.
         (event(Event::Doubt(lease(0xaa), Reason::Status(503))), format!("0003{AA}03f703")),
         (event(Event::BreakOff(lease(0xaa), durations())), format!("0004{AA}{DURATIONS}")),
-        (event(Event::Look(make::fingerprint(0xf1))), format!("0005{F1}{F1}")),
+        // The fingerprint, 10 s of patience.
+        (event(Event::Look(make::fingerprint(0xf1), make::s(10))), format!("0005{F1}{F1}0a00")),
         (Question::Shards, "01".to_owned()),
         (Question::Operator(OperatorQuery::Key), "0200".to_owned()),
         (
@@ -118,6 +128,7 @@ pub(crate) fn requests() -> Golden<LedgerRequest> {
         (Question::Operator(OperatorQuery::Decisions), "0203".to_owned()),
         (Question::Operator(OperatorQuery::Stats), "0204".to_owned()),
         (Question::Operator(audit), "02050032".to_owned()),
+        (Question::Status(StatusSecret([0x5e; 16])), format!("03{SECRET}")),
     ]
     .map(|(question, bytes)| {
         let request = LedgerRequest { key_id: KeyId([0x1d; 32]), shards: 300, question };
@@ -134,11 +145,26 @@ pub(crate) fn answers() -> Golden<LedgerAnswer> {
         over_for: Duration::from_millis(60_001),
         reason: Reason::Truncated,
     };
+    let how = |replay: &Replay, how| Verdict::Replay(Replay { how, ..replay.clone() });
+    let known = KnownStatus {
+        route: "charge".to_owned(),
+        correlation_id: "c-1".to_owned(),
+        credential: Some([0xcd; 16]),
+        verdict: Verdict::Expired,
+    };
     let verdicts = [
-        (Verdict::Granted(run(2)), format!("00{BB}0200")),
+        (Verdict::Granted(run(2), None), format!("00{BB}020000")),
+        (Verdict::Granted(run(2), Some(StatusSecret([0x5e; 16]))), format!("00{BB}020001{SECRET}")),
         (Verdict::Join(Timestamp(300)), "01ac02".to_owned()),
-        (Verdict::InFlight { retry_after_s: 7 }, "0207".to_owned()),
-        (Verdict::Replay(replay), format!("03f403{HEADERS}010301")),
+        (Verdict::InFlight { retry_after_s: 7, status: None }, "020700".to_owned()),
+        (
+            Verdict::InFlight { retry_after_s: 7, status: Some(StatusSecret([0x5e; 16])) },
+            format!("020701{SECRET}"),
+        ),
+        (Verdict::Replay(replay.clone()), format!("03f403{HEADERS}010301")),
+        (how(&replay, How::Replayed), format!("03f403{HEADERS}010300")),
+        (how(&replay, How::Executed), format!("03f403{HEADERS}010302")),
+        (how(&replay, How::Released), format!("03f403{HEADERS}010303")),
         (Verdict::AlreadyExecuted, "04".to_owned()),
         // 60 s and 1,000,000 ns; `truncated`.
         (in_doubt, format!("0501{AA}3cc0843d02")),
@@ -148,7 +174,8 @@ pub(crate) fn answers() -> Golden<LedgerAnswer> {
         (Verdict::CredentialChanged, "09".to_owned()),
         (Verdict::Kept(Some(Timestamp(3))), "0a0103".to_owned()),
         (Verdict::Stale, "0b".to_owned()),
-        (Verdict::Absent, "0c".to_owned()),
+        (Verdict::Released, "0c".to_owned()),
+        (Verdict::Absent, "0d".to_owned()),
     ];
     let verdicts =
         verdicts.map(|(verdict, bytes)| (LedgerAnswer::Verdict(verdict), format!("01{bytes}")));
@@ -179,6 +206,8 @@ pub(crate) fn answers() -> Golden<LedgerAnswer> {
             LedgerAnswer::Operator(OperatorResult::Audit(vec![audited()])),
             format!("070301{AUDITED}"),
         ),
+        // The route, the correlation id, who may read it, the verdict.
+        (LedgerAnswer::Status(known), format!("080663686172676503632d3101{CREDENTIAL}07")),
     ];
     verdicts.into_iter().chain(others).collect()
 }
@@ -210,6 +239,10 @@ pub(crate) fn records() -> Golden<Record> {
         State::Running(Running { run: run(1), until, durations: durations(), previous, ..running })
     };
     let over_bytes = |previous: &str| format!("00{AA}{BB}01000102{DURATIONS}{previous}");
+    let released = |reply| {
+        let (since, until) = (Timestamp(1), Timestamp(2));
+        State::Released(Released { lease: lease(0xaa), run: run(1), reply, since, until })
+    };
     let of_nobody = Doubt { lease: None, base: Some(completed.clone()), ..doubt.clone() };
     let held = doubt_bytes(&format!("01{AA}"), "00");
     let nobodys = doubt_bytes("00", &format!("01{completed_bytes}"));
@@ -223,10 +256,15 @@ pub(crate) fn records() -> Golden<Record> {
         // Only in what operators are shown.
         (State::Expired(completed), format!("03{completed_bytes}")),
         (State::Closed(doubt), format!("04{held}")),
+        (released(None), format!("05{AA}{BB}0100000102")),
+        (released(Some(make::reply(201, 4))), format!("05{AA}{BB}010001{REPLY}0102")),
     ]
     .map(|(state, bytes)| {
-        let metadata = Metadata { created: Timestamp(0x1122_3344), ..make::metadata() };
-        (Record { metadata, state }, format!("01{METADATA}c4e6888901{bytes}"))
+        let has_address = matches!(state, State::Released(_));
+        let status = has_address.then(status_key);
+        let metadata = Metadata { created: Timestamp(0x1122_3344), status, ..make::metadata() };
+        let status = if has_address { STATUS_KEY } else { "00" };
+        (Record { metadata, state }, format!("01{METADATA}c4e6888901{status}{bytes}"))
     })
     .into()
 }
@@ -247,6 +285,10 @@ fn audited() -> AuditEntry {
     let before = record(make::metadata());
     let action = "purge".to_owned();
     AuditEntry { at, key, action, by: [0xb0, 0xb1, 0xb2, 0xb3], before, after: None }
+}
+
+fn status_key() -> StatusKey {
+    StatusKey { secret: StatusSecret([0x5e; 16]), credential: Some([0xcd; 16]) }
 }
 
 fn place() -> Position {
@@ -272,10 +314,18 @@ const BB: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
 const F1: &str = "f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1";
 /// 300 ms after 1970, a key id.
 const PLACE: &str = "ac021d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d";
-/// Fingerprint, operation; "charge", "POST", "/v1/payments", "c-1". After it comes the instant of creation.
+/// Fingerprint, operation; "charge", "POST", "/v1/payments", "c-1". After it come the instant of creation and the
+/// status key.
 const METADATA: &str = "f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1\
     c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c106636861726765\
     04504f53540c2f76312f7061796d656e747303632d31";
+/// The secret of a status address.
+const SECRET: &str = "5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e";
+/// The digest of a credential under it.
+const CREDENTIAL: &str = "cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd";
+/// There is one: the secret, and a credential that its reader must have.
+const STATUS_KEY: &str = "015e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e\
+    01cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd";
 /// 1 s, 2 s, 3 s, 300 s.
 const DURATIONS: &str = "010002000300ac0200";
 /// One: "content-type", "application/json".
@@ -291,7 +341,7 @@ const AUDITED: &str = "ac021d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1
     057075726765b0b1b2b3\
     f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1\
     c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c10663686172676504504f5354\
-    0c2f76312f7061796d656e747303632d3100\
+    0c2f76312f7061796d656e747303632d310000\
     01aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\
     aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa0100\
     c901010c636f6e74656e742d74797065106170706c69636174696f6e2f6a736f6e0004\

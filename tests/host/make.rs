@@ -64,6 +64,7 @@ pub(crate) fn metadata() -> Metadata {
         path: "/v1/payments".to_owned(),
         correlation_id: "c-1".to_owned(),
         created: Timestamp(0),
+        status: None,
     }
 }
 
@@ -154,7 +155,7 @@ pub(crate) fn key_id(text: &str) -> KeyId {
 }
 
 pub(crate) fn request(key: &str, claim: Claim) -> GuardedRequest {
-    GuardedRequest { key_id: key_id(key), claim, route: Rc::new(route()) }
+    GuardedRequest { key_id: key_id(key), claim, route: Rc::new(route()), responds_async: false }
 }
 
 /// The route that is there without configuration.

@@ -154,6 +154,7 @@ fn with_words(word: &str) -> FoundRecord {
         path: word.to_owned(),
         correlation_id: word.to_owned(),
         created: NOW,
+        status: None,
     };
     let reply = Reply { headers: vec![(word.to_owned(), word.to_owned())], ..reply(201, 4) };
     let state = State::Completed(Completed { reply, ..completed(lease(1), NOW) });

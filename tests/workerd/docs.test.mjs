@@ -34,6 +34,7 @@ const inTurn = (...statuses) => (_, n) => ({ status: statuses[Math.min(n, status
 // What the origin of each page answers in its transcript.
 const ORIGINS = {
   adopting: {},
+  async: {},
   agents: { "/v1/messages": numbered(202, (n) => `{"message": "msg_${n}"}`) },
   payments: { "/v1/payments": numbered(201, (n) => `{"id": "pay_${n}", "amount": 1200}`) },
   schedules: {},
@@ -76,6 +77,27 @@ describe("agents.md, its code", { timeout: 60_000 }, () => {
     await assert.rejects(runOnce(url, { ...call, body: { ...call.body, to: "bob@example.com" } }), /key-reused/);
     await assert.rejects(runOnce(url, { ...call, credential: "Bearer two" }), /credential-changed/);
     assert.equal(on.origin.count("/v1/messages"), 2);
+  });
+});
+
+describe("async.md, its code", { timeout: 60_000 }, () => {
+  const on = staged("async");
+  const call = () => ({ key: freshKey(), body: { quarter: "2026-Q3" }, headers: { Authorization: "Bearer one" } });
+  const url = () => `http://127.0.0.1:${on.worker.port}/v1/reports`;
+
+  test("resolves to the operation's own response, released ones sent again, however often it is called", async () => {
+    const { runLater } = await code("async");
+    on.origin.on("/v1/reports", (_, n) => ({ status: n === 1 ? 429 : 201, body: `report ${n}` }));
+    const it = call();
+    const responses = await Promise.all([runLater(url(), it), runLater(url(), it)]);
+    for (const response of responses) assert.deepEqual([response.status, await response.text()], [201, "report 2"]);
+    assert.equal(on.origin.count("/v1/reports"), 2);
+  });
+  test("and to a doubt as it is", async () => {
+    const { runLater } = await code("async");
+    on.origin.on("/v1/reports", { reset: true });
+    const response = await runLater(url(), call());
+    assert.deepEqual([response.status, (await response.json()).code], [409, "outcome-unknown"]);
   });
 });
 

@@ -8,13 +8,13 @@ import { DurableObject } from "cloudflare:workers";
 import { watched } from "./watched.mjs";
 
 export class FaultyRunner extends DurableObject {
-  async take(commission, headers, body) {
+  async take(head, headers, body) {
     const how = headers.get("x-runner");
     if (how === "throws") throw new Error("never delivered");
     const runner = this.env.REAL.get(this.env.REAL.newUniqueId());
     const watcher = this.env.WATCHER && `${this.env.WATCHER}/runner`;
-    const answer = await watched(watcher, commission, () => runner.take(commission, headers, body));
-    if (how === "twice") await runner.take(commission, headers, body);
+    const answer = await watched(watcher, head, () => runner.take(head, headers, body));
+    if (how === "twice") await runner.take(head, headers, body);
     if (how === "lost") throw new Error("the answer is lost");
     return answer;
   }

@@ -119,9 +119,9 @@ impl Subject {
                     "{place}: {verdict:?}"
                 );
             }
-            "granted: first" => Verdict::Granted(make::run(case.lease, 1)),
-            "granted: the same" => Verdict::Granted(self.run),
-            "granted: next attempt" => Verdict::Granted(self.next_attempt()),
+            "granted: first" => Verdict::Granted(make::run(case.lease, 1), None),
+            "granted: the same" => Verdict::Granted(self.run, None),
+            "granted: next attempt" => Verdict::Granted(self.next_attempt(), None),
             "replay" => Verdict::Replay(Replay::of(self.reply.as_ref().unwrap(), How::Replayed)),
             "executed" => Verdict::AlreadyExecuted,
             "in doubt" => {
@@ -247,7 +247,7 @@ fn every_event() -> Vec<Case> {
         let reply = make::reply(202, 9);
         for (word, event) in [
             ("settle", Event::Settle(lease, reply)),
-            ("release", Event::Release(lease)),
+            ("release", Event::Release(lease, None)),
             ("doubt", Event::Doubt(lease, Reason::Timeout)),
             ("lost", Event::Doubt(lease, Reason::ConnectionLost)),
             ("break", Event::BreakOff(lease, make::durations())),
@@ -257,7 +257,7 @@ fn every_event() -> Vec<Case> {
         cases.extend(every_claim(whose, lease));
     }
     for (word, number) in FINGERPRINTS {
-        let event = Event::Look(make::fingerprint(number));
+        let event = Event::Look(make::fingerprint(number), s(0));
         cases.push(Case { event, other_credential, lease: NEW, words: vec!["look", word] });
     }
     cases

@@ -50,9 +50,9 @@ fn retry_after_is_the_age_of_the_claim_and_never_past_its_lease() {
         let fingerprint = record.metadata.fingerprint;
         let hasty = Claim { wait: Duration::from_millis(0), ..make::claim(lease(9)) };
         let failing = Claim { strategy: Strategy::Fail, ..make::claim(lease(9)) };
-        for event in [Event::Look(fingerprint), Event::Claim(hasty), Event::Claim(failing)] {
+        for event in [Event::Look(fingerprint, s(0)), Event::Claim(hasty), Event::Claim(failing)] {
             let verdict = step(Some(record.clone()), OtherCredential::None, event, now).verdict;
-            let expected = Verdict::InFlight { retry_after_s: expected };
+            let expected = Verdict::InFlight { retry_after_s: expected, status: None };
             assert_eq!(verdict, expected, "{age} ms into a lease of {span} ms");
         }
     }
@@ -64,8 +64,9 @@ fn a_claim_from_the_future_says_to_come_again_in_a_second() {
     let record = running_for(s(75));
     let fingerprint = record.metadata.fingerprint;
     let verdict =
-        step(Some(record), OtherCredential::None, Event::Look(fingerprint), instant(500)).verdict;
-    assert_eq!(verdict, Verdict::InFlight { retry_after_s: 1 });
+        step(Some(record), OtherCredential::None, Event::Look(fingerprint, s(0)), instant(500))
+            .verdict;
+    assert_eq!(verdict, Verdict::InFlight { retry_after_s: 1, status: None });
 }
 
 #[test]
@@ -162,7 +163,7 @@ fn attempts_count_up_and_stop_at_the_largest_number() {
         };
         let stored = Some(make::record(State::InDoubt(doubt)));
         let verdict = step(stored, OtherCredential::None, Event::Claim(claim), SINCE).verdict;
-        assert_eq!(verdict, Verdict::Granted(make::run(lease(OWN), next)));
+        assert_eq!(verdict, Verdict::Granted(make::run(lease(OWN), next), None));
     }
 }
 

@@ -33,7 +33,7 @@ impl Moment {
     }
 
     fn is_granted(&self) -> bool {
-        matches!(self.step.verdict, Verdict::Granted(_))
+        matches!(self.step.verdict, Verdict::Granted(..))
     }
 
     fn is_kept(&self) -> bool {
@@ -44,10 +44,10 @@ impl Moment {
     fn ends(&self) -> Option<Lease> {
         match &self.event {
             Event::Settle(lease, _)
-            | Event::Release(lease)
+            | Event::Release(lease, _)
             | Event::Doubt(lease, _)
             | Event::BreakOff(lease, _) => Some(*lease),
-            Event::Claim(_) | Event::Look(_) => None,
+            Event::Claim(_) | Event::Look(..) => None,
         }
     }
 }
@@ -121,11 +121,11 @@ fn event() -> impl Strategy<Value = Event> {
     let reply = (200..600_u16, 0..9_u64).prop_map(|(status, bytes)| make::reply(status, bytes));
     prop_oneof![
         5 => claim,
-        2 => (arbitrary::lease(), reply).prop_map(|(lease, reply)| Event::Settle(lease, reply)),
-        2 => arbitrary::lease().prop_map(Event::Release),
+        2 => (arbitrary::lease(), reply.clone()).prop_map(|(lease, reply)| Event::Settle(lease, reply)),
+        2 => (arbitrary::lease(), proptest::option::of(reply.clone())).prop_map(|(lease, reply)| Event::Release(lease, reply)),
         1 => (arbitrary::lease(), arbitrary::reason()).prop_map(|(lease, reason)| Event::Doubt(lease, reason)),
         1 => (arbitrary::lease(), durations()).prop_map(|(lease, durations)| Event::BreakOff(lease, durations)),
-        1 => rarely(0xf1, 0xf2).prop_map(|number| Event::Look(make::fingerprint(number))),
+        1 => (rarely(0xf1, 0xf2), 0..20_000_u64).prop_map(|(number, wait)| Event::Look(make::fingerprint(number), Duration::from_millis(wait))),
     ]
 }
 
@@ -134,6 +134,7 @@ fn owner(record: Option<&Record>) -> Option<Lease> {
     match &record?.state {
         State::Running(running) => Some(running.lease),
         State::Completed(completed) => Some(completed.lease),
+        State::Released(released) => Some(released.lease),
         State::InDoubt(doubt) => doubt.lease,
         State::Expired(_) | State::Closed(_) => None,
     }
@@ -198,7 +199,7 @@ proptest! {
                 Event::Claim(_) if moment.is_granted() && moment.step.change != Change::Keep => {
                     previous.push(moment.found.clone());
                 }
-                Event::Release(_) if moment.is_kept() => {
+                Event::Release(..) if moment.is_kept() => {
                     let found = previous.pop().flatten().and_then(|record| record.at(moment.now));
                     let now = moment.left.as_ref();
                     match (moment.found.as_ref().map(|record| &record.state), &found) {
@@ -230,8 +231,8 @@ proptest! {
                 Verdict::StillRead { retry_after_s } => {
                     assert!(moment.now.plus(s(retry_after_s)) >= until && moment.now.plus(s(retry_after_s - 1)) < until);
                 }
-                Verdict::InFlight { retry_after_s: 1 } => assert!(moment.now < until),
-                Verdict::InFlight { retry_after_s } => {
+                Verdict::InFlight { retry_after_s: 1, .. } => assert!(moment.now < until),
+                Verdict::InFlight { retry_after_s, .. } => {
                     assert!(retry_after_s > 1 && moment.now.plus(s(retry_after_s)) <= until);
                 }
                 Verdict::Join(end) => assert!(moment.now < end && end <= until),
@@ -258,7 +259,7 @@ proptest! {
             assert!(moment.now < replay.expires);
             let asked = match &moment.event {
                 Event::Claim(claim) => claim.metadata.fingerprint,
-                Event::Look(fingerprint) => *fingerprint,
+                Event::Look(fingerprint, _) => *fingerprint,
                 _ => panic!("nobody asked for a replay"),
             };
             assert_eq!(moment.found.as_ref().map(|record| record.metadata.fingerprint), Some(asked));
@@ -271,7 +272,7 @@ proptest! {
             if !moment.is_granted() && !moment.is_kept() {
                 assert_eq!(moment.step.change, Change::Keep);
             }
-            if matches!(moment.event, Event::Look(_)) {
+            if matches!(moment.event, Event::Look(..)) {
                 assert!(!moment.is_granted() && !moment.is_kept());
             }
         });

@@ -31,7 +31,7 @@ fn every_end_of_a_request_is_counted_by_its_name() {
         (in_flight(), claims(with(Strategy::Fail)), Some("in-flight")),
         (in_flight(), Event::Settle(lease(1), reply(201, 4)), Some("executed")),
         (in_flight(), Event::Settle(lease(2), reply(201, 4)), None),
-        (in_flight(), Event::Release(lease(1)), Some("released")),
+        (in_flight(), Event::Release(lease(1), None), Some("released")),
         (in_flight(), Event::Doubt(lease(1), Reason::Timeout), Some("in_doubt")),
         (settled(), claims(claim(other)), Some("replayed")),
         (settled(), claims(with(Strategy::Fail)), Some("already-executed")),

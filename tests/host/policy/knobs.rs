@@ -94,6 +94,10 @@ fn the_readme_names_every_knob_with_its_default_and_its_meaning() {
         let fields = comments(file, name).into_iter();
         meanings.extend(fields.map(|(field, comment)| (format!("{group}.{field}"), comment)));
     }
+    // `async` is a word of the language.
+    if let Some(comment) = meanings.remove("respond_async") {
+        meanings.insert("async".to_owned(), comment);
+    }
     for (knob, (default, meaning)) in documented {
         assert_eq!(Some(&meaning), meanings.get(&knob), "{knob}");
         if default.is_empty() {
@@ -123,6 +127,8 @@ fn the_defaults_are_those_of_the_promise() {
         "on_duplicate": "return_existing",
         "client_strategies": ["return_existing", "fail"],
         "wait": "10s",
+        "async": "never",
+        "status_credential": true,
         "timeout": "60s",
         "outcome": { "preset": "standard", "store": [], "release": [], "in_doubt": [] },
         "on_in_doubt": "hold",
@@ -229,6 +235,8 @@ fn a_value_that_a_knob_does_not_take_is_refused_by_name() {
         ("on_duplicate", &[json!("RETURN_EXISTING"), json!("wait"), json!(["fail"])]),
         ("client_strategies", &[json!("fail"), json!(["retry"]), json!([1])]),
         ("wait", &[json!("11m"), json!("-1s"), json!(10), json!("10"), json!("soon"), json!("")]),
+        ("async", &[json!("Allow"), json!(true), json!("202")]),
+        ("status_credential", &[json!("no"), json!(0), json!(null)]),
         ("timeout", &[json!("0s"), json!("61m"), json!(60)]),
         ("outcome.preset", &[json!("success_only"), json!("stripe")]),
         ("outcome.store", &[json!(402), json!(["402"]), json!([199]), json!([600]), json!([4.02])]),

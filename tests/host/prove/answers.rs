@@ -33,6 +33,7 @@ pub(super) fn check(
             self::response(response, (*status, *expires), open, grant, troubled, now)
         }
         Answered::Problem(problem, _) => refused(problem, open, grant, troubled, now),
+        Answered::Accepted(_) => broken(Rule::TrueAnswer, "nobody asked for it"),
     }
 }
 
@@ -115,7 +116,7 @@ fn response(
         // is true all the same that its own attempt did nothing.
         Status::Released => grant.released || grant.until <= now,
         Status::Unknown => troubled || Meaning::of(response.facts.status) == Meaning::InDoubt,
-        Status::Replayed | Status::Joined => false,
+        Status::Replayed | Status::Joined | Status::Running => false,
     };
     if is_true {
         return Ok(());
@@ -175,7 +176,8 @@ fn refused(
         | Code::CredentialUnverifiable
         | Code::RequestTooLarge
         | Code::NotGuarded
-        | Code::LoopDetected => false,
+        | Code::LoopDetected
+        | Code::StatusUnknown => false,
         // Operators get these, clients never.
         Code::InvalidRequest
         | Code::Unauthorized

@@ -36,7 +36,7 @@ pub(super) fn claim(n: u8, verdict: Option<Verdict>) -> Event {
 }
 
 pub(super) fn granted(n: u8) -> Event {
-    claim(n, Some(Verdict::Granted(run(n))))
+    claim(n, Some(Verdict::Granted(run(n), None)))
 }
 
 pub(super) fn run(n: u8) -> Execution {

@@ -116,7 +116,7 @@ fn a_history_that_breaks_a_promise_is_told_which() {
     };
     let in_flight = |n: u8, seconds| {
         let wait = Kind::Claim { lease: make::lease(n), wait: s(0) };
-        ask(n.into(), wait, Some(Verdict::InFlight { retry_after_s: seconds }))
+        ask(n.into(), wait, Some(Verdict::InFlight { retry_after_s: seconds, status: None }))
     };
     let reason = Reason::LeaseOver;
     let in_doubt = |n| claim(n, Some(Verdict::InDoubt { lease: None, over_for: s(0), reason }));
@@ -151,7 +151,7 @@ fn a_history_that_breaks_a_promise_is_told_which() {
                     instant(1000),
                     [Event::Woken {
                         story: Story(1),
-                        answer: LedgerAnswer::Verdict(Verdict::Granted(run(1))),
+                        answer: LedgerAnswer::Verdict(Verdict::Granted(run(1), None)),
                     }],
                 ),
             ]

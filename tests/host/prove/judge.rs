@@ -57,7 +57,7 @@ impl Judge {
                     self.waits(*story)?;
                 }
             }
-            Event::Woken { answer: LedgerAnswer::Verdict(Verdict::Granted(_)), story } => {
+            Event::Woken { answer: LedgerAnswer::Verdict(Verdict::Granted(..)), story } => {
                 return broken(
                     Rule::WakesGrantNothing,
                     format!("a wake granted a lease to {story}"),
@@ -203,10 +203,10 @@ impl Judge {
         };
         let life = self.lives.entry(key).or_default();
         match (asked, verdict) {
-            (Kind::Claim { lease, .. }, Verdict::Granted(run)) => {
+            (Kind::Claim { lease, .. }, Verdict::Granted(run, _)) => {
                 return self.granted(story, *lease, *run);
             }
-            (Kind::Claim { .. } | Kind::Look, Verdict::InFlight { retry_after_s }) => {
+            (Kind::Claim { .. } | Kind::Look, Verdict::InFlight { retry_after_s, .. }) => {
                 let Phase::Running(hold) = life.at(now) else {
                     return broken(Rule::TrueAnswer, "told in flight, but nothing is");
                 };

@@ -27,6 +27,7 @@ pub(super) fn landmarks(world: &World) -> impl Iterator<Item = Timestamp> {
         State::InDoubt(doubt) | State::Closed(doubt) => {
             vec![doubt.until, doubt.until.plus(doubt.durations.ttl), doubt.closes, doubt.gone]
         }
+        State::Released(released) => vec![released.until],
     });
     marks.collect::<Vec<_>>().into_iter().flatten()
 }

@@ -112,6 +112,7 @@ fn pause_after(answer: &Answer) -> Option<Duration> {
             _ => None,
         },
         Answered::OriginResponse(_, Status::Released | Status::Unknown, _) => Some(s(1)),
+        Answered::Accepted(accepted) => Some(s(accepted.retry_after_s)),
         Answered::OriginResponse(..) | Answered::Stored(..) => None,
     }
 }

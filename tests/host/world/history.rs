@@ -93,10 +93,10 @@ pub(super) fn kind(what: &Target) -> Option<Kind> {
                 event::Event::Settle(lease, reply) => {
                     Kind::Settle { lease, status: reply.status, body }
                 }
-                event::Event::Release(lease) => Kind::Release(lease),
+                event::Event::Release(lease, _) => Kind::Release(lease),
                 event::Event::Doubt(lease, reason) => Kind::Doubt(lease, reason),
                 event::Event::BreakOff(lease, _) => Kind::BreakOff(lease),
-                event::Event::Look(_) => Kind::Look,
+                event::Event::Look(..) => Kind::Look,
             }
         }
         Target::Forward(_, run) => Kind::Forward(*run),
@@ -234,7 +234,7 @@ fn ledger_words(answer: &LedgerAnswer) -> String {
             let lease = lease.map_or("none".to_owned(), short);
             format!("InDoubt ({reason}, lease {lease}, over for {over_for:?})")
         }
-        LedgerAnswer::Verdict(Verdict::Granted(run)) => {
+        LedgerAnswer::Verdict(Verdict::Granted(run, _)) => {
             format!("Granted (attempt {})", run.attempt)
         }
         LedgerAnswer::Verdict(verdict) => format!("{verdict:?}"),
@@ -263,6 +263,9 @@ pub(crate) fn answer_words(answer: &Answer) -> String {
         Answered::Stored(replay, body) => {
             let body = body.as_deref().unwrap_or_default();
             told(replay.reply.status, replay.how.into(), body)
+        }
+        Answered::Accepted(accepted) => {
+            format!("202 running, again in {} s", accepted.retry_after_s)
         }
         Answered::Problem(problem, _) => {
             let again = problem.retry_after_s;

@@ -135,7 +135,7 @@ impl Ledger {
     ) -> (Hearing, Woken) {
         let key_id = self.meant(key_id);
         if let Some(run) = self.written_late(call, key_id) {
-            let granted = LedgerAnswer::Verdict(Verdict::Granted(run));
+            let granted = LedgerAnswer::Verdict(Verdict::Granted(run, None));
             return (Hearing::Answered((granted, Vec::new())), Vec::new());
         }
         let mut waiting = None;
@@ -265,7 +265,7 @@ impl Ledger {
             && let Some((record, run)) = mutant.grants(claim, now)
         {
             self.write(key_id, &Change::Insert(record), &[]);
-            answers[0].1.0 = LedgerAnswer::Verdict(Verdict::Granted(run));
+            answers[0].1.0 = LedgerAnswer::Verdict(Verdict::Granted(run, None));
         }
         answers
     }

@@ -4,7 +4,9 @@
 use oncegate::filter::Unreachable;
 use oncegate::lifecycle::event::{Claim, Event, Verdict};
 use oncegate::lifecycle::ledger::Decision;
-use oncegate::lifecycle::record::{Completed, Doubt, Execution, Lease, Reason, Record, State};
+use oncegate::lifecycle::record::{
+    Completed, Doubt, Execution, Lease, Reason, Record, Released, State,
+};
 use oncegate::lifecycle::step::{Change, OtherCredential, Step, step};
 use oncegate::protocol::LedgerAnswer;
 use oncegate::time::{Timestamp, millis};
@@ -106,7 +108,7 @@ impl Mutant {
     ) -> Option<Event> {
         match (mutant, event, answer) {
             (Some(Self::FailedSettleReleases), Event::Settle(lease, _), Err(_)) => {
-                Some(Event::Release(*lease))
+                Some(Event::Release(*lease, None))
             }
             _ => None,
         }
@@ -116,7 +118,7 @@ impl Mutant {
     pub(super) fn hears(mutant: Option<Self>, event: &Event, answer: Answer) -> Answer {
         let verdict = match (mutant, event, &answer) {
             (Some(Self::ForwardUnguarded), Event::Claim(claim), Err(_)) => {
-                Verdict::Granted(make::run(claim.lease, 1))
+                Verdict::Granted(make::run(claim.lease, 1), None)
             }
             (Some(Self::AnsweredBeforeStored), Event::Settle(..), Err(_)) => {
                 Verdict::Kept(Some(Timestamp(0)))
@@ -136,7 +138,7 @@ impl Mutant {
             record.clone().at(now).is_some_and(|record| matches!(record.state, State::Running(_)));
         match (self, &mut event) {
             (Self::SettleByAnyLease, Event::Settle(lease, _))
-            | (Self::ReleaseByAnyLease, Event::Release(lease)) => {
+            | (Self::ReleaseByAnyLease, Event::Release(lease, _)) => {
                 *lease = lease_of(&record.state).unwrap_or(*lease);
             }
             (Self::FingerprintIgnored, Event::Claim(claim)) => {
@@ -192,7 +194,7 @@ impl Mutant {
 
     /// What is written; `was_there` tells whether there was a row, be it one that is over.
     pub(super) fn change(self, mut change: Change, event: &Event, was_there: bool) -> Change {
-        let is_release = matches!(event, Event::Release(_));
+        let is_release = matches!(event, Event::Release(..));
         match (self, &mut change) {
             (
                 Self::ReleaseForgetsReply,
@@ -219,18 +221,18 @@ impl Mutant {
     pub(super) fn verdict(self, decision: &Decision<Vec<u8>>, now: Timestamp) -> Option<Verdict> {
         let stored = decision.found.as_ref().map(|row| &row.record.state);
         match (self, &decision.step.change, &decision.step.verdict) {
-            (Self::AttemptForgotten, Change::Update(_), Verdict::Granted(run)) => {
-                Some(Verdict::Granted(Execution { attempt: 1, ..*run }))
+            (Self::AttemptForgotten, Change::Update(_), Verdict::Granted(run, status)) => {
+                Some(Verdict::Granted(Execution { attempt: 1, ..*run }, *status))
             }
             (Self::DoubtJoinedForEver, _, Verdict::InDoubt { .. }) => {
                 Some(Verdict::Join(now.plus(s(10))))
             }
-            (Self::RetryAfterPastLease, _, Verdict::InFlight { .. }) => {
+            (Self::RetryAfterPastLease, _, Verdict::InFlight { status, .. }) => {
                 let Some(State::Running(running)) = stored else { panic!("a claim is running") };
                 let age_s = millis(now.since(running.since)).div_ceil(1000);
-                Some(Verdict::InFlight { retry_after_s: age_s.max(1) })
+                Some(Verdict::InFlight { retry_after_s: age_s.max(1), status: *status })
             }
-            (Self::ExpiredRowBlocks, Change::Insert(_), Verdict::Granted(_))
+            (Self::ExpiredRowBlocks, Change::Insert(_), Verdict::Granted(..))
                 if stored.is_some() =>
             {
                 Some(Verdict::Expired)
@@ -258,7 +260,7 @@ impl Mutant {
     pub(super) fn grants(self, claim: &Claim, now: Timestamp) -> Option<(Record, Execution)> {
         (self == Self::WakeGrants).then(|| {
             match step(None, OtherCredential::None, Event::Claim(claim.clone()), now) {
-                Step { change: Change::Insert(record), verdict: Verdict::Granted(run) } => {
+                Step { change: Change::Insert(record), verdict: Verdict::Granted(run, _) } => {
                     (record, run)
                 }
                 _ => panic!("nothing is in the way"),
@@ -274,5 +276,6 @@ fn lease_of(state: &State) -> Option<Lease> {
         State::Completed(Completed { lease, .. }) | State::Expired(Completed { lease, .. }) => {
             Some(*lease)
         }
+        State::Released(Released { lease, .. }) => Some(*lease),
     }
 }

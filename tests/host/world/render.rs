@@ -19,7 +19,7 @@ impl World {
         format!("{}; executed {} times", said.join("; "), self.executed.len())
     }
 
-    /// `nothing`, `running`, `completed`, `expired`, `in doubt`, `closed`.
+    /// `nothing`, `running`, `completed`, `expired`, `in doubt`, `closed`, `released`.
     pub(crate) fn record(&self, key: KeyId) -> &'static str {
         let now = self.now();
         match self.ledger.record(key, now).map(|record| record.state) {
@@ -29,6 +29,7 @@ impl World {
             Some(State::Expired(_)) => "expired",
             Some(State::InDoubt(_)) => "in doubt",
             Some(State::Closed(_)) => "closed",
+            Some(State::Released(_)) => "released",
         }
     }
 }

@@ -12,7 +12,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use oncegate::filter::{
-    self, GuardedRequest, OriginResponse as _, StreamEnd, Unreachable, World as _, filter,
+    self, GuardedRequest, HandOver, OriginResponse as _, StreamEnd, Unreachable, World as _, filter,
 };
 use oncegate::lifecycle::event::Event;
 use oncegate::lifecycle::outcome::Failure;
@@ -228,7 +228,7 @@ impl StoryWorld {
         Ok((read_answer(head).unwrap(), Some(body.to_owned())))
     }
 
-    async fn hand_over(&self, run: Execution) -> Result<OriginResponse, Failure> {
+    async fn call_origin(&self, run: Execution) -> Result<OriginResponse, Failure> {
         let CallResult::Origin(response) = self.call(Target::Forward(self.key, run)).await else {
             panic!("a request is answered by the origin")
         };
@@ -261,12 +261,16 @@ impl filter::World for StoryWorld {
     }
 
     async fn forward(&self, run: Execution) -> Result<OriginResponse, Failure> {
-        match self.hand_over(run).await {
+        match self.call_origin(run).await {
             Err(Failure::Lost) if self.mutant() == Some(Mutant::ForwardRepeated) => {
-                self.hand_over(run).await
+                self.call_origin(run).await
             }
             response => response,
         }
+    }
+
+    async fn hand_over(&self, _: Execution, _: Timestamp) -> Result<HandOver, Unreachable> {
+        Err(Unreachable::Lost("there is no Runner".to_owned()))
     }
 
     async fn probe(&self) -> Result<OriginResponse, Failure> {
