@@ -1,6 +1,6 @@
 // `npm run nightly`: the runs with faults at full length, and their figures.
 //
-//   npm run nightly -- kills fuzz    only these: histories, kills, overload, fuzz, clients
+//   npm run nightly -- kills fuzz    only these: histories, kills, async, overload, fuzz, clients
 //
 // Each part is the long form of what `npm test` runs in a few seconds. A part prints lines "figures: {…}". They are
 // collected here and written to .tools/nightly.json.
@@ -16,7 +16,8 @@ const PART_MS = String(30 * 60_000);
 
 const PARTS = {
   histories: () => part('histories', 'cargo', ['test', '--no-default-features', '--features', 'check', '--test', 'host', '--', '--nocapture', 'prove', 'simulate'], childEnv({ ...CARGO_PROGRESS, ...LONG })),
-  kills: () => onWorkerd('kills', 'kill', 'kill-jobs'),
+  kills: () => onWorkerd('kills', 'kill', 'kill-jobs', 'kill-runner'),
+  async: () => onWorkerd('async', 'async-long'),
   overload: () => onWorkerd('overload', 'overload', 'hostile'),
   fuzz: () => part('fuzz', process.execPath, [join('fuzz', 'run.mjs')], childEnv(LONG)),
   clients: () => part('clients', process.execPath, [join('scripts', 'clients.mjs'), '--all'], childEnv(LONG)),

@@ -15,7 +15,7 @@ const TEST_MS = '300000';
 
 // These files wait for leases to end most of the time (15 s and more each), so three of them run at once. The others
 // measure times, memory or calls, and run alone.
-const WAITING = ['deadlines', 'doubt', 'kill-jobs', 'ledger', 'operator-api', 'operator-docs', 'operator-page'];
+const WAITING = ['deadlines', 'doubt', 'kill-jobs', 'kill-runner', 'ledger', 'operator-api', 'operator-docs', 'operator-page'];
 
 const PARTS = { lint, host, workerd };
 

@@ -63,6 +63,8 @@ pub enum Code {
     MovedOn,
     /// Too many wrong tokens came from this address.
     TooManyAttempts,
+    /// A slot is so old that its record would be gone: it cannot be told from one that never ran.
+    OutsideWindow,
 }
 
 impl Code {
@@ -127,6 +129,7 @@ impl Code {
             Self::LeaseLive => "decide after the lease has ended",
             Self::MovedOn => "look at the record again",
             Self::TooManyAttempts => "wait for Retry-After",
+            Self::OutsideWindow => "find out whether it was executed before",
         }
     }
 
@@ -197,6 +200,7 @@ impl Code {
             Self::LeaseLive => ("lease-live", 409, "A request is under way"),
             Self::MovedOn => ("moved-on", 409, "The record has moved on"),
             Self::TooManyAttempts => ("too-many-attempts", 429, "Too many wrong tokens"),
+            Self::OutsideWindow => ("outside-window", 412, "It is too old to be told apart"),
         }
     }
 }

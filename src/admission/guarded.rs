@@ -3,11 +3,11 @@
 use super::{Guarded, Head, PATH_CHARS_KEPT, caller};
 use crate::config::route::Doubtful;
 use crate::lifecycle::event::{Claim, CredentialChange, OnInDoubt};
+use crate::lifecycle::lease::StatusSecret;
 use crate::lifecycle::record::{Lease, Metadata, StatusKey};
 use crate::log::LogKey;
 use crate::problem::{Code, Problem};
 use crate::request::fingerprint::Fingerprint;
-use crate::request::status_token::StatusSecret;
 use crate::time::Timestamp;
 
 impl Guarded {

@@ -1,11 +1,9 @@
 //! Schedules and queues, held against what the platform is told of triggers and consumers.
 
-use chrono::DateTime;
-use croner::parser::CronParser;
-
 use super::{Queues, mistake};
 use crate::config::Policy;
 use crate::config::read::Misconfigured;
+use crate::job::cron::Slots;
 use crate::job::schedule::Schedule;
 use crate::time::Timestamp;
 
@@ -42,17 +40,17 @@ pub(super) fn schedules(policy: &Policy, crons: &[String]) -> Vec<Misconfigured>
 
 /// The first key that two slots in a row share, if slots are to be told apart.
 fn keys_of_slots(schedule: &Schedule) -> Result<Option<String>, String> {
-    // Cloudflare counts weekdays from 1, which is Sunday (developers.cloudflare.com, workers/configuration/cron-triggers).
-    let parser = CronParser::builder().alternative_weekdays(true).build();
-    let cron = parser.parse(&schedule.cron).map_err(|error| error.to_string())?;
+    let slots = Slots::of(&schedule.cron)?;
     if !schedule.has_slots() {
         return Ok(None);
     }
-    let slots = cron.iter_after(DateTime::UNIX_EPOCH).take(SLOTS);
-    let mut last = None;
-    for slot in slots {
-        let ms = u64::try_from(slot.timestamp_millis()).unwrap_or_default();
-        let key = schedule.key(Timestamp(ms));
+    let (mut slot, mut last) = (Timestamp(0), None);
+    for _ in 0..SLOTS {
+        slot = match slots.first_after(slot) {
+            Some(next) => next,
+            None => break,
+        };
+        let key = schedule.key(slot);
         if key.is_some() && key == last {
             return Ok(key);
         }

@@ -8,20 +8,15 @@ mod queue;
 mod scheduled;
 
 use std::rc::Rc;
-use std::time::Duration;
 
-use js_sys::Promise;
 use wasm_bindgen::{JsCast as _, JsValue};
-use web_sys::Headers;
 use worker::worker_sys;
 use worker::{Context, Env};
 
 use super::error::Error;
-use super::tasks::wait;
+use super::job::{self, Done};
 use super::worker::{FetchEvent, Via};
-use super::{bindings, origin};
-use crate::job::answered::{Answered, Next};
-use crate::job::request::{JobHeader, JobRequest};
+use crate::job::request::JobRequest;
 
 /// What the platform gives along with an event.
 #[derive(Clone)]
@@ -42,39 +37,7 @@ impl Event {
 
     /// Puts a request through the filter, and says what follows from the answer.
     async fn run(&self, job: JobRequest, body: JsValue, via: Via) -> Result<Done, Error> {
-        let headers = Headers::new()?;
-        for (name, value) in &job.headers {
-            match value {
-                JobHeader::Text(text) => headers.set(name, text)?,
-                JobHeader::Secret(secret) => {
-                    let value = bindings::get(&self.env, secret).as_string();
-                    headers.set(name, &value.ok_or_else(|| Error::NoSecret(secret.clone()))?)?;
-                }
-            }
-        }
-        let body = job.body.map_or(body, |body| JsValue::from_str(&body));
-        let request = bindings::request(&job.url, &origin::init(&job.method, &headers, body))?;
-        let event = Rc::new(FetchEvent::new(request, self.env.clone(), self.context(), via));
-        let answer = wait(Promise::resolve(&event.clone().served().await?)).await?;
-        let response: web_sys::Response = answer.unchecked_into();
-        let retry_after = response.headers().get("retry-after").ok().flatten();
-        // It is read to its end: one that its reader leaves looks like one that the origin broke off, which is a doubt.
-        let _ = wait(bindings::drained(&response, READ_MAX, READ_MS)).await;
-        let (status, outcome) = (response.status(), event.outcome());
-        let retry_after = retry_after.and_then(|seconds| seconds.parse().ok());
-        let answered =
-            Answered { status, outcome, retry_after: retry_after.map(Duration::from_secs) };
-        Ok(Done { status, outcome, next: answered.next() })
+        let request = job::request(&self.env, &job, body)?;
+        FetchEvent::made(request, self.env.clone(), self.context(), via).await
     }
 }
-
-/// How a request ended.
-struct Done {
-    status: u16,
-    outcome: Option<&'static str>,
-    next: Next,
-}
-
-/// How much of an answer's body is read, and for how long: nothing depends on it, and a stream may have no end.
-const READ_MAX: u32 = 32 * 1024 * 1024;
-const READ_MS: u32 = 5000;

@@ -32,6 +32,7 @@ mod env;
 mod error;
 mod faults;
 mod headers;
+mod job;
 mod jobs;
 mod jwks;
 mod ledger;

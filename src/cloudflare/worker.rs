@@ -4,6 +4,7 @@
 //! ([`guard`]); operators have an API of their own.
 
 mod guard;
+mod made;
 mod passthrough;
 mod request_body;
 mod status;
@@ -99,6 +100,8 @@ pub(super) enum Via {
     Client,
     /// A schedule, which may have a strategy of its own.
     Schedule(Option<Strategy>),
+    /// An operator, in the place of a schedule.
+    Operator(Option<Strategy>),
     /// A message of a queue.
     Queue,
 }
@@ -108,7 +111,7 @@ impl Via {
     fn name(self) -> Option<&'static str> {
         match self {
             Self::Client => None,
-            Self::Schedule(_) => Some("schedule"),
+            Self::Schedule(_) | Self::Operator(_) => Some("schedule"),
             Self::Queue => Some("queue"),
         }
     }
@@ -204,7 +207,8 @@ impl FetchEvent {
     async fn operate(&self, auth: &Auth, head: &Head<'_>) -> Result<Response, Error> {
         let Lease(nonce) = new_lease()?;
         let (env, request, policy) = (&self.env, &self.request, env::policy(&self.env));
-        Operator { auth, env, request, head, policy, nonce }.serve().await
+        let put_through = &*self.put_through();
+        Operator { auth, env, request, head, policy, nonce, put_through }.serve().await
     }
 
     async fn dispatch(&self, policy: &Rc<Policy>, head: &Head<'_>) -> Result<JsValue, Error> {
@@ -257,11 +261,12 @@ impl FetchEvent {
             }
             Admission::Guard(guarded) => {
                 let mut guarded = guarded.under(env::log_key(&self.env).as_deref());
-                if let Via::Schedule(Some(strategy)) = self.via {
+                if let Via::Schedule(Some(strategy)) | Via::Operator(Some(strategy)) = self.via {
                     guarded.strategy = strategy;
                 }
                 // An event of the platform lasts as long as a Runner, and waits for the outcome.
-                guarded.responds_async &= self.via == Via::Client;
+                // Operators wait no longer than clients do.
+                guarded.responds_async &= matches!(self.via, Via::Client | Via::Operator(_));
                 if guarded.route.mode == Mode::Shadow {
                     return self.shadow(policy, guarded, head, body).await;
                 }

@@ -11,7 +11,7 @@ pub struct Answered<'a> {
     /// Its status.
     pub status: u16,
     /// What became of the request, as the log names it: `executed`, `replayed`, `joined`, `released`, `unknown`,
-    /// or a problem's code. `None` where the filter itself has failed.
+    /// `running`, or a problem's code. `None` where the filter itself has failed.
     pub outcome: Option<&'a str>,
     /// Its Retry-After.
     pub retry_after: Option<Duration>,
@@ -44,6 +44,10 @@ impl Answered<'_> {
         if is(&[Code::InFlight, Code::OriginUnreachable, Code::StoreUnavailable]) {
             return Next::Retry(after);
         }
+        // A Runner makes it: an operator is not kept waiting.
+        if outcome == "running" {
+            return Next::Retry(after);
+        }
         if outcome == "unknown" || is(&[Code::OutcomeUnknown]) {
             return Next::InDoubt(self.retry_after.unwrap_or(DOUBT_AFTER).max(DOUBT_AFTER));
         }
@@ -54,6 +58,34 @@ impl Answered<'_> {
                 Next::Retry(after)
             }
             _ => Next::Refused(format!("{} {outcome}", self.status)),
+        }
+    }
+}
+
+impl Next {
+    /// Its name for operators.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Retry(_) => "retry",
+            Self::InDoubt(_) => "decide",
+            Self::Refused(_) => "refused",
+        }
+    }
+
+    /// What is left to do, for people.
+    #[must_use]
+    pub fn why(&self) -> Option<String> {
+        match self {
+            Self::Done => None,
+            Self::Retry(_) => Some("nothing happened, or is known yet to have happened".to_owned()),
+            Self::InDoubt(_) => {
+                Some("it is not known whether it was executed: decide at /.oncegate/".to_owned())
+            }
+            Self::Refused(why) => {
+                Some(format!("sending it again would be answered the same: {why}"))
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 //! makes ([`template`], [`request`]); [`answered`] says what follows from the answer.
 
 pub mod answered;
+pub mod cron;
 pub mod queue;
 pub mod request;
 pub mod schedule;

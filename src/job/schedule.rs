@@ -81,6 +81,8 @@ pub struct RunLine<'a> {
     pub schedule: &'a str,
     /// The slot.
     pub scheduled_time: Timestamp,
+    /// Names the token of the operator who ran it by hand.
+    pub operator: Option<String>,
     /// How the last try ended.
     pub outcome: &'a str,
     /// The status of its answer.
@@ -99,6 +101,8 @@ impl RunLine<'_> {
         struct Line<'a> {
             schedule: &'a str,
             scheduled_time: String,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            operator: Option<&'a str>,
             outcome: &'a str,
             status: Option<u16>,
             tries: u32,
@@ -107,6 +111,7 @@ impl RunLine<'_> {
         json::to_text(&Line {
             schedule: self.schedule,
             scheduled_time: rfc3339(self.scheduled_time),
+            operator: self.operator.as_deref(),
             outcome: self.outcome,
             status: self.status,
             tries: self.tries,

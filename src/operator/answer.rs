@@ -14,7 +14,10 @@ use crate::operator::documents::{
 };
 use crate::operator::page::{self, PageContext};
 use crate::operator::query::{OperatorQuery, OperatorResult};
-use crate::operator::search::{AuditEntry, FoundRecord, Position, Search, StateKind};
+use crate::operator::schedules::{ListedSchedule, Ran, RanDocument, SchedulesDocument};
+use crate::operator::search::{
+    AuditEntry, Audited, FoundRecord, Position, RerunEntry, Search, StateKind,
+};
 use crate::operator::statistics::Statistics;
 use crate::operator::stored_reply::StoredReply;
 use crate::problem::{Code, Problem};
@@ -69,10 +72,16 @@ pub fn queries(request: &ApiRequest, token_id: [u8; 4]) -> (KeyId, Vec<OperatorQ
         }
         ApiRequest::Stats => (NO_KEY, vec![OperatorQuery::Stats]),
         ApiRequest::Audit { after, limit } => {
-            (NO_KEY, vec![OperatorQuery::Audit { after: *after, limit: *limit }])
+            let (after, limit) = (*after, *limit);
+            let decisions = OperatorQuery::Audit { after, limit };
+            (NO_KEY, vec![decisions, OperatorQuery::Reruns { after, limit }])
         }
         ApiRequest::Body(key) => (*key, vec![OperatorQuery::Key]),
-        ApiRequest::LogIn | ApiRequest::LogOut | ApiRequest::DecideByBody => (NO_KEY, Vec::new()),
+        ApiRequest::Schedules
+        | ApiRequest::Run(_)
+        | ApiRequest::LogIn
+        | ApiRequest::LogOut
+        | ApiRequest::DecideByBody => (NO_KEY, Vec::new()),
     }
 }
 
@@ -114,10 +123,41 @@ pub fn answer(
             stats: StatsDocument::new(&stats(next()?)?),
             unavailable_shards: &renderer.unavailable,
         }),
-        ApiRequest::Audit { limit, .. } => renderer.audit(*limit, &audit(next()?)?),
-        ApiRequest::Body(_) | ApiRequest::LogIn | ApiRequest::LogOut | ApiRequest::DecideByBody => {
-            Err(Problem::new(Code::NotFound, "There is no session."))
+        ApiRequest::Audit { limit, .. } => {
+            let audited = Audited::page(audit(next()?)?, reruns(next()?)?, *limit);
+            renderer.audit(*limit, &audited)
         }
+        ApiRequest::Body(_)
+        | ApiRequest::Schedules
+        | ApiRequest::Run(_)
+        | ApiRequest::LogIn
+        | ApiRequest::LogOut
+        | ApiRequest::DecideByBody => Err(Problem::new(Code::NotFound, "There is no session.")),
+    }
+}
+
+/// Lists the schedules: as a page where there is a `context` for one.
+///
+/// # Errors
+/// There is no document of them.
+pub fn schedules(
+    listed: &[ListedSchedule],
+    context: Option<&PageContext>,
+) -> Result<ApiResponse, Problem> {
+    match context {
+        Some(context) => Ok(ApiResponse::Page(page::schedules(context, listed))),
+        None => json(&SchedulesDocument::new(listed)),
+    }
+}
+
+/// Says what came of a slot.
+///
+/// # Errors
+/// There is no document of it.
+pub fn ran(ran: &Ran, context: Option<&PageContext>) -> Result<ApiResponse, Problem> {
+    match context {
+        Some(context) => Ok(ApiResponse::Page(page::ran(context, ran))),
+        None => json(&RanDocument::new(ran)),
     }
 }
 
@@ -226,13 +266,13 @@ impl Renderer<'_> {
         )
     }
 
-    fn audit(&self, limit: u16, decisions: &[AuditEntry]) -> Result<ApiResponse, Problem> {
-        let last = decisions.last().map(AuditEntry::position);
+    fn audit(&self, limit: u16, decisions: &[Audited]) -> Result<ApiResponse, Problem> {
+        let last = decisions.last().map(Audited::position);
         let cursor = end_of_full_page(last, decisions.len(), limit).map(cursor::write_audit);
         self.page_or_document(
             |context| page::audit(context, decisions, cursor.as_deref()),
             || DecisionsDocument {
-                decisions: AuditDocument::list(decisions),
+                decisions: AuditDocument::list_all(decisions),
                 cursor: cursor.clone(),
                 unavailable_shards: &self.unavailable,
             },
@@ -279,6 +319,11 @@ fn stats(result: OperatorResult) -> Result<Vec<(u64, Statistics)>, Problem> {
 fn audit(result: OperatorResult) -> Result<Vec<AuditEntry>, Problem> {
     let OperatorResult::Audit(decisions) = result else { return Err(unexpected_result()) };
     Ok(decisions)
+}
+
+fn reruns(result: OperatorResult) -> Result<Vec<RerunEntry>, Problem> {
+    let OperatorResult::Reruns(reruns) = result else { return Err(unexpected_result()) };
+    Ok(reruns)
 }
 
 fn unexpected_result() -> Problem {

@@ -10,7 +10,7 @@ use crate::lifecycle::record::Record;
 use crate::lifecycle::reply::Kept;
 use crate::operator::api::{DecisionRequest, ROOT};
 use crate::operator::decide::lease_of;
-use crate::operator::search::{AuditEntry, FoundRecord, StateKind};
+use crate::operator::search::{AuditEntry, Audited, FoundRecord, RERUN, StateKind};
 use crate::operator::statistics::{Counter, Counts, Statistics, count_of, hour_start};
 use crate::operator::stored_reply::{StoredBody, StoredReply};
 use crate::request::digest::hex;
@@ -144,8 +144,14 @@ pub(super) struct AuditDocument<'a> {
     key_id: String,
     action: &'a str,
     by: String,
-    before: Summary<'a>,
+    /// Null for a slot that was run again: nothing was there.
+    before: Option<Summary<'a>>,
     after: Option<Summary<'a>>,
+    /// Of a slot that was run again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    schedule: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scheduled_time: Option<String>,
 }
 
 /// The numbers, and the shards whose numbers are missing.
@@ -266,9 +272,29 @@ impl<'a> AuditDocument<'a> {
             key_id: hex(&decision.key.0),
             action: &decision.action,
             by: hex(&decision.by),
-            before: Summary::new(&decision.before),
+            before: Some(Summary::new(&decision.before)),
             after: decision.after.as_ref().map(Summary::new),
+            schedule: None,
+            scheduled_time: None,
         }
+    }
+
+    /// Decisions, and slots that were run again.
+    pub(super) fn list_all(audited: &'a [Audited]) -> Vec<Self> {
+        let document = |audited: &'a Audited| match audited {
+            Audited::Decision(decision) => Self::new(decision),
+            Audited::Rerun(rerun) => Self {
+                at: rfc3339(rerun.at),
+                key_id: hex(&rerun.key.0),
+                action: RERUN,
+                by: hex(&rerun.by),
+                before: None,
+                after: None,
+                schedule: Some(&rerun.schedule),
+                scheduled_time: Some(rfc3339(rerun.scheduled_time)),
+            },
+        };
+        audited.iter().map(document).collect()
     }
 }
 

@@ -16,6 +16,8 @@ pub mod decide;
 pub mod documents;
 pub mod page;
 pub mod query;
+pub mod run;
+pub mod schedules;
 pub mod search;
 pub mod statistics;
 pub mod stored_reply;

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::lifecycle::record::Lease;
 use crate::operator::decide::{Decision, DecisionResult};
-use crate::operator::search::{AuditEntry, FoundRecord, Position, ResultPage, Search};
+use crate::operator::search::{AuditEntry, FoundRecord, Position, RerunEntry, ResultPage, Search};
 use crate::operator::statistics::Statistics;
 use crate::time::Timestamp;
 
@@ -35,6 +35,15 @@ pub enum OperatorQuery {
         /// At most so many.
         limit: u16,
     },
+    /// Writes down that a slot is run again. The Ledger sets the instant.
+    Rerun(RerunEntry),
+    /// A page of the slots that were run again, newest first.
+    Reruns {
+        /// Where the page before this one ended.
+        after: Option<Position>,
+        /// At most so many.
+        limit: u16,
+    },
 }
 
 /// The answer to a query.
@@ -48,13 +57,15 @@ pub enum OperatorResult {
     Stats(Vec<(u64, Statistics)>),
     /// Decisions.
     Audit(Vec<AuditEntry>),
+    /// Slots that were run again.
+    Reruns(Vec<RerunEntry>),
 }
 
 impl OperatorQuery {
     /// Whether every shard is asked, or only the one that holds the key.
     #[must_use]
     pub fn asks_every_shard(&self) -> bool {
-        matches!(self, Self::Search(_) | Self::Stats | Self::Audit { .. })
+        matches!(self, Self::Search(_) | Self::Stats | Self::Audit { .. } | Self::Reruns { .. })
     }
 
     /// The result before any shard has answered.
@@ -65,6 +76,7 @@ impl OperatorQuery {
             Self::Decide { .. } => OperatorResult::Decided(DecisionResult::Absent),
             Self::Stats => OperatorResult::Stats(Vec::new()),
             Self::Audit { .. } | Self::Decisions => OperatorResult::Audit(Vec::new()),
+            Self::Rerun(_) | Self::Reruns { .. } => OperatorResult::Reruns(Vec::new()),
         }
     }
 
@@ -78,6 +90,9 @@ impl OperatorQuery {
             }
             (OperatorResult::Audit(rows), OperatorResult::Audit(more)) => {
                 OperatorResult::Audit(self.one_page(rows, more, AuditEntry::position))
+            }
+            (OperatorResult::Reruns(rows), OperatorResult::Reruns(more)) => {
+                OperatorResult::Reruns(self.one_page(rows, more, RerunEntry::position))
             }
             (OperatorResult::Stats(mut hours), OperatorResult::Stats(more)) => {
                 for (hour, statistics) in more {
@@ -96,9 +111,9 @@ impl OperatorQuery {
 
     fn one_page<T>(&self, rows: Vec<T>, more: Vec<T>, position: fn(&T) -> Position) -> Vec<T> {
         let mut page = match self {
-            Self::Search(Search { limit, .. }) | Self::Audit { limit, .. } => {
-                ResultPage::new(usize::from(*limit))
-            }
+            Self::Search(Search { limit, .. })
+            | Self::Audit { limit, .. }
+            | Self::Reruns { limit, .. } => ResultPage::new(usize::from(*limit)),
             _ => ResultPage::new(usize::MAX),
         };
         for row in rows.into_iter().chain(more) {

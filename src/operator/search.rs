@@ -190,6 +190,71 @@ pub struct AuditEntry {
     pub after: Option<Record>,
 }
 
+/// What the audit calls a slot that was run again.
+pub const RERUN: &str = "rerun";
+
+/// A slot of a schedule that was run although nobody knew whether it had been run before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RerunEntry {
+    /// When.
+    pub at: Timestamp,
+    /// The key id of its record.
+    pub key: KeyId,
+    /// The operator's token: the first bytes of its digest.
+    pub by: [u8; 4],
+    /// The schedule's name.
+    pub schedule: String,
+    /// The slot.
+    pub scheduled_time: Timestamp,
+    /// The route that guards its request.
+    pub route: String,
+    /// The request's method.
+    pub method: String,
+    /// Its path.
+    pub path: String,
+    /// Its correlation id.
+    pub correlation_id: String,
+}
+
+impl RerunEntry {
+    /// Its position on a page.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        Position { at: self.at, key: self.key }
+    }
+}
+
+/// What the audit holds, newest first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Audited {
+    /// A decision about a record.
+    Decision(Box<AuditEntry>),
+    /// A slot that was run again.
+    Rerun(RerunEntry),
+}
+
+impl Audited {
+    /// Its position on a page.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        match self {
+            Self::Decision(entry) => entry.position(),
+            Self::Rerun(entry) => entry.position(),
+        }
+    }
+
+    /// One page of both.
+    #[must_use]
+    pub fn page(decisions: Vec<AuditEntry>, reruns: Vec<RerunEntry>, limit: u16) -> Vec<Self> {
+        let mut page = ResultPage::new(usize::from(limit));
+        let decisions = decisions.into_iter().map(|entry| Self::Decision(Box::new(entry)));
+        for entry in decisions.chain(reruns.into_iter().map(Self::Rerun)) {
+            page.offer(entry.position(), entry);
+        }
+        page.into_rows()
+    }
+}
+
 impl AuditEntry {
     /// Its position on a page.
     #[must_use]

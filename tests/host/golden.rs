@@ -22,7 +22,9 @@ use oncegate::lifecycle::record::{
 use oncegate::lifecycle::reply::{Kept, Reply};
 use oncegate::operator::decide::{Decision, DecisionResult};
 use oncegate::operator::query::{OperatorQuery, OperatorResult};
-use oncegate::operator::search::{AuditEntry, FoundRecord, Position, Search, StateKind};
+use oncegate::operator::search::{
+    AuditEntry, FoundRecord, Position, RerunEntry, Search, StateKind,
+};
 use oncegate::operator::statistics::{Counter, Statistics};
 use oncegate::protocol::runner::{
     RunnerAnswer, RunnerRequest, read_runner_answer, read_runner_request, write_runner_answer,
@@ -96,6 +98,7 @@ fn rows_are_written_and_read_as_they_always_were() {
     records().into_iter().for_each(is_row);
     is_row((tally(), GOLDEN_TALLY.to_owned()));
     is_row((audited(), format!("01{AUDITED}")));
+    is_row((rerun(), format!("01{RERUN}")));
 }
 
 fn is_row<T: Serialize + DeserializeOwned + PartialEq + Debug>((value, expected): (T, String)) {
@@ -166,6 +169,11 @@ pub(crate) fn requests() -> Golden<LedgerRequest> {
         (Question::Operator(OperatorQuery::Stats), "0204".to_owned()),
         (Question::Operator(audit), "02050032".to_owned()),
         (Question::Status(StatusSecret([0x5e; 16])), format!("03{SECRET}")),
+        (Question::Operator(OperatorQuery::Rerun(rerun())), format!("0206{RERUN}")),
+        (
+            Question::Operator(OperatorQuery::Reruns { after: Some(place()), limit: 50 }),
+            format!("020701{PLACE}32"),
+        ),
     ]
     .map(|(question, bytes)| {
         let request = LedgerRequest { key_id: KeyId([0x1d; 32]), shards: 300, question };
@@ -245,6 +253,7 @@ pub(crate) fn answers() -> Golden<LedgerAnswer> {
         ),
         // The route, the correlation id, who may read it, the verdict.
         (LedgerAnswer::Status(known), format!("080663686172676503632d3101{CREDENTIAL}07")),
+        (LedgerAnswer::Operator(OperatorResult::Reruns(vec![rerun()])), format!("070401{RERUN}")),
     ];
     verdicts.into_iter().chain(others).collect()
 }
@@ -328,6 +337,22 @@ fn status_key() -> StatusKey {
     StatusKey { secret: StatusSecret([0x5e; 16]), credential: Some([0xcd; 16]) }
 }
 
+fn rerun() -> RerunEntry {
+    let Position { at, key } = place();
+    let text = str::to_owned;
+    RerunEntry {
+        at,
+        key,
+        by: [0xb0, 0xb1, 0xb2, 0xb3],
+        schedule: text("nightly"),
+        scheduled_time: Timestamp(9),
+        route: text("jobs"),
+        method: text("POST"),
+        path: text("/run"),
+        correlation_id: text("c-1"),
+    }
+}
+
 fn place() -> Position {
     Position { at: Timestamp(300), key: KeyId([0x1d; 32]) }
 }
@@ -373,6 +398,9 @@ const REPLY: &str = "c901010c636f6e74656e742d74797065106170706c69636174696f6e2f6
 const GOLDEN_TALLY: &str = "010106636861726765\
     00000000000000000000000000ac02\
     011d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d01";
+/// The place, by whom; "nightly", the slot, "jobs", "POST", "/run", "c-1".
+const RERUN: &str = "ac021d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d\
+    b0b1b2b3076e696768746c7909046a6f627304504f5354042f72756e03632d31";
 /// The place, the action, by whom; the record before, none after.
 const AUDITED: &str = "ac021d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d\
     057075726765b0b1b2b3\

@@ -226,6 +226,7 @@ fn what_follows_from_an_answer() {
         (Some("already-executed"), 409, None, Next::Done),
         (Some("reply-not-stored"), 409, None, Next::Done),
         (Some("in-flight"), 409, Some(3), retry(3)),
+        (Some("running"), 202, Some(5), retry(5)),
         (Some("origin-unreachable"), 502, Some(1), retry(1)),
         (Some("store-unavailable"), 503, Some(1), retry(1)),
         (Some("outcome-unknown"), 409, None, doubt(60)),

@@ -5,4 +5,5 @@ mod api;
 mod auth;
 mod decide;
 mod pages;
+mod run;
 mod statistics;

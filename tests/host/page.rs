@@ -5,15 +5,24 @@ mod pictures; // a record's life, and the plots
 mod reading; // tags, texts and forms of a page
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::time::Duration;
 
+use oncegate::config::route::Route;
+use oncegate::job::answered::Next;
+use oncegate::job::request::{JobRequest, RequestTemplate};
+use oncegate::job::schedule::Schedule;
+use oncegate::job::template::Template;
+use oncegate::lifecycle::event::Strategy;
 use oncegate::lifecycle::record::{Completed, Doubt, Metadata, Record, State};
 use oncegate::lifecycle::reply::{Kept, Reply};
 use oncegate::operator::api::{self, Action, ApiRequest, Draft};
 use oncegate::operator::decide::{Decision, DecisionResult, decide, lease_of};
 use oncegate::operator::documents::UnavailableShard;
 use oncegate::operator::page::{self, PageContext};
-use oncegate::operator::search::{AuditEntry, FoundRecord, Position, Search};
+use oncegate::operator::run::Slot;
+use oncegate::operator::schedules::{ListedSchedule, Ran};
+use oncegate::operator::search::{AuditEntry, Audited, FoundRecord, Position, RerunEntry, Search};
 use oncegate::operator::statistics::{Counter, Statistics, hour_of};
 use oncegate::operator::stored_reply::{StoredBody, StoredReply};
 use oncegate::problem::Problem;
@@ -38,6 +47,7 @@ fn context() -> PageContext {
         query: None,
         now: NOW,
         unavailable: Vec::new(),
+        has_schedules: true,
     }
 }
 
@@ -91,6 +101,51 @@ fn states() -> BTreeMap<&'static str, FoundRecord> {
     ])
 }
 
+fn slot(word: &str) -> Slot {
+    let template = |text: &str| {
+        Template::try_from(text.to_owned()).unwrap_or_else(|_| String::new().try_into().unwrap())
+    };
+    let text = template(word);
+    let request = RequestTemplate {
+        method: word.to_owned(),
+        url: text.clone(),
+        headers: BTreeMap::new(),
+        body: None,
+    };
+    let key = template(&format!("{word}{{scheduled_time:date}}"));
+    let name = word.to_owned();
+    let schedule = Schedule { name, cron: word.to_owned(), request, key, on_duplicate: None };
+    Slot {
+        request: JobRequest {
+            method: word.to_owned(),
+            url: word.to_owned(),
+            headers: Vec::new(),
+            body: None,
+        },
+        schedule: Rc::new(schedule),
+        at: ago(days(20)),
+        route: Rc::new(Route { name: word.to_owned(), ttl: days(14), ..Route::default() }),
+        is_outside_window: true,
+    }
+}
+
+fn listed(slot: &Slot) -> ListedSchedule {
+    ListedSchedule {
+        schedule: slot.schedule.clone(),
+        route: Some(slot.route.clone()),
+        latest: ago(s(60)),
+        known_since: Some(ago(days(14))),
+    }
+}
+
+fn nexts(why: &str) -> [Next; 4] {
+    [Next::Done, Next::Retry(s(7)), Next::InDoubt(s(60)), Next::Refused(why.to_owned())]
+}
+
+fn ran(slot: &Slot, outcome: &'static str, next: Next) -> Ran {
+    Ran { slot: slot.clone(), key_id: Some(key_id("order-1001")), outcome, status: 201, next }
+}
+
 /// Every page there is, with these words in every place that holds words from outside.
 fn pages(word: &str, found: &FoundRecord) -> Vec<(String, String)> {
     let context = context();
@@ -112,6 +167,18 @@ fn pages(word: &str, found: &FoundRecord) -> Vec<(String, String)> {
         after: None,
     };
     let decisions = [decision];
+    let rerun = RerunEntry {
+        at: NOW,
+        key: found.key,
+        by: [1; 4],
+        schedule: word.to_owned(),
+        scheduled_time: NOW,
+        route: word.to_owned(),
+        method: word.to_owned(),
+        path: word.to_owned(),
+        correlation_id: word.to_owned(),
+    };
+    let audited = [Audited::Decision(Box::new(decisions[0].clone())), Audited::Rerun(rerun)];
     let list = [found.clone()];
     let mut pages = vec![
         ("log in".to_owned(), page::log_in("n0nce", Some(word))),
@@ -125,9 +192,16 @@ fn pages(word: &str, found: &FoundRecord) -> Vec<(String, String)> {
         ("no key".to_owned(), page::key(&context, word, &[])),
         ("record".to_owned(), page::record(&context, found, Some(&body(word)), &decisions)),
         ("refused".to_owned(), page::refused(&context, &problem)),
-        ("audit".to_owned(), page::audit(&context, &decisions, Some("c0"))),
+        ("audit".to_owned(), page::audit(&context, &audited, Some("c0"))),
         ("no audit".to_owned(), page::audit(&context, &[], None)),
     ];
+    let slot = slot(word);
+    pages.push(("schedules".to_owned(), page::schedules(&context, &[listed(&slot)])));
+    pages.push(("outside window".to_owned(), page::outside_window(&context, &slot)));
+    for next in nexts(word) {
+        let name = format!("ran {}", next.as_str());
+        pages.push((name, page::ran(&context, &ran(&slot, "executed", next))));
+    }
     for (action, stays) in ACTIONS.into_iter().zip([true, false, true, false]) {
         let refused = (problem.clone(), draft.clone());
         let name = action.as_str();
@@ -510,6 +584,56 @@ fn a_refusal_leads_back_to_its_record() {
         let page = page::refused(&context(), &problem);
         assert!(page.contains(&format!("/.oncegate/records/{}\"", hex(&key_id("order-1001").0))));
     }
+}
+
+#[test]
+fn a_slot_is_run_by_the_form_beside_its_schedule() {
+    let slot = slot("nightly");
+    let page = page::schedules(&context(), &[listed(&slot)]);
+    // A minute before NOW.
+    assert_eq!(
+        fields(&page, "/.oncegate/schedules/nightly/run")["scheduled_time"],
+        "2026-11-22T02:38"
+    );
+    says(&page, "Latest slot");
+    let without = Route { on_duplicate: Strategy::FailOnRunning, ..Route::default() };
+    let each = ListedSchedule { route: Some(Rc::new(without)), ..listed(&slot) };
+    hides(&page, "each run executes it");
+    says(&page::schedules(&context(), &[each]), "each run executes it");
+}
+
+#[test]
+fn a_slot_that_is_too_old_is_asked_about_before_it_is_run() {
+    let page = page::outside_window(&context(), &slot("nightly"));
+    says(&page, "nobody knows whether it was run");
+    says(&page, "keeps one for 14 days");
+    says(&page, "all that the job does is done a second time");
+    let fields = fields(&page, "/.oncegate/schedules/nightly/run");
+    assert_eq!(
+        (&*fields["scheduled_time"], &*fields["rerun"]),
+        ("2026-11-02T02:39:25.433Z", "true")
+    );
+}
+
+#[test]
+fn what_came_of_a_slot_is_said_and_what_is_left_to_do() {
+    let slot = slot("nightly");
+    let page = |outcome, next| page::ran(&context(), &ran(&slot, outcome, next));
+    let record = format!("/.oncegate/records/{}\"", hex(&key_id("order-1001").0));
+    says(&page("executed", Next::Done), "The origin has executed it now and answered 201.");
+    says(&page("replayed", Next::Done), "It was executed before, so nothing was done now.");
+    says(&page("in-flight", Next::Retry(s(7))), "Run it again in 7 s");
+    says(&page("unknown", Next::InDoubt(s(60))), "Find out, and decide on the page of its record.");
+    says(&page("executed", Next::Refused("402 executed".to_owned())), "402 executed");
+    assert!(page("unknown", Next::InDoubt(s(60))).contains(&record));
+    assert!(!page("released", Next::Retry(s(7))).contains(&record), "it has left no record");
+}
+
+#[test]
+fn without_schedules_nothing_leads_to_them() {
+    let without = PageContext { has_schedules: false, ..context() };
+    assert!(!page::overview(&without, &[], &[], &[]).contains("/.oncegate/schedules"));
+    assert!(page::overview(&context(), &[], &[], &[]).contains("/.oncegate/schedules"));
 }
 
 #[test]

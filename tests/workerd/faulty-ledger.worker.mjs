@@ -8,9 +8,10 @@
 //   strange   answer with what is no message
 // Several, separated by commas, follow each other: `pass*1,throw` lets one call through and fails the rest.
 // Where there is a WATCHER, a call that is handed on waits for its nod twice: before the real Ledger hears of it,
-// and after its answer, which the output gate lets out once it is on the disk. So do the calls of Runners then.
+// and after its answer, which the output gate lets out once it is on the disk.
 
 import { DurableObject } from "cloudflare:workers";
+import { watched } from "./watched.mjs";
 
 let plan = [];
 let calls = 0;
@@ -58,7 +59,7 @@ export class FaultyLedger extends DurableObject {
     if (step.times) step.times -= 1;
     switch (step.what) {
       case "pass":
-        return this.watcher ? this.watched(question, handOn) : handOn();
+        return watched(this.watcher && `${this.watcher}/ledger`, question, handOn);
       case "throw":
         throw new Error("the Ledger is out of reach");
       case "overload":
@@ -78,25 +79,4 @@ export class FaultyLedger extends DurableObject {
         throw new Error(`unknown behaviour ${step.what}`);
     }
   }
-
-  watched(question, handOn) {
-    return told(`${this.watcher}/ledger`, question, handOn);
-  }
-}
-
-/** Stands before a Runner of its own. */
-export class FaultyRunner extends DurableObject {
-  take(head, headers, body) {
-    const runner = this.env.RUNNERS.get(this.env.RUNNERS.newUniqueId());
-    return told(`${this.env.WATCHER}/runner`, commission, () => runner.take(head, headers, body));
-  }
-}
-
-async function told(watcher, message, handOn) {
-  // A message's head is enough; a body is nobody's business.
-  const tell = (when) => fetch(`${watcher}/${when}`, { method: "POST", body: message.slice(0, 4_096) });
-  await tell("before");
-  const answer = await handOn();
-  await tell("after");
-  return answer;
 }

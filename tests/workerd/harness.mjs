@@ -39,8 +39,8 @@ for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"]) process.once(signal, () =>
  *   vars      more vars, each bound as JSON, as wrangler does
  *   bound     names that are bound to a Durable Object namespace, as any other Worker's bindings are
  *   ledger    "faulty": LEDGER leads through faulty-ledger.worker.mjs, which can be told to misbehave
- *   watcher   with a faulty Ledger: a URL that is told of every call of it and of Runners, before and after, and may hold it back
- *   flags     compatibility flags beside those of wrangler.toml
+ *   watcher   with a faulty Ledger or Runner: a URL that is told of every call, before and after, and may hold it back
+ *   kept      true: the runtime never lets an idle Runner go
  *   build     the folder of another build than ONCEGATE_BUILD names
  *   objects   true: `evict()` and `abort()` work on the Ledger objects
  *   counting  true: everything that is billed or copied is counted; see `counts`. Not together with ledger or objects
@@ -255,7 +255,7 @@ const DATASET = `export default () => ({ writeDataPoint: (point) => console.log(
 
 /** The config of the runtime, in Cap'n Proto's text form. */
 function capnp(options, disk) {
-  const { origin = null, binding = false, routes, shards = 4, vars = {}, bound = [], ledger, watcher, objects, counting, metrics, events, aside = events, runner = true, flags = [], build = usualBuild } = options;
+  const { origin = null, binding = false, routes, shards = 4, vars = {}, bound = [], ledger, watcher, objects, counting, metrics, events, aside = events, runner = true, kept = false, build = usualBuild } = options;
   const text = (value) => JSON.stringify(value);
   const json = (value) => text(JSON.stringify(value));
   const all = { ...(shards !== null && { SHARDS: shards }), ...(routes && { ROUTES: routes }), ...vars };
@@ -267,8 +267,7 @@ function capnp(options, disk) {
   if (binding) bindings.push('(name = "ORIGIN", service = "origin")');
   for (const name of bound) bindings.push(`(name = ${text(name)}, durableObjectNamespace = "Ledger")`);
   const faulty = runner === "faulty";
-  const runners = faulty ? '(className = "FaultyRunner", serviceName = "runners")' : watcher ? '(className = "FaultyRunner", serviceName = "control")' : '"Runner"';
-  if (runner) bindings.push(`(name = "RUNNER", durableObjectNamespace = ${runners})`);
+  if (runner) bindings.push(`(name = "RUNNER", durableObjectNamespace = ${faulty ? '(className = "FaultyRunner", serviceName = "runners")' : '"Runner"'})`);
   if (aside) bindings.push('(name = "ASIDE", wrapped = (moduleName = "tests:queue"))');
   if (metrics) bindings.push('(name = "METRICS", wrapped = (moduleName = "tests:dataset"))');
   bindings.push(
@@ -290,38 +289,26 @@ const config :Workerd.Config = (
     (name = "oncegate", worker = (
       modules = [${modules.join(", ")}],
       compatibilityDate = ${text(compatibilityDate)},
-      compatibilityFlags = [${[...compatibilityFlags, ...flags].map(text).join(", ")}],
+      compatibilityFlags = [${compatibilityFlags.map(text).join(", ")}],
       bindings = [${bindings.join(",\n        ")}],
-      durableObjectNamespaces = [(className = "Ledger", uniqueKey = "ledger", enableSql = true), (className = "Runner", uniqueKey = "runner", enableSql = true)],
+      durableObjectNamespaces = [(className = "Ledger", uniqueKey = "ledger", enableSql = true), (className = "Runner", uniqueKey = "runner", enableSql = true, preventEviction = ${kept})],
       durableObjectStorage = (localDisk = "disk"),
     )),
     ${
       objects || ledger
         ? `(name = "control", worker = (
-      modules = [${beside(main)}],
+      modules = [${beside(main)}${ledger ? `, ${beside("watched.mjs")}` : ""}],
       compatibilityDate = ${text(compatibilityDate)},
       ${
         ledger
           ? `bindings = [
         (name = "REAL", durableObjectNamespace = (className = "Ledger", serviceName = "oncegate")),
-        (name = "RUNNERS", durableObjectNamespace = (className = "Runner", serviceName = "oncegate")),
         (name = "WATCHER", json = ${json(watcher ?? null)}),
       ],
-      durableObjectNamespaces = [(className = "FaultyLedger", uniqueKey = "faulty", enableSql = true), (className = "FaultyRunner", uniqueKey = "faulty-runner", enableSql = true)],
+      durableObjectNamespaces = [(className = "FaultyLedger", uniqueKey = "faulty", enableSql = true)],
       durableObjectStorage = (inMemory = void),`
           : 'compatibilityFlags = ["unsafe_module"],'
       }
-    )),`
-        : ""
-    }
-    ${
-      faulty
-        ? `(name = "runners", worker = (
-      modules = [${beside("faulty-runner.worker.mjs")}],
-      compatibilityDate = ${text(compatibilityDate)},
-      bindings = [(name = "REAL", durableObjectNamespace = (className = "Runner", serviceName = "oncegate"))],
-      durableObjectNamespaces = [(className = "FaultyRunner", uniqueKey = "faulty-runner", enableSql = true)],
-      durableObjectStorage = (inMemory = void),
     )),`
         : ""
     }
@@ -332,6 +319,20 @@ const config :Workerd.Config = (
       compatibilityDate = ${text(compatibilityDate)},
       compatibilityFlags = ["service_binding_extra_handlers", "experimental"],
       bindings = [(name = "ONCEGATE", service = "oncegate")],
+    )),`
+        : ""
+    }
+    ${
+      faulty
+        ? `(name = "runners", worker = (
+      modules = [${beside("faulty-runner.worker.mjs")}, ${beside("watched.mjs")}],
+      compatibilityDate = ${text(compatibilityDate)},
+      bindings = [
+        (name = "REAL", durableObjectNamespace = (className = "Runner", serviceName = "oncegate")),
+        (name = "WATCHER", json = ${json(watcher ?? null)}),
+      ],
+      durableObjectNamespaces = [(className = "FaultyRunner", uniqueKey = "faulty-runner", enableSql = true)],
+      durableObjectStorage = (inMemory = void),
     )),`
         : ""
     }

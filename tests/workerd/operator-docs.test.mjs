@@ -10,7 +10,7 @@ import path from "node:path";
 import { after, describe, test } from "node:test";
 import { isExecuted, isProblem, isReplay } from "./expect.mjs";
 import { freshKey, freshPath, stage, until } from "./harness.mjs";
-import { JSON_TYPE, blocks, text } from "./docs.mjs";
+import { JSON_TYPE, blocks, staged, text } from "./docs.mjs";
 
 const { DatabaseSync } = await import("node:sqlite");
 const TOKEN = "4f1d0c79b3a2e8d6";
@@ -148,6 +148,38 @@ describe("what operators do by the page", { concurrency: true }, () => {
       assert.deepEqual(operations.map(({ path }) => on.origin.count(path)), [1, 2, 1]);
       assert.match((await script()).out, /^look\t500\t[0-9a-f]{64}\n$/, "again: only the unknown one is left");
     });
+  });
+});
+
+describe("schedules.md", { skip, timeout: 60_000 }, () => {
+  const on = staged("schedules", { vars: { ADMIN_TOKEN: TOKEN, JOBS_TOKEN: "Bearer one" } });
+  const [ONE, WEEK, AGAIN] = blocks("schedules", "sh");
+  const day = (ago) => new Date(Date.now() - ago * 86_400_000).toISOString().slice(0, 10);
+  const at = "/v1/jobs/invoices";
+
+  test("a slot, a week and one of long ago are run by the page's commands, each once", async () => {
+    const sh = shell(on);
+    const one = () => sh.run(`{\n${ONE.replace("2026-11-28", day(3))}} | jq -c .`);
+    const ran = async () => (await one()).out.trim().split("\n").map((line) => JSON.parse(line));
+    const [latest, named] = await ran();
+    assert.deepEqual(kinds(named), kinds(JSON.parse(blocks("schedules", "json")[0])));
+    assert.deepEqual([latest.outcome, named.outcome, named.scheduled_time.slice(0, 10)], ["executed", "executed", day(3)]);
+    assert.deepEqual((await ran()).map(({ outcome }) => outcome), ["replayed", "replayed"]);
+    assert.equal(on.origin.count(at), 2);
+
+    const week = [8, 7, 6, 5, 4, 3, 2].map(day);
+    const { out, errors } = await sh.run(WEEK.replace("2026-11-2{2..8}", week.join(" ")));
+    assert.deepEqual(out.trim().split("\n").map((line) => line.split("\t")), week.map((of) => [`${of}T02:00:00.000Z`, of === day(3) ? "replayed" : "executed", "done"]), errors);
+    assert.equal(on.origin.count(at), 8);
+
+    const old = AGAIN.replace("2026-08-28", day(90));
+    assert.match((await sh.run(old.replace(/ -d .*/, " -X POST"))).out, /"code":"outside-window"/);
+    assert.equal(on.origin.count(at), 8);
+    assert.equal(JSON.parse((await sh.run(old)).out).outcome, "executed");
+    const audit = await sh.run("ask audit | jq -r '.decisions[] | [.action, .schedule, .scheduled_time] | @tsv'");
+    assert.equal(audit.out.trim(), `rerun\tnightly-invoices\t${day(90)}T02:00:00.000Z`);
+    const listed = await sh.run("ask schedules | jq -r '.schedules[].name'");
+    assert.deepEqual(listed.out.trim().split("\n"), ["nightly-invoices", "sync"]);
   });
 });
 

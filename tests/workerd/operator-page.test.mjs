@@ -12,11 +12,15 @@ import { freshKey, freshPath, stage, until } from "./harness.mjs";
 
 const TOKEN = "a secret that only operators know";
 const COOKIE = "oncegate_session";
-const routes = [{ name: "charge", methods: ["POST"], path: "/{*rest}", timeout: "1s" }];
+const routes = [
+  { name: "jobs", methods: ["POST"], path: "/jobs/{*rest}", ttl: "14d" },
+  { name: "charge", methods: ["POST"], path: "/{*rest}", timeout: "1s" },
+];
+const SCHEDULES = ["nightly-invoices", "n".repeat(64)].map((name) => ({ name, cron: "0 2 * * *", request: { url: `https://jobs.example/jobs/${name}/${"x".repeat(150)}` }, key: `${name}-{scheduled_time:date}` }));
 const ANSWER = '{"id": "pay_1",\n "note": "grüße & <b>"}';
 
 describe("the operators' page", { timeout: 150_000 }, () => {
-  const on = stage({ routes, shards: 4, vars: { ADMIN_TOKEN: TOKEN } });
+  const on = stage({ routes, shards: 4, vars: { ADMIN_TOKEN: TOKEN, SCHEDULES } });
   let browser, late, left;
   before(async () => {
     browser = await openBrowser();
@@ -146,7 +150,7 @@ describe("the operators' page", { timeout: 150_000 }, () => {
   test("Tab goes down the page, shows where it is, and leads to what is to be done", async () => {
     const { key_id } = await recordOf(late);
     await logIn();
-    const inOrder = ["Skip to the content", "Overview", "In doubt", "Records", "Decisions", "Log out", "Correlation id", "Find", "Key", "Find"];
+    const inOrder = ["Skip to the content", "Overview", "In doubt", "Records", "Schedules", "Decisions", "Log out", "Correlation id", "Find", "Key", "Find"];
     const names = (way) => way.map(({ name }) => name);
     const down = await browser.tabTo(".rows a");
     assert.deepEqual(names(down).slice(0, -1), inOrder);
@@ -173,6 +177,34 @@ describe("the operators' page", { timeout: 150_000 }, () => {
     await choose(`a[href$='${key_id}']`);
     assert.equal(await heading(), `completed POST ${late.path}`);
     assert.equal((await on.worker.send(late)).text, "sooner");
+  });
+
+  test("a slot is run by keyboard; one of long ago only after a question that says what that means", async () => {
+    await logIn();
+    await choose("nav a[href$=schedules]");
+    assert.equal(await heading(), "Schedules");
+    await fits("schedules");
+    const path = new URL(SCHEDULES[0].request.url).pathname;
+    const form = "form[action*=nightly]";
+    await choose(`${form} button`);
+    await says("The origin has executed it now and answered 201.");
+    await fits("a slot that was run");
+    await choose("main a[href*=records]");
+    await says(`POST ${path}`);
+    assert.equal(on.origin.count(path), 1);
+    await visit("schedules");
+    const old = new Date(Date.now() - 30 * 86_400_000).toISOString().slice(0, 10);
+    await browser.see((form, value) => (document.querySelector(`${form} input[name=scheduled_time]`).value = value), form, `${old}T02:00`);
+    await choose(`${form} button`);
+    assert.deepEqual([await heading(), browser.status], ["Was this slot run before?", 412]);
+    await says("all that the job does is done a second time");
+    await fits("a slot of long ago");
+    assert.equal(on.origin.count(path), 1);
+    await choose(`${form} button`);
+    await says("The origin has executed it now");
+    assert.equal(on.origin.count(path), 2);
+    await choose("nav a[href$=audit]");
+    await says(`nightly-invoices of ${old} 02:00:00 UTC`);
   });
 
   test("every page fits a phone and can be read, in the light and in the dark", async () => {

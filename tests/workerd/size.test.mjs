@@ -9,7 +9,7 @@ import { ROOT } from '../../scripts/run.mjs';
 
 // It was 516 when the crates were in; tokens, rules for outcomes, streams and paths took 87 more, schedules and queues 44.
 // This notices what comes in unseen: whoever adds to it for a reason raises it.
-const GZIPPED_KB_MAX = 660;
+const GZIPPED_KB_MAX = 720;
 
 test(`the Wasm is at most ${GZIPPED_KB_MAX} KB gzipped`, () => {
   const bytes = gzipSync(readFileSync(join(ROOT, 'build', 'index_bg.wasm')), { level: 9 }).length;

@@ -13,6 +13,7 @@ use worker::{Env, worker_sys};
 use super::Event;
 use crate::cloudflare::clock::{now, pause};
 use crate::cloudflare::error::Error;
+use crate::cloudflare::job::Done;
 use crate::cloudflare::tasks::{scoped, spawn};
 use crate::cloudflare::worker::Via;
 use crate::cloudflare::{bindings, env};
@@ -74,8 +75,16 @@ async fn run(event: Rc<Event>, schedule: Rc<Schedule>, slot: Timestamp) {
     loop {
         tries += 1;
         let line = |outcome: &str, status: Option<u16>, why: Option<String>| {
-            RunLine { schedule: &schedule.name, scheduled_time: slot, outcome, status, tries, why }
-                .to_text()
+            RunLine {
+                schedule: &schedule.name,
+                scheduled_time: slot,
+                operator: None,
+                outcome,
+                status,
+                tries,
+                why,
+            }
+            .to_text()
         };
         match once(&event, &schedule, slot).await {
             Err(error) => {
@@ -84,7 +93,6 @@ async fn run(event: Rc<Event>, schedule: Rc<Schedule>, slot: Timestamp) {
             Ok(done) => {
                 let outcome = done.outcome.unwrap_or("failed");
                 let why = match done.next {
-                    Next::Done => None,
                     Next::Retry(after)
                         if now().since(started).saturating_add(after) < REPEATED_FOR =>
                     {
@@ -95,12 +103,7 @@ async fn run(event: Rc<Event>, schedule: Rc<Schedule>, slot: Timestamp) {
                         "not run yet, and the event's time is over: run the slot again by hand"
                             .to_owned(),
                     ),
-                    Next::InDoubt(_) => Some(
-                        "it is not known whether it was executed: decide at /.oncegate/".to_owned(),
-                    ),
-                    Next::Refused(why) => {
-                        Some(format!("sending it again would be answered the same: {why}"))
-                    }
+                    next => next.why(),
                 };
                 let report = if why.is_none() { bindings::log } else { bindings::error };
                 return report(&line(outcome, Some(done.status), why));
@@ -109,7 +112,7 @@ async fn run(event: Rc<Event>, schedule: Rc<Schedule>, slot: Timestamp) {
     }
 }
 
-async fn once(event: &Event, schedule: &Schedule, slot: Timestamp) -> Result<super::Done, Error> {
+async fn once(event: &Event, schedule: &Schedule, slot: Timestamp) -> Result<Done, Error> {
     let job = schedule.request(slot).ok_or(Error::NothingForPlace)?;
     event.run(job, JsValue::NULL, Via::Schedule(schedule.on_duplicate)).await
 }

@@ -44,6 +44,7 @@ use crate::encoding::Unreadable;
 use crate::filter::CALL_PATIENCE;
 use crate::lifecycle::ended_leases::EndedLeases;
 use crate::lifecycle::event::{Event, Verdict};
+use crate::operator::query::OperatorQuery;
 use crate::protocol::{self, LedgerAnswer, LedgerRequest, Question, VERSION};
 use crate::request::key::KeyId;
 use crate::time::Timestamp;
@@ -286,14 +287,18 @@ impl Shard {
                 first if first == shards => (LedgerAnswer::SameShards, None),
                 first => (LedgerAnswer::OtherShards(first), None),
             }),
-            // A shard that has never been used stays so: queries write nothing.
-            Question::Operator(query) => match self.known_shards()? {
-                Some(first) if first != shards => Ok((LedgerAnswer::OtherShards(first), None)),
-                _ => {
-                    let result = self.query(key_id, query, body).await?;
-                    Ok((LedgerAnswer::Operator(result), None))
+            Question::Operator(query) => {
+                let first = match query {
+                    OperatorQuery::Rerun(_) => Some(self.first_shards(key_id, shards).await?),
+                    // A shard that has never been used stays so: other queries write nothing in it.
+                    _ => self.known_shards()?,
+                };
+                if let Some(first) = first.filter(|first| *first != shards) {
+                    return Ok((LedgerAnswer::OtherShards(first), None));
                 }
-            },
+                let result = self.query(key_id, query, body).await?;
+                Ok((LedgerAnswer::Operator(result), None))
+            }
         }
     }
 

@@ -14,7 +14,7 @@ use crate::lifecycle::record::{Lease, Record};
 use crate::lifecycle::step::Change;
 use crate::operator::decide::{Decided, Decision, DecisionResult, decide};
 use crate::operator::query::{OperatorQuery, OperatorResult};
-use crate::operator::search::{AuditEntry, FoundRecord, ResultPage, Search};
+use crate::operator::search::{AuditEntry, FoundRecord, RerunEntry, ResultPage, Search};
 use crate::operator::statistics::{Counter, FLUSH_EVERY, Statistics, hour_of};
 use crate::request::key::KeyId;
 use crate::time::Timestamp;
@@ -42,6 +42,16 @@ impl Shard {
             }
             OperatorQuery::Audit { after, limit } => {
                 Ok(OperatorResult::Audit(self.store()?.audit(after, limit)?))
+            }
+            OperatorQuery::Rerun(rerun) => {
+                let store = self.store()?;
+                let at = decided_at(store, key_id, now())?;
+                let rerun = RerunEntry { at, key: key_id, ..rerun };
+                store.add_rerun(&rerun)?;
+                Ok(OperatorResult::Reruns(vec![rerun]))
+            }
+            OperatorQuery::Reruns { after, limit } => {
+                Ok(OperatorResult::Reruns(self.store()?.reruns(after, limit)?))
             }
             OperatorQuery::Decisions => Ok(OperatorResult::Audit(self.store()?.decisions(key_id)?)),
         }
@@ -122,15 +132,18 @@ impl Shard {
                 Some(record.clone())
             }
         };
-        // No two decisions about a record have the same instant: the instant is their place on a page.
-        let latest = store.decisions(key_id)?;
-        let latest = latest.first().map(|latest| latest.at.plus(Duration::from_millis(1)));
-        let at = latest.map_or(now, |next| next.max(now));
+        let at = decided_at(store, key_id, now)?;
         let audited = AuditEntry { at, key: key_id, action, by, before, after };
         store.resolve(key_id, &change, body, &audited)?;
         self.written(key_id, &change, body);
         Ok(DecisionResult::Done)
     }
+}
+
+/// When a decision is made. No two about a key have the same instant: the instant is their place on a page.
+fn decided_at(store: &Store, key_id: KeyId, now: Timestamp) -> Result<Timestamp, Error> {
+    let latest = store.latest_decision(key_id)?;
+    Ok(latest.map_or(now, |latest| latest.plus(Duration::from_millis(1)).max(now)))
 }
 
 fn found(key: KeyId, record: Record, now: Timestamp) -> Option<FoundRecord> {

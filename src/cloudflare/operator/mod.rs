@@ -1,6 +1,7 @@
 //! The operators' part: authenticates an operator, asks the Ledgers, answers as JSON or as a page.
 
 mod replies;
+mod schedules;
 mod session;
 mod shards;
 
@@ -8,16 +9,19 @@ use std::fmt::Display;
 use std::pin::Pin;
 use std::rc::Rc;
 
+use futures_util::future::LocalBoxFuture;
 use wasm_bindgen::JsValue;
 
 use super::body_buffer::Owner;
 use super::body_reader::{self, Read};
 use super::clock::now;
 use super::error::Error;
+use super::job::Done;
 use super::response::{Response, response};
 use crate::admission::Head;
 use crate::config::Policy;
 use crate::config::read::Misconfigured;
+use crate::lifecycle::event::Strategy;
 use crate::operator::answer::{ApiResponse, answer};
 use crate::operator::api::{self, ApiRequest};
 use crate::operator::auth::Auth;
@@ -35,7 +39,13 @@ pub(super) struct Operator<'a> {
     pub(super) policy: Result<Rc<Policy>, Rc<Vec<Misconfigured>>>,
     /// Fresh random bytes.
     pub(super) nonce: [u8; 16],
+    /// Puts requests of schedules through the filter.
+    pub(super) put_through: &'a PutThrough,
 }
+
+/// Puts a request through the filter, under a strategy of its own if it has one.
+pub(super) type PutThrough =
+    dyn Fn(web_sys::Request, Option<Strategy>) -> LocalBoxFuture<'static, Result<Done, Error>>;
 
 /// What a request is answered with.
 enum Reply {
@@ -94,11 +104,19 @@ impl Operator<'_> {
             (None, _, ApiRequest::DecideByBody) => {
                 ApiRequest::Decide(api::read_json(&self.body(REQUEST_MAX).await?)?)
             }
+            (None, _, ApiRequest::Run(run)) => {
+                ApiRequest::Run(run.with_json(&self.body(REQUEST_MAX).await?)?)
+            }
             (_, _, request) => request,
         };
         match request {
             ApiRequest::LogOut => Ok(Reply::SeeOther(self.set_cookie("", 0))),
             ApiRequest::Body(key) => self.stored_body(key).await.map(Reply::Body),
+            ApiRequest::Schedules => self.schedules(session.as_deref()),
+            ApiRequest::Run(run) => {
+                let running: Later<'_, Reply> = Box::pin(self.run(&run, session.as_deref()));
+                running.await
+            }
             request => {
                 let results = self.ask(&request).await?;
                 let missing = results.unavailable.clone();
@@ -142,7 +160,15 @@ impl Operator<'_> {
     fn context(&self, session: Option<&str>, unavailable: Vec<UnavailableShard>) -> PageContext {
         let csrf_token = session.map_or_else(String::new, |session| self.auth.csrf_token(session));
         let query = self.head.address.target.query.clone();
-        PageContext { nonce: hex(&self.nonce), csrf_token, query, now: now(), unavailable }
+        let has_schedules = self.policy.as_ref().is_ok_and(|policy| !policy.schedules.is_empty());
+        PageContext {
+            nonce: hex(&self.nonce),
+            csrf_token,
+            query,
+            now: now(),
+            unavailable,
+            has_schedules,
+        }
     }
 
     fn refused_page(&self, problem: &Problem) -> String {

@@ -75,6 +75,7 @@ impl Operator<'_> {
         }
         match request {
             ApiRequest::DecideByBody => api::read_form(&|name| field(form, name)),
+            ApiRequest::Run(run) => run.with_form(&|name| field(form, name)).map(ApiRequest::Run),
             request => Ok(request),
         }
     }

@@ -9,6 +9,7 @@ pub use decision::{DecisionRequest, Draft, read_form, read_json};
 use parameters::Parameters;
 
 use crate::admission::own_path;
+use crate::operator::run::RunRequest;
 use crate::operator::search::{Position, Search};
 use crate::problem::{Code, Problem};
 use crate::request::key::{Key, KeyId};
@@ -67,6 +68,10 @@ pub enum ApiRequest {
         /// At most so many.
         limit: u16,
     },
+    /// The schedules.
+    Schedules,
+    /// Run a slot of a schedule.
+    Run(RunRequest),
     /// Open a session; the request's body holds the token.
     LogIn,
     /// End the session.
@@ -143,6 +148,8 @@ pub fn read(
         ["resolve"] => (alone(ApiRequest::DecideByBody), "POST"),
         ["stats"] => (alone(ApiRequest::Stats), "GET"),
         ["audit"] => (parameters.audit(), "GET"),
+        ["schedules"] => (alone(ApiRequest::Schedules), "GET"),
+        ["schedules", name, "run"] => (parameters.run(name), "POST"),
         ["login"] => (alone(ApiRequest::LogIn), "POST"),
         ["logout"] => (alone(ApiRequest::LogOut), "POST"),
         _ => return Err(Problem::new(Code::NotFound, "Nothing is here. Begin at /.oncegate/.")),

@@ -1,9 +1,12 @@
 //! The parameters of a query, and the requests that are made of them.
 
+use percent_encoding::percent_decode_str;
+
 use super::cursor;
 use super::decision::{DecisionRequest, parse_key_id, parse_lease};
 use super::{Action, ApiRequest};
 use crate::operator::decide::Decision;
+use crate::operator::run::{RunRequest, read_slot};
 use crate::operator::search::{Search, StateKind};
 use crate::problem::{Code, Problem};
 use crate::request::digest::{Parts, hex};
@@ -96,6 +99,13 @@ impl Parameters {
             })?),
         };
         Ok(ApiRequest::Audit { after, limit: self.limit()? })
+    }
+
+    pub(super) fn run(&self, name: &str) -> Result<ApiRequest, Problem> {
+        self.allow(&["scheduled_time"])?;
+        let schedule = percent_decode_str(name).decode_utf8_lossy().into_owned();
+        let scheduled_time = self.get("scheduled_time").map(read_slot).transpose()?;
+        Ok(ApiRequest::Run(RunRequest { schedule, scheduled_time, rerun: false }))
     }
 
     fn search(&self, now: Timestamp) -> Result<Search, Problem> {

@@ -2,21 +2,28 @@
 
 use maud::{Markup, html};
 
-use crate::operator::page::time::at_and_ago;
+use crate::operator::page::time::{at, at_and_ago};
 use crate::operator::page::{NavItem, PageContext, explain, record_path, session_page};
-use crate::operator::search::{AuditEntry, StateKind};
+use crate::operator::search::{AuditEntry, Audited, RERUN, RerunEntry, StateKind};
 use crate::request::digest::hex;
 use crate::time::Timestamp;
 
 /// A page of decisions, newest first; `next` is the cursor of the page after this one.
 #[must_use]
-pub fn audit(context: &PageContext, decisions: &[AuditEntry], next: Option<&str>) -> String {
+pub fn audit(context: &PageContext, decisions: &[Audited], next: Option<&str>) -> String {
     let content = html! {
         h1 { "Decisions" }
         @if decisions.is_empty() {
             p { "Nobody has decided anything yet." }
         } @else {
-            (rows(context.now, decisions))
+            ul.rows {
+                @for decision in decisions {
+                    @match decision {
+                        Audited::Decision(decision) => (item(context.now, decision)),
+                        Audited::Rerun(rerun) => (rerun_item(context.now, rerun)),
+                    }
+                }
+            }
         }
         @if let Some(cursor) = next {
             p { a href={ "/.oncegate/audit?cursor=" (cursor) } rel="next" { "Older ones" } }
@@ -29,8 +36,26 @@ pub fn audit(context: &PageContext, decisions: &[AuditEntry], next: Option<&str>
 pub(super) fn rows(now: Timestamp, decisions: &[AuditEntry]) -> Markup {
     html! {
         ul.rows {
-            @for decision in decisions {
-                li { a href=(record_path(decision.key)) { (row(now, decision)) } }
+            @for decision in decisions { (item(now, decision)) }
+        }
+    }
+}
+
+fn item(now: Timestamp, decision: &AuditEntry) -> Markup {
+    html! { li { a href=(record_path(decision.key)) { (row(now, decision)) } } }
+}
+
+fn rerun_item(now: Timestamp, rerun: &RerunEntry) -> Markup {
+    html! {
+        li {
+            a href=(record_path(rerun.key)) {
+                span.stage { (RERUN) }
+                span.what { (rerun.method) " " (rerun.path) }
+                span.hears { (rerun.schedule) " of " (at(rerun.scheduled_time)) }
+                span.quiet {
+                    (at_and_ago(rerun.at, now)) " · by token " code { (hex(&rerun.by)) }
+                    " · " (rerun.route) " · " code { (rerun.correlation_id) }
+                }
             }
         }
     }

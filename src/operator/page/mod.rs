@@ -11,6 +11,7 @@ mod explain;
 mod list;
 mod plots;
 mod record;
+mod schedules;
 mod time;
 mod timeline;
 
@@ -27,6 +28,7 @@ pub use audit::audit;
 pub use confirm::{confirm, decided, refused};
 pub use list::{key, records};
 pub use record::record;
+pub use schedules::{outside_window, ran, schedules};
 
 /// What every page of a session needs.
 #[derive(Clone, Debug)]
@@ -42,6 +44,8 @@ pub struct PageContext {
     pub now: Timestamp,
     /// The shards whose records and numbers are missing from the page.
     pub unavailable: Vec<UnavailableShard>,
+    /// Whether the navigation leads to schedules.
+    pub has_schedules: bool,
 }
 
 /// The Content-Security-Policy of every page: its own style sheet and forms, and nothing else.
@@ -131,15 +135,17 @@ enum NavItem {
     Overview,
     InDoubt,
     Records,
+    Schedules,
     Audit,
     /// A page that has no entry of its own.
     Elsewhere,
 }
 
-const NAVIGATION: [(NavItem, &str, &str); 4] = [
+const NAVIGATION: [(NavItem, &str, &str); 5] = [
     (NavItem::Overview, "/.oncegate/", "Overview"),
     (NavItem::InDoubt, "/.oncegate/records?state=in_doubt", "In doubt"),
     (NavItem::Records, "/.oncegate/records", "Records"),
+    (NavItem::Schedules, "/.oncegate/schedules", "Schedules"),
     (NavItem::Audit, "/.oncegate/audit", "Decisions"),
 ];
 
@@ -151,7 +157,9 @@ fn session_page(context: &PageContext, current: NavItem, title: &str, content: &
             p.brand { "Oncegate" }
             nav aria-label="Operators" {
                 @for (item, href, name) in NAVIGATION {
-                    a href=(href) aria-current=[(item == current).then_some("page")] { (name) }
+                    @if item != NavItem::Schedules || context.has_schedules {
+                        a href=(href) aria-current=[(item == current).then_some("page")] { (name) }
+                    }
                 }
             }
             form method="post" action="/.oncegate/logout" {

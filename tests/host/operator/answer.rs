@@ -76,7 +76,10 @@ fn shards_that_did_not_answer_are_named_in_every_search() {
         (ApiRequest::Overview, vec![records(), records(), stats()]),
         (ApiRequest::Records { search, digest: String::new() }, vec![records()]),
         (ApiRequest::Stats, vec![stats()]),
-        (ApiRequest::Audit { after: None, limit: 1 }, vec![OperatorResult::Audit(Vec::new())]),
+        (
+            ApiRequest::Audit { after: None, limit: 1 },
+            vec![OperatorResult::Audit(Vec::new()), OperatorResult::Reruns(Vec::new())],
+        ),
     ] {
         let with = |unavailable| {
             document(

@@ -44,7 +44,7 @@ fn a_route_is_published_in_this_order_and_spelling() {
         r#""in_doubt":["404","502","504","520","522","524"],"#,
         r#""when":[{"status":[200,201],"body":"/approved","is":false,"then":"release"},"#,
         r#"{"status":[503],"header":"x-maintenance","present":true,"then":"in_doubt"}]},"#,
-        r#""wait":"PT1.5S","timeout":"PT1M","ttl":"P1D","tombstone":"P1DT12H"}],"#,
+        r#""async":"never","wait":"PT1.5S","timeout":"PT1M","ttl":"P1D","tombstone":"P1DT12H"}],"#,
         r#""problems":[{"code":"key-missing","status":400,"title":"#,
     );
     assert!(document.starts_with(route), "{document}");

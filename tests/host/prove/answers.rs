@@ -235,7 +235,8 @@ fn refused(
         | Code::MethodNotAllowed
         | Code::LeaseLive
         | Code::MovedOn
-        | Code::TooManyAttempts => false,
+        | Code::TooManyAttempts
+        | Code::OutsideWindow => false,
     };
     if is_true {
         return Ok(());

@@ -45,7 +45,7 @@ export class Lane {
     const options = { ...this.more, origin: this.origin, routes, shards: 2 };
     if (this.watched) {
       this.#watcher = await startWatcher((call) => this.#called(call));
-      Object.assign(options, { ledger: "faulty", watcher: this.#watcher.url });
+      Object.assign(options, { ledger: "faulty", runner: "faulty", watcher: this.#watcher.url });
     }
     this.worker = await start(options);
   }

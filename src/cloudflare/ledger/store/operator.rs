@@ -12,9 +12,10 @@ use crate::cloudflare::error::Error;
 use crate::encoding::write_row;
 use crate::lifecycle::record::Record;
 use crate::lifecycle::step::Change;
-use crate::operator::search::{AuditEntry, Position};
+use crate::operator::search::{AuditEntry, Position, RerunEntry};
 use crate::operator::statistics::{HOURS_KEPT, Statistics};
 use crate::request::key::KeyId;
+use crate::time::Timestamp;
 
 /// Some of a shard's records.
 pub(in crate::cloudflare) struct Batch {
@@ -27,7 +28,8 @@ pub(in crate::cloudflare) struct Batch {
 impl Store {
     pub(super) fn open_operator(&self) -> Result<(), Error> {
         self.exec(CREATE_HOURS, &[])?;
-        self.exec(CREATE_AUDIT, &[])
+        self.exec(CREATE_AUDIT, &[])?;
+        self.exec(CREATE_RERUNS, &[])
     }
 
     /// The key's records in every scope, the key id's own first.
@@ -92,6 +94,33 @@ impl Store {
         self.rows(READ_DECISIONS, &[blob(&key_id.0)])?.iter().map(kept).collect()
     }
 
+    /// When the latest decision about a key was made.
+    pub(in crate::cloudflare) fn latest_decision(
+        &self,
+        key_id: KeyId,
+    ) -> Result<Option<Timestamp>, Error> {
+        let latest = self.rows(LATEST_DECISION, &[blob(&key_id.0)])?.pop();
+        Ok(latest.map(|row| Timestamp(whole(row.number()))).filter(|at| at.0 > 0))
+    }
+
+    /// Writes down that a slot is run again.
+    pub(in crate::cloudflare) fn add_rerun(&self, rerun: &RerunEntry) -> Result<(), Error> {
+        let values = [instant(rerun.at), blob(&rerun.key.0), blob(&write_row(rerun))];
+        self.exec(ADD_RERUN, &values)
+    }
+
+    /// Slots that were run again, newest first.
+    pub(in crate::cloudflare) fn reruns(
+        &self,
+        after: Option<Position>,
+        limit: u16,
+    ) -> Result<Vec<RerunEntry>, Error> {
+        let first = Position { at: Timestamp(1 << 53), key: KeyId([0; 32]) };
+        let Position { at, key } = after.unwrap_or(first);
+        let rows = self.rows(READ_RERUNS, &[instant(at), blob(&key.0), JsValue::from(limit)])?;
+        rows.iter().map(kept).collect()
+    }
+
     /// The numbers of the hours that are kept, the oldest first.
     pub(in crate::cloudflare) fn hours(&self) -> Result<Vec<(u64, Statistics)>, Error> {
         let rows = self.rows(READ_HOURS, &[])?;
@@ -134,6 +163,8 @@ const CREATE_HOURS: &str =
     "CREATE TABLE IF NOT EXISTS hours (hour INTEGER PRIMARY KEY, statistics BLOB NOT NULL)";
 const CREATE_AUDIT: &str = "CREATE TABLE IF NOT EXISTS audit (number INTEGER PRIMARY KEY, at INTEGER NOT NULL, \
     key_id BLOB NOT NULL, decision BLOB NOT NULL)";
+const CREATE_RERUNS: &str = "CREATE TABLE IF NOT EXISTS reruns (number INTEGER PRIMARY KEY, at INTEGER NOT NULL, \
+    key_id BLOB NOT NULL, rerun BLOB NOT NULL)";
 /// A key in more scopes than this belongs to a test, or to an attack.
 const READ_KEY: &str = "SELECT key_id, record AS value FROM records WHERE key_id >= ?1 AND key_id <= ?2 \
     ORDER BY key_id <> ?3 LIMIT 200";
@@ -143,6 +174,12 @@ const BATCH_END: &str = "SELECT max(key_id) AS key_id FROM \
 const BATCH: &str = "SELECT key_id, record AS value FROM records \
     WHERE key_id > ?1 AND key_id <= ?2 AND instr(record, ?3) > 0 ORDER BY key_id";
 const ADD_DECISION: &str = "INSERT INTO audit (at, key_id, decision) VALUES (?, ?, ?)";
+/// Reads the whole tables, as [`READ_DECISIONS`] does.
+const LATEST_DECISION: &str = "SELECT ifnull(max(at), 0) AS number FROM \
+    (SELECT at, key_id FROM audit UNION ALL SELECT at, key_id FROM reruns) WHERE key_id = ?";
+const ADD_RERUN: &str = "INSERT INTO reruns (at, key_id, rerun) VALUES (?, ?, ?)";
+const READ_RERUNS: &str = "SELECT rerun AS value FROM reruns \
+    WHERE at < ?1 OR (at = ?1 AND key_id > ?2) ORDER BY at DESC, key_id LIMIT ?3";
 const READ_AUDIT: &str = "SELECT decision AS value FROM audit ORDER BY at DESC, key_id LIMIT ?";
 const READ_OLDER_AUDIT: &str = "SELECT decision AS value FROM audit \
     WHERE at < ?1 OR (at = ?1 AND key_id > ?2) ORDER BY at DESC, key_id LIMIT ?3";
