@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use oncegate::encoding::{read_row, write_row};
-use oncegate::lifecycle::event::{Claim, CredentialChange, Event, OnInDoubt, Strategy, Verdict};
+use oncegate::lifecycle::event::{
+    Asker, Claim, CredentialChange, Event, OnInDoubt, Strategy, Verdict,
+};
 use oncegate::lifecycle::record::{
     Durations, KeySpelling, Lease, Metadata, Reason, Record, StatusKey,
 };
@@ -204,6 +206,7 @@ fn event(what: u8, whose: u8, durations: Durations, has_address: bool) -> (Event
                 durations,
                 wait,
                 spelling,
+                asker: Asker::Client,
             })
         }
         4 => Event::Settle(lease, Reply { status, headers: Vec::new(), body: kept }),

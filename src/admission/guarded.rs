@@ -86,6 +86,7 @@ impl Guarded {
             durations: route.durations(),
             wait: self.wait,
             spelling: self.spelling,
+            asker: self.asker,
         }
     }
 }

@@ -32,7 +32,7 @@ use crate::config::Policy;
 use crate::config::loops::{has_been_here, loop_marks};
 use crate::config::publish::published;
 use crate::config::values::Mode;
-use crate::lifecycle::event::Strategy;
+use crate::lifecycle::event::{Asker, Strategy};
 use crate::lifecycle::record::Lease;
 use crate::operator::auth::Auth;
 use crate::problem::{Code, Problem};
@@ -109,10 +109,18 @@ pub(super) enum Via {
 impl Via {
     /// As the log has it; none for a client.
     fn name(self) -> Option<&'static str> {
+        match self.asker() {
+            Asker::Client => None,
+            Asker::Schedule => Some("schedule"),
+            Asker::Queue => Some("queue"),
+        }
+    }
+
+    fn asker(self) -> Asker {
         match self {
-            Self::Client => None,
-            Self::Schedule(_) | Self::Operator(_) => Some("schedule"),
-            Self::Queue => Some("queue"),
+            Self::Client => Asker::Client,
+            Self::Schedule(_) | Self::Operator(_) => Asker::Schedule,
+            Self::Queue => Asker::Queue,
         }
     }
 }
@@ -264,6 +272,7 @@ impl FetchEvent {
                 if let Via::Schedule(Some(strategy)) | Via::Operator(Some(strategy)) = self.via {
                     guarded.strategy = strategy;
                 }
+                guarded.asker = self.via.asker();
                 // An event of the platform lasts as long as a Runner, and waits for the outcome.
                 // Operators wait no longer than clients do.
                 guarded.responds_async &= matches!(self.via, Via::Client | Via::Operator(_));

@@ -51,6 +51,19 @@ pub struct Claim {
     pub wait: Duration,
     /// The spelling in which the caller sent the key.
     pub spelling: KeySpelling,
+    /// Who makes the request, for the statistics.
+    pub asker: Asker,
+}
+
+/// Who makes a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Asker {
+    /// A client.
+    Client,
+    /// A schedule, or an operator in its place.
+    Schedule,
+    /// A message of a queue.
+    Queue,
 }
 
 /// What a duplicate wants (Conductor's three strategies).

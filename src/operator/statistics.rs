@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::lifecycle::event::Verdict;
+use crate::lifecycle::event::{Asker, Verdict};
 use crate::lifecycle::record::State;
 use crate::lifecycle::reply::Kept;
 use crate::lifecycle::step::{Change, Step};
@@ -48,10 +48,14 @@ pub enum Counter {
     KeyExpired,
     /// Refused: 409 `reply-not-stored`.
     ReplyNotStored,
+    /// Made for a schedule.
+    BySchedule,
+    /// Made for a message of a queue.
+    ByQueue,
 }
 
 /// How many counters there are.
-pub const COUNTERS: usize = 14;
+pub const COUNTERS: usize = 16;
 
 impl Counter {
     /// All of them, in the stored order.
@@ -70,6 +74,8 @@ impl Counter {
         Self::OutcomeUnknown,
         Self::KeyExpired,
         Self::ReplyNotStored,
+        Self::BySchedule,
+        Self::ByQueue,
     ];
 
     /// The problem that it counts, if it counts one.
@@ -98,7 +104,19 @@ impl Counter {
             Self::InDoubt => "in_doubt",
             Self::Waited => "waits",
             Self::Bytes => "bytes",
+            Self::BySchedule => "by_schedule",
+            Self::ByQueue => "by_queue",
             conflict => conflict.code().map_or("", Code::as_str),
+        }
+    }
+
+    /// The counter that a claim adds one to, whatever it leads to.
+    #[must_use]
+    pub fn of_asker(asker: Asker) -> Option<Self> {
+        match asker {
+            Asker::Client => None,
+            Asker::Schedule => Some(Self::BySchedule),
+            Asker::Queue => Some(Self::ByQueue),
         }
     }
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use oncegate::encoding::{read_row, write_row};
 use oncegate::lifecycle::event::{
-    Claim, CredentialChange, Event, How, OnInDoubt, Replay, Strategy, Verdict,
+    Asker, Claim, CredentialChange, Event, How, OnInDoubt, Replay, Strategy, Verdict,
 };
 use oncegate::lifecycle::record::{
     Completed, Doubt, Durations, Execution, KeySpelling, Metadata, Previous, Reason, Record,
@@ -75,7 +75,7 @@ fn what_a_worker_and_a_runner_say_is_written_and_read_as_it_always_was() {
     };
     // To whom; the claim; the run, when it was sent, and the texts.
     let expected = format!(
-        "{}ac02{AA}{METADATA}0000000000 4b0080a305000000 80ceda0300 0a0000{BB}0200ac02 016b01610172010174",
+        "{}ac02{AA}{METADATA}0000000000 4b0080a305000000 80ceda0300 0a000000{BB}0200ac02 016b01610172010174",
         "1d".repeat(32)
     );
     let frame = write_runner_request(&request);
@@ -116,6 +116,7 @@ pub(crate) fn requests() -> Golden<LedgerRequest> {
         credential_change: CredentialChange::Forward,
         durations: durations(),
         spelling: KeySpelling::Quoted,
+        asker: Asker::Client,
         ..make::claim(lease(0xaa))
     };
     let mut with_status = make::claim(lease(0xaa));
@@ -137,12 +138,12 @@ pub(crate) fn requests() -> Golden<LedgerRequest> {
     let event = |event| Question::Event(event);
     let reply = || make::reply(201, 4);
     [
-        // The lease, the metadata, the rules, the durations, 10 s of patience, quoted.
-        (event(Event::Claim(claim)), format!("0000{AA}{METADATA}0000020101{DURATIONS}0a0001")),
-        // With a status key; the default rules, 75 s, a day, none, 90 days, 10 s, bare.
+        // The lease, the metadata, the rules, the durations, 10 s of patience, quoted, a client.
+        (event(Event::Claim(claim)), format!("0000{AA}{METADATA}0000020101{DURATIONS}0a000100")),
+        // With a status key; the default rules, 75 s, a day, none, 90 days, 10 s, bare, a client.
         (
             event(Event::Claim(with_status)),
-            format!("0000{AA}{METADATA}00{STATUS_KEY}000000 4b00 80a30500 0000 80ceda0300 0a0000"),
+            format!("0000{AA}{METADATA}00{STATUS_KEY}000000 4b00 80a30500 0000 80ceda0300 0a000000"),
         ),
         (event(Event::Settle(lease(0xaa), reply())), format!("0001{AA}{REPLY}")),
         (event(Event::Release(lease(0xaa), None)), format!("0002{AA}00")),
@@ -396,7 +397,7 @@ const HEADERS: &str = "010c636f6e74656e742d74797065106170706c69636174696f6e2f6a7
 const REPLY: &str = "c901010c636f6e74656e742d74797065106170706c69636174696f6e2f6a736f6e0004";
 /// One route with its 14 counts; one key that was replayed once.
 const GOLDEN_TALLY: &str = "010106636861726765\
-    00000000000000000000000000ac02\
+    00000000000000000000000000ac020000\
     011d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d01";
 /// The place, by whom; "nightly", the slot, "jobs", "POST", "/run", "c-1".
 const RERUN: &str = "ac021d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d\

@@ -7,7 +7,7 @@ use std::time::Duration;
 use oncegate::config::Vars;
 use oncegate::config::route::Route;
 use oncegate::filter::GuardedRequest;
-use oncegate::lifecycle::event::{Claim, CredentialChange, OnInDoubt, Strategy};
+use oncegate::lifecycle::event::{Asker, Claim, CredentialChange, OnInDoubt, Strategy};
 use oncegate::lifecycle::record::{
     Completed, Doubt, Durations, Execution, KeySpelling, Lease, Metadata, Previous, Reason, Record,
     Running, State, StatusKey,
@@ -149,6 +149,7 @@ pub(crate) fn claim(lease: Lease) -> Claim {
         durations: durations(),
         wait: s(10),
         spelling: KeySpelling::Bare,
+        asker: Asker::Client,
     }
 }
 

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { freshPath, start, startOrigin } from "./harness.mjs";
 
+const ADMIN_TOKEN = "an operator's token";
 const SLOT = Date.parse("2026-11-28T02:00:00Z");
 const HOST = "https://jobs.example";
 /** What a Worker logged, parsed. */
@@ -35,7 +36,7 @@ describe("schedules and queues", { concurrency: 4, timeout: 120_000 }, () => {
   const on = {};
   before(async () => {
     on.origin = await startOrigin();
-    on.worker = await start({ origin: on.origin, events: true, routes, vars: { SCHEDULES: schedules, QUEUES: queues, JOBS_TOKEN: "Bearer t0p" } });
+    on.worker = await start({ origin: on.origin, events: true, routes, vars: { SCHEDULES: schedules, QUEUES: queues, JOBS_TOKEN: "Bearer t0p", ADMIN_TOKEN } });
   });
   after(async () => {
     await on.worker?.stop();
@@ -56,6 +57,18 @@ describe("schedules and queues", { concurrency: 4, timeout: 120_000 }, () => {
     await on.worker.fire(cron, SLOT + 86_400_000);
     assert.equal(on.origin.count(path), 2);
     assert.ok(linesOf(on.worker).some((line) => line.via === "schedule" && line.route === "jobs" && line.outcome === "executed"));
+  });
+  test("the statistics say what was made for a schedule, and what for a queue", async () => {
+    const counts = async () => {
+      const { json } = await on.worker.send({ method: "GET", path: "/.oncegate/stats", headers: { Authorization: `Bearer ${ADMIN_TOKEN}` } });
+      const { by_schedule = 0, by_queue = 0 } = json.routes.jobs ?? {};
+      return { by_schedule, by_queue };
+    };
+    const before = await counts();
+    await on.worker.fire(once.cron, SLOT + 2 * 86_400_000);
+    await on.worker.deliver("texts", [{ id: "counted", body: "counted" }]);
+    const now = await counts();
+    assert.ok(now.by_schedule > before.by_schedule && now.by_queue > before.by_queue, JSON.stringify({ before, now }));
   });
   test("what was released is made again within the event, with the same key", async () => {
     const { path, name, cron } = again;

@@ -42,6 +42,11 @@ impl Shard {
         {
             *wait = Duration::ZERO;
         }
+        if let Event::Claim(claim) = &event
+            && let Some(counter) = Counter::of_asker(claim.asker)
+        {
+            self.statistics.count(store, &claim.metadata.route, counter, key_id, 0);
+        }
         let keeps_heads = self.is_nearly_full(&event, body);
         let none = Uint8Array::new_with_length(0);
         let body = if keeps_heads { &none } else { body };
