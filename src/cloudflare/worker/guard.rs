@@ -11,6 +11,7 @@ use crate::admission::{Guarded, Head, status_address};
 use crate::answer::Answer;
 use crate::cloudflare::body_buffer::BufferedBody;
 use crate::cloudflare::error::Error;
+use crate::cloudflare::guarded_call::GuardedCall;
 use crate::cloudflare::headers::HeaderChanges;
 use crate::cloudflare::ledger_stub::{LedgerBody, LedgerClient};
 use crate::cloudflare::log::{self, Outcome};
@@ -98,7 +99,7 @@ impl FetchEvent {
         // The context is held before anything is claimed: after a disconnect it would be too late.
         wait_until(&self.context, async move {
             if let Err(Canceled) = filtered.await {
-                let reached = world.timing.reached.get();
+                let reached = world.call.timing.reached.get();
                 let _ = spawn(async move { clear_up(&*world, &key, reached).await }).await;
             }
         });
@@ -133,21 +134,19 @@ impl FetchEvent {
         let mut changes =
             HeaderChanges::of(&forward::changes(head.header, &policy.origin, head.address));
         changes.append_all(&self.loop_marks(head));
-        let world = RequestWorld {
+        let call = GuardedCall {
             ledger: LedgerClient { ledgers: env::ledgers(&self.env)?, policy: policy.clone() },
-            for_runner,
+            route: guarded.route.clone(),
             origin_binding: matches!(policy.origin, Origin::Binding).then(|| self.origin_binding()),
             origin_address: origin::address(&policy.origin, head.address),
-            guarded,
             requested_address: head.address.clone(),
             method: head.method.to_owned(),
-            headers: self.request.headers(),
             body: RefCell::new(body),
             stream_end: Cell::new(None),
-            changes,
             timing: self.timing.clone(),
         };
-        Ok((world, request))
+        let headers = self.request.headers();
+        Ok((RequestWorld { call, for_runner, guarded, headers, changes }, request))
     }
 
     pub(super) fn log(
