@@ -277,6 +277,8 @@ impl FetchEvent {
                 // Operators wait no longer than clients do.
                 guarded.responds_async &= matches!(self.via, Via::Client | Via::Operator(_));
                 if guarded.route.mode == Mode::Shadow {
+                    // It is passed through, whatever its client prefers.
+                    guarded.responds_async = false;
                     return self.shadow(policy, guarded, head, body).await;
                 }
                 self.guard(policy, guarded, head, body).await

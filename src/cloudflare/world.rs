@@ -109,7 +109,10 @@ impl World for RequestWorld {
         let hint = self.call.ledger.policy.location_hint.as_deref();
         let call =
             bindings::hand_over(&for_runner.runners, hint, &head, &headers, body.as_ref(), SMALL);
-        let answer = wait(call).await.map_err(|error| unreachable(&error))?;
+        let answered = wait(call).await;
+        // Whatever came of it, the request is not sent from here.
+        drop(self.call.body.take());
+        let answer = answered.map_err(|error| unreachable(&error))?;
         faults::here("handed over");
         let answer = answer.dyn_into::<Uint8Array>().map(|bytes| bytes.to_vec());
         // What cannot be read may have been said by a Runner that makes the call.
