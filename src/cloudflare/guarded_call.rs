@@ -12,8 +12,8 @@ use web_sys::Headers;
 use super::body_buffer::BufferedBody;
 use super::error::Error;
 use super::ledger_stub::{FromLedger, LedgerClient};
-use super::log::Timing;
 use super::origin::{self, OriginResponse, OutgoingRequest, Purpose};
+use super::progress::Progress;
 use super::{bindings, faults};
 use crate::config::route::Route;
 use crate::filter::{Reached, StreamEnd, Unreachable};
@@ -39,7 +39,7 @@ pub(super) struct GuardedCall {
     /// Tells how the body of the response ends, where it is streamed.
     pub(super) stream_end: Cell<Option<Receiver<StreamEnd>>>,
     /// What the response and the log say where the filter is ended by a fault.
-    pub(super) timing: Rc<Timing>,
+    pub(super) progress: Rc<Progress>,
 }
 
 impl GuardedCall {
@@ -51,9 +51,9 @@ impl GuardedCall {
     ) -> Result<FromLedger, Unreachable> {
         faults::here("ask");
         if let Event::Claim(claim) = event {
-            self.timing.reached.set(Reached::Claim(claim.lease));
+            self.progress.reached.set(Reached::Claim(claim.lease));
         }
-        let _until_answered = self.timing.ledger_call();
+        let _until_answered = self.progress.ledger_call();
         self.ledger.ask(key_id, event, response.and_then(OriginResponse::bytes)).await
     }
 
@@ -70,9 +70,9 @@ impl GuardedCall {
         headers: Headers,
     ) -> Result<OriginResponse, Failure> {
         let body = self.body().map_err(|_| Failure::NeverSent)?;
-        let _until_answered = self.timing.forwarding(run);
-        if let Reached::Claim(lease) = self.timing.reached.get() {
-            self.timing.reached.set(Reached::Origin(lease));
+        let _until_answered = self.progress.forwarding(run);
+        if let Reached::Claim(lease) = self.progress.reached.get() {
+            self.progress.reached.set(Reached::Origin(lease));
         }
         let request = OutgoingRequest {
             address: &self.origin_address,

@@ -41,6 +41,7 @@ mod ledger_stub;
 mod log;
 mod operator;
 mod origin;
+mod progress;
 mod response;
 mod runner;
 mod stepped_writer;

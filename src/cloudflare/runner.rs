@@ -24,8 +24,9 @@ use super::clock::{now, pause};
 use super::error::Error;
 use super::guarded_call::GuardedCall;
 use super::ledger_stub::{FromLedger, LedgerBody, LedgerClient};
-use super::log::{self, Outcome, Timing};
+use super::log::{self, Outcome};
 use super::origin::{OriginResponse, ResponseBody};
+use super::progress::Progress;
 use super::tasks::{scoped, spawn, wait, wait_until};
 use super::{bindings, env, faults};
 use crate::answer::Answer;
@@ -102,8 +103,8 @@ async fn begin(
         .ok_or_else(|| refused("the request's address is unreadable"))?;
     let ledgers = env::ledgers(&env).map_err(|error| RunnerAnswer::Refused(error.to_string()))?;
     let body = held(body, &route).await.map_err(refused)?;
-    let timing = Timing::new();
-    timing.reached.set(Reached::Claim(request.claim.lease));
+    let progress = Progress::new();
+    progress.reached.set(Reached::Claim(request.claim.lease));
     let origin_binding =
         matches!(policy.origin, Origin::Binding).then(|| bindings::origin(&env).unchecked_into());
     let call = GuardedCall {
@@ -115,7 +116,7 @@ async fn begin(
         method: request.claim.metadata.method.clone(),
         body: RefCell::new(body),
         stream_end: Cell::default(),
-        timing: Rc::new(timing),
+        progress: Rc::new(progress),
     };
     let world = RunnerWorld { env, call, headers, handed_over: request };
     wait_until(context, run(world));
@@ -162,7 +163,7 @@ async fn run(world: RunnerWorld) {
         take_over(&*running, request, *run, *sent, respond).await;
     });
     if let Err(Canceled) = ran.await {
-        let (key_id, reached) = (world.handed_over.key_id, world.call.timing.reached.get());
+        let (key_id, reached) = (world.handed_over.key_id, world.call.progress.reached.get());
         let _ = spawn(async move { clear_up(&*world, &key_id, reached).await }).await;
     }
 }
@@ -241,11 +242,11 @@ impl RunnerWorld {
             correlation_id: &claim.metadata.correlation_id,
             traceparent: traceparent.clone(),
             shard: Some(key_id.shard(self.call.ledger.policy.shards)),
-            attempt: self.call.timing.attempt(),
+            attempt: self.call.progress.attempt(),
             outcome: name,
             status,
             why,
-            times: self.call.timing.times(),
+            times: self.call.progress.times(),
         };
         log::write(&self.env, self.call.ledger.policy.log_keys, &entry);
         if let Answer::OriginResponse(response, ..) = answer

@@ -166,7 +166,7 @@ pub(super) struct Wait {
 }
 
 impl Wait {
-    /// Waits until [`settle`] is called with its id.
+    /// Waits until [`end_wait`] is called with its id.
     pub(super) fn new() -> Self {
         let (sender, settled) = oneshot::channel();
         let id = next_id();
@@ -183,7 +183,7 @@ impl Future for Wait {
     type Output = Settled;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Settled> {
-        // Nothing but `settle` takes the sender while this is there, and that sends.
+        // Nothing but `end_wait` takes the sender while this is there, and that sends.
         self.settled.poll_unpin(context).map(|settled| settled.unwrap_or(Err(Error::ContextEnded)))
     }
 }
@@ -195,7 +195,7 @@ impl Drop for Wait {
 }
 
 /// Ends a [`Wait`], if it is still waited.
-pub(super) fn settle(id: u32, settled: Settled) {
+pub(super) fn end_wait(id: u32, settled: Settled) {
     if let Some(sender) = AWAITED.with_borrow_mut(|awaited| awaited.remove(&id)) {
         let _ = sender.send(settled);
     }
@@ -205,7 +205,7 @@ pub(super) fn settle(id: u32, settled: Settled) {
 #[wasm_bindgen]
 #[expect(unreachable_pub, reason = "JavaScript calls it")]
 pub fn settled(id: u32, is_fulfilled: bool, value: JsValue) {
-    settle(id, if is_fulfilled { Ok(value) } else { Err(Error::Thrown(value)) });
+    end_wait(id, if is_fulfilled { Ok(value) } else { Err(Error::Thrown(value)) });
 }
 
 /// `host.js` says that a scope's context has ended: nothing will ever wake its tasks.

@@ -104,8 +104,8 @@ impl World for RequestWorld {
             requested: for_runner.url.clone(),
             traceparent: for_runner.traceparent.clone(),
         });
-        self.call.timing.attempted(run);
-        self.call.timing.reached.set(Reached::Runner);
+        self.call.progress.attempted(run);
+        self.call.progress.reached.set(Reached::Runner);
         let hint = self.call.ledger.policy.location_hint.as_deref();
         let call =
             bindings::hand_over(&for_runner.runners, hint, &head, &headers, body.as_ref(), SMALL);

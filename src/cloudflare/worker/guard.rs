@@ -6,7 +6,7 @@ use std::rc::Rc;
 use futures_channel::oneshot::{self, Canceled};
 
 use super::request_body::{RequestBody, digest};
-use super::{FetchEvent, new_lease};
+use super::{FetchEvent, random_token};
 use crate::admission::{Guarded, Head, status_address};
 use crate::answer::Answer;
 use crate::cloudflare::body_buffer::BufferedBody;
@@ -61,7 +61,7 @@ impl FetchEvent {
             &guarded,
             match &answer {
                 Ok(answer) => Outcome::of_answer(answer),
-                Err(Canceled) => Outcome::of(&self.timing.reached.get().aborted().0),
+                Err(Canceled) => Outcome::of(&self.progress.reached.get().aborted().0),
             },
         );
         match answer {
@@ -99,7 +99,7 @@ impl FetchEvent {
         // The context is held before anything is claimed: after a disconnect it would be too late.
         wait_until(&self.context, async move {
             if let Err(Canceled) = filtered.await {
-                let reached = world.call.timing.reached.get();
+                let reached = world.call.progress.reached.get();
                 let _ = spawn(async move { clear_up(&*world, &key, reached).await }).await;
             }
         });
@@ -115,7 +115,7 @@ impl FetchEvent {
         digest: &[u8; 32],
         body: Option<BufferedBody>,
     ) -> Result<(RequestWorld, GuardedRequest), Error> {
-        let claim = guarded.claim(head, digest, new_lease()?);
+        let claim = guarded.claim(head, digest, random_token()?);
         let request = GuardedRequest {
             key_id: guarded.id,
             claim,
@@ -143,7 +143,7 @@ impl FetchEvent {
             method: head.method.to_owned(),
             body: RefCell::new(body),
             stream_end: Cell::new(None),
-            timing: self.timing.clone(),
+            progress: self.progress.clone(),
         };
         let headers = self.request.headers();
         Ok((RequestWorld { call, for_runner, guarded, headers, changes }, request))
@@ -167,11 +167,11 @@ impl FetchEvent {
             correlation_id,
             traceparent: traceparent(head),
             shard: guarded.map(|guarded| guarded.id.shard(policy.shards)),
-            attempt: self.timing.attempt(),
+            attempt: self.progress.attempt(),
             outcome: name,
             status,
             why,
-            times: self.timing.times(),
+            times: self.progress.times(),
         };
         log::write(&self.env, policy.log_keys, &entry);
     }
