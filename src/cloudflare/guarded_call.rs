@@ -102,6 +102,6 @@ impl GuardedCall {
     }
 
     pub(super) fn log(&self, correlation_id: &str, why: &str) {
-        bindings::error(&format!("{} {correlation_id}: {why}", self.route.name));
+        bindings::log_error(&format!("{} {correlation_id}: {why}", self.route.name));
     }
 }

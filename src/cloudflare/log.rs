@@ -26,7 +26,7 @@ pub(super) fn write(env: &Env, keys: LogKeys, entry: &Entry<'_>) {
     }
     let dataset: AnalyticsEngineDataset = metrics.unchecked_into();
     if let Err(error) = dataset.write_data_point(&point.build()) {
-        bindings::warn(&format!("METRICS takes no data point: {error}"));
+        bindings::log_warning(&format!("METRICS takes no data point: {error}"));
     }
 }
 

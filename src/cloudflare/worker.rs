@@ -66,7 +66,7 @@ async fn fetch(
 #[wasm_bindgen]
 #[expect(unreachable_pub, reason = "JavaScript calls it")]
 pub fn lost(error: &JsValue) -> Result<Response, Error> {
-    bindings::error(&format!("unanswered: {}", bindings::text(error)));
+    bindings::log_error(&format!("unanswered: {}", bindings::text(error)));
     plain_problem(500, "Internal Server Error")
 }
 
@@ -165,7 +165,7 @@ impl FetchEvent {
         let answer = match self.serve().await {
             Ok(response) => Ok(response),
             Err(error) => {
-                bindings::error(&format!("{}: {error}", self.method));
+                bindings::log_error(&format!("{}: {error}", self.method));
                 plain_problem(502, "Bad Gateway").map(Into::into)
             }
         };
@@ -293,7 +293,7 @@ impl FetchEvent {
     /// The answer to a request that this filter has forwarded itself.
     fn looping(head: &Head<'_>) -> Result<Response, Error> {
         let path = &head.address.target.compared;
-        bindings::error(&format!(
+        bindings::log_error(&format!(
             "loop-detected: what is forwarded to ORIGIN comes back to this filter: {} {path}",
             head.method
         ));

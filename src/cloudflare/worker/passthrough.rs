@@ -30,7 +30,7 @@ use crate::shadow::{Passed, watch};
 #[wasm_bindgen]
 #[expect(unreachable_pub, reason = "JavaScript calls it")]
 pub fn unreachable(error: &JsValue) -> Result<Response, Error> {
-    bindings::error(&format!("unguarded: {}", bindings::text(error)));
+    bindings::log_error(&format!("unguarded: {}", bindings::text(error)));
     plain_problem(502, "Bad Gateway")
 }
 
@@ -92,7 +92,7 @@ impl FetchEvent {
         head: &Head<'_>,
     ) -> Result<JsValue, Error> {
         for wrong in wrongs {
-            bindings::error(&format!("misconfigured: {}: {}", wrong.knob, wrong.why));
+            bindings::log_error(&format!("misconfigured: {}: {}", wrong.knob, wrong.why));
         }
         if admission::is_own(&head.address.target.compared) {
             return plain_problem(404, "Not Found").map(Into::into);
