@@ -69,7 +69,7 @@ pub enum Code {
 
 impl Code {
     /// Every code that a client of a guarded route may get. Operators get others too.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::KeyMissing,
         Self::KeyInvalid,
         Self::StrategyInvalid,
@@ -88,6 +88,7 @@ impl Code {
         Self::NotGuarded,
         Self::LoopDetected,
         Self::StatusUnknown,
+        Self::OutsideWindow,
         Self::StoreUnavailable,
     ];
 

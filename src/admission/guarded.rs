@@ -1,8 +1,8 @@
 //! A guarded request: its claim, and what its client is told.
 
-use super::{Guarded, Head, PATH_CHARS_KEPT, caller};
+use super::{Guarded, Head, PATH_CHARS_KEPT, caller, scope_parts};
 use crate::config::route::Doubtful;
-use crate::lifecycle::event::{Claim, CredentialChange, OnInDoubt};
+use crate::lifecycle::event::{Claim, CredentialChange, OnInDoubt, Window};
 use crate::lifecycle::record::{Lease, Metadata, StatusKey};
 use crate::log::LogKey;
 use crate::problem::{Code, Problem};
@@ -22,6 +22,10 @@ impl Guarded {
                 );
                 Problem::new(Code::CredentialRefused, detail)
                     .because(format!("the bearer token was refused: {refusal}"))
+            }
+            // As Azure's services answer it.
+            _ if self.first_sent.is_some() && problem.code == Code::KeyReused => {
+                problem.with_status(400)
             }
             _ => problem,
         }
@@ -59,7 +63,7 @@ impl Guarded {
         let metadata = Metadata {
             fingerprint,
             operation: caller(route, head, self.credential).operation(
-                &route.scope,
+                &scope_parts(route, self.first_sent.is_some()),
                 route.mode,
                 &fingerprint,
             ),
@@ -86,6 +90,9 @@ impl Guarded {
             durations: route.durations(),
             wait: self.wait,
             spelling: self.spelling,
+            window: self
+                .first_sent
+                .map(|first_sent| Window { first_sent, span: route.window.unwrap_or(route.ttl) }),
         }
     }
 }

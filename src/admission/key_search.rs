@@ -6,10 +6,13 @@ use crate::lifecycle::record::KeySpelling;
 use crate::problem::{Code, Problem};
 use crate::request::key::{Key, KeyInvalid};
 use crate::request::key_source::{Parts, Source, Value};
+use crate::request::repeatability::Repeatable;
+use crate::time::Timestamp;
 
 /// What a request's sources have.
 pub(super) enum Sought {
-    Found(Key, KeySpelling),
+    /// The key; and, in the dialect of OASIS, when the operation was first sent.
+    Found(Key, KeySpelling, Option<Timestamp>),
     /// None of the sources has one; why the body could not be read for them, if that is so.
     Missing(Option<String>),
     NeedsBody,
@@ -23,11 +26,20 @@ pub(super) fn find_key(route: &Route, head: &Head<'_>, body: Option<&[u8]>) -> S
         match source.value(parts) {
             Value::Missing => {}
             Value::NeedsBody => return Sought::NeedsBody,
-            Value::Duplicate => return Sought::Invalid(KeyInvalid("it is there more than once")),
-            Value::Found(value) => return parsed(source, value),
+            Value::Invalid(why) => return Sought::Invalid(KeyInvalid(why)),
+            Value::Found(value) => return parsed(source, value, head),
         }
     }
     Sought::Missing(unreadable(&route.key.from, parts))
+}
+
+/// Whether a request speaks the dialect of OASIS Repeatable Requests, and the route takes its key from that.
+#[must_use]
+pub fn speaks_repeatability(route: &Route, head: &Head<'_>) -> bool {
+    let parts =
+        Parts { header: head.header, query: head.address.target.query.as_deref(), body: None };
+    let first = route.key.from.iter().find(|source| source.value(parts) != Value::Missing);
+    first == Some(&Source::Repeatability)
 }
 
 /// Why none of the sources in the body can be read. Nothing, where one of them can: then the body has no key.
@@ -55,12 +67,17 @@ pub(super) fn key_missing(unreadable: Option<String>) -> Problem {
 }
 
 /// The Idempotency-Key header has a grammar of its own; a value from anywhere else is taken as it is.
-fn parsed(source: &Source, value: String) -> Sought {
+fn parsed(source: &Source, value: String, head: &Head<'_>) -> Sought {
+    let first_sent = match source {
+        Source::Repeatability => Repeatable::read(head.header).and_then(Result::ok),
+        _ => None,
+    };
     let (key, spelling) = if source.header() == Some(KEY_HEADER) {
         let quoted = value.trim_start().starts_with('"');
         (Key::parse(&value), if quoted { KeySpelling::Quoted } else { KeySpelling::Bare })
     } else {
         (Key::plain(value), KeySpelling::Bare)
     };
-    key.map_or_else(Sought::Invalid, |key| Sought::Found(key, spelling))
+    let first_sent = first_sent.map(|repeatable| repeatable.first_sent);
+    key.map_or_else(Sought::Invalid, |key| Sought::Found(key, spelling, first_sent))
 }

@@ -29,7 +29,7 @@
 use std::time::Duration;
 
 use crate::lifecycle::event::{
-    Claim, CredentialChange, Event, How, OnInDoubt, Replay, Strategy, Verdict,
+    Claim, CredentialChange, Event, How, OnInDoubt, Replay, Strategy, Verdict, Window,
 };
 use crate::lifecycle::record::{
     Completed, Doubt, Durations, Execution, Lease, Metadata, Previous, RELEASED_KEPT, Reason,
@@ -37,6 +37,7 @@ use crate::lifecycle::record::{
 };
 use crate::lifecycle::reply::{Kept, Reply};
 use crate::request::fingerprint::Fingerprint;
+use crate::request::repeatability::CLOCKS_APART;
 use crate::time::{Timestamp, millis};
 
 /// Whether the shard holds a record of the same operation under another credential (a tombstone counts): running
@@ -98,6 +99,10 @@ fn on_claim(
     claim: &Claim,
     now: Timestamp,
 ) -> Step {
+    let is_known = found.as_ref().is_some_and(Record::is_live);
+    if let Some(refused) = outside_window(claim.window, now).filter(|_| !is_known) {
+        return keep(refused);
+    }
     let Some(record) = found else {
         return grant_anew(claim, None, other_credential, now, Previous::Nothing);
     };
@@ -151,6 +156,17 @@ fn on_claim(
         },
         State::Expired(_) | State::Closed(_) => keep(Verdict::Expired),
     }
+}
+
+/// Whether an unknown operation may be one that was forgotten. The Ledger's clock decides: it is the one by which records
+/// are kept.
+fn outside_window(window: Option<Window>, now: Timestamp) -> Option<Verdict> {
+    let Window { first_sent, span } = window?;
+    if first_sent > now.plus(CLOCKS_APART) {
+        return Some(Verdict::AheadOfTime);
+    }
+    let is_old = now.since(first_sent) > span.saturating_sub(CLOCKS_APART);
+    is_old.then_some(Verdict::OutsideWindow)
 }
 
 /// A caller waits for a lease that is live, as long as it likes, if it came for the reply and not to be refused.

@@ -133,7 +133,9 @@ impl Counter {
                 | Verdict::Kept(_)
                 | Verdict::Stale
                 | Verdict::Released
-                | Verdict::Absent,
+                | Verdict::Absent
+                | Verdict::OutsideWindow
+                | Verdict::AheadOfTime,
             ) => None,
         }
     }
