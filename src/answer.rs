@@ -4,12 +4,12 @@ use serde::Serialize;
 
 use crate::config::route::Doubtful;
 use crate::lifecycle::event::{How, Replay, Verdict};
+use crate::lifecycle::lease::StatusSecret;
 use crate::lifecycle::record::Reason;
 use crate::lifecycle::reply::Kept;
 use crate::problem::{Code, Problem};
 use crate::request::json;
 use crate::request::repeatability::RESULT;
-use crate::request::status_token::StatusSecret;
 use crate::time::{Timestamp, rfc3339};
 
 /// An answer on its way to the client. `R` is the origin's response, `B` a stored body.

@@ -14,9 +14,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::encoding::{self, Unreadable};
 use crate::lifecycle::event::{Event, Verdict};
+use crate::lifecycle::lease::StatusSecret;
 use crate::operator::query::{OperatorQuery, OperatorResult};
 use crate::request::key::KeyId;
-use crate::request::status_token::StatusSecret;
 
 /// The version that is written.
 pub const VERSION: u8 = 1;

@@ -16,9 +16,9 @@ use super::calls::{CALL_PATIENCE, GRANT_AGE_MAX, WAKES_MAX, end, within};
 use super::{GuardedRequest, Unreachable, World, execute};
 use crate::answer::{Accepted, Answer, Status, duplicate, not_handed_over, store_unavailable};
 use crate::lifecycle::event::{Event, How, Verdict};
+use crate::lifecycle::lease::StatusSecret;
 use crate::lifecycle::record::Execution;
 use crate::protocol::LedgerAnswer;
-use crate::request::status_token::StatusSecret;
 use crate::time::Timestamp;
 
 /// What came of handing a lease over.

@@ -6,14 +6,14 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::lifecycle::record::{
-    Completed, Durations, Execution, KeySpelling, Lease, Metadata, Reason,
+    Completed, Durations, Execution, KeySpelling, Lease, Metadata, Reason, StatusSecret,
 };
 use crate::lifecycle::reply::Reply;
 use crate::request::fingerprint::{Fingerprint, Mismatch};
-use crate::request::status_token::StatusSecret;
 use crate::time::Timestamp;
 
 /// What can happen to a record.
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, and most are claims")]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
     /// A Worker asks for the right to forward. It waits for a running claim as long as the claim says.

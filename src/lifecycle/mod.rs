@@ -3,6 +3,7 @@
 pub mod condition;
 pub mod ended_leases;
 pub mod event;
+pub mod lease;
 pub mod ledger;
 pub mod outcome;
 pub mod record;

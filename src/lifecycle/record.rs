@@ -5,23 +5,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::lifecycle::lease::{Execution, KeySpelling, Lease, StatusKey, StatusSecret};
 use crate::lifecycle::reply::{Kept, Reply};
-use crate::request::digest::Parts;
 use crate::request::fingerprint::{Fingerprint, OperationId};
-use crate::request::status_token::StatusSecret;
 use crate::time::Timestamp;
-
-/// The random token of one claim. Once it is granted, only its holder can settle or release.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Lease(pub [u8; 16]);
-
-impl Lease {
-    /// Another token, as hard to guess as this one, for a claim whose token may not be used again.
-    #[must_use]
-    pub fn next(self) -> Self {
-        Self(Parts::of("next lease").part(self.0).half())
-    }
-}
 
 /// What stays the same over a record's life, and what operators search by.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,16 +29,6 @@ pub struct Metadata {
     pub created: Timestamp,
     /// What opens the key's status address; none where no claim's route has answered asynchronously.
     pub status: Option<StatusKey>,
-}
-
-/// What opens a key's status address ([`crate::request::status_token`]). It lives with the key: every later claim of the
-/// key has the same, so every duplicate is told the same address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StatusKey {
-    /// The random part of its token.
-    pub secret: StatusSecret,
-    /// Digest of the credential that its reader must have; none where the route asks for none.
-    pub credential: Option<[u8; 16]>,
 }
 
 /// How long things last by the rules of the claim's route.
@@ -92,26 +69,6 @@ pub enum State {
     /// The operation was released. A claim treats it as no record; whoever has the status address learns from it what
     /// became of the call.
     Released(Released),
-}
-
-/// One run of the operation at the origin, over all its attempts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Execution {
-    /// Names the run: the lease of its first attempt.
-    pub id: Lease,
-    /// 1 for the first attempt.
-    pub attempt: u32,
-    /// The spelling of the key in its first attempt; later attempts use the same.
-    pub spelling: KeySpelling,
-}
-
-/// The two spellings of a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum KeySpelling {
-    /// As Stripe's clients send it, or from another source than the Idempotency-Key header.
-    Bare,
-    /// As a structured-field string.
-    Quoted,
 }
 
 /// A granted claim.

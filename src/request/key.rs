@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use sfv::BareItemFromInput;
 use sfv::visitor::{Ignored, ItemVisitor, ParameterVisitor};
 
-use crate::lifecycle::record::{Execution, KeySpelling};
+use crate::lifecycle::lease::{Execution, KeySpelling};
 use crate::request::digest::{Parts, first_half, hex, sha256};
 
 /// What the client sent to name an operation, unescaped: 1 to 255 ASCII characters.

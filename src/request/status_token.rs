@@ -4,48 +4,11 @@
 //! The key's half chooses the shard. The scope's half is left out: it holds a digest of the credential, and addresses end
 //! in logs. The random bits are what cannot be guessed.
 
-use std::fmt;
-
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use serde::{Deserialize, Serialize};
-use subtle::ConstantTimeEq as _;
 
-use crate::lifecycle::record::Lease;
-use crate::request::digest::Parts;
+pub use crate::lifecycle::lease::StatusSecret;
 use crate::request::key::KeyId;
-
-/// The random part of a token.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StatusSecret(pub [u8; 16]);
-
-impl StatusSecret {
-    /// Of the claim that makes the record. A lease is 128 random bits that nobody but Worker and Ledger knows, so this is as
-    /// hard to guess, and tells nothing of the lease.
-    #[must_use]
-    pub fn of(lease: Lease) -> Self {
-        Self(Parts::of("status").part(lease.0).half())
-    }
-
-    /// Whether it is the same, in a time that tells nothing of where they differ.
-    #[must_use]
-    pub fn is(&self, other: &Self) -> bool {
-        self.0.ct_eq(&other.0).into()
-    }
-
-    /// What is stored of a credential beside this secret: a digest under it, so that equal credentials do not show.
-    #[must_use]
-    pub fn seal(&self, credential: [u8; 16]) -> [u8; 16] {
-        Parts::of("status credential").part(self.0).part(credential).half()
-    }
-}
-
-impl fmt::Debug for StatusSecret {
-    /// It opens a stored reply, so it is not written into logs.
-    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        to.write_str("StatusSecret(..)")
-    }
-}
 
 /// A token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

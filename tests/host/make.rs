@@ -169,7 +169,7 @@ pub(crate) const SHARDS: u16 = 16;
 /// These vars, and no binding.
 pub(crate) fn vars(values: impl IntoIterator<Item = (&'static str, serde_json::Value)>) -> Vars {
     let values = values.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-    Vars { values, ..Vars::default() }
+    Vars { values, binds_runner: true, ..Vars::default() }
 }
 
 pub(crate) fn address(url: &str) -> Address {

@@ -5,10 +5,10 @@ use super::{Answer, Shard};
 use crate::cloudflare::clock::now;
 use crate::cloudflare::error::Error;
 use crate::lifecycle::event::Verdict;
+use crate::lifecycle::lease::StatusSecret;
 use crate::lifecycle::step;
 use crate::protocol::{KnownStatus, LedgerAnswer};
 use crate::request::key::KeyId;
-use crate::request::status_token::StatusSecret;
 
 impl Shard {
     /// Of the key with this half and secret, in whichever scope.

@@ -32,11 +32,11 @@ pub(super) use self::event_rows::EventRows;
 use crate::cloudflare::bindings;
 use crate::cloudflare::error::Error;
 use crate::encoding::{Unreadable, read_row, write_row};
+use crate::lifecycle::lease::StatusSecret;
 use crate::lifecycle::ledger;
 use crate::lifecycle::record::{Record, SweepAction};
 use crate::lifecycle::step::Change;
 use crate::request::key::KeyId;
-use crate::request::status_token::StatusSecret;
 use crate::time::Timestamp;
 
 /// The database of one shard.

@@ -44,7 +44,7 @@ impl FetchEvent {
         let Some(token) = StatusToken::parse(token) else { return refused(unknown()) };
         match self.known(&policy, &token, head).await? {
             Err(problem) => refused(problem),
-            Ok((known, body)) => self.tell(&policy, &token, known, body, head),
+            Ok((known, body)) => tell(&policy, &token, known, body, head),
         }
     }
 
@@ -93,29 +93,29 @@ impl FetchEvent {
         let is_its: bool = token.secret.seal(found).ct_eq(&wanted).into();
         if is_its { Ok(()) } else { Err(unknown()) }
     }
+}
 
-    fn tell(
-        &self,
-        policy: &Policy,
-        token: &StatusToken,
-        known: KnownStatus,
-        body: Option<LedgerBody>,
-        head: &Head<'_>,
-    ) -> Result<Response, Error> {
-        let route = policy.routes.all().iter().find(|route| route.name == known.route);
-        let client = Client::new(known.correlation_id, route.map(AsRef::as_ref), head);
-        if let Verdict::InFlight { retry_after_s, .. } = known.verdict {
-            let accepted = Accepted { status: token.secret, retry_after_s };
-            return client.accepted(&accepted, &status_address(head.address, &token.to_text()));
+/// Tells it.
+fn tell(
+    policy: &Policy,
+    token: &StatusToken,
+    known: KnownStatus,
+    body: Option<LedgerBody>,
+    head: &Head<'_>,
+) -> Result<Response, Error> {
+    let route = policy.routes.all().iter().find(|route| route.name == known.route);
+    let client = Client::new(known.correlation_id, route.map(AsRef::as_ref), head);
+    if let Verdict::InFlight { retry_after_s, .. } = known.verdict {
+        let accepted = Accepted { status: token.secret, retry_after_s };
+        return client.accepted(&accepted, &status_address(head.address, &token.to_text()));
+    }
+    match duplicate::<(), _>(known.verdict, body) {
+        Answer::Stored(replay, body) => client.replay(&replay, body),
+        Answer::Problem(problem, status) => {
+            client.problem(&may_be_told(problem, client.on_in_doubt), status)
         }
-        match duplicate::<(), _>(known.verdict, body) {
-            Answer::Stored(replay, body) => client.replay(&replay, body),
-            Answer::Problem(problem, status) => {
-                client.problem(&may_be_told(problem, client.on_in_doubt), status)
-            }
-            Answer::OriginResponse((), ..) | Answer::Accepted(_) => {
-                client.problem(&unavailable(), None)
-            }
+        Answer::OriginResponse((), ..) | Answer::Accepted(_) => {
+            client.problem(&unavailable(), None)
         }
     }
 }
