@@ -2,12 +2,8 @@
 
 use super::{Guarded, Head, PATH_CHARS_KEPT, caller, scope_parts};
 use crate::config::route::Doubtful;
-<<<<<<< HEAD
 use crate::lifecycle::event::{Claim, CredentialChange, OnInDoubt, Window};
-=======
-use crate::lifecycle::event::{Claim, CredentialChange, OnInDoubt};
 use crate::lifecycle::lease::StatusSecret;
->>>>>>> main
 use crate::lifecycle::record::{Lease, Metadata, StatusKey};
 use crate::log::LogKey;
 use crate::problem::{Code, Problem};
