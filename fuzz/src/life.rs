@@ -201,6 +201,7 @@ fn event(what: u8, whose: u8, durations: Durations, has_address: bool) -> (Event
                 durations,
                 wait,
                 spelling,
+                window: None,
             })
         }
         4 => Event::Settle(lease, Reply { status, headers: Vec::new(), body: kept }),

@@ -129,6 +129,7 @@ fn claim(record: &Record) -> Claim {
         durations,
         wait: span,
         spelling: KeySpelling::Bare,
+        window: None,
     }
 }
 

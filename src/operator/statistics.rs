@@ -48,10 +48,12 @@ pub enum Counter {
     KeyExpired,
     /// Refused: 409 `reply-not-stored`.
     ReplyNotStored,
+    /// Refused: 412 `outside-window`.
+    OutsideWindow,
 }
 
 /// How many counters there are.
-pub const COUNTERS: usize = 14;
+pub const COUNTERS: usize = 15;
 
 impl Counter {
     /// All of them, in the stored order.
@@ -70,6 +72,7 @@ impl Counter {
         Self::OutcomeUnknown,
         Self::KeyExpired,
         Self::ReplyNotStored,
+        Self::OutsideWindow,
     ];
 
     /// The problem that it counts, if it counts one.
@@ -83,6 +86,7 @@ impl Counter {
             Self::OutcomeUnknown => Some(Code::OutcomeUnknown),
             Self::KeyExpired => Some(Code::KeyExpired),
             Self::ReplyNotStored => Some(Code::ReplyNotStored),
+            Self::OutsideWindow => Some(Code::OutsideWindow),
             _ => None,
         }
     }
@@ -117,6 +121,7 @@ impl Counter {
             (_, Verdict::Expired) => Some(Self::KeyExpired),
             (_, Verdict::KeyReused(_)) => Some(Self::KeyReused),
             (_, Verdict::CredentialChanged) => Some(Self::CredentialChanged),
+            (_, Verdict::OutsideWindow) => Some(Self::OutsideWindow),
             (Change::Complete(record), Verdict::Kept(_)) if !record.is_live() => {
                 Some(Self::Released)
             }
@@ -134,7 +139,6 @@ impl Counter {
                 | Verdict::Stale
                 | Verdict::Released
                 | Verdict::Absent
-                | Verdict::OutsideWindow
                 | Verdict::AheadOfTime,
             ) => None,
         }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use oncegate::lifecycle::event::{
     Claim, CredentialChange, Event, How, OnInDoubt, Replay, Strategy as OnDuplicate, Verdict,
+    Window,
 };
 use oncegate::lifecycle::record::{
     Completed, Doubt, Durations, Execution, KeySpelling, Lease, Metadata, Previous, Reason, Record,
@@ -121,8 +122,8 @@ fn status_key() -> BoxedStrategy<StatusKey> {
 pub(crate) fn claim() -> BoxedStrategy<Claim> {
     let change = prop_oneof![Just(CredentialChange::Refuse), Just(CredentialChange::Forward)];
     let rules = (strategy(), on_in_doubt(), change);
-    (lease(), metadata(), rules, durations(), span(), spelling())
-        .prop_map(|(lease, metadata, rules, durations, wait, spelling)| {
+    (lease(), metadata(), rules, durations(), span(), spelling(), option::of(window()))
+        .prop_map(|(lease, metadata, rules, durations, wait, spelling, window)| {
             let (strategy, on_in_doubt, credential_change) = rules;
             Claim {
                 lease,
@@ -133,9 +134,14 @@ pub(crate) fn claim() -> BoxedStrategy<Claim> {
                 durations,
                 wait,
                 spelling,
+                window,
             }
         })
         .boxed()
+}
+
+fn window() -> BoxedStrategy<Window> {
+    (instant(), span()).prop_map(|(first_sent, span)| Window { first_sent, span }).boxed()
 }
 
 fn completed() -> BoxedStrategy<Completed> {
@@ -278,6 +284,8 @@ fn verdict() -> BoxedStrategy<Verdict> {
         Just(Verdict::Stale),
         Just(Verdict::Released),
         Just(Verdict::Absent),
+        Just(Verdict::OutsideWindow),
+        Just(Verdict::AheadOfTime),
     ]
     .boxed()
 }

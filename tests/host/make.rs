@@ -143,6 +143,7 @@ pub(crate) fn claim(lease: Lease) -> Claim {
         durations: durations(),
         wait: s(10),
         spelling: KeySpelling::Bare,
+        window: None,
     }
 }
 
