@@ -189,10 +189,8 @@ pub fn consider(route: Rc<Route>, head: &Head<'_>, body: Option<&[u8]>) -> Admis
     let (key, spelling, first_sent) = match find_key(&route, head, body) {
         Sought::Found(key, spelling, first_sent) => (key, spelling, first_sent),
         Sought::NeedsBody => return Admission::Read(route),
-        Sought::Invalid(KeyInvalid(why)) => {
-            let detail = format!(
-                "The idempotency key cannot be used: {why}. Send 1 to 255 characters, such as a UUID."
-            );
+        Sought::Invalid(KeyInvalid(why), advice) => {
+            let detail = format!("The idempotency key cannot be used: {why}. {advice}");
             return Admission::Refuse(Problem::new(Code::KeyInvalid, detail), route);
         }
         Sought::Missing(unreadable) if route.key.required => {
@@ -202,7 +200,8 @@ pub fn consider(route: Rc<Route>, head: &Head<'_>, body: Option<&[u8]>) -> Admis
         Sought::Missing(Some(why)) => return Admission::PassUnread(route, why),
         Sought::Missing(None) => return Admission::Pass,
     };
-    if let Some(name) = undecodable(&route, head) {
+    let parts = scope_parts(&route, first_sent.is_some());
+    if let Some(name) = undecodable(&route, &parts, head) {
         let detail = format!(
             "The header {name} holds bytes that are not UTF-8, so that requests could not be told apart. Encode its value, for example with percent-encoding."
         );
@@ -327,9 +326,8 @@ fn caller<'a>(route: &'a Route, head: &Head<'a>, credential: [u8; 16]) -> Caller
 }
 
 /// The first header of the scope or the fingerprint that holds bytes that are not UTF-8.
-fn undecodable<'a>(route: &'a Route, head: &Head<'_>) -> Option<&'a str> {
-    let mut names =
-        route.scope.iter().filter_map(ScopePart::header).chain(route.fingerprint.headers());
+fn undecodable<'a>(route: &'a Route, scope: &'a [ScopePart], head: &Head<'_>) -> Option<&'a str> {
+    let mut names = scope.iter().filter_map(ScopePart::header).chain(route.fingerprint.headers());
     names.find(|name| (head.header)(name).is_some_and(|value| is_undecodable(&value))).or_else(
         || {
             // Of the content type only the media type counts.

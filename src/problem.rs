@@ -63,7 +63,8 @@ pub enum Code {
     MovedOn,
     /// Too many wrong tokens came from this address.
     TooManyAttempts,
-    /// A slot is so old that its record would be gone: it cannot be told from one that never ran.
+    /// A slot of a schedule, or a request that says when it was first sent, is so old that its record may be gone: it cannot
+    /// be told from one that never ran.
     OutsideWindow,
 }
 

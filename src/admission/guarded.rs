@@ -24,7 +24,7 @@ impl Guarded {
                     .because(format!("the bearer token was refused: {refusal}"))
             }
             // As Azure's services answer it.
-            _ if self.first_sent.is_some() && problem.code == Code::KeyReused => {
+            _ if self.speaks_repeatability() && problem.code == Code::KeyReused => {
                 problem.with_status(400)
             }
             _ => problem,
@@ -47,6 +47,12 @@ impl Guarded {
         self
     }
 
+    /// Whether it speaks the dialect of OASIS Repeatable Requests.
+    #[must_use]
+    pub fn speaks_repeatability(&self) -> bool {
+        self.first_sent.is_some()
+    }
+
     fn status_key(&self, lease: Lease) -> StatusKey {
         let secret = StatusSecret::of(lease);
         let credential = self.route.status_credential.then(|| secret.seal(self.credential));
@@ -63,7 +69,7 @@ impl Guarded {
         let metadata = Metadata {
             fingerprint,
             operation: caller(route, head, self.credential).operation(
-                &scope_parts(route, self.first_sent.is_some()),
+                &scope_parts(route, self.speaks_repeatability()),
                 route.mode,
                 &fingerprint,
             ),
@@ -92,7 +98,8 @@ impl Guarded {
             spelling: self.spelling,
             window: self
                 .first_sent
-                .map(|first_sent| Window { first_sent, span: route.window.unwrap_or(route.ttl) }),
+                .zip(route.repeatability_window())
+                .map(|(first_sent, span)| Window { first_sent, span }),
         }
     }
 }

@@ -16,7 +16,8 @@ pub(super) enum Sought {
     /// None of the sources has one; why the body could not be read for them, if that is so.
     Missing(Option<String>),
     NeedsBody,
-    Invalid(KeyInvalid),
+    /// Why it cannot be used, and what to send instead.
+    Invalid(KeyInvalid, &'static str),
 }
 
 /// The key of a request, from the first source that has one.
@@ -26,20 +27,25 @@ pub(super) fn find_key(route: &Route, head: &Head<'_>, body: Option<&[u8]>) -> S
         match source.value(parts) {
             Value::Missing => {}
             Value::NeedsBody => return Sought::NeedsBody,
-            Value::Invalid(why) => return Sought::Invalid(KeyInvalid(why)),
+            Value::Invalid(why) => return Sought::Invalid(KeyInvalid(why), advice(source)),
             Value::Found(value) => return parsed(source, value, head),
         }
     }
     Sought::Missing(unreadable(&route.key.from, parts))
 }
 
-/// Whether a request speaks the dialect of OASIS Repeatable Requests, and the route takes its key from that.
+/// Whether a request speaks the dialect of OASIS Repeatable Requests, and the route takes its key from that, as far as can
+/// be told without its body.
 #[must_use]
 pub fn speaks_repeatability(route: &Route, head: &Head<'_>) -> bool {
+    if !route.key.from.contains(&Source::Repeatability) {
+        return false;
+    }
     let parts =
         Parts { header: head.header, query: head.address.target.query.as_deref(), body: None };
-    let first = route.key.from.iter().find(|source| source.value(parts) != Value::Missing);
-    first == Some(&Source::Repeatability)
+    let has_none =
+        |source: &&Source| matches!(source.value(parts), Value::Missing | Value::NeedsBody);
+    route.key.from.iter().find(|source| !has_none(source)) == Some(&Source::Repeatability)
 }
 
 /// Why none of the sources in the body can be read. Nothing, where one of them can: then the body has no key.
@@ -79,5 +85,17 @@ fn parsed(source: &Source, value: String, head: &Head<'_>) -> Sought {
         (Key::plain(value), KeySpelling::Bare)
     };
     let first_sent = first_sent.map(|repeatable| repeatable.first_sent);
-    key.map_or_else(Sought::Invalid, |key| Sought::Found(key, spelling, first_sent))
+    match key {
+        Ok(key) => Sought::Found(key, spelling, first_sent),
+        Err(why) => Sought::Invalid(why, advice(source)),
+    }
+}
+
+fn advice(source: &Source) -> &'static str {
+    match source {
+        Source::Repeatability => {
+            "Send 1 to 255 characters, such as a UUID, as Repeatability-Request-ID, and when the first try was made as Repeatability-First-Sent: both the same on every try."
+        }
+        _ => "Send 1 to 255 characters, such as a UUID.",
+    }
 }

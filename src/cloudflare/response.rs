@@ -9,7 +9,7 @@ use super::headers::HeaderChanges;
 use super::ledger_stub::LedgerBody;
 use super::origin::{OriginResponse, ResponseBody};
 use super::{SMALL, body_stream};
-use crate::admission::{Head, speaks_repeatability};
+use crate::admission::{Guarded, Head, speaks_repeatability};
 use crate::answer::{self, Accepted, Marks, Status, replay_marks, replayed_headers};
 use crate::config::route::{Doubtful, Route};
 use crate::cors::Cors;
@@ -41,6 +41,13 @@ impl Client {
             cors: Cors::new(allowed, (head.header)("origin")),
             on_in_doubt: route.map_or(Doubtful::Hold, |route| route.on_in_doubt),
         }
+    }
+
+    /// That of a guarded request. Its body has been looked at where the key may lie in it, so it is certain where the key is
+    /// from.
+    pub(super) fn of(guarded: &Guarded, head: &Head<'_>) -> Self {
+        let client = Self::new(guarded.correlation_id.clone(), Some(&guarded.route), head);
+        Self { speaks_repeatability: guarded.speaks_repeatability(), ..client }
     }
 
     /// The origin's own response, with the filter's headers. `expires` says until when it is stored, if it is.

@@ -305,12 +305,18 @@ impl Route {
         Self { reply, ..self.clone() }
     }
 
+    /// How old an unknown request may be that says when it was first sent; none where the route does not look at that.
+    #[must_use]
+    pub fn repeatability_window(&self) -> Option<Duration> {
+        let is_source = self.key.from.contains(&Source::Repeatability);
+        is_source.then_some(self.window.unwrap_or(self.ttl))
+    }
+
     /// A key that is forgotten within its window would be taken for a new one.
     fn window_contradiction(&self) -> Option<(&'static str, &'static str)> {
-        if !self.key.from.contains(&Source::Repeatability) {
+        let Some(window) = self.repeatability_window() else {
             return self.window.map(|_| ("window", "says how old a request of the dialect may be, but key.from does not name repeatability"));
-        }
-        let window = self.window.unwrap_or(self.ttl);
+        };
         if window > self.ttl.saturating_add(self.tombstone) {
             Some(("window", "is longer than a key is known: at most ttl and tombstone together"))
         } else if window > self.doubt_ttl {

@@ -39,12 +39,6 @@ impl Repeatable {
             },
         })
     }
-
-    /// Whether a request speaks the dialect.
-    #[must_use]
-    pub fn is_spoken(header: &dyn Fn(&str) -> Option<String>) -> bool {
-        header(REQUEST_ID).is_some() || header(FIRST_SENT).is_some()
-    }
 }
 
 /// An IMF-fixdate (RFC 9110 section 5.6.7), and neither of the obsolete formats, which `httpdate` reads too.
@@ -62,4 +56,6 @@ pub const CLIENT_ID: &str = "repeatability-client-id";
 pub const RESULT: &str = "repeatability-result";
 /// How far clocks may be apart: so much sooner than the window ends a request is too old, and so far ahead it is wrong.
 pub const CLOCKS_APART: Duration = Duration::from_mins(5);
+/// All that a client sends.
+pub const HEADERS: [&str; 3] = [REQUEST_ID, FIRST_SENT, CLIENT_ID];
 const FIRST_SENT: &str = "repeatability-first-sent";
