@@ -13,7 +13,7 @@ use self::key_search::{Sought, find_key, key_missing};
 use crate::config::route::{RespondAsync, Route};
 use crate::config::values::Mode;
 use crate::config::{Policy, Unmatched};
-use crate::lifecycle::event::Strategy;
+use crate::lifecycle::event::{Asker, Strategy};
 use crate::lifecycle::record::{KeySpelling, Lease};
 use crate::problem::{Code, Problem};
 use crate::request::bearer::{NotKnownNow, Proof, Refusal, Unverified};
@@ -105,6 +105,8 @@ pub struct Guarded {
     pub strategy: Strategy,
     /// How long it is willing to wait for a running claim.
     pub wait: Duration,
+    /// Who makes the request.
+    pub asker: Asker,
     /// Whether it is answered that it runs where the reply is not there by then.
     pub responds_async: bool,
     /// When its operation was first sent, by its client's clock, where it speaks the dialect of OASIS.
@@ -298,6 +300,7 @@ fn guard(request: Named, proof: &Proof, head: &Head<'_>) -> Admission {
         },
         strategy,
         wait: asked.map_or(route.wait, |wait| wait.min(route.wait)),
+        asker: Asker::Client,
         responds_async,
         first_sent,
         route,

@@ -1,7 +1,9 @@
-//! The value of an Idempotency-Key header: whatever it is, it gives one key in each spelling, or none.
+//! The value of an Idempotency-Key header: whatever it is, it gives one key in each spelling, or none. And the
+//! token of a status address, which has one spelling.
 
 use oncegate::lifecycle::record::KeySpelling;
 use oncegate::request::key::Key;
+use oncegate::request::status_token::StatusToken;
 
 /// Any text, as the runtime hands a header's value over.
 pub fn check(data: &[u8]) {
@@ -10,6 +12,10 @@ pub fn check(data: &[u8]) {
         holds(&key);
         let joined = format!("{field}, {field}");
         assert!(Key::parse(&joined).is_err(), "two header lines: {joined:?}");
+    }
+    // One spelling each: two of one token would be two addresses.
+    if let Some(token) = StatusToken::parse(field) {
+        assert_eq!(token.to_text(), field);
     }
     let plain = Key::plain(field.to_owned());
     let graphic = field.bytes().all(|b| b.is_ascii_graphic());

@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use oncegate::encoding::{read_row, write_row};
-use oncegate::lifecycle::event::{Claim, CredentialChange, Event, OnInDoubt, Strategy, Verdict};
+use oncegate::lifecycle::event::{
+    Asker, Claim, CredentialChange, Event, OnInDoubt, Strategy, Verdict,
+};
 use oncegate::lifecycle::record::{
     Completed, Doubt, KeySpelling, Lease, Reason, Record, State, SweepAction,
 };
@@ -129,6 +131,7 @@ fn claim(record: &Record) -> Claim {
         durations,
         wait: span,
         spelling: KeySpelling::Bare,
+        asker: Asker::Client,
         window: None,
     }
 }

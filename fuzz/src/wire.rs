@@ -1,4 +1,4 @@
-//! Bytes between Worker and Ledger and on the disk, from anybody: whatever can be read comes back as it went.
+//! Bytes between Worker, Ledger and Runner and on the disk, from anybody: whatever can be read comes back as it went.
 
 use std::fmt::Debug;
 
@@ -6,6 +6,9 @@ use oncegate::encoding::{Unreadable, read_row, write_row};
 use oncegate::lifecycle::record::Record;
 use oncegate::operator::search::AuditEntry;
 use oncegate::operator::statistics::Statistics;
+use oncegate::protocol::runner::{
+    read_runner_answer, read_runner_request, write_runner_answer, write_runner_request,
+};
 use oncegate::protocol::{
     LedgerAnswer, VERSION, agreed, read_answer, read_request, write_answer, write_request,
 };
@@ -22,6 +25,10 @@ pub fn check(data: &[u8]) {
     comes_back(read_answer(data), |answer: &LedgerAnswer| {
         read_answer(&write_answer(answer, VERSION))
     });
+    comes_back(read_runner_request(data), |request| {
+        read_runner_request(&write_runner_request(request))
+    });
+    comes_back(read_runner_answer(data), |answer| read_runner_answer(&write_runner_answer(answer)));
     comes_back(read_row::<Record>(data), |value| read_row(&write_row(value)));
     comes_back(read_row::<AuditEntry>(data), |value| read_row(&write_row(value)));
     comes_back(read_row::<Statistics>(data), |value| read_row(&write_row(value)));

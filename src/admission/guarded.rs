@@ -96,6 +96,7 @@ impl Guarded {
             durations: route.durations(),
             wait: self.wait,
             spelling: self.spelling,
+            asker: self.asker,
             window: self
                 .first_sent
                 .zip(route.repeatability_window())

@@ -47,7 +47,7 @@ pub(super) async fn hand_over<W: World>(
     started: Timestamp,
     respond: impl FnOnce(Answer<W::OriginResponse, W::Body>),
 ) {
-    let call = world.hand_over(granted.run, granted.sent);
+    let call = world.hand_over(&request.claim, granted.run, granted.sent);
     match within(world, CALL_PATIENCE, call).await {
         Ok(HandOver::Taken) => {}
         // The Runner may have it all the same.

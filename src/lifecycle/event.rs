@@ -51,6 +51,8 @@ pub struct Claim {
     pub wait: Duration,
     /// The spelling in which the caller sent the key.
     pub spelling: KeySpelling,
+    /// Who makes the request, for the statistics.
+    pub asker: Asker,
     /// Where the caller says when the operation was first sent: by what a retry that comes too late is told.
     pub window: Option<Window>,
 }
@@ -62,6 +64,17 @@ pub struct Window {
     pub first_sent: Timestamp,
     /// For so long a key is known.
     pub span: Duration,
+}
+
+/// Who makes a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Asker {
+    /// A client.
+    Client,
+    /// A schedule, or an operator in its place.
+    Schedule,
+    /// A message of a queue.
+    Queue,
 }
 
 /// What a duplicate wants (Conductor's three strategies).

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::lifecycle::event::Verdict;
+use crate::lifecycle::event::{Asker, Verdict};
 use crate::lifecycle::record::State;
 use crate::lifecycle::reply::Kept;
 use crate::lifecycle::step::{Change, Step};
@@ -48,12 +48,16 @@ pub enum Counter {
     KeyExpired,
     /// Refused: 409 `reply-not-stored`.
     ReplyNotStored,
+    /// Made for a schedule.
+    BySchedule,
+    /// Made for a message of a queue.
+    ByQueue,
     /// Refused: 412 `outside-window`.
     OutsideWindow,
 }
 
 /// How many counters there are.
-pub const COUNTERS: usize = 15;
+pub const COUNTERS: usize = 17;
 
 impl Counter {
     /// All of them, in the stored order.
@@ -72,6 +76,8 @@ impl Counter {
         Self::OutcomeUnknown,
         Self::KeyExpired,
         Self::ReplyNotStored,
+        Self::BySchedule,
+        Self::ByQueue,
         Self::OutsideWindow,
     ];
 
@@ -102,7 +108,19 @@ impl Counter {
             Self::InDoubt => "in_doubt",
             Self::Waited => "waits",
             Self::Bytes => "bytes",
+            Self::BySchedule => "by_schedule",
+            Self::ByQueue => "by_queue",
             conflict => conflict.code().map_or("", Code::as_str),
+        }
+    }
+
+    /// The counter that a claim adds one to, whatever it leads to.
+    #[must_use]
+    pub fn of_asker(asker: Asker) -> Option<Self> {
+        match asker {
+            Asker::Client => None,
+            Asker::Schedule => Some(Self::BySchedule),
+            Asker::Queue => Some(Self::ByQueue),
         }
     }
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use oncegate::lifecycle::event::{
-    Claim, CredentialChange, Event, How, OnInDoubt, Replay, Strategy as OnDuplicate, Verdict,
-    Window,
+    Asker, Claim, CredentialChange, Event, How, OnInDoubt, Replay, Strategy as OnDuplicate,
+    Verdict, Window,
 };
 use oncegate::lifecycle::record::{
     Completed, Doubt, Durations, Execution, KeySpelling, Lease, Metadata, Previous, Reason, Record,
@@ -121,10 +121,11 @@ fn status_key() -> BoxedStrategy<StatusKey> {
 
 pub(crate) fn claim() -> BoxedStrategy<Claim> {
     let change = prop_oneof![Just(CredentialChange::Refuse), Just(CredentialChange::Forward)];
-    let rules = (strategy(), on_in_doubt(), change);
+    let asker = prop_oneof![Just(Asker::Client), Just(Asker::Schedule), Just(Asker::Queue)];
+    let rules = (strategy(), on_in_doubt(), change, asker);
     (lease(), metadata(), rules, durations(), span(), spelling(), option::of(window()))
         .prop_map(|(lease, metadata, rules, durations, wait, spelling, window)| {
-            let (strategy, on_in_doubt, credential_change) = rules;
+            let (strategy, on_in_doubt, credential_change, asker) = rules;
             Claim {
                 lease,
                 metadata,
@@ -134,6 +135,7 @@ pub(crate) fn claim() -> BoxedStrategy<Claim> {
                 durations,
                 wait,
                 spelling,
+                asker,
                 window,
             }
         })

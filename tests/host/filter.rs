@@ -6,12 +6,13 @@ mod doubts;
 mod faults;
 mod life;
 mod origin;
+mod runners;
 mod schedules;
 
 use std::rc::Rc;
 use std::time::Duration;
 
-use oncegate::config::route::{Doubtful, Route};
+use oncegate::config::route::{Doubtful, RespondAsync, Route};
 use oncegate::filter::GuardedRequest;
 use oncegate::lifecycle::event::{Claim, OnInDoubt, Strategy};
 use oncegate::request::key::KeyId;
@@ -31,7 +32,7 @@ fn request(lease: u8) -> GuardedRequest {
 
 /// The same under the rules of a route.
 pub(crate) fn by(route: &Route, lease: u8) -> GuardedRequest {
-    let claim = Claim {
+    let mut claim = Claim {
         strategy: route.on_duplicate,
         on_in_doubt: match route.on_in_doubt {
             Doubtful::Retry => OnInDoubt::Retry,
@@ -42,7 +43,16 @@ pub(crate) fn by(route: &Route, lease: u8) -> GuardedRequest {
         wait: route.wait,
         ..make::claim(make::lease(lease))
     };
-    GuardedRequest { route: Rc::new(route.clone()), ..make::request("k", claim) }
+    claim.metadata.status = route.has_status_address().then(|| make::status_key(claim.lease));
+    let responds_async = route.respond_async == RespondAsync::Always;
+    GuardedRequest { route: Rc::new(route.clone()), responds_async, ..make::request("k", claim) }
+}
+
+/// Its client prefers `respond-async`, and waits for so long.
+pub(crate) fn preferring(mut request: GuardedRequest, wait: Duration) -> GuardedRequest {
+    request.responds_async = true;
+    request.claim.wait = wait;
+    request
 }
 
 fn with_strategy(strategy: Strategy, lease: u8) -> GuardedRequest {

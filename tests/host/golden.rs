@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use oncegate::encoding::{read_row, write_row};
 use oncegate::lifecycle::event::{
-    Claim, CredentialChange, Event, How, OnInDoubt, Replay, Strategy, Verdict, Window,
+    Asker, Claim, CredentialChange, Event, How, OnInDoubt, Replay, Strategy, Verdict, Window,
 };
 use oncegate::lifecycle::record::{
     Completed, Doubt, Durations, Execution, KeySpelling, Metadata, Previous, Reason, Record,
@@ -26,6 +26,10 @@ use oncegate::operator::search::{
     AuditEntry, FoundRecord, Position, RerunEntry, Search, StateKind,
 };
 use oncegate::operator::statistics::{Counter, Statistics};
+use oncegate::protocol::runner::{
+    RunnerAnswer, RunnerRequest, read_runner_answer, read_runner_request, write_runner_answer,
+    write_runner_request,
+};
 use oncegate::protocol::{
     KnownStatus, LedgerAnswer, LedgerRequest, Question, VERSION, write_answer, write_request,
 };
@@ -57,6 +61,39 @@ fn answers_are_written_as_they_always_were() {
 }
 
 #[test]
+fn what_a_worker_and_a_runner_say_is_written_and_read_as_it_always_was() {
+    let request = RunnerRequest {
+        key_id: KeyId([0x1d; 32]),
+        shards: 300,
+        claim: make::claim(lease(0xaa)),
+        run: run(2),
+        sent: Timestamp(300),
+        key: "k".to_owned(),
+        address: "a".to_owned(),
+        requested: "r".to_owned(),
+        traceparent: Some("t".to_owned()),
+    };
+    // To whom; the claim; the run, when it was sent, and the texts.
+    let expected = format!(
+        "{}ac02{AA}{METADATA}0000000000 4b0080a305000000 80ceda0300 0a00000000{BB}0200ac02 016b01610172010174",
+        "1d".repeat(32)
+    );
+    let frame = write_runner_request(&request);
+    assert_eq!(hex(&frame[5..]), expected.replace(' ', ""));
+    assert_eq!(read_runner_request(&frame), Ok(request));
+    for (answer, expected) in [
+        (RunnerAnswer::UnknownVersion(1), "0001"),
+        (RunnerAnswer::Taken, "01"),
+        (RunnerAnswer::CalledBefore, "02"),
+        (RunnerAnswer::Refused("why".to_owned()), "0303776879"),
+    ] {
+        let frame = write_runner_answer(&answer);
+        assert_eq!(hex(&frame[5..]), expected, "{answer:?}");
+        assert_eq!(read_runner_answer(&frame), Ok(answer));
+    }
+}
+
+#[test]
 fn rows_are_written_and_read_as_they_always_were() {
     records().into_iter().for_each(is_row);
     is_row((tally(), GOLDEN_TALLY.to_owned()));
@@ -79,6 +116,7 @@ pub(crate) fn requests() -> Golden<LedgerRequest> {
         credential_change: CredentialChange::Forward,
         durations: durations(),
         spelling: KeySpelling::Quoted,
+        asker: Asker::Client,
         ..make::claim(lease(0xaa))
     };
     let mut with_status = make::claim(lease(0xaa));
@@ -103,20 +141,20 @@ pub(crate) fn requests() -> Golden<LedgerRequest> {
     let event = |event| Question::Event(event);
     let reply = || make::reply(201, 4);
     [
-        // The lease, the metadata, the rules, the durations, 10 s of patience, quoted, no window.
-        (event(Event::Claim(claim)), format!("0000{AA}{METADATA}0000020101{DURATIONS}0a000100")),
-        // With a status key; the default rules, 75 s, a day, none, 90 days, 10 s, bare, no window.
+        // The lease, the metadata, the rules, the durations, 10 s of patience, quoted, a client, no window.
+        (event(Event::Claim(claim)), format!("0000{AA}{METADATA}0000020101{DURATIONS}0a00010000")),
+        // With a status key; the default rules, 75 s, a day, none, 90 days, 10 s, bare, a client, no window.
         (
             event(Event::Claim(with_status)),
             format!(
-                "0000{AA}{METADATA}00{STATUS_KEY}000000 4b00 80a30500 0000 80ceda0300 0a000000"
+                "0000{AA}{METADATA}00{STATUS_KEY}000000 4b00 80a30500 0000 80ceda0300 0a00000000"
             ),
         ),
         // First sent 300 ms after 1970; 3,600 s.
         (
             event(Event::Claim(repeatable)),
             format!(
-                "0000{AA}{METADATA}0000000000 4b00 80a30500 0000 80ceda0300 0a0000 01ac02901c00"
+                "0000{AA}{METADATA}0000000000 4b00 80a30500 0000 80ceda0300 0a000000 01ac02901c00"
             ),
         ),
         (event(Event::Settle(lease(0xaa), reply())), format!("0001{AA}{REPLY}")),
@@ -371,9 +409,9 @@ const DURATIONS: &str = "010002000300ac0200";
 const HEADERS: &str = "010c636f6e74656e742d74797065106170706c69636174696f6e2f6a736f6e";
 /// Status 201, the headers, whole: 4 bytes.
 const REPLY: &str = "c901010c636f6e74656e742d74797065106170706c69636174696f6e2f6a736f6e0004";
-/// One route with its 15 counts; one key that was replayed once.
+/// One route with its 17 counts; one key that was replayed once.
 const GOLDEN_TALLY: &str = "010106636861726765\
-    00000000000000000000000000ac0200\
+    00000000000000000000000000ac02000000\
     011d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d01";
 /// The place, by whom; "nightly", the slot, "jobs", "POST", "/run", "c-1".
 const RERUN: &str = "ac021d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d\

@@ -7,15 +7,16 @@ use std::time::Duration;
 use oncegate::config::Vars;
 use oncegate::config::route::Route;
 use oncegate::filter::GuardedRequest;
-use oncegate::lifecycle::event::{Claim, CredentialChange, OnInDoubt, Strategy};
+use oncegate::lifecycle::event::{Asker, Claim, CredentialChange, OnInDoubt, Strategy};
 use oncegate::lifecycle::record::{
     Completed, Doubt, Durations, Execution, KeySpelling, Lease, Metadata, Previous, Reason, Record,
-    Running, State,
+    Running, State, StatusKey,
 };
 use oncegate::lifecycle::reply::{Kept, Reply};
 use oncegate::request::fingerprint::{Fingerprint, OperationId};
 use oncegate::request::key::{Key, KeyId};
 use oncegate::request::path::Address;
+use oncegate::request::status_token::StatusSecret;
 use oncegate::time::Timestamp;
 use proptest::test_runner::Config;
 
@@ -66,6 +67,11 @@ pub(crate) fn metadata() -> Metadata {
         created: Timestamp(0),
         status: None,
     }
+}
+
+/// What a claim with this lease brings, where its route answers asynchronously.
+pub(crate) fn status_key(lease: Lease) -> StatusKey {
+    StatusKey { secret: StatusSecret::of(lease), credential: Some(lease.0) }
 }
 
 /// `timeout` 60 s and 15 s to settle; the contract's other defaults.
@@ -143,6 +149,7 @@ pub(crate) fn claim(lease: Lease) -> Claim {
         durations: durations(),
         wait: s(10),
         spelling: KeySpelling::Bare,
+        asker: Asker::Client,
         window: None,
     }
 }

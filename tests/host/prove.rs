@@ -10,9 +10,11 @@ mod histories;
 mod judge;
 mod life;
 mod mutants;
+mod polls;
 mod requests;
 mod retries;
 mod rules;
+mod runners;
 mod scenarios;
 mod search_state;
 

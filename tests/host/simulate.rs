@@ -7,6 +7,7 @@ mod clients;
 mod faults;
 mod rng;
 
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -104,6 +105,8 @@ impl Simulation {
     }
 
     fn notice(&mut self) -> Result<(), (Violation, Option<Story>)> {
+        // Their status addresses are polled.
+        let mut keys = BTreeMap::new();
         for (at, event) in self.world.news() {
             if let Some(told) = &mut self.told {
                 told.push((at, event.clone()));
@@ -116,6 +119,13 @@ impl Simulation {
             }
             self.clients.hear(at, &event, &mut self.rng);
             self.judge.hear(at, &event).map_err(|broken| (broken, event.story()))?;
+            if let Some(story) = event.story() {
+                let key = self.clients.key(story);
+                keys.insert(key, story);
+            }
+        }
+        for (key, story) in keys {
+            self.judge.poll(&self.world, Some(key)).map_err(|broken| (broken, Some(story)))?;
         }
         Ok(())
     }
@@ -215,6 +225,12 @@ fn mistakes_show_in_a_simulation_too() {
         Mutant::DoubtKeepsLease,
         Mutant::BreakOffForgotten,
         Mutant::ReasonForgotten,
+        Mutant::HandOverRepeated,
+        Mutant::LostHandOverReleased,
+        Mutant::LateHandOverTaken,
+        Mutant::ReleasedReplayed,
+        Mutant::ReleasedToldAsReply,
+        Mutant::AddressOfEachClaim,
     ] {
         let found = (1..=12).find_map(|seed| tell(seed, Some(mutant)));
         assert!(found.is_some(), "{mutant:?}");

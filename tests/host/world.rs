@@ -1,12 +1,14 @@
 //! A simulated world of requests, one Ledger and one origin, in which nothing happens by itself.
 //!
-//! Each request runs [`oncegate::filter`]. Each call that it makes (of the Ledger, of the origin, a probe, a
-//! pause) stands still until the driver takes a [`Choice`] about it. [`World::choices`] lists everything that
+//! Each request runs [`oncegate::filter`]; a claim that it hands over is run by a Runner, which is a story of its own
+//! from the arrival of that call on. Each call that a story makes (of the Ledger, of the origin, of a Runner, a probe,
+//! a pause) stands still until the driver takes a [`Choice`] about it. [`World::choices`] lists everything that
 //! could happen next, faults included; [`World::run`] takes the choices without a fault until nothing is left
 //! to happen. There is no clock, no randomness and no thread: the same choices lead to the same world.
 //!
 //! Fault model: a call may be lost before or after it arrived, or be late; a Worker may stop at any await; the
-//! Ledger may forget its waiters, but no row; the origin may answer late, wrongly or never.
+//! Ledger may forget its waiters, but no row; a Runner may stop at any await, or refuse; the origin may answer late,
+//! wrongly or never.
 
 mod calls;
 mod choice;
@@ -28,6 +30,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use oncegate::filter::GuardedRequest;
+use oncegate::lifecycle::event::Claim;
 use oncegate::lifecycle::outcome::Failure;
 use oncegate::lifecycle::record::Execution;
 use oncegate::request::key::KeyId;
@@ -41,9 +44,9 @@ pub(crate) use self::mutants::Mutant;
 pub(crate) use self::origin::{OriginResponse, response, stream};
 use crate::make::instant;
 
-use self::story::{Arrival, CallResult, News, Progress, RunningStory};
+use self::story::{Arrival, CallResult, News, Progress, Role, RunningStory};
 
-/// One request, from its arrival to the end of the work on it.
+/// One request, from its arrival to the end of the work on it; or what a Runner does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Story(pub(crate) usize);
 
@@ -129,19 +132,34 @@ impl World {
 
     /// A request comes in.
     pub(crate) fn send(&mut self, request: GuardedRequest) -> Story {
-        self.open(request, false)
+        self.open(request, Role::Worker)
     }
 
     /// A request comes in on a route in shadow mode; the log says what enforcing would have answered.
     pub(crate) fn shadow(&mut self, request: GuardedRequest) {
-        self.open(request, true);
+        self.open(request, Role::Shadow);
     }
 
-    fn open(&mut self, request: GuardedRequest, shadow: bool) -> Story {
-        let story = Story(self.workers.len());
+    fn open(&mut self, request: GuardedRequest, role: Role) -> Story {
+        let story = self.next_story();
         let request = Rc::new(request);
         self.note(Event::Sent { story, request: Rc::clone(&request) });
-        let arrival = Arrival { request, at: self.now, shadow, mutant: self.mutant };
+        self.begin(request, role)
+    }
+
+    /// A lease that was handed over reaches a Runner.
+    fn take_over(&mut self, call: Call, claim: &Claim, run: Execution, sent: Timestamp) {
+        let from = call.story;
+        let story = self.next_story();
+        self.note(Event::TakenOver { story, from });
+        let request = GuardedRequest::clone(&self.workers[from.0].arrival.request);
+        let request = GuardedRequest { claim: claim.clone(), ..request };
+        self.begin(Rc::new(request), Role::Runner { from, run, sent });
+    }
+
+    fn begin(&mut self, request: Rc<GuardedRequest>, role: Role) -> Story {
+        let story = self.next_story();
+        let arrival = Arrival { request, at: self.now, role, mutant: self.mutant };
         let (running, moved) = RunningStory::begin(&arrival);
         self.workers.push(Worker {
             arrival,

@@ -42,6 +42,11 @@ impl Shard {
         {
             *wait = Duration::ZERO;
         }
+        if let Event::Claim(claim) = &event
+            && let Some(counter) = Counter::of_asker(claim.asker)
+        {
+            self.statistics.count(store, &claim.metadata.route, counter, key_id, 0);
+        }
         let keeps_heads = self.is_nearly_full(&event, body);
         let none = Uint8Array::new_with_length(0);
         let body = if keeps_heads { &none } else { body };
@@ -96,7 +101,7 @@ impl Shard {
             let size = faults::database_size(self.storage.sql().database_size() as u64);
             let is_full = size > NEARLY_FULL;
             if is_full {
-                bindings::error(&format!(
+                bindings::log_error(&format!(
                     "a shard is nearly full ({size} of 10,000,000,000 bytes): it keeps no bodies of replies any more. Shorten ttl, or lower reply.max"
                 ));
             }

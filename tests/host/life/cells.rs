@@ -14,7 +14,6 @@ use oncegate::lifecycle::record::{
     Released, Running, State, StatusKey,
 };
 use oncegate::lifecycle::step::{Change, OtherCredential, step};
-use oncegate::request::status_token::StatusSecret;
 use oncegate::time::Timestamp;
 
 use crate::make::{self, days, instant, metadata, ms_after, ms_before, s};
@@ -69,7 +68,7 @@ impl Subject {
             self.meets_all(table);
         }
         if let Some(record) = &mut self.record {
-            record.metadata.status = Some(status_key(OWN));
+            record.metadata.status = Some(make::status_key(OWN));
             self.meets_all(&if has_address {
                 table.to_owned()
             } else {
@@ -361,7 +360,7 @@ fn every_claim(whose: &'static str, lease: Lease) -> Vec<Case> {
                         ("alone", OtherCredential::Live, CredentialChange::Forward),
                         ("elsewhere", OtherCredential::Live, CredentialChange::Refuse),
                     ] {
-                        for status in [None, Some(status_key(lease))] {
+                        for status in [None, Some(make::status_key(lease))] {
                             let fingerprint_of = make::fingerprint(number);
                             let claim = Claim {
                                 metadata: Metadata {
@@ -393,11 +392,6 @@ fn every_claim(whose: &'static str, lease: Lease) -> Vec<Case> {
         }
     }
     cases
-}
-
-/// What a claim with this lease brings, where its route answers asynchronously.
-pub(super) fn status_key(lease: Lease) -> StatusKey {
-    StatusKey { secret: StatusSecret::of(lease), credential: Some(lease.0) }
 }
 
 const WAITS: [(&str, Duration); 2] = [("waits", s(10)), ("hurries", s(0))];

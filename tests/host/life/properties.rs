@@ -12,7 +12,6 @@ use oncegate::time::Timestamp;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::cells::status_key;
 use crate::arbitrary;
 use crate::make::{self, cases, days, instant, s};
 
@@ -113,13 +112,13 @@ fn event() -> impl Strategy<Value = Event> {
     let metadata = (rarely(0xf1, 0xf2), any::<bool>()).prop_map(|(number, has_address)| Metadata {
         fingerprint: make::fingerprint(number),
         // Its secret is set below, by the lease.
-        status: has_address.then(|| status_key(make::lease(0))),
+        status: has_address.then(|| make::status_key(make::lease(0))),
         ..make::metadata()
     });
     let wishes = (arbitrary::strategy(), arbitrary::on_in_doubt(), 0..20_000_u64);
     let claim = (arbitrary::lease(), metadata, wishes, durations()).prop_map(
         |(lease, mut metadata, (strategy, on_in_doubt, wait), durations)| {
-            metadata.status = metadata.status.map(|_| status_key(lease));
+            metadata.status = metadata.status.map(|_| make::status_key(lease));
             let wait = Duration::from_millis(wait);
             let claim =
                 Claim { metadata, strategy, on_in_doubt, durations, wait, ..make::claim(lease) };

@@ -9,7 +9,7 @@ use oncegate::lifecycle::record::{
 use oncegate::lifecycle::reply::{Kept, Reply};
 use oncegate::time::Timestamp;
 
-use super::cells::{OLD, OWN, START, Subject, status_key};
+use super::cells::{OLD, OWN, START, Subject};
 use crate::make::{self, days, instant, lease};
 
 #[test]
@@ -365,7 +365,7 @@ fn where_one_was_released() {
         let until = START.plus(RELEASED_KEPT);
         let run = make::run(OWN, 1);
         let released = Released { lease: OWN, run, reply, since: START, until };
-        let metadata = Metadata { status: Some(status_key(OWN)), ..make::metadata() };
+        let metadata = Metadata { status: Some(make::status_key(OWN)), ..make::metadata() };
         let record = Record { metadata, state: State::Released(released) };
         let table = "
         ..until | claim own                | stale              | nothing

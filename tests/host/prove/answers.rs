@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use oncegate::answer::{Answer as Answered, Status};
-use oncegate::lifecycle::event::{Replay, Strategy};
+use oncegate::answer::{Accepted, Answer as Answered, Status};
+use oncegate::lifecycle::event::{How, Replay, Strategy};
 use oncegate::lifecycle::reply::Kept;
 use oncegate::problem::{Code, Problem};
 use oncegate::request::key::KeyId;
@@ -33,7 +33,7 @@ pub(super) fn check(
             self::response(response, (*status, *expires), open, grant, troubled, now)
         }
         Answered::Problem(problem, _) => refused(problem, open, grant, troubled, now),
-        Answered::Accepted(_) => broken(Rule::TrueAnswer, "nobody asked for it"),
+        Answered::Accepted(accepted) => self::accepted(accepted, open, troubled, now),
     }
 }
 
@@ -52,12 +52,59 @@ impl OpenRequest {
     }
 }
 
+/// It runs, and the reply will be at its address.
+fn accepted(
+    accepted: &Accepted,
+    open: &OpenRequest,
+    troubled: bool,
+    now: Ms,
+) -> Result<(), Violation> {
+    let claim = &open.request.claim;
+    if !open.request.responds_async
+        || claim.strategy != Strategy::ReturnExisting && open.lease.is_none()
+    {
+        return broken(Rule::TrueAnswer, "told to come again to one who did not ask for that");
+    }
+    if !open.addresses.contains(&accepted.status.0) {
+        return broken(Rule::OneAddress, "told an address that its key has not");
+    }
+    if accepted.retry_after_s < 1 || accepted.retry_after_s > claim.durations.lease.as_secs() {
+        return broken(Rule::RetryAfter, format!("{} s", accepted.retry_after_s));
+    }
+    // Whoever could not be asked may be told before its time.
+    if !troubled && now - open.sent < millis(claim.wait) {
+        return broken(Rule::Waits, format!("after {} ms only", now - open.sent));
+    }
+    if open.saw(|view| *view == View::Running) {
+        return Ok(());
+    }
+    broken(Rule::TrueAnswer, "told that it runs, and it does not")
+}
+
 fn replayed(
     replay: &Replay,
     body: &[u8],
     open: &OpenRequest,
     lives: &BTreeMap<KeyId, Life>,
 ) -> Result<(), Violation> {
+    if replay.how == How::Released {
+        let is_told = |view: &View| match view {
+            View::Released(it) => {
+                it.told == Some((replay.reply.status, body.to_owned()))
+                    && it.until == replay.expires.0
+            }
+            _ => false,
+        };
+        // Only to whoever had the claim: a duplicate is granted it.
+        return if open.lease.is_some() && open.saw(is_told) {
+            Ok(())
+        } else {
+            broken(Rule::TrueAnswer, "told as released what was not, or to another")
+        };
+    }
+    if replay.how == How::Executed && open.lease.is_none() {
+        return broken(Rule::TrueAnswer, "executed, but not for this request");
+    }
     let same = |stored: &Stored| {
         stored.status == replay.reply.status
             && stored.body == body
@@ -160,12 +207,14 @@ fn refused(
         Code::OutcomeUnknown if problem.status == 409 => open.saw(|view| *view == View::Doubt),
         Code::OutcomeUnknown => grant.is_some(),
         Code::KeyExpired => open.saw(|view| matches!(view, View::Expired | View::Closed)),
-        Code::KeyReused => open
-            .views
-            .iter()
-            .any(|(print, view)| !open.has_same_print(print) && *view != View::Free),
+        Code::KeyReused => {
+            open.views.iter().any(|(print, view)| !open.has_same_print(print) && !view.is_free())
+        }
         Code::CredentialChanged => open.other_credential,
-        Code::OriginUnreachable => open.refused,
+        Code::OriginUnreachable => {
+            let not_sent = |view: &View| matches!(view, View::Released(it) if it.told.is_none());
+            open.refused || open.lease.is_some() && open.saw(not_sent)
+        }
         Code::StoreUnavailable => troubled,
         Code::ReplyNotStored => open.saw_stored(|stored| stored.body.is_empty()),
         Code::KeyMissing
@@ -200,6 +249,7 @@ fn refused(
 fn word(view: &View) -> &'static str {
     match view {
         View::Free => "free",
+        View::Released(_) => "released",
         View::Running => "running",
         View::Stored(_) => "stored",
         View::Expired => "expired",

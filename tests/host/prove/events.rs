@@ -57,7 +57,7 @@ pub(super) fn settled(n: u8, lease: u8, body: &str, at: Timestamp) -> Event {
 }
 
 pub(super) fn released(n: u8, lease: u8) -> Event {
-    ask(n.into(), Kind::Release(make::lease(lease)), Some(Verdict::Kept(None)))
+    ask(n.into(), Kind::Release(make::lease(lease), None), Some(Verdict::Kept(None)))
 }
 
 pub(super) fn answered(n: u8, answer: Answer) -> Event {

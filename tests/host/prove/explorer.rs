@@ -160,7 +160,10 @@ impl Search<'_> {
     /// A late copy of a call whose answer nobody wants: where it changes nothing, it might as well be lost.
     fn late_copy(at: &SearchState, step: Step) -> Option<u64> {
         match step {
-            Step::Take(Choice::Arrive(call)) if !at.world.waits(call) => {
+            // That of a lease which is handed over begins a story.
+            Step::Take(Choice::Arrive(call))
+                if !at.world.waits(call) && !at.world.hands_over(call) =>
+            {
                 Some(at.world.ledger_digest())
             }
             _ => None,
@@ -206,7 +209,7 @@ impl Search<'_> {
                 lines.push(format!("{}  {}", seconds(now), event.line()));
                 judge.hear(now, &event)?;
             }
-            Ok(())
+            judge.poll(world, None)
         };
         let mut told = tell(&mut at.world);
         for step in steps.into_iter().rev() {

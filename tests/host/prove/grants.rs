@@ -10,7 +10,7 @@ use oncegate::request::key::KeyId;
 use oncegate::time::millis;
 
 use super::judge::Judge;
-use super::life::{Hold, Life, Ms, Phase, Token};
+use super::life::{Hold, Life, Ms, Phase, Token, View};
 use super::requests::{Grant, OpenRequest, OriginAnswer, other_credential};
 use super::rules::{Rule, Violation, broken};
 use crate::world::{OriginResponse, Story};
@@ -21,6 +21,7 @@ impl Judge {
         story: Story,
         Lease(lease): Lease,
         run: Execution,
+        address: Option<Token>,
     ) -> Result<(), Violation> {
         let now = self.now;
         let request = self.requests[&story].clone();
@@ -33,7 +34,16 @@ impl Judge {
         let life = self.lives.get(&request.key_id).cloned().unwrap_or_default();
         match life.at(now) {
             // The answer to its first call was lost.
-            Phase::Running(hold) if hold.lease == lease => return Ok(()),
+            Phase::Running(hold) if hold.lease == lease => {
+                return if address == life.secret {
+                    Ok(())
+                } else {
+                    broken(
+                        Rule::OneAddress,
+                        format!("{story} is granted its claim again, elsewhere"),
+                    )
+                };
+            }
             Phase::Free => {}
             found @ Phase::Stored(_) if again && same_print(&life) => hold.found = found,
             Phase::Doubt(doubt)
@@ -60,6 +70,14 @@ impl Judge {
             let why = format!("attempt {} of its run, but {} is next", run.attempt, hold.attempt);
             return broken(Rule::GrantedOnce, why);
         }
+        // A key keeps the address that it has, until it is forgotten; another request takes its own.
+        let claimed = request.claim.metadata.status.map(|status| status.secret.0);
+        let secret = life.address(now).filter(|_| same_print(&life)).or(claimed);
+        if address != secret {
+            return broken(Rule::OneAddress, format!("{story} is granted, with another address"));
+        }
+        let print = request.claim.metadata.fingerprint.0;
+        self.addresses.extend(secret.map(|secret| (request.key_id, print, secret)));
         let (run, attempt, until) = (hold.run, hold.attempt, hold.until);
         let (executed, released, troubles) = (OriginAnswer::NotYet, false, self.troubles);
         let grant = Grant { story, run, attempt, until, troubles, executed, released };
@@ -71,8 +89,29 @@ impl Judge {
         life.print = request.claim.metadata.fingerprint.0;
         life.operation = request.claim.metadata.operation.0;
         life.phase = Phase::Running(Rc::new(hold));
+        life.secret = secret;
+        life.released = None;
         self.changed(request.key_id);
         Ok(())
+    }
+
+    /// The request that a story serves: its own, or that of a Runner's.
+    pub(super) fn asked_by(&self, story: Story) -> Story {
+        self.runners.get(&story).copied().unwrap_or(story)
+    }
+
+    /// A call of the origin begins.
+    pub(super) fn begins(&self, story: Story, run: Execution) -> Result<(), Violation> {
+        let asked_by = self.asked_by(story);
+        let its = |grant: &&Grant| {
+            grant.story == asked_by && (grant.run, grant.attempt) == (run.id.0, run.attempt)
+        };
+        match self.grants.values().filter(its).max_by_key(|grant| grant.until) {
+            Some(grant) if grant.until <= self.now => {
+                broken(Rule::BegunInTime, format!("{story} forwards under a lease that is over"))
+            }
+            _ => Ok(()),
+        }
     }
 
     pub(super) fn executed(
@@ -81,8 +120,9 @@ impl Judge {
         run: Execution,
         said: &Result<OriginResponse, Failure>,
     ) -> Result<(), Violation> {
+        let asked_by = self.asked_by(story);
         let its = |grant: &&mut Grant| {
-            grant.story == story && (grant.run, grant.attempt) == (run.id.0, run.attempt)
+            grant.story == asked_by && (grant.run, grant.attempt) == (run.id.0, run.attempt)
         };
         let rule = Rule::ExecutedOncePerGrant;
         let Some(grant) = self.grants.values_mut().filter(its).max_by_key(|grant| grant.until)
@@ -145,10 +185,17 @@ impl Judge {
         story: Story,
         key: KeyId,
         lease: Token,
+        told: Option<&(u16, Vec<u8>)>,
     ) -> Result<(), Violation> {
         let now = self.now;
         let life = self.lives.entry(key).or_default();
         let Some(hold) = life.held(lease, now) else {
+            // The same release again.
+            if self.grants.get(&lease).is_some_and(|grant| grant.released)
+                && matches!(life.view(now), View::Released(_))
+            {
+                return Ok(());
+            }
             let why =
                 format!("{story} releases with a lease that is not its: {}", word(&life.at(now)));
             return broken(Rule::HolderEnds, why);
@@ -169,8 +216,12 @@ impl Judge {
             let why = format!("{story} releases what the origin may have done");
             return broken(Rule::ReleasedForCause, why);
         }
+        let answer = grant.answer().map(|(status, body)| (status, body.to_owned()));
+        if told.is_some() && told != answer.as_ref() {
+            return broken(Rule::StoredAsSaid, "what is told of it the origin has not said");
+        }
         grant.released = true;
-        life.release(now);
+        life.release(told, now);
         self.changed(key);
         Ok(())
     }
@@ -219,9 +270,8 @@ impl Judge {
     }
 
     pub(super) fn swept(&self, left: &[KeyId]) -> Result<(), Violation> {
-        let is_over = |key: &&KeyId| {
-            self.lives.get(key).is_none_or(|life| matches!(life.at(self.now), Phase::Free))
-        };
+        let is_over =
+            |key: &&KeyId| self.lives.get(key).is_none_or(|life| life.view(self.now) == View::Free);
         match left.iter().find(is_over) {
             Some(_) => broken(Rule::NothingLeft, "a row is left after its end and a sweep"),
             None => Ok(()),

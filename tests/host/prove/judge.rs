@@ -25,7 +25,7 @@ use crate::world::{Cause, Event, Kind, Story};
 pub(crate) struct Judge {
     pub(super) now: Ms,
     pub(super) lives: BTreeMap<KeyId, Life>,
-    /// All requests, answered or not.
+    /// All requests, answered or not. What a Runner does is done for the request that was handed over to it.
     pub(super) requests: BTreeMap<Story, Sent>,
     pub(super) open: BTreeMap<Story, OpenRequest>,
     pub(super) grants: BTreeMap<Token, Grant>,
@@ -33,6 +33,10 @@ pub(crate) struct Judge {
     pub(super) ended: BTreeMap<Token, Ms>,
     /// The requests that wait in the Ledger.
     waiting: BTreeSet<Story>,
+    /// Which request each Runner runs.
+    pub(super) runners: BTreeMap<Story, Story>,
+    /// The status addresses that were ever told, each with its key and fingerprint.
+    pub(super) addresses: BTreeSet<(KeyId, [u8; 32], Token)>,
     /// What the probes of each request were answered.
     pub(super) probed: BTreeMap<Story, Vec<(u16, Vec<u8>)>>,
     /// Faults so far.
@@ -63,6 +67,15 @@ impl Judge {
                     format!("a wake granted a lease to {story}"),
                 );
             }
+            Event::TakenOver { story, from } => {
+                self.requests.insert(*story, self.requests[from].clone());
+                self.runners.insert(*story, *from);
+            }
+            Event::Calls { story, kind } => {
+                if let Kind::Forward(run) = &**kind {
+                    return self.begins(*story, *run);
+                }
+            }
             Event::Executed { story, run, said } => return self.executed(*story, *run, said),
             Event::Probed { story, said } => {
                 if let Ok(response) = said {
@@ -71,11 +84,14 @@ impl Judge {
                 }
             }
             Event::Failed { story, why: Cause::NeverSent, .. } => {
-                if let Some(open) = self.open.get_mut(story) {
+                let asked_by = self.asked_by(*story);
+                if let Some(open) = self.open.get_mut(&asked_by) {
                     open.refused = true;
                 }
             }
-            Event::Failed { story, why: Cause::Lost | Cause::Overloaded, .. } => {
+            Event::Failed {
+                story, why: Cause::Lost | Cause::Overloaded | Cause::Refused, ..
+            } => {
                 self.waiting.remove(story);
                 self.trouble();
             }
@@ -112,13 +128,13 @@ impl Judge {
             Event::Woken { story, .. } => {
                 self.waiting.remove(story);
             }
-            Event::Calls { .. } | Event::Hears { .. } => {}
+            Event::Hears { .. } => {}
         }
         Ok(())
     }
 
     /// Time passes. Each state that a record goes through by itself meanwhile could have been answered.
-    fn pass(&mut self, to: Ms) -> Result<(), Violation> {
+    pub(super) fn pass(&mut self, to: Ms) -> Result<(), Violation> {
         if self.now < to {
             self.all_are_woken()?;
         }
@@ -173,6 +189,7 @@ impl Judge {
             troubled: false,
             views: Vec::new(),
             other_credential: false,
+            addresses: Vec::new(),
             lease: None,
             refused: false,
         };
@@ -203,10 +220,13 @@ impl Judge {
         };
         let life = self.lives.entry(key).or_default();
         match (asked, verdict) {
-            (Kind::Claim { lease, .. }, Verdict::Granted(run, _)) => {
-                return self.granted(story, *lease, *run);
+            (Kind::Claim { lease, .. }, Verdict::Granted(run, address)) => {
+                return self.granted(story, *lease, *run, address.map(|secret| secret.0));
             }
-            (Kind::Claim { .. } | Kind::Look, Verdict::InFlight { retry_after_s, .. }) => {
+            (Kind::Claim { .. } | Kind::Look, Verdict::InFlight { retry_after_s, status }) => {
+                if status.map(|secret| secret.0) != life.address(now) {
+                    return broken(Rule::OneAddress, "told in flight, with another address");
+                }
                 let Phase::Running(hold) = life.at(now) else {
                     return broken(Rule::TrueAnswer, "told in flight, but nothing is");
                 };
@@ -242,12 +262,12 @@ impl Judge {
             (Kind::Settle { lease, status, body }, Verdict::Kept(Some(expires))) => {
                 return self.settled(story, key, lease.0, (*status, body), expires.0);
             }
-            (Kind::Release(lease), verdict @ (Verdict::Kept(_) | Verdict::Stale)) => {
+            (Kind::Release(lease, told), verdict @ (Verdict::Kept(_) | Verdict::Stale)) => {
                 self.end(lease.0);
                 return if *verdict == Verdict::Stale {
                     self.refused(key, lease.0)
                 } else {
-                    self.released(story, key, lease.0)
+                    self.released(story, key, lease.0, told.as_ref())
                 };
             }
             (Kind::BreakOff(lease), verdict) => return self.broken_off(key, *lease, verdict),
@@ -271,10 +291,10 @@ impl Hash for Judge {
     /// Hashes everything that a later judgement depends on, and no more. The requests are told by their numbers.
     fn hash<H: Hasher>(&self, hasher: &mut H) {
         self.lives.hash(hasher);
-        (&self.probed, &self.waiting).hash(hasher);
+        (&self.probed, &self.waiting, &self.addresses).hash(hasher);
         for (story, open) in &self.open {
             (story, open.sent, self.delayed - open.delayed, open.troubled).hash(hasher);
-            (open.other_credential, open.lease, open.refused).hash(hasher);
+            (open.other_credential, open.lease, open.refused, &open.addresses).hash(hasher);
             // A set, whose order is that of the views' own digests.
             let digest = |view: &([u8; 32], View)| {
                 let mut hasher = DefaultHasher::new();

@@ -19,6 +19,18 @@ pub(crate) struct Life {
     pub(crate) print: [u8; 32],
     pub(crate) operation: Token,
     pub(crate) phase: Phase,
+    /// The secret of its status address.
+    pub(crate) secret: Option<Token>,
+    /// What the status address tells of a claim that was released, and left nothing else.
+    pub(crate) released: Option<Rc<Released>>,
+}
+
+/// A claim that was released.
+#[derive(Clone, Debug, Hash, PartialEq, Eq)]
+pub(crate) struct Released {
+    /// The origin's answer, if there is one.
+    pub(crate) told: Option<(u16, Vec<u8>)>,
+    pub(crate) until: Ms,
 }
 
 #[derive(Clone, Debug, Hash, Default)]
@@ -70,6 +82,8 @@ pub(crate) struct Doubt {
 #[derive(Clone, Debug, Hash, PartialEq, Eq)]
 pub(crate) enum View {
     Free,
+    /// Free, and the status address tells what was released.
+    Released(Rc<Released>),
     Running,
     Stored(Rc<Stored>),
     Expired,
@@ -79,7 +93,26 @@ pub(crate) enum View {
     Closed,
 }
 
+impl View {
+    /// Whether a claim is granted as if nothing had ever been there.
+    pub(crate) fn is_free(&self) -> bool {
+        matches!(self, Self::Free | Self::Released(_))
+    }
+}
+
 impl Life {
+    /// What it left when it was released, if that is still told.
+    fn told(&self, now: Ms) -> Option<Rc<Released>> {
+        let is_free = matches!(self.at(now), Phase::Free);
+        self.released.clone().filter(|released| is_free && now < released.until)
+    }
+
+    /// The secret of its status address; none once it is forgotten.
+    pub(crate) fn address(&self, now: Ms) -> Option<Token> {
+        let is_known = !self.view(now).is_free() || self.told(now).is_some();
+        self.secret.filter(|_| is_known)
+    }
+
     /// The phase at an instant, time having passed.
     pub(crate) fn at(&self, now: Ms) -> Phase {
         match &self.phase {
@@ -95,7 +128,7 @@ impl Life {
 
     pub(crate) fn view(&self, now: Ms) -> View {
         match self.at(now) {
-            Phase::Free => View::Free,
+            Phase::Free => self.told(now).map_or(View::Free, View::Released),
             Phase::Running(_) => View::Running,
             Phase::Stored(stored) if stored.expires <= now => View::Expired,
             Phase::Stored(stored) => View::Stored(stored),
@@ -108,7 +141,7 @@ impl Life {
     /// The next instant at which it changes by itself.
     pub(crate) fn next(&self, now: Ms) -> Option<Ms> {
         let marks = match self.at(now) {
-            Phase::Free => return None,
+            Phase::Free => [self.told(now)?.until; 3],
             Phase::Running(hold) => [hold.until; 3],
             Phase::Stored(stored) => [stored.expires, stored.gone, stored.gone],
             Phase::Doubt(doubt) => [doubt.hold.until, doubt.closes, doubt.gone],
@@ -178,7 +211,7 @@ impl Life {
 
     /// A release puts back what the claim found. Where the latest attempt was in doubt already, the earlier
     /// one still is, but no Worker is at it any more.
-    pub(crate) fn release(&mut self, now: Ms) {
+    pub(crate) fn release(&mut self, told: Option<&(u16, Vec<u8>)>, now: Ms) {
         self.phase = match self.at(now) {
             Phase::Running(hold) => hold.found.clone(),
             Phase::Doubt(doubt) => match &doubt.hold.found {
@@ -193,6 +226,10 @@ impl Life {
             },
             phase => phase,
         };
+        let until = now + RELEASED_KEPT;
+        let nothing_is_left = self.secret.is_some() && matches!(self.at(now), Phase::Free);
+        let released = || Rc::new(Released { told: told.cloned(), until });
+        self.released = nothing_is_left.then(released);
     }
 }
 
@@ -217,8 +254,10 @@ impl Doubt {
         if let Phase::Doubt(earlier) = &hold.found {
             closes = closes.max(earlier.closes);
             // Of the doubts before it only the latest counts, and what the first run found.
-            if let Phase::Doubt(_) = &earlier.hold.found {
-                hold.found = earlier.hold.found.clone();
+            if let Phase::Doubt(first) = &earlier.hold.found {
+                let mut latest = Doubt::clone(earlier);
+                latest.hold.found = first.hold.found.clone();
+                hold.found = Phase::Doubt(Rc::new(latest));
             }
         }
         let gone = closes + hold.tombstone.max(CLOSED_KEPT);
@@ -228,3 +267,5 @@ impl Doubt {
 
 /// How long a closed doubt goes on to answer 410 at the least: 90 days.
 const CLOSED_KEPT: Ms = 90 * 24 * 60 * 60 * 1000;
+/// How long a status address tells what was released: ten minutes.
+const RELEASED_KEPT: Ms = 10 * 60 * 1000;

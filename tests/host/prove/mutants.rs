@@ -1,7 +1,7 @@
 //! The judge catches every mutant: a judge that nobody has seen fail proves nothing.
 
-use oncegate::config::route::{Doubtful, Route};
-use oncegate::filter::StreamEnd;
+use oncegate::config::route::{Doubtful, RespondAsync, Route};
+use oncegate::filter::{GuardedRequest, StreamEnd};
 use oncegate::lifecycle::event::{CredentialChange, Strategy};
 use oncegate::lifecycle::outcome::Failure;
 use oncegate::request::key::KeyId;
@@ -28,6 +28,10 @@ fn table() -> Vec<(Mutant, Scenario, u32, Rule)> {
     let forward = |route: &mut Route| route.credential_change = CredentialChange::Forward;
     let doubtful = || two().origin(std::slice::from_ref(&unknown));
     let late = || two().origin(&[(s(70), Ok(response(201, "late")))]);
+    let handed_over =
+        || two().route(|route| route.respond_async = RespondAsync::Allow).prefers(0, s(0));
+    let other_scope =
+        |request: &mut GuardedRequest| request.key_id = KeyId::new(&make::key("k"), [2; 16]);
     let broken = (s(1), Ok(stream(s(3), StreamEnd::BrokenOff)));
     let not_found = || doubtful().route(probe).probes(&says(404)).after(s(140));
     vec![
@@ -109,6 +113,29 @@ fn table() -> Vec<(Mutant, Scenario, u32, Rule)> {
         (P::DoubtKeepsLease, doubtful(), 0, Rule::Waits),
         (P::BreakOffForgotten, two().origin(&[broken]), 0, Rule::TrueAnswer),
         (P::ReasonForgotten, doubtful(), 0, Rule::TrueAnswer),
+        (P::HandOverRepeated, handed_over(), 1, Rule::ExecutedOncePerGrant),
+        (P::LostHandOverReleased, handed_over(), 1, Rule::ReleasedForCause),
+        (P::FirstLeaseHandedOver, handed_over(), 1, Rule::DoubtedForCause),
+        (
+            P::LateHandOverTaken,
+            handed_over().route(retry).route(|route| route.timeout = s(5)).prefers(0, s(0)),
+            2,
+            Rule::BegunInTime,
+        ),
+        (P::ReleasedReplayed, handed_over().origin(&[says(429)]), 0, Rule::TrueAnswer),
+        (
+            P::ReleasedIsLive,
+            handed_over().request(1, other_scope).origin(&[says(429)]),
+            0,
+            Rule::TrueAnswer,
+        ),
+        (P::ReleasedToldAsReply, handed_over().origin(&[says(429)]), 0, Rule::StatusTold),
+        (
+            P::AddressOfEachClaim,
+            handed_over().prefers(1, s(0)).origin(&[says(429)]),
+            0,
+            Rule::OneAddress,
+        ),
     ]
 }
 

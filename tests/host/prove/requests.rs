@@ -22,6 +22,8 @@ pub(crate) struct OpenRequest {
     pub(super) views: Vec<([u8; 32], View)>,
     /// The same operation was live under another credential meanwhile.
     pub(super) other_credential: bool,
+    /// The status addresses that its key had since then, under its fingerprint.
+    pub(super) addresses: Vec<Token>,
     /// The lease that it was granted last.
     pub(super) lease: Option<Token>,
     /// Its Worker was told that the request was never handed over.
@@ -74,9 +76,17 @@ impl OpenRequest {
         let key = self.request.key_id;
         let life = lives.get(&key);
         let view = life.map_or(View::Free, |life| life.view(now));
-        let seen = (life.map_or([0; 32], |life| life.print), view);
+        let seen_print = life.map_or([0; 32], |life| life.print);
+        let seen = (seen_print, view);
         if !self.views.contains(&seen) {
             self.views.push(seen);
+        }
+        let same_print = seen_print == self.request.claim.metadata.fingerprint.0;
+        if let Some(address) = life.and_then(|life| life.address(now))
+            && same_print
+            && !self.addresses.contains(&address)
+        {
+            self.addresses.push(address);
         }
         self.other_credential |= other_credential(lives, &self.request, now);
     }
@@ -94,7 +104,7 @@ pub(super) fn other_credential(
     let live = |(key, life): (&KeyId, &Life)| {
         *key != request.key_id
             && life.operation == request.claim.metadata.operation.0
-            && life.view(now) != View::Free
+            && !life.view(now).is_free()
     };
     request.route.credential_change == CredentialChange::Refuse
         && lives.range(first..=last).any(live)

@@ -33,6 +33,12 @@ pub(crate) enum Rule {
     Waits,
     /// Retry-After is at least 1 s and never past the lease's end.
     RetryAfter,
+    /// A call of the origin begins while its lease is live.
+    BegunInTime,
+    /// Every claim of a key has the same status address until the key is forgotten, and nobody is told another's.
+    OneAddress,
+    /// A status address tells what a duplicate would be told, and what was released as that.
+    StatusTold,
     /// Nothing outlives its expiry.
     NothingLeft,
 }

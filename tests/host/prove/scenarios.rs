@@ -8,7 +8,8 @@ use oncegate::lifecycle::event::{Claim, CredentialChange, Strategy};
 use oncegate::lifecycle::outcome::Failure;
 use oncegate::request::key::KeyId;
 
-use crate::filter::by;
+use super::runners;
+use crate::filter::{by, preferring};
 use crate::make::{self, days, s};
 use crate::world::{Mutant, Scripted, World, response, stream};
 
@@ -75,6 +76,22 @@ impl Scenario {
         self
     }
 
+    /// The client of a request prefers `respond-async`, and waits for so long.
+    pub(crate) fn prefers(self, at: usize, wait: Duration) -> Self {
+        self.request(at, |request| *request = preferring(request.clone(), wait))
+    }
+
+    /// Whether another order of its requests would only exchange their names.
+    pub(crate) fn is_alike(&self) -> bool {
+        let kind = |request: &GuardedRequest| (request.responds_async, request.claim.wait);
+        self.requests.iter().all(|request| kind(request) == kind(&self.requests[0]))
+    }
+
+    pub(crate) fn reversed(mut self) -> Self {
+        self.requests.reverse();
+        self
+    }
+
     pub(crate) fn mutant(mut self, mutant: Mutant) -> Self {
         self.mutant = Some(mutant);
         self
@@ -83,8 +100,9 @@ impl Scenario {
     /// One more try of the first request.
     pub(crate) fn retry(&self, number: u8) -> GuardedRequest {
         let lease = make::lease(0xd0 + number);
-        let first = self.requests[0].clone();
-        GuardedRequest { claim: Claim { lease, ..first.claim }, ..first }
+        let mut retry = self.requests[0].clone();
+        retry.claim.metadata.status = retry.claim.metadata.status.map(|_| make::status_key(lease));
+        GuardedRequest { claim: Claim { lease, ..retry.claim }, ..retry }
     }
 
     pub(crate) fn world(&self) -> World {
@@ -123,7 +141,7 @@ pub(crate) fn all() -> Vec<(Scenario, u32, u32)> {
         |request: &mut GuardedRequest| request.key_id = KeyId::new(&make::key("k"), [2; 16]);
     let other_caller =
         |change: CredentialChange| move |route: &mut Route| route.credential_change = change;
-    vec![
+    let mut scenarios = vec![
         (new("default, 2", 2), 2, 3),
         (new("default, 3", 3), 1, 2),
         (new("default, 3: released, 429", 3).origin(&[says(429)]), 1, 2),
@@ -236,5 +254,7 @@ pub(crate) fn all() -> Vec<(Scenario, u32, u32)> {
             1,
             2,
         ),
-    ]
+    ];
+    scenarios.extend(runners::all());
+    scenarios
 }

@@ -165,5 +165,6 @@ impl SearchState {
 }
 
 pub(super) fn judge_news(judge: &mut Judge, world: &mut World) -> Result<(), Violation> {
-    world.news().iter().try_for_each(|(at, event)| judge.hear(*at, event))
+    world.news().iter().try_for_each(|(at, event)| judge.hear(*at, event))?;
+    judge.poll(world, None)
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::time::Duration;
 
 use oncegate::answer::{Answer as Answered, Status};
-use oncegate::config::route::{Doubtful, Route};
+use oncegate::config::route::{Doubtful, RespondAsync, Route};
 use oncegate::lifecycle::event::Strategy;
 use oncegate::lifecycle::record::Lease;
 use oncegate::problem::Code;
@@ -13,7 +13,7 @@ use oncegate::request::key::KeyId;
 use oncegate::time::{Timestamp, millis};
 
 use super::rng::Rng;
-use crate::filter::by;
+use crate::filter::{by, preferring};
 use crate::make::{self, days, instant, s};
 use crate::world::{Answer, Event, Story, World};
 
@@ -23,6 +23,8 @@ pub(super) struct Clients {
     /// Which client tries next, and when.
     tries: BinaryHeap<Reverse<(u64, usize)>>,
     stories: BTreeMap<Story, usize>,
+    /// Which request each Runner runs.
+    runners: BTreeMap<Story, Story>,
     sent: u64,
 }
 
@@ -42,7 +44,8 @@ impl Clients {
             clients.push(Client { key: make::key_id(&format!("k{number}")), route, tries: 0 });
             tries.push(Reverse((instant(1000).0 + rng.below(millis(BUSY)), number)));
         }
-        Self { routes, all: clients, tries, stories: BTreeMap::new(), sent: 0 }
+        let (stories, runners) = (BTreeMap::new(), BTreeMap::new());
+        Self { routes, all: clients, tries, stories, runners, sent: 0 }
     }
 
     pub(super) fn next_try(&self) -> Option<Timestamp> {
@@ -50,7 +53,8 @@ impl Clients {
     }
 
     pub(super) fn key(&self, story: Story) -> KeyId {
-        self.all[self.stories[&story]].key
+        let asked_by = self.runners.get(&story).unwrap_or(&story);
+        self.all[self.stories[asked_by]].key
     }
 
     /// The client whose turn it is sends its request.
@@ -64,6 +68,11 @@ impl Clients {
         let mut request = by(&self.routes[client.route], 0);
         request.key_id = client.key;
         request.claim.lease = Lease(lease);
+        request.claim.metadata.status =
+            request.claim.metadata.status.map(|_| make::status_key(Lease(lease)));
+        if request.route.respond_async == RespondAsync::Allow && rng.per_mille(600) {
+            request = preferring(request, s(rng.below(3)));
+        }
         if rng.per_mille(5) {
             request.claim.metadata.fingerprint = make::fingerprint(2);
         }
@@ -81,6 +90,12 @@ impl Clients {
     /// A client decides by its answer whether it tries again.
     pub(super) fn hear(&mut self, at: Timestamp, event: &Event, rng: &mut Rng) {
         let (story, pause) = match event {
+            Event::TakenOver { story, from } => {
+                self.runners.insert(*story, *from);
+                return;
+            }
+            // A Runner has no client.
+            Event::Crashed { story } if self.runners.contains_key(story) => return,
             Event::Answered { story, answer } => (*story, pause_after(answer)),
             // The connection is gone.
             Event::Crashed { story } | Event::Left { story } => (*story, Some(s(1))),
@@ -131,6 +146,15 @@ fn routes() -> Vec<Route> {
         Route { on_in_doubt: Doubtful::Probe, probe, ..route() },
         Route { ttl: s(1800), tombstone: s(7200), ..route() },
         Route { timeout: s(5), wait: s(30), ..route() },
+        Route { respond_async: RespondAsync::Allow, ..route() },
+        Route { respond_async: RespondAsync::Always, wait: s(2), ttl: s(3600), ..route() },
+        Route {
+            respond_async: RespondAsync::Allow,
+            on_in_doubt: Doubtful::Retry,
+            on_duplicate: Strategy::FailOnRunning,
+            timeout: s(5),
+            ..route()
+        },
     ]
 }
 

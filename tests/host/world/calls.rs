@@ -82,6 +82,9 @@ impl Hash for Calling {
             match what {
                 Target::Ledger(question) => (0, question).hash(hasher),
                 Target::Forward(_, run) => (1, run.id.0, run.attempt).hash(hasher),
+                Target::Runner(claim, run, sent) => {
+                    (3, claim.lease.0, run.id.0, run.attempt, sent.0).hash(hasher);
+                }
                 Target::Probe | Target::Pause(_) | Target::Stream(..) => 2.hash(hasher),
             }
         }
@@ -112,6 +115,9 @@ impl World {
                 match what {
                     Target::Ledger(_) => choices.push(Choice::Overload(call)),
                     Target::Forward(..) => choices.push(Choice::Refuse(call)),
+                    Target::Runner(..) => {
+                        choices.extend([Choice::Overload(call), Choice::Refuse(call)]);
+                    }
                     Target::Probe | Target::Pause(_) | Target::Stream(..) => {}
                 }
             }

@@ -1,11 +1,12 @@
 //! What may happen next.
 
+use super::story::Role;
 use super::{Call, Story, World};
 
 /// Something that may happen next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Choice {
-    /// A call arrives: the Ledger answers or makes the caller wait, the origin executes.
+    /// A call arrives: the Ledger answers or makes the caller wait, the origin executes, a Runner begins.
     Arrive(Call),
     /// The answer to a call reaches its caller; a pause is over.
     Answer(Call),
@@ -15,11 +16,11 @@ pub(crate) enum Choice {
     Pass,
     /// Fault: a call fails for its caller, whatever came of it.
     Lose(Call),
-    /// Fault: the Ledger refuses a call because it is overloaded.
+    /// Fault: the Ledger, or a Runner, refuses a call because it is overloaded.
     Overload(Call),
-    /// Fault: a request is never handed over to the runtime.
+    /// Fault: a request is never handed over to the runtime; a Runner refuses a lease.
     Refuse(Call),
-    /// Fault: a Worker stops.
+    /// Fault: a Worker or a Runner stops.
     Crash(Story),
     /// Fault: a client hangs up.
     Leave(Story),
@@ -54,7 +55,7 @@ impl World {
             if !worker.over {
                 choices.push(Choice::Crash(Story(at)));
             }
-            if !worker.left && worker.answer.is_none() && !worker.arrival.shadow {
+            if !worker.left && worker.answer.is_none() && worker.arrival.role == Role::Worker {
                 choices.push(Choice::Leave(Story(at)));
             }
         }
@@ -72,7 +73,8 @@ impl World {
         {
             faults.push(Choice::Crash(story));
             let worker = &self.workers[story.0];
-            if !worker.left && worker.answer.is_none() {
+            let is_answered = worker.left || worker.answer.is_some();
+            if !is_answered && !matches!(worker.arrival.role, Role::Runner { .. }) {
                 faults.push(Choice::Leave(story));
             }
         }

@@ -20,6 +20,8 @@ use super::{Answer, OriginResponse, Story, messages};
 pub(crate) enum Event {
     /// A client sent a request.
     Sent { story: Story, request: Rc<GuardedRequest> },
+    /// A lease that a Worker hands over reaches a Runner, which begins a story of its own.
+    TakenOver { story: Story, from: Story },
     /// A Worker makes a call.
     Calls { story: Story, kind: Rc<Kind> },
     /// A call reaches the Ledger. Without an answer the caller waits. The caller may be absent: it has given
@@ -63,11 +65,14 @@ pub(crate) enum Kind {
         status: u16,
         body: Vec<u8>,
     },
-    Release(Lease),
+    /// With what is kept of the origin's answer: its status and body.
+    Release(Lease, Option<(u16, Vec<u8>)>),
     Doubt(Lease, Reason),
     BreakOff(Lease),
     Look,
     Forward(Execution),
+    /// A lease is handed over to a Runner.
+    HandOver(Execution),
     Probe,
     /// A body that is streamed ends so.
     Stream(StreamEnd),
@@ -79,6 +84,8 @@ pub(crate) enum Cause {
     Lost,
     Overloaded,
     NeverSent,
+    /// A Runner has refused a lease.
+    Refused,
 }
 
 pub(super) fn kind(what: &Target) -> Option<Kind> {
@@ -93,13 +100,16 @@ pub(super) fn kind(what: &Target) -> Option<Kind> {
                 event::Event::Settle(lease, reply) => {
                     Kind::Settle { lease, status: reply.status, body }
                 }
-                event::Event::Release(lease, _) => Kind::Release(lease),
+                event::Event::Release(lease, reply) => {
+                    Kind::Release(lease, reply.map(|reply| (reply.status, body)))
+                }
                 event::Event::Doubt(lease, reason) => Kind::Doubt(lease, reason),
                 event::Event::BreakOff(lease, _) => Kind::BreakOff(lease),
                 event::Event::Look(..) => Kind::Look,
             }
         }
         Target::Forward(_, run) => Kind::Forward(*run),
+        Target::Runner(_, run, _) => Kind::HandOver(*run),
         Target::Probe => Kind::Probe,
         Target::Stream(_, end) => Kind::Stream(*end),
         Target::Pause(_) => return None,
@@ -111,6 +121,7 @@ impl Event {
     pub(crate) fn story(&self) -> Option<Story> {
         match self {
             Self::Sent { story, .. }
+            | Self::TakenOver { story, .. }
             | Self::Calls { story, .. }
             | Self::Asked { story, .. }
             | Self::Woken { story, .. }
@@ -133,6 +144,7 @@ impl Event {
                 let strategy = request.claim.strategy;
                 format!("{story} is sent: fingerprint {print:02x}, {strategy:?}")
             }
+            Self::TakenOver { story, from } => format!("  a Runner takes {from} over, as {story}"),
             Self::Calls { story, kind } => format!("{story} {}", kind.words()),
             Self::Asked { story, asked, answer, absent } => {
                 let gone = if *absent { " (which is gone)" } else { "" };
@@ -190,11 +202,12 @@ impl Kind {
         match self {
             Self::Claim { .. } => "claim",
             Self::Settle { .. } => "settle",
-            Self::Release(_) => "release",
+            Self::Release(..) => "release",
             Self::Doubt(..) => "doubt",
             Self::BreakOff(_) => "break-off",
             Self::Look => "look",
             Self::Forward(_) => "forward",
+            Self::HandOver(_) => "hand-over",
             Self::Probe => "probe",
             Self::Stream(_) => "stream",
         }
@@ -208,13 +221,17 @@ impl Kind {
             Self::Settle { lease, status, .. } => {
                 format!("asks: settle {status} (lease {})", short(*lease))
             }
-            Self::Release(lease) => format!("asks: release (lease {})", short(*lease)),
+            Self::Release(lease, None) => format!("asks: release (lease {})", short(*lease)),
+            Self::Release(lease, Some((status, _))) => {
+                format!("asks: release {status} (lease {})", short(*lease))
+            }
             Self::Doubt(lease, reason) => {
                 format!("asks: doubt (lease {}, {reason})", short(*lease))
             }
             Self::BreakOff(lease) => format!("asks: break-off (lease {})", short(*lease)),
             Self::Look => "asks: look".to_owned(),
             Self::Forward(run) => format!("forwards (attempt {})", run.attempt),
+            Self::HandOver(run) => format!("hands over (attempt {})", run.attempt),
             Self::Probe => "probes the origin".to_owned(),
             Self::Stream(end) => format!("streams a body, which ends {end:?}"),
         }

@@ -10,9 +10,10 @@ use oncegate::lifecycle::ended_leases::EndedLeases;
 use oncegate::lifecycle::event::{Claim, Event, How, Replay, Verdict};
 use oncegate::lifecycle::ledger::{self, Decision, Rows as _, Wake};
 use oncegate::lifecycle::record::{Record, SweepAction};
-use oncegate::lifecycle::step::Change;
+use oncegate::lifecycle::step::{Change, status};
 use oncegate::protocol::{LedgerAnswer, LedgerRequest, Question, VERSION, agreed};
 use oncegate::request::key::KeyId;
+use oncegate::request::status_token::StatusSecret;
 use oncegate::time::Timestamp;
 
 use super::mutant_ledger::MutantRows;
@@ -23,8 +24,8 @@ use super::{Call, messages};
 #[derive(Clone)]
 pub(crate) struct Ledger {
     pub(super) rows: BTreeMap<KeyId, Rc<StoredRow>>,
-    /// The calls that wait for a key's running claim.
-    waiters: Vec<(KeyId, Call, Rc<Claim>)>,
+    /// The calls that wait for a key's running claim, each with its own claim if it has one.
+    waiters: Vec<(KeyId, Call, Option<Rc<Claim>>)>,
     ended: Rc<EndedLeases>,
     /// The mistake that it makes.
     pub(super) mutant: Option<Mutant>,
@@ -85,6 +86,25 @@ impl Ledger {
         self.rows.keys()
     }
 
+    /// What is told at the status address with this secret, of the key with this half in whichever scope.
+    pub(super) fn status(
+        &self,
+        key: KeyId,
+        secret: &StatusSecret,
+        now: Timestamp,
+    ) -> Option<(KeyId, Verdict, Vec<u8>)> {
+        let of_key = self.rows.iter().filter(|(id, _)| id.key_half() == key.key_half());
+        let mut records = of_key.map(|(id, row)| (*id, row.record(), row));
+        let (id, record, row) = records
+            .find(|(_, record, _)| record.metadata.status.is_some_and(|it| it.secret.is(secret)))?;
+        let verdict = status(record.at(now)?, now);
+        let body = match &verdict {
+            Verdict::Replay(_) => row.body().to_owned(),
+            _ => Vec::new(),
+        };
+        Some((id, self.mutant.map_or(verdict.clone(), |mutant| mutant.tells(verdict)), body))
+    }
+
     /// Every record as it is stored.
     pub(crate) fn records(&self) -> impl Iterator<Item = Record> {
         self.rows.values().map(|row| row.record())
@@ -138,19 +158,21 @@ impl Ledger {
             let granted = LedgerAnswer::Verdict(Verdict::Granted(run, None));
             return (Hearing::Answered((granted, Vec::new())), Vec::new());
         }
-        let mut waiting = None;
-        if let Event::Claim(claim) = &mut event {
-            if self.waiters.len() >= self.waiters_max {
-                claim.wait = Duration::ZERO;
-            }
-            waiting = Some(Rc::new(claim.clone()));
+        if let Event::Claim(Claim { wait, .. }) | Event::Look(_, wait) = &mut event
+            && self.waiters.len() >= self.waiters_max
+        {
+            *wait = Duration::ZERO;
         }
+        let waiting = match &event {
+            Event::Claim(claim) => Some(Rc::new(claim.clone())),
+            _ => None,
+        };
         let Some(decision) = self.decide(call, key_id, event, body, now) else {
             return (Hearing::Again, Vec::new());
         };
         let woken = self.wake(key_id, &decision.step.change, body, now);
         let hearing = match (decision.step.verdict, waiting) {
-            (Verdict::Join(until), Some(claim)) => {
+            (Verdict::Join(until), claim) => {
                 self.waiters.push((key_id, call, claim));
                 Hearing::Waits(until)
             }
@@ -257,11 +279,11 @@ impl Ledger {
                 (LedgerAnswer::Verdict(Verdict::Replay(replay)), body.to_owned())
             }
         };
-        let is_woken = |(waits_for, ..): &mut (KeyId, Call, Rc<Claim>)| *waits_for == key_id;
+        let is_woken = |(waits_for, ..): &mut (KeyId, Call, _)| *waits_for == key_id;
         let woken: Vec<_> = self.waiters.extract_if(.., is_woken).collect();
         let mut answers: Woken = woken.iter().map(|(_, call, _)| (*call, answer.clone())).collect();
         if *change == Change::Delete
-            && let (Some(mutant), Some((_, _, claim))) = (self.mutant, woken.first())
+            && let (Some(mutant), Some((_, _, Some(claim)))) = (self.mutant, woken.first())
             && let Some((record, run)) = mutant.grants(claim, now)
         {
             self.write(key_id, &Change::Insert(record), &[]);

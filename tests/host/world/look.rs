@@ -2,15 +2,17 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use oncegate::lifecycle::event::Event;
+use oncegate::lifecycle::event::{Event, Verdict};
 use oncegate::lifecycle::record::Record;
 use oncegate::protocol::Question;
+use oncegate::request::key::KeyId;
+use oncegate::request::status_token::StatusSecret;
 use oncegate::time::Timestamp;
 
 use super::calls::Calling;
 use super::ledger::Ledger;
 use super::messages;
-use super::story::Target;
+use super::story::{Role, Target};
 use super::{Answer, Call, Executed, Story, World};
 
 impl World {
@@ -57,6 +59,31 @@ impl World {
     /// Whether a restart of the Ledger would make it forget anything.
     pub(crate) fn remembers(&self) -> bool {
         self.ledger.remembers(self.now)
+    }
+
+    /// Whether a call hands a lease over to a Runner.
+    pub(crate) fn hands_over(&self, call: Call) -> bool {
+        let is = |calling: &Calling| matches!(calling.what, Target::Runner(..));
+        self.calls.iter().any(|calling| calling.id == call && is(calling))
+    }
+
+    /// The call of a Runner that a request is waiting for.
+    pub(crate) fn handing_over(&self, story: Story) -> Call {
+        let runner = |what: &Target| matches!(what, Target::Runner(..));
+        self.under_way(story, runner).expect("it hands nothing over").id
+    }
+
+    pub(crate) fn is_handing_over(&self, story: Story) -> bool {
+        self.under_way(story, |what| matches!(what, Target::Runner(..))).is_some()
+    }
+
+    /// What is told at the status address with this secret, with the key id that it was found under.
+    pub(crate) fn status(
+        &self,
+        key: KeyId,
+        secret: &StatusSecret,
+    ) -> Option<(KeyId, Verdict, Vec<u8>)> {
+        self.ledger.status(key, secret, self.now)
     }
 
     /// Whether the answer to a call is wanted.
@@ -114,6 +141,10 @@ impl World {
         self.ledger_digest().hash(&mut hasher);
         for worker in &self.workers {
             (worker.over, worker.news.digest(), worker.arrival.at.0).hash(&mut hasher);
+            if let Role::Runner { from, run, sent } = worker.arrival.role {
+                let lease = worker.arrival.request.claim.lease;
+                (from, lease.0, run.id.0, run.attempt, sent.0).hash(&mut hasher);
+            }
         }
         // A waiter whose answer is not wanted changes nothing when it is woken.
         let response =

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use oncegate::filter::Unreachable;
+use oncegate::filter::{HandOver, Unreachable};
 use oncegate::lifecycle::outcome::Failure;
 use oncegate::time::Timestamp;
 
@@ -40,6 +40,9 @@ impl World {
                     Target::Ledger(_) => {
                         CallResult::Ledger(Err(Unreachable::Lost("lost".to_owned())))
                     }
+                    Target::Runner(..) => {
+                        CallResult::HandOver(Err(Unreachable::Lost("lost".to_owned())))
+                    }
                     _ => CallResult::Origin(Err(Failure::Lost)),
                 };
                 let astray = matches!(calling.stage, Stage::Out).then(|| calling.clone());
@@ -53,13 +56,27 @@ impl World {
             Choice::Overload(call) => {
                 let kind = self.calling(call).kind.clone();
                 self.note_failed(call, kind, Cause::Overloaded);
-                let why = "overloaded".to_owned();
-                self.say(call, CallResult::Ledger(Err(Unreachable::Overloaded(why))));
+                let why = Unreachable::Overloaded("overloaded".to_owned());
+                let said = match self.calling(call).what {
+                    Target::Runner(..) => CallResult::HandOver(Err(why)),
+                    _ => CallResult::Ledger(Err(why)),
+                };
+                self.say(call, said);
             }
             Choice::Refuse(call) => {
-                let kind = self.calling(call).kind.clone();
-                self.note_failed(call, kind, Cause::NeverSent);
-                self.say(call, CallResult::Origin(Err(Failure::NeverSent)));
+                let now = self.now;
+                let calling = self.calling(call);
+                let (kind, is_for_runner) =
+                    (calling.kind.clone(), matches!(calling.what, Target::Runner(..)));
+                if is_for_runner {
+                    // The answer that says so may be lost yet.
+                    let refused = HandOver::Refused("no room".to_owned());
+                    calling.stage = Stage::Until(now, CallResult::HandOver(Ok(refused)));
+                    self.note_failed(call, kind, Cause::Refused);
+                } else {
+                    self.note_failed(call, kind, Cause::NeverSent);
+                    self.say(call, CallResult::Origin(Err(Failure::NeverSent)));
+                }
             }
             Choice::Reset => {
                 self.note(Event::Reset);
@@ -124,6 +141,10 @@ impl World {
                 self.note(Event::Executed { story, run, said: said.clone() });
                 Stage::Until(now.plus(span), CallResult::Origin(said))
             }
+            Target::Runner(claim, run, sent) => {
+                self.take_over(call, &claim, run, sent);
+                Stage::Until(now, CallResult::HandOver(Ok(HandOver::Taken)))
+            }
             Target::Probe => {
                 let next = self.probes.pop_front();
                 let (span, said) =
@@ -151,7 +172,9 @@ impl World {
         let stage = match what {
             Target::Pause(until) => Stage::Until(until, CallResult::PauseOver),
             Target::Stream(until, end) => Stage::Until(until, CallResult::StreamOver(end)),
-            Target::Ledger(_) | Target::Forward(..) | Target::Probe => Stage::Out,
+            Target::Ledger(_) | Target::Forward(..) | Target::Runner(..) | Target::Probe => {
+                Stage::Out
+            }
         };
         let kind = kind(&what).map(Rc::new);
         if let Some(kind) = &kind {

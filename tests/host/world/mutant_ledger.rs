@@ -76,7 +76,8 @@ impl Rows for MutantRows<'_> {
         now: Timestamp,
     ) -> Result<Found<Self>, Unreadable> {
         let Found { own, others } = self.rows.find_for_claim(key_id, operation, now)?;
-        Ok(Found { own: self.taken_for(own), others })
+        let others = others.into_iter().map(|other| other.map(|it| self.mutant.other(it)));
+        Ok(Found { own: self.taken_for(own), others: others.collect() })
     }
 
     fn apply(

@@ -2,10 +2,10 @@
 //! made in such a filter before. None of this is in the product.
 
 use oncegate::filter::Unreachable;
-use oncegate::lifecycle::event::{Claim, Event, Verdict};
+use oncegate::lifecycle::event::{Claim, Event, How, Replay, Verdict};
 use oncegate::lifecycle::ledger::Decision;
 use oncegate::lifecycle::record::{
-    Completed, Doubt, Execution, Lease, Reason, Record, Released, State,
+    Completed, Doubt, Execution, Lease, Metadata, Reason, Record, Released, State,
 };
 use oncegate::lifecycle::step::{Change, OtherCredential, Step, step};
 use oncegate::protocol::LedgerAnswer;
@@ -82,6 +82,22 @@ pub(crate) enum Mutant {
     BreakOffForgotten,
     /// Why a record is in doubt is not kept.
     ReasonForgotten,
+    /// A lease is handed over once more where the answer to that was lost.
+    HandOverRepeated,
+    /// A lease whose hand-over was lost is released, though a Runner may have it.
+    LostHandOverReleased,
+    /// A Runner gets the lease of its request's first claim, whichever was granted.
+    FirstLeaseHandedOver,
+    /// A Runner that is reached late begins all the same.
+    LateHandOverTaken,
+    /// What was released is replayed to a duplicate, which is never forwarded.
+    ReleasedReplayed,
+    /// What was released stands in the way of another credential.
+    ReleasedIsLive,
+    /// The status address tells a released answer as the reply of the operation.
+    ReleasedToldAsReply,
+    /// Each claim of a key has a status address of its own.
+    AddressOfEachClaim,
 }
 
 /// What a Worker is answered, with the body beside it.
@@ -182,6 +198,16 @@ impl Mutant {
             {
                 return None;
             }
+            (Self::ReleasedReplayed, Event::Claim(_), State::Released(released)) => {
+                if let Some(record) = as_reply(&record.metadata, released) {
+                    return Some(record);
+                }
+            }
+            (Self::AddressOfEachClaim, Event::Claim(claim), state)
+                if lease_of(state) != Some(claim.lease) =>
+            {
+                record.metadata.status = None;
+            }
             (Self::ReasonForgotten, _, State::InDoubt(doubt)) => doubt.reason = Reason::LeaseOver,
             (Self::DoubtClosedEarly, _, State::InDoubt(doubt)) => {
                 doubt.closes = doubt.until.plus(doubt.durations.ttl);
@@ -190,6 +216,26 @@ impl Mutant {
             _ => {}
         }
         Some(record)
+    }
+
+    /// What a record of the same operation under another credential is taken for.
+    pub(super) fn other(self, record: Record) -> Record {
+        match &record.state {
+            State::Released(released) if self == Self::ReleasedIsLive => {
+                as_reply(&record.metadata, released).unwrap_or(record)
+            }
+            _ => record,
+        }
+    }
+
+    /// What a status address tells.
+    pub(super) fn tells(self, verdict: Verdict) -> Verdict {
+        match verdict {
+            Verdict::Replay(replay) if self == Self::ReleasedToldAsReply => {
+                Verdict::Replay(Replay { how: How::Replayed, ..replay })
+            }
+            verdict => verdict,
+        }
     }
 
     /// What is written; `was_there` tells whether there was a row, be it one that is over.
@@ -267,6 +313,14 @@ impl Mutant {
             }
         })
     }
+}
+
+/// What was released, as if it had been settled.
+fn as_reply(metadata: &Metadata, released: &Released) -> Option<Record> {
+    let Released { lease, run, reply, since, until } = released.clone();
+    let completed =
+        Completed { lease, run, reply: reply?, settled: since, expires: until, gone: until };
+    Some(Record { metadata: metadata.clone(), state: State::Completed(completed) })
 }
 
 fn lease_of(state: &State) -> Option<Lease> {

@@ -26,6 +26,10 @@ impl StoredRow {
     pub(super) fn record(&self) -> Record {
         read_row(&self.record).unwrap()
     }
+
+    pub(super) fn body(&self) -> &[u8] {
+        &self.body
+    }
 }
 
 /// The rows, and the body that came with an event.

@@ -1,4 +1,4 @@
-//! One request's story: the future of the filter, which gets the answers to its calls and makes the next ones.
+//! One request's story: the future of the filter, or of a Runner, which gets the answers to its calls and makes the next ones.
 //!
 //! A future cannot be copied, but everything that it has ever been told can. So a copy of a world keeps only
 //! the news of each story. When the story is to move on, a new future is made and told the same news in the
@@ -12,11 +12,12 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use oncegate::filter::{
-    self, GuardedRequest, HandOver, OriginResponse as _, StreamEnd, Unreachable, World as _, filter,
+    self, GuardedRequest, HandOver, OriginResponse as _, StreamEnd, Unreachable, World as _,
+    filter, take_over,
 };
-use oncegate::lifecycle::event::Event;
+use oncegate::lifecycle::event::{Claim, Event};
 use oncegate::lifecycle::outcome::Failure;
-use oncegate::lifecycle::record::Execution;
+use oncegate::lifecycle::record::{Execution, Lease};
 use oncegate::lifecycle::reply::Kept;
 use oncegate::protocol::{
     LedgerAnswer, LedgerRequest, Question, VERSION, read_answer, write_request,
@@ -26,7 +27,7 @@ use oncegate::shadow::{Keeps, Passed, watch};
 use oncegate::time::Timestamp;
 
 use super::mutants::Mutant;
-use super::{Answer, OriginResponse, messages};
+use super::{Answer, OriginResponse, Story, messages};
 use crate::make::{self, s};
 
 /// What a Worker is answered by its Ledger, with the body beside it.
@@ -37,9 +38,19 @@ type FromLedger = Result<(LedgerAnswer, Option<Vec<u8>>), Unreachable>;
 pub(super) struct Arrival {
     pub(super) request: Rc<GuardedRequest>,
     pub(super) at: Timestamp,
-    /// Whether its route is in shadow mode.
-    pub(super) shadow: bool,
+    pub(super) role: Role,
     pub(super) mutant: Option<Mutant>,
+}
+
+/// Whose story it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// A Worker's.
+    Worker,
+    /// A Worker's, on a route in shadow mode.
+    Shadow,
+    /// That of a Runner, which makes the call of another story.
+    Runner { from: Story, run: Execution, sent: Timestamp },
 }
 
 /// What a story was told so far, the latest first.
@@ -74,6 +85,7 @@ impl News {
 pub(super) enum CallResult {
     Ledger(Result<Vec<u8>, Unreachable>),
     Origin(Result<OriginResponse, Failure>),
+    HandOver(Result<HandOver, Unreachable>),
     PauseOver,
     StreamOver(StreamEnd),
 }
@@ -87,6 +99,8 @@ impl Hash for CallResult {
                 (2, facts.status, body).hash(hasher);
             }
             Self::Origin(Err(why)) => (3, matches!(why, Failure::NeverSent)).hash(hasher),
+            Self::HandOver(Ok(taken)) => (6, taken).hash(hasher),
+            Self::HandOver(Err(why)) => (7, matches!(why, Unreachable::Lost(_))).hash(hasher),
             Self::PauseOver => 4.hash(hasher),
             Self::StreamOver(end) => (5, end).hash(hasher),
         }
@@ -98,6 +112,8 @@ impl Hash for CallResult {
 pub(super) enum Target {
     Ledger(Rc<[u8]>),
     Forward(KeyId, Execution),
+    /// A Runner, with the claim that was granted and the time at which it was sent.
+    Runner(Rc<Claim>, Execution, Timestamp),
     Probe,
     Pause(Timestamp),
     /// A body that is streamed until then.
@@ -132,17 +148,21 @@ struct Shared {
 impl RunningStory {
     /// Starts a story; it runs as far as its first calls.
     pub(super) fn begin(arrival: &Arrival) -> (Self, Progress) {
-        let Arrival { request, at, shadow, mutant } = arrival.clone();
+        let Arrival { request, at, role, mutant } = arrival.clone();
         let moved = Progress::default();
         let shared = Shared { now: at, calls: 0, said: Vec::new(), moved, mutant };
         let shared = Rc::new(RefCell::new(shared));
-        let world =
-            StoryWorld { key: request.key_id, shared: Rc::clone(&shared), stream: Cell::new(None) };
+        let world = StoryWorld {
+            key: request.key_id,
+            first_lease: request.claim.lease,
+            shared: Rc::clone(&shared),
+            stream: Cell::new(None),
+        };
         let request = GuardedRequest::clone(&request);
-        let future = if shadow {
-            Box::pin(watched(world, request)) as Pin<Box<dyn Future<Output = ()>>>
-        } else {
-            Box::pin(guarded(world, request))
+        let future: Pin<Box<dyn Future<Output = ()>>> = match role {
+            Role::Worker => Box::pin(guarded(world, request)),
+            Role::Shadow => Box::pin(watched(world, request)),
+            Role::Runner { run, sent, .. } => Box::pin(handed_over(world, request, run, sent)),
         };
         let mut running = Self { shared, future };
         let moved = running.go_on();
@@ -185,6 +205,15 @@ async fn guarded(world: StoryWorld, request: GuardedRequest) {
     filter(&world, request, |answer| shared.borrow_mut().moved.answer = Some(answer)).await;
 }
 
+/// There is no client: whatever is answered, nobody hears it.
+async fn handed_over(world: StoryWorld, request: GuardedRequest, run: Execution, sent: Timestamp) {
+    let sent = match world.mutant() {
+        Some(Mutant::LateHandOverTaken) => filter::World::now(&world),
+        _ => sent,
+    };
+    take_over(&world, request, run, sent, |_| ()).await;
+}
+
 async fn watched(world: StoryWorld, request: GuardedRequest) {
     let passed = async {
         let run = make::run(request.claim.lease, 1);
@@ -198,6 +227,8 @@ async fn watched(world: StoryWorld, request: GuardedRequest) {
 /// The world as one story sees it.
 struct StoryWorld {
     key: KeyId,
+    /// That of the claim that the story began with.
+    first_lease: Lease,
     shared: Rc<RefCell<Shared>>,
     /// The stream of the origin's answer.
     stream: Cell<Option<(Duration, StreamEnd)>>,
@@ -226,6 +257,18 @@ impl StoryWorld {
         let answer = answer?;
         let (head, body) = messages::split(&answer);
         Ok((read_answer(head).unwrap(), Some(body.to_owned())))
+    }
+
+    async fn call_runner(
+        &self,
+        claim: Rc<Claim>,
+        run: Execution,
+        sent: Timestamp,
+    ) -> Result<HandOver, Unreachable> {
+        let CallResult::HandOver(answer) = self.call(Target::Runner(claim, run, sent)).await else {
+            panic!("a lease is handed over to a Runner")
+        };
+        answer
     }
 
     async fn call_origin(&self, run: Execution) -> Result<OriginResponse, Failure> {
@@ -269,8 +312,26 @@ impl filter::World for StoryWorld {
         }
     }
 
-    async fn hand_over(&self, _: Execution, _: Timestamp) -> Result<HandOver, Unreachable> {
-        Err(Unreachable::Lost("there is no Runner".to_owned()))
+    async fn hand_over(
+        &self,
+        claim: &Claim,
+        run: Execution,
+        sent: Timestamp,
+    ) -> Result<HandOver, Unreachable> {
+        let mut claim = claim.clone();
+        if self.mutant() == Some(Mutant::FirstLeaseHandedOver) {
+            claim.lease = self.first_lease;
+        }
+        let claim = Rc::new(claim);
+        match (self.call_runner(Rc::clone(&claim), run, sent).await, self.mutant()) {
+            (Err(Unreachable::Lost(_)), Some(Mutant::HandOverRepeated)) => {
+                self.call_runner(claim, run, sent).await
+            }
+            (Err(Unreachable::Lost(why)), Some(Mutant::LostHandOverReleased)) => {
+                Err(Unreachable::Overloaded(why))
+            }
+            (answer, _) => answer,
+        }
     }
 
     async fn probe(&self) -> Result<OriginResponse, Failure> {
