@@ -3,6 +3,8 @@
 
 mod guarded;
 mod key_search;
+mod own_path;
+mod route_search;
 
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -10,6 +12,8 @@ use std::time::Duration;
 
 pub use self::key_search::speaks_repeatability;
 use self::key_search::{Sought, find_key, key_missing};
+pub use self::own_path::{is_own, own_path, status_address, status_token};
+use self::route_search::{Matched, matched};
 use crate::config::route::{RespondAsync, Route};
 use crate::config::values::Mode;
 use crate::config::{Policy, Unmatched};
@@ -22,7 +26,6 @@ use crate::request::digest::hex;
 use crate::request::header::{is_undecodable, media_type};
 use crate::request::json::Pointer;
 use crate::request::key::{Key, KeyId, KeyInvalid};
-use crate::request::method::is_safe;
 use crate::request::path::Address;
 use crate::request::prefer::Preferences;
 use crate::request::repeatability::CLIENT_ID;
@@ -141,48 +144,6 @@ pub fn admit(policy: &Policy, head: &Head<'_>) -> Admission {
         Matched::None if (head.header)(KEY_HEADER).is_some() => Admission::PassUnmatched,
         Matched::None => Admission::Pass,
     }
-}
-
-/// Which route is asked, if any.
-enum Matched {
-    /// None: the method is safe.
-    Safe,
-    /// It is a safe method which a header makes another one of, which this route guards.
-    Disguised(Rc<Route>, String),
-    Route(Rc<Route>),
-    None,
-}
-
-/// Many frameworks take a POST for the method that a header names, some do so with a GET. So the route of that method is
-/// asked first.
-fn matched(policy: &Policy, head: &Head<'_>) -> Matched {
-    let path = &head.address.target.compared;
-    let is_post = head.method == "POST";
-    if !is_post && !is_safe(head.method) {
-        return policy.routes.find(head.method, path).map_or(Matched::None, Matched::Route);
-    }
-    let (mut asks_for_unsafe, mut other) = (false, None);
-    for method in overriding_methods(head) {
-        asks_for_unsafe |= !is_safe(&method);
-        let route = policy.routes.find(&method, path).filter(|route| route.mode != Mode::Off);
-        other = other.or(route.map(|route| (route, method)));
-    }
-    match other {
-        Some((route, _)) if is_post => Matched::Route(route),
-        Some((route, method)) => Matched::Disguised(route, method),
-        None if is_post => policy.routes.find("POST", path).map_or(Matched::None, Matched::Route),
-        None if asks_for_unsafe && policy.unmatched == Unmatched::Refuse => Matched::None,
-        None => Matched::Safe,
-    }
-}
-
-/// The methods that headers name instead of the request's own, in capitals, as frameworks read them.
-fn overriding_methods(head: &Head<'_>) -> impl Iterator<Item = String> {
-    let fields = METHOD_OVERRIDES.into_iter().filter_map(|name| (head.header)(name));
-    let methods = |field: String| {
-        field.split(',').map(|method| method.trim().to_ascii_uppercase()).collect::<Vec<_>>()
-    };
-    fields.flat_map(methods)
 }
 
 /// Decides by the rules of one route, with the body once it has been read.
@@ -368,33 +329,6 @@ pub fn strategy_name(strategy: Strategy) -> &'static str {
     }
 }
 
-/// The filter's own paths, in any letter case and as they are compared; `/.oncegateway` is not one of them.
-#[must_use]
-pub fn is_own(path: &str) -> bool {
-    own_path(path).is_some()
-}
-
-/// What follows `/.oncegate` in a path of the filter's own.
-#[must_use]
-pub fn own_path(path: &str) -> Option<&str> {
-    let (first, rest) = path.split_at_checked(OWN.len())?;
-    let is_own = first.eq_ignore_ascii_case(OWN) && (rest.is_empty() || rest.starts_with('/'));
-    is_own.then_some(rest)
-}
-
-/// The token in the path of a status address.
-#[must_use]
-pub fn status_token(path: &str) -> Option<&str> {
-    let (first, token) = own_path(path)?.split_at_checked(STATUS.len())?;
-    first.eq_ignore_ascii_case(STATUS).then_some(token)
-}
-
-/// The absolute address that tells what became of a key, for whoever sent a request to `requested`.
-#[must_use]
-pub fn status_address(requested: &Address, token: &str) -> String {
-    format!("{}://{}{OWN}{STATUS}{token}", requested.scheme, requested.host)
-}
-
 /// The correlation id that the client sent, if it can be one.
 #[must_use]
 pub fn client_correlation_id(head: &Head<'_>) -> Option<String> {
@@ -406,8 +340,6 @@ pub fn client_correlation_id(head: &Head<'_>) -> Option<String> {
 pub const KEY_HEADER: &str = "idempotency-key";
 /// Where the policy is published; problem types are fragments of it.
 pub const PUBLISHED_AT: &str = "/.well-known/idempotency";
-const OWN: &str = "/.oncegate";
-const STATUS: &str = "/status/";
 /// The headers that tell what becomes of a request which no route matches by its own method and path: whether it has
 /// been here before ([`crate::config::loops`]), means another method, or has a key.
 pub const TELLING_HEADERS: [&str; 7] = [
@@ -419,8 +351,5 @@ pub const TELLING_HEADERS: [&str; 7] = [
     "x-method-override",
     KEY_HEADER,
 ];
-/// What frameworks take the method from.
-const METHOD_OVERRIDES: [&str; 3] =
-    ["x-http-method-override", "x-http-method", "x-method-override"];
 /// Enough to recognise an endpoint in a list; a URL may be 16 KB.
 const PATH_CHARS_KEPT: usize = 512;

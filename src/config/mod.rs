@@ -4,6 +4,7 @@
 //! It comes from wrangler.toml's `[vars]`: `ORIGIN`, `SHARDS`, `LOCATION_HINT`, `JURISDICTION`, `UNMATCHED`, `LOG_KEYS`, and
 //! the routes in `ROUTES`, `ROUTES_2`, … (a var holds 5 KB). The knobs of a route are the fields of [`route::Route`].
 
+mod contradictions;
 mod jobs;
 pub mod loops;
 pub mod preset;
