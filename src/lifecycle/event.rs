@@ -57,15 +57,6 @@ pub struct Claim {
     pub window: Option<Window>,
 }
 
-/// When an operation was first sent, and for how long the route promises to know it (OASIS Repeatable Requests).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Window {
-    /// When it was first sent, by the client's clock.
-    pub first_sent: Timestamp,
-    /// For so long a key is known.
-    pub span: Duration,
-}
-
 /// Who makes a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Asker {
@@ -75,6 +66,15 @@ pub enum Asker {
     Schedule,
     /// A message of a queue.
     Queue,
+}
+
+/// When an operation was first sent, and for how long the route promises to know it (OASIS Repeatable Requests).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Window {
+    /// When it was first sent, by the client's clock.
+    pub first_sent: Timestamp,
+    /// For so long a key is known.
+    pub span: Duration,
 }
 
 /// What a duplicate wants (Conductor's three strategies).
