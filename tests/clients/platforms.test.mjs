@@ -1,24 +1,34 @@
 // Clients of two platforms whose keys do not go into Idempotency-Key.
 
+import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
+import { describe, test } from "node:test";
 import { RoomsClient } from "@azure/communication-rooms";
 import { WorkflowExecutor, orkesConductorClient } from "@io-orkes/conductor-javascript";
+import { stage } from "../workerd/harness.mjs";
 import { answered, codeOf, family, told } from "./family.mjs";
+import { routes } from "./scenarios.mjs";
+import { openWire } from "./wire.mjs";
 
 const room = { id: "room_1", createdAt: "2026-11-28T00:00:00Z", validFrom: "2026-11-28T00:00:00Z", validUntil: "2026-11-29T00:00:00Z", pstnDialOutEnabled: false };
+const REPEATABLE = { key: { from: ["repeatability"] } };
+
+/** Azure's client as it is; `more` are further options of its pipeline. */
+function rooms(url, more = {}) {
+  const options = { allowInsecureConnection: true, retryOptions: { maxRetries: 3, retryDelayInMs: 200 }, ...more };
+  return new RoomsClient(`endpoint=${url}/;accesskey=${Buffer.from("secret").toString("base64")}`, options);
+}
 
 const azure = {
   name: "@azure/communication-rooms 1.2.0",
-  key: "by itself, one for each call, in Repeatability-Request-ID",
+  key: "by itself, one for each call, in Repeatability-Request-ID, with Repeatability-First-Sent",
   retries: "408, 5xx but 501 and 505, 429 and 503 after Retry-After, lost connections; never 409 or its own timeout. All tries carry one signature or token",
   path: "/rooms",
   good: answered(room, 201),
   keyOf: ({ headers }) => headers["repeatability-request-id"],
   async call({ url, timeout }) {
-    const options = { allowInsecureConnection: true, retryOptions: { maxRetries: 3, retryDelayInMs: 200 } };
-    const client = new RoomsClient(`endpoint=${url}/;accesskey=${Buffer.from("secret").toString("base64")}`, options);
     try {
-      const { id } = await client.createRoom({ abortSignal: AbortSignal.timeout(timeout) });
+      const { id } = await rooms(url).createRoom({ abortSignal: AbortSignal.timeout(timeout) });
       return id === room.id ? "201" : `another room: ${id}`;
     } catch (error) {
       return error.statusCode ? told(error.statusCode, codeOf(error.response?.bodyAsText)) : error.name;
@@ -71,5 +81,37 @@ const conductor = {
 };
 const silent = Object.fromEntries(["debug", "info", "warn", "error"].map((level) => [level, () => {}]));
 
-family("Azure", [azure], { knobs: { key: { from: ["header:Repeatability-Request-ID"] } } });
+family("Azure", [azure], { knobs: REPEATABLE });
 family("Conductor", [conductor], { knobs: { key: { from: ["body:/correlationId"] }, credential: ["header:X-Authorization"], fingerprint: { body: "json" } } });
+
+describe("Azure's client and when it says that a call was first sent", { timeout: 60_000 }, () => {
+  const on = stage({ routes: routes(REPEATABLE) });
+  /** Creates a room; resolves to what came of it, and to the exchanges on the wire. */
+  async function created(at, more) {
+    const path = `/usual/${at}/rooms`;
+    on.origin.on(path, azure.good);
+    const wire = await openWire(on.worker.port, { prefix: `/usual/${at}`, counts: (asked) => asked === "/rooms" });
+    try {
+      let result = null;
+      const onResponse = (response) => void (result = response.headers.get("repeatability-result"));
+      const came = await rooms(wire.url, more).createRoom({ onResponse }).catch((error) => error);
+      return { came, result, path, exchanges: wire.exchanges };
+    } finally {
+      wire.close();
+    }
+  }
+
+  test("it sends both headers, as the filter reads them, and is told `accepted`", async () => {
+    const { came, result, path, exchanges } = await created("now");
+    assert.deepEqual([came.id, result, on.origin.count(path)], [room.id, "accepted", 1]);
+    const [{ headers }] = exchanges;
+    assert.match(headers["repeatability-request-id"], /^[0-9a-f-]{36}$/);
+    assert.equal(headers["repeatability-first-sent"], new Date(headers["repeatability-first-sent"]).toUTCString());
+  });
+  test("a call that comes after the window is told 412 once, and the origin hears nothing", async () => {
+    const policy = { name: "late", sendRequest: (request, next) => (request.headers.set("Repeatability-First-Sent", new Date(Date.now() - 25 * 3_600_000).toUTCString()), next(request)) };
+    const { came, path, exchanges } = await created("late", { additionalPolicies: [{ policy, position: "perCall" }] });
+    assert.deepEqual([came.statusCode, codeOf(came.response.bodyAsText)], [412, "outside-window"]);
+    assert.deepEqual([exchanges.length, exchanges[0].answer["repeatability-result"], on.origin.count(path)], [1, "rejected", 0]);
+  });
+});

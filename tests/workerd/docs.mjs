@@ -15,7 +15,7 @@ export const JSON_TYPE = ["Content-Type", "application/json"];
 
 export const files = readdirSync(DOCS, { recursive: true }).filter((name) => name.endsWith(".md"));
 /** The pages for one kind of user. Each has a configuration. */
-export const pages = ["adopting", "agents", "async", "outcomes", "payments", "queues", "schedules", "strategies", "webhooks", "workflows"];
+export const pages = ["adopting", "agents", "async", "outcomes", "payments", "queues", "repeatability", "schedules", "strategies", "webhooks", "workflows"];
 export const text = (name) => readFileSync(path.join(DOCS, name), "utf8");
 
 /** The contents of a page's fenced blocks of one language. */

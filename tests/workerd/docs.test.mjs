@@ -37,6 +37,7 @@ const ORIGINS = {
   async: {},
   agents: { "/v1/messages": numbered(202, (n) => `{"message": "msg_${n}"}`) },
   payments: { "/v1/payments": numbered(201, (n) => `{"id": "pay_${n}", "amount": 1200}`) },
+  repeatability: {},
   schedules: {},
   queues: { "/jobs/invoice": numbered(201, (n) => `{"run": ${n}}`) },
   strategies: { "/jobs/nightly": inTurn(200) },
