@@ -118,12 +118,12 @@ let lastInShort;
 
 /** Shortens the log line of a request; of several equal ones in a row only the first is shown. */
 function inShort(line) {
-  if (!line.startsWith('{"outcome"')) return line;
-  const { outcome, status, why, key, ms } = JSON.parse(line);
+  if (!/^\{"(via|outcome)"/.test(line)) return line;
+  const { via, outcome, status, why, key, ms } = JSON.parse(line);
   const one = [outcome, status, key].join();
   if (one === lastInShort) return '';
   lastInShort = one;
-  return [`${status} ${outcome}`, why, key && `key ${key}`, `${ms.total} ms`].filter(Boolean).join(', ');
+  return [via && `by a ${via}`, `${status} ${outcome}`, why, key && `key ${key}`, `${ms.total} ms`].filter(Boolean).join(', ');
 }
 
 function launch(what, command, args, env) {

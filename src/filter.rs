@@ -9,12 +9,16 @@
 //!     └──anything else──▶ replay, or a problem that says what to do
 //! ```
 //!
+//! Where the client does not wait, a Runner does everything after the grant: [`hand_over`].
+//!
 //! The claim is durable before the request leaves; the reply is stored before it is sent. Where the
 //! Ledger cannot be asked, nothing is forwarded. Nothing is guessed: an outcome that is not known is a doubt.
 
 mod calls;
 mod hand_over;
 mod interrupted;
+mod probe;
+mod world;
 
 use std::pin::pin;
 use std::rc::Rc;
@@ -27,85 +31,19 @@ use self::calls::{Claimed, Ended, claim, give_back};
 use self::hand_over::{Granted, hand_over};
 pub use self::hand_over::{HandOver, take_over};
 pub use self::interrupted::{Reached, clear_up};
+use self::probe::{Probed, probe};
+pub use self::world::{OriginResponse, StreamEnd, Unreachable, World};
 use crate::answer::{
     Accepted, Answer, STILL_IN_DOUBT, Status, duplicate, may_be_told, not_handed_over,
     store_unavailable, unanswered, unknown,
 };
 use crate::config::route::{Doubtful, Route};
 use crate::lifecycle::event::{Claim, Event, How, Strategy, Verdict};
-use crate::lifecycle::outcome::{Facts, Failure, Outcome};
-use crate::lifecycle::record::{Execution, Lease, Reason};
-use crate::lifecycle::reply::{Kept, Reply, is_sendable};
+use crate::lifecycle::outcome::{Failure, Outcome};
+use crate::lifecycle::record::{Execution, Reason};
+use crate::lifecycle::reply::{Kept, is_sendable};
 use crate::protocol::LedgerAnswer;
 use crate::request::key::KeyId;
-use crate::time::Timestamp;
-
-/// What the story needs from the world around it.
-#[allow(async_fn_in_trait, reason = "one thread, static dispatch: no Send bound is wanted")]
-pub trait World {
-    /// The origin's answer, its body whole or still streaming.
-    type OriginResponse: OriginResponse;
-    /// A stored body.
-    type Body;
-    /// Tells the Ledger of an event; a settle carries the body of the origin's response. Beside the answer
-    /// comes a stored body, if the answer has one.
-    async fn ask(
-        &self,
-        key_id: &KeyId,
-        event: &Event,
-        response: Option<&Self::OriginResponse>,
-    ) -> Result<(LedgerAnswer, Option<Self::Body>), Unreachable>;
-    /// Hands the request to the origin, once.
-    async fn forward(&self, run: Execution) -> Result<Self::OriginResponse, Failure>;
-    /// Hands a granted claim over to a Runner, which makes the call in this story's place: once, whatever comes of it.
-    /// The claim is the one that was granted, which may not be the one that the story began with. `sent` is when it was
-    /// sent, by the Worker's clock.
-    async fn hand_over(
-        &self,
-        claim: &Claim,
-        run: Execution,
-        sent: Timestamp,
-    ) -> Result<HandOver, Unreachable>;
-    /// Asks the origin what became of the key (GET of the route's probe path).
-    async fn probe(&self) -> Result<Self::OriginResponse, Failure>;
-    /// Waits until the body is over that goes to the client while the origin sends it.
-    async fn stream_end(&self) -> StreamEnd;
-    /// Lets time pass.
-    async fn pause(&self, span: Duration);
-    /// The Worker's clock. Use it only to measure spans; timestamps come from the Ledger.
-    fn now(&self) -> Timestamp;
-    /// Tells the operator why something went wrong.
-    fn log(&self, why: &str);
-}
-
-/// What the story needs to know of the origin's answer.
-pub trait OriginResponse {
-    /// What it is judged by.
-    fn facts(&self) -> Facts;
-    /// What of it is kept.
-    fn reply(&self) -> Reply;
-    /// Whether its body is not here yet: it goes to the client while the origin sends it.
-    fn is_streamed(&self) -> bool;
-}
-
-/// How a body ended that went to the client while the origin sent it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum StreamEnd {
-    /// All of it came, or the client left: the origin did not break it off.
-    Over,
-    /// The origin broke it off.
-    BrokenOff,
-}
-
-/// The Ledger gave no answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Unreachable {
-    /// It refused the call since it has too much to do; nothing was changed. A claim is not repeated then; ending a claim
-    /// is, since losing that costs a doubt.
-    Overloaded(String),
-    /// The call failed or took too long.
-    Lost(String),
-}
 
 /// One guarded request, ready to be claimed.
 #[derive(Clone, Debug)]
@@ -189,50 +127,6 @@ pub async fn filter<W: World>(
     respond(unknown(409, latest, STILL_IN_DOUBT));
     if maybe_granted {
         give_back(world, &request).await;
-    }
-}
-
-enum Probed {
-    /// The record was resolved, or has moved on.
-    StartOver,
-    StillInDoubt,
-}
-
-/// Asks the origin what became of a doubtful claim, and resolves the record under that claim's lease: if
-/// the record has moved on meanwhile, nothing is changed and the duplicate starts over.
-async fn probe<W: World>(
-    world: &W,
-    request: &GuardedRequest,
-    lease: Lease,
-    over_for: Duration,
-) -> Probed {
-    let route = &request.route;
-    let response = match select(pin!(world.probe()), pin!(world.pause(route.timeout))).await {
-        Either::Left((Ok(response), _)) => response,
-        Either::Left((Err(_), _)) | Either::Right(_) => return Probed::StillInDoubt,
-    };
-    let patient_enough = over_for >= route.probe_after;
-    let key_id = &request.key_id;
-    let facts = response.facts();
-    // What a cache says may be as old as the doubt.
-    if facts.is_cached {
-        return Probed::StillInDoubt;
-    }
-    let ended = match (facts.status, facts.decided()) {
-        (200, None) | (200 | 404, Some(Outcome::Store)) => {
-            end(world, key_id, Event::Settle(lease, response.reply()), Some(&response)).await
-        }
-        (200, Some(Outcome::Release)) if patient_enough => {
-            end(world, key_id, Event::Release(lease, None), None).await
-        }
-        (404, None | Some(Outcome::Release)) if patient_enough && facts.is_absent => {
-            end(world, key_id, Event::Release(lease, None), None).await
-        }
-        _ => return Probed::StillInDoubt,
-    };
-    match ended {
-        Ended::Kept(_) | Ended::Stale => Probed::StartOver,
-        Ended::Lost => Probed::StillInDoubt,
     }
 }
 

@@ -141,10 +141,10 @@ extern "C" {
 extern "C" {
     #[wasm_bindgen(js_namespace = console)]
     pub(crate) fn log(line: &str);
-    #[wasm_bindgen(js_namespace = console)]
-    pub(crate) fn warn(line: &str);
-    #[wasm_bindgen(js_namespace = console)]
-    pub(crate) fn error(line: &str);
+    #[wasm_bindgen(js_namespace = console, js_name = warn)]
+    pub(crate) fn log_warning(line: &str);
+    #[wasm_bindgen(js_namespace = console, js_name = error)]
+    pub(crate) fn log_error(line: &str);
     /// The bindings whose names are known. `worker::Env` gets them by name and compares the names of their classes
     /// (`EnvBinding`), which takes more crossings than a request should pay for.
     type Bound;

@@ -12,7 +12,7 @@ use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
 
 use super::bindings;
-use super::tasks::{Wait, current_scope, settle};
+use super::tasks::{Wait, current_scope, end_wait};
 use crate::filter::CALL_PATIENCE;
 use crate::time::Timestamp;
 
@@ -88,7 +88,7 @@ pub fn elapsed(scope: u32) {
             return arm(scope, due.since(now), due);
         }
         TIMERS.with_borrow_mut(|timers| timers.remove(&(scope, due, wait)));
-        settle(wait, Ok(JsValue::UNDEFINED));
+        end_wait(wait, Ok(JsValue::UNDEFINED));
     }
 }
 

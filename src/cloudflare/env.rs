@@ -60,7 +60,9 @@ fn objects(
     let objects = match name {
         None => all,
         Some(name) => bindings::in_jurisdiction(&all, &name)?.unwrap_or_else(|| {
-            bindings::warn("JURISDICTION is ignored: this runtime is a local one and has none");
+            bindings::log_warning(
+                "JURISDICTION is ignored: this runtime is a local one and has none",
+            );
             all
         }),
     };
@@ -83,7 +85,7 @@ pub(super) fn log_key(env: &Env) -> Option<Rc<LogKey>> {
         let read = || match LogKey::new(&text("LOG_KEY")?, text("ADMIN_TOKEN").as_deref()) {
             Ok(key) => Some(Rc::new(key)),
             Err(why) => {
-                bindings::warn(why);
+                bindings::log_warning(why);
                 None
             }
         };
@@ -101,7 +103,7 @@ fn read_auth(env: &Env) -> Option<Auth> {
         Ok(auth) => Some(auth),
         Err(NoAuth::Blank) => None,
         Err(NoAuth::TooShort) => {
-            bindings::error(&format!(
+            bindings::log_error(&format!(
                 "ADMIN_TOKEN has fewer than {TOKEN_MIN} characters and opens nothing: set a longer one"
             ));
             None

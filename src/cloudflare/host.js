@@ -73,7 +73,7 @@ function enter(into, ...values) {
 function failed(error) {
   const born = instance;
   try {
-    rust.revive();
+    rust.start_anew_if_trapped();
   } catch {
     rust.__wbg_reset_state();
   }
@@ -106,7 +106,7 @@ export function answered(begin) {
 const gone = new FinalizationRegistry(({ born, scope, token }) => {
   if (born !== instance || scopes.get(scope)?.token !== token) return;
   scopes.delete(scope);
-  enter(rust.forget, scope);
+  enter(rust.abort_tasks, scope);
 });
 
 function recorded(scope) {

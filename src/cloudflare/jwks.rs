@@ -68,7 +68,7 @@ async fn keys_of(address: &str, token: &Unverified) -> Result<Rc<KeySet>, NotKno
                     LookUp::Use(keys)
                 }
                 Err(why) => {
-                    bindings::error(&format!(
+                    bindings::log_error(&format!(
                         "the key server (JWKS) has not answered with keys: {why}"
                     ));
                     CACHE.with_borrow_mut(|cache| cache.failed(now()));
@@ -102,7 +102,7 @@ async fn is_signed_by(key: &PublicKey, token: &Unverified) -> bool {
     match checked(key, token).await {
         Ok(verifies) => verifies.is_truthy(),
         Err(error) => {
-            bindings::error(&format!("a key of the issuer (JWKS) cannot be used: {error}"));
+            bindings::log_error(&format!("a key of the issuer (JWKS) cannot be used: {error}"));
             false
         }
     }

@@ -3,7 +3,7 @@
 //! The platform calls `entry.js`, which calls [`worker`] (the fetch event) or [`ledger`] (the Durable Object).
 //!
 //! - A guarded request: [`worker`] reads its body ([`body_reader`], within the bounds of [`body_buffer`]) and runs
-//!   [`crate::filter`] on it. [`world`] is what the filter needs of the outside: [`ledger_stub`] calls a Ledger,
+//!   [`crate::filter`] on it. [`world`] is what the filter needs of the outside, with [`guarded_call`]: [`ledger_stub`] calls a Ledger,
 //!   [`origin`] the origin. [`response`] builds what the client gets, [`log`] the line that is written.
 //! - What both sides use: [`tasks`] runs work and waits for promises, [`clock`] is the time, [`bindings`] and `host.js`
 //!   are the calls of JavaScript, [`headers`] how headers cross over, [`error`] what goes wrong. [`body_stream`] and
@@ -31,6 +31,7 @@ mod clock;
 mod env;
 mod error;
 mod faults;
+mod guarded_call;
 mod headers;
 mod job;
 mod jobs;
@@ -40,6 +41,7 @@ mod ledger_stub;
 mod log;
 mod operator;
 mod origin;
+mod progress;
 mod response;
 mod runner;
 mod stepped_writer;

@@ -9,7 +9,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use futures_channel::oneshot::{Canceled, Receiver};
+use futures_channel::oneshot::Canceled;
 use futures_util::future::{Either, select};
 use js_sys::{Promise, Uint8Array};
 use wasm_bindgen::prelude::wasm_bindgen;
@@ -22,9 +22,11 @@ use super::body_buffer::{BufferedBody, Owner};
 use super::body_reader::{self, Read};
 use super::clock::{now, pause};
 use super::error::Error;
+use super::guarded_call::GuardedCall;
 use super::ledger_stub::{FromLedger, LedgerBody, LedgerClient};
-use super::log::{self, Outcome, Timing};
-use super::origin::{self, OriginResponse, OutgoingRequest, Purpose, ResponseBody};
+use super::log::{self, Outcome};
+use super::origin::{OriginResponse, ResponseBody};
+use super::progress::Progress;
 use super::tasks::{scoped, spawn, wait, wait_until};
 use super::{bindings, env, faults};
 use crate::answer::Answer;
@@ -101,19 +103,22 @@ async fn begin(
         .ok_or_else(|| refused("the request's address is unreadable"))?;
     let ledgers = env::ledgers(&env).map_err(|error| RunnerAnswer::Refused(error.to_string()))?;
     let body = held(body, &route).await.map_err(refused)?;
-    let timing = Timing::new();
-    timing.reached.set(Reached::Claim(request.claim.lease));
-    let world = RunnerWorld {
-        env,
+    let progress = Progress::new();
+    progress.reached.set(Reached::Claim(request.claim.lease));
+    let origin_binding =
+        matches!(policy.origin, Origin::Binding).then(|| bindings::origin(&env).unchecked_into());
+    let call = GuardedCall {
         ledger: LedgerClient { ledgers, policy },
         route: Rc::new(route.without_streams()),
-        handed_over: request,
-        requested,
-        headers,
+        origin_binding,
+        origin_address: request.address.clone(),
+        requested_address: requested,
+        method: request.claim.metadata.method.clone(),
         body: RefCell::new(body),
         stream_end: Cell::default(),
-        timing,
+        progress: Rc::new(progress),
     };
+    let world = RunnerWorld { env, call, headers, handed_over: request };
     wait_until(context, run(world));
     Ok(())
 }
@@ -151,14 +156,14 @@ async fn run(world: RunnerWorld) {
         let request = GuardedRequest {
             key_id: *key_id,
             claim: claim.clone(),
-            route: running.route.clone(),
+            route: running.call.route.clone(),
             responds_async: false,
         };
         let respond = |answer| running.finish(answer);
         take_over(&*running, request, *run, *sent, respond).await;
     });
     if let Err(Canceled) = ran.await {
-        let (key_id, reached) = (world.handed_over.key_id, world.timing.reached.get());
+        let (key_id, reached) = (world.handed_over.key_id, world.call.progress.reached.get());
         let _ = spawn(async move { clear_up(&*world, &key_id, reached).await }).await;
     }
 }
@@ -166,17 +171,10 @@ async fn run(world: RunnerWorld) {
 /// What the filter needs of the outside for a call that was handed over.
 struct RunnerWorld {
     env: Env,
-    ledger: LedgerClient,
-    route: Rc<Route>,
-    handed_over: RunnerRequest,
-    /// Where the client sent the request.
-    requested: Address,
+    call: GuardedCall,
     /// The headers for the origin.
     headers: Headers,
-    /// The body, until the origin has answered; none where the request has none.
-    body: RefCell<Option<BufferedBody>>,
-    stream_end: Cell<Option<Receiver<StreamEnd>>>,
-    timing: Timing,
+    handed_over: RunnerRequest,
 }
 
 impl World for RunnerWorld {
@@ -189,35 +187,12 @@ impl World for RunnerWorld {
         event: &Event,
         response: Option<&OriginResponse>,
     ) -> Result<FromLedger, Unreachable> {
-        faults::here("ask");
-        let _until_answered = self.timing.ledger_call();
-        self.ledger.ask(key_id, event, response.and_then(OriginResponse::bytes)).await
+        self.call.ask(key_id, event, response).await
     }
 
     async fn forward(&self, run: Execution) -> Result<OriginResponse, Failure> {
         faults::here("runs");
-        let body = match self.body.borrow().as_ref() {
-            Some(body) => body.bytes().ok_or(Failure::NeverSent)?.into(),
-            None => JsValue::NULL,
-        };
-        let _until_answered = self.timing.forwarding(run);
-        self.timing.reached.set(Reached::Origin(self.handed_over.claim.lease));
-        let request = OutgoingRequest {
-            address: &self.handed_over.address,
-            method: &self.handed_over.claim.metadata.method,
-            headers: self.headers.clone(),
-            body,
-            purpose: Purpose::Execute(&self.requested),
-        };
-        let binding = matches!(self.ledger.policy.origin, Origin::Binding)
-            .then(|| bindings::origin(&self.env).unchecked_into());
-        let free = || drop(self.body.take());
-        let response = origin::forward(request, binding.as_ref(), &self.route, free).await;
-        faults::here("answered");
-        if let Ok(response) = &response {
-            self.stream_end.set(response.stream_end.take());
-        }
-        response
+        self.call.forward(run, self.headers.clone()).await
     }
 
     /// The Worker probes before it claims.
@@ -236,10 +211,7 @@ impl World for RunnerWorld {
     }
 
     async fn stream_end(&self) -> StreamEnd {
-        match self.stream_end.take() {
-            Some(end) => end.await.unwrap_or(StreamEnd::Over),
-            None => StreamEnd::Over,
-        }
+        self.call.stream_end().await
     }
 
     async fn pause(&self, span: Duration) {
@@ -251,8 +223,7 @@ impl World for RunnerWorld {
     }
 
     fn log(&self, why: &str) {
-        let metadata = &self.handed_over.claim.metadata;
-        bindings::error(&format!("{} {}: {why}", metadata.route, metadata.correlation_id));
+        self.call.log(&self.handed_over.claim.metadata.correlation_id, why);
     }
 }
 
@@ -270,20 +241,20 @@ impl RunnerWorld {
             key: key.as_ref(),
             correlation_id: &claim.metadata.correlation_id,
             traceparent: traceparent.clone(),
-            shard: Some(key_id.shard(self.ledger.policy.shards)),
-            attempt: self.timing.attempt(),
+            shard: Some(key_id.shard(self.call.ledger.policy.shards)),
+            attempt: self.call.progress.attempt(),
             outcome: name,
             status,
             why,
-            times: self.timing.times(),
+            times: self.call.progress.times(),
         };
-        log::write(&self.env, self.ledger.policy.log_keys, &entry);
+        log::write(&self.env, self.call.ledger.policy.log_keys, &entry);
         if let Answer::OriginResponse(response, ..) = answer
             && let ResponseBody::Streaming(first, told) = response.body
             && let Some(rest) = response.response.body()
         {
             drop(first);
-            let patience = self.route.timeout;
+            let patience = self.call.route.timeout;
             drop(spawn(async move {
                 let read = pin!(wait(bindings::read_to_end(&rest)));
                 let end = match select(read, pin!(pause(patience))).await {

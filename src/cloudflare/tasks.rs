@@ -5,7 +5,7 @@
 //! promises that they wait for, its timer. The runtime may end an event's context at any time, mostly when
 //! the client hangs up. It then calls nothing back, and the tasks of that event would stay in memory for
 //! ever (`JsFuture` leaks them). So `host.js` notices when all callbacks of a scope have been collected
-//! as garbage, and calls [`forget`], which aborts the tasks.
+//! as garbage, and calls [`abort_tasks`], which aborts the tasks.
 //!
 //! A panic and an exception of JavaScript unwind the task's stack alike, and drop what the task owned: also
 //! the sender of its result, by which whoever waits for the result learns that there is none. `host.js`
@@ -166,7 +166,7 @@ pub(super) struct Wait {
 }
 
 impl Wait {
-    /// Waits until [`settle`] is called with its id.
+    /// Waits until [`end_wait`] is called with its id.
     pub(super) fn new() -> Self {
         let (sender, settled) = oneshot::channel();
         let id = next_id();
@@ -183,7 +183,7 @@ impl Future for Wait {
     type Output = Settled;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Settled> {
-        // Nothing but `settle` takes the sender while this is there, and that sends.
+        // Nothing but `end_wait` takes the sender while this is there, and that sends.
         self.settled.poll_unpin(context).map(|settled| settled.unwrap_or(Err(Error::ContextEnded)))
     }
 }
@@ -195,7 +195,7 @@ impl Drop for Wait {
 }
 
 /// Ends a [`Wait`], if it is still waited.
-pub(super) fn settle(id: u32, settled: Settled) {
+pub(super) fn end_wait(id: u32, settled: Settled) {
     if let Some(sender) = AWAITED.with_borrow_mut(|awaited| awaited.remove(&id)) {
         let _ = sender.send(settled);
     }
@@ -205,13 +205,13 @@ pub(super) fn settle(id: u32, settled: Settled) {
 #[wasm_bindgen]
 #[expect(unreachable_pub, reason = "JavaScript calls it")]
 pub fn settled(id: u32, is_fulfilled: bool, value: JsValue) {
-    settle(id, if is_fulfilled { Ok(value) } else { Err(Error::Thrown(value)) });
+    end_wait(id, if is_fulfilled { Ok(value) } else { Err(Error::Thrown(value)) });
 }
 
 /// `host.js` says that a scope's context has ended: nothing will ever wake its tasks.
 #[wasm_bindgen]
 #[expect(unreachable_pub, reason = "JavaScript calls it")]
-pub fn forget(scope: u32) {
+pub fn abort_tasks(scope: u32) {
     if let Some(scope) = Scope::find(scope) {
         for task in scope.tasks.take() {
             task.abort();
@@ -223,7 +223,7 @@ pub fn forget(scope: u32) {
 /// does, as the `worker` crate asks it to (`set_on_abort` in its `init.rs`).
 #[wasm_bindgen]
 #[expect(unreachable_pub, reason = "JavaScript calls it")]
-pub fn revive() {}
+pub fn start_anew_if_trapped() {}
 
 /// Logs every panic by its place. The hook of the `worker` crate prints the message, which may quote a key or a
 /// body if it was put together while running; a constant one cannot. That hook is set when the program starts,
@@ -232,8 +232,8 @@ fn log_panics() {
     fn log(panic: &PanicHookInfo) {
         let message = panic.payload().downcast_ref::<&str>().copied().unwrap_or("panic");
         match panic.location() {
-            Some(at) => bindings::error(&format!("{message}, at {}:{}", at.file(), at.line())),
-            None => bindings::error(message),
+            Some(at) => bindings::log_error(&format!("{message}, at {}:{}", at.file(), at.line())),
+            None => bindings::log_error(message),
         }
     }
     static HOOK: Once = Once::new();

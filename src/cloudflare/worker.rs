@@ -21,8 +21,9 @@ use worker::{Context, Env, event};
 use self::request_body::RequestBody;
 use super::error::Error;
 use super::headers::HeaderLines;
-use super::log::{Outcome, Timing};
+use super::log::Outcome;
 use super::operator::Operator;
+use super::progress::Progress;
 use super::response::{self, Client, Response, plain_problem};
 use super::tasks::{scoped, spawn, wait};
 use super::{bindings, env, faults, jwks};
@@ -65,7 +66,7 @@ async fn fetch(
 #[wasm_bindgen]
 #[expect(unreachable_pub, reason = "JavaScript calls it")]
 pub fn lost(error: &JsValue) -> Result<Response, Error> {
-    bindings::error(&format!("unanswered: {}", bindings::text(error)));
+    bindings::log_error(&format!("unanswered: {}", bindings::text(error)));
     plain_problem(500, "Internal Server Error")
 }
 
@@ -88,7 +89,7 @@ pub(super) struct FetchEvent {
     /// Whom to answer, once the request is known to be guarded.
     client: OnceCell<Client>,
     /// How far a guarded request has come, and how long each part took.
-    timing: Rc<Timing>,
+    progress: Rc<Progress>,
     /// How it ended, as the log has it.
     outcome: Cell<Option<&'static str>>,
 }
@@ -139,7 +140,7 @@ impl FetchEvent {
             env,
             context,
             client: OnceCell::new(),
-            timing: Rc::new(Timing::new()),
+            progress: Rc::new(Progress::new()),
         }
     }
 
@@ -164,7 +165,7 @@ impl FetchEvent {
         let answer = match self.serve().await {
             Ok(response) => Ok(response),
             Err(error) => {
-                bindings::error(&format!("{}: {error}", self.method));
+                bindings::log_error(&format!("{}: {error}", self.method));
                 plain_problem(502, "Bad Gateway").map(Into::into)
             }
         };
@@ -213,7 +214,7 @@ impl FetchEvent {
     }
 
     async fn operate(&self, auth: &Auth, head: &Head<'_>) -> Result<Response, Error> {
-        let Lease(nonce) = new_lease()?;
+        let Lease(nonce) = random_token()?;
         let (env, request, policy) = (&self.env, &self.request, env::policy(&self.env));
         let put_through = &*self.put_through();
         Operator { auth, env, request, head, policy, nonce, put_through }.serve().await
@@ -237,7 +238,7 @@ impl FetchEvent {
             {
                 // It would be run as often as it is sent.
                 let detail = "No route guards this request, so it was not forwarded.";
-                let id = admission::correlation_id(head, new_lease()?);
+                let id = admission::correlation_id(head, random_token()?);
                 let problem = Problem::new(Code::NotGuarded, detail);
                 self.log(policy, None, None, &id, head, Outcome::of(&problem));
                 Client::new(id, None, head).problem(&problem, None)
@@ -248,7 +249,7 @@ impl FetchEvent {
                 return self.pass_through(&policy.origin, head, body);
             }
             Admission::NotGuarded(problem) => {
-                let id = admission::correlation_id(head, new_lease()?);
+                let id = admission::correlation_id(head, random_token()?);
                 self.log(policy, None, None, &id, head, Outcome::of(&problem));
                 Client::new(id, None, head).problem(&problem, None)
             }
@@ -259,7 +260,7 @@ impl FetchEvent {
             Admission::Hidden => plain_problem(404, "Not Found"),
             Admission::Publish => response::json(&published(policy)),
             Admission::Refuse(problem, route) => {
-                let id = admission::correlation_id(head, new_lease()?);
+                let id = admission::correlation_id(head, random_token()?);
                 if route.mode == Mode::Shadow {
                     passthrough::log_shadow(&route, problem.logged().0, &id);
                     return self.pass_through(&policy.origin, head, body);
@@ -277,6 +278,8 @@ impl FetchEvent {
                 // Operators wait no longer than clients do.
                 guarded.responds_async &= matches!(self.via, Via::Client | Via::Operator(_));
                 if guarded.route.mode == Mode::Shadow {
+                    // It is passed through, whatever its client prefers.
+                    guarded.responds_async = false;
                     return self.shadow(policy, guarded, head, body).await;
                 }
                 self.guard(policy, guarded, head, body).await
@@ -290,12 +293,12 @@ impl FetchEvent {
     /// The answer to a request that this filter has forwarded itself.
     fn looping(head: &Head<'_>) -> Result<Response, Error> {
         let path = &head.address.target.compared;
-        bindings::error(&format!(
+        bindings::log_error(&format!(
             "loop-detected: what is forwarded to ORIGIN comes back to this filter: {} {path}",
             head.method
         ));
         let detail = "The filter's origin leads back to the filter, so nothing was forwarded. Its operator finds the reason in the log.";
-        let id = admission::correlation_id(head, new_lease()?);
+        let id = admission::correlation_id(head, random_token()?);
         Client::new(id, None, head).problem(&Problem::new(Code::LoopDetected, detail), None)
     }
 
@@ -315,7 +318,7 @@ impl FetchEvent {
         let Some(client) = self.client.get() else {
             return plain_problem(500, "Internal Server Error");
         };
-        let (problem, status) = self.timing.reached.get().aborted();
+        let (problem, status) = self.progress.reached.get().aborted();
         client.problem(&may_be_told(problem, client.on_in_doubt), status)
     }
 
@@ -338,7 +341,7 @@ impl FetchEvent {
 }
 
 /// A new token: 128 random bits.
-fn new_lease() -> Result<Lease, Error> {
+fn random_token() -> Result<Lease, Error> {
     let mut token = [0; 16];
     bindings::fill_random(&mut token)?;
     Ok(Lease(token))

@@ -1,20 +1,17 @@
 //! What the filter needs of the outside for one guarded request: its Ledger, its origin, the clock, the log.
 
-use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use futures_channel::oneshot::Receiver;
 use js_sys::Uint8Array;
 use wasm_bindgen::{JsCast as _, JsValue};
 use web_sys::Headers;
 
-use super::body_buffer::BufferedBody;
 use super::clock::{now, pause};
 use super::error::Error;
+use super::guarded_call::GuardedCall;
 use super::headers::HeaderChanges;
-use super::ledger_stub::{FromLedger, LedgerBody, LedgerClient, unreachable};
-use super::log::Timing;
+use super::ledger_stub::{FromLedger, LedgerBody, unreachable};
 use super::origin::{self, OriginResponse, OutgoingRequest, Purpose};
 use super::tasks::wait;
 use super::{SMALL, bindings, faults};
@@ -30,33 +27,19 @@ use crate::protocol::runner::{
 };
 use crate::request::key::{self, KeyId};
 use crate::request::key_source::Source;
-use crate::request::path::Address;
 use crate::request::prefer::without_async;
 use crate::time::Timestamp;
 
 /// What the filter needs of the outside for one guarded request.
 pub(super) struct RequestWorld {
-    pub(super) ledger: LedgerClient,
-    /// The service binding ORIGIN, if requests go there.
-    pub(super) origin_binding: Option<bindings::Fetcher>,
-    /// Where the request is forwarded to.
-    pub(super) origin_address: String,
-    /// Where the client sent it. A probe goes to the same host.
-    pub(super) requested_address: Address,
+    pub(super) call: GuardedCall,
     /// What a Runner is told, where one makes the call.
     pub(super) for_runner: Option<ForRunner>,
     pub(super) guarded: Rc<Guarded>,
-    pub(super) method: String,
     /// As they came.
     pub(super) headers: Headers,
     /// What is changed in them for the origin, whichever request it is.
     pub(super) changes: HeaderChanges,
-    /// Its body, until the origin has answered; none where it has none.
-    pub(super) body: RefCell<Option<BufferedBody>>,
-    /// Tells how the body of the response ends, where it is streamed.
-    pub(super) stream_end: Cell<Option<Receiver<StreamEnd>>>,
-    /// What the response and the log say where the filter is ended by a fault.
-    pub(super) timing: Rc<Timing>,
 }
 
 /// What a Runner is told beside what a Worker knows of every request.
@@ -77,41 +60,13 @@ impl World for RequestWorld {
         event: &Event,
         response: Option<&OriginResponse>,
     ) -> Result<FromLedger, Unreachable> {
-        faults::here("ask");
-        if let Event::Claim(claim) = event {
-            self.timing.reached.set(Reached::Claim(claim.lease));
-        }
-        let _until_answered = self.timing.ledger_call();
-        self.ledger.ask(key_id, event, response.and_then(OriginResponse::bytes)).await
+        self.call.ask(key_id, event, response).await
     }
 
     async fn forward(&self, run: Execution) -> Result<OriginResponse, Failure> {
         faults::here("granted");
         let headers = self.headers_of(run).map_err(|_| Failure::NeverSent)?;
-        let body = match self.body.borrow().as_ref() {
-            Some(body) => body.bytes().ok_or(Failure::NeverSent)?.into(),
-            None => JsValue::NULL,
-        };
-        let _until_answered = self.timing.forwarding(run);
-        if let Reached::Claim(lease) = self.timing.reached.get() {
-            self.timing.reached.set(Reached::Origin(lease));
-        }
-        let request = OutgoingRequest {
-            address: &self.origin_address,
-            method: &self.method,
-            headers,
-            body,
-            purpose: Purpose::Execute(&self.requested_address),
-        };
-        // Given back as soon as the origin answers, and not only when the reply has been stored.
-        let free = || drop(self.body.take());
-        let binding = self.origin_binding.as_ref();
-        let response = origin::forward(request, binding, &self.guarded.route, free).await;
-        faults::here("answered");
-        if let Ok(response) = &response {
-            self.stream_end.set(response.stream_end.take());
-        }
-        response
+        self.call.forward(run, headers).await
     }
 
     async fn hand_over(
@@ -132,9 +87,7 @@ impl World for RequestWorld {
                     rest => headers.set("prefer", &rest)?,
                 }
             }
-            let body = self.body.borrow();
-            let bytes = body.as_ref().map(|body| body.bytes().ok_or(Error::BodyExpired));
-            Ok::<_, Error>((headers, bytes.transpose()?))
+            Ok::<_, Error>((headers, self.call.body()?))
         };
         let (headers, body) = match prepared() {
             Ok(prepared) => prepared,
@@ -142,21 +95,24 @@ impl World for RequestWorld {
         };
         let head = write_runner_request(&RunnerRequest {
             key_id: self.guarded.id,
-            shards: self.ledger.policy.shards,
+            shards: self.call.ledger.policy.shards,
             claim: claim.clone(),
             run,
             sent,
             key: self.guarded.key.as_str().to_owned(),
-            address: self.origin_address.clone(),
+            address: self.call.origin_address.clone(),
             requested: for_runner.url.clone(),
             traceparent: for_runner.traceparent.clone(),
         });
-        self.timing.attempted(run);
-        self.timing.reached.set(Reached::Runner);
-        let hint = self.ledger.policy.location_hint.as_deref();
+        self.call.progress.attempted(run);
+        self.call.progress.reached.set(Reached::Runner);
+        let hint = self.call.ledger.policy.location_hint.as_deref();
         let call =
             bindings::hand_over(&for_runner.runners, hint, &head, &headers, body.as_ref(), SMALL);
-        let answer = wait(call).await.map_err(|error| unreachable(&error))?;
+        let answered = wait(call).await;
+        // Whatever came of it, the request is not sent from here.
+        drop(self.call.body.take());
+        let answer = answered.map_err(|error| unreachable(&error))?;
         faults::here("handed over");
         let answer = answer.dyn_into::<Uint8Array>().map(|bytes| bytes.to_vec());
         // What cannot be read may have been said by a Runner that makes the call.
@@ -174,8 +130,8 @@ impl World for RequestWorld {
     async fn probe(&self) -> Result<OriginResponse, Failure> {
         let path = self.guarded.route.probe.as_deref().ok_or(Failure::NeverSent)?;
         let address = origin::probe_address(
-            &self.ledger.policy.origin,
-            &self.requested_address,
+            &self.call.ledger.policy.origin,
+            &self.call.requested_address,
             path,
             &self.guarded.key,
         )
@@ -188,15 +144,12 @@ impl World for RequestWorld {
             body: JsValue::NULL,
             purpose: Purpose::Probe,
         };
-        origin::forward(request, self.origin_binding.as_ref(), &self.guarded.route, || {}).await
+        origin::forward(request, self.call.origin_binding.as_ref(), &self.guarded.route, || {})
+            .await
     }
 
     async fn stream_end(&self) -> StreamEnd {
-        match self.stream_end.take() {
-            // Who was to tell is gone: the client has left.
-            Some(end) => end.await.unwrap_or(StreamEnd::Over),
-            None => StreamEnd::Over,
-        }
+        self.call.stream_end().await
     }
 
     async fn pause(&self, span: Duration) {
@@ -208,10 +161,7 @@ impl World for RequestWorld {
     }
 
     fn log(&self, why: &str) {
-        bindings::error(&format!(
-            "{} {}: {why}",
-            self.guarded.route.name, self.guarded.correlation_id
-        ));
+        self.call.log(&self.guarded.correlation_id, why);
     }
 }
 
@@ -222,7 +172,7 @@ impl RequestWorld {
         changes.replace("x-correlation-id", &self.guarded.correlation_id);
         changes.replace("idempotency-attempt", &run.attempt.to_string());
         self.forward_key(&mut changes, run);
-        self.accept(&mut changes, Purpose::Execute(&self.requested_address));
+        self.accept(&mut changes, Purpose::Execute(&self.call.requested_address));
         changes.applied_to(&self.headers)
     }
 

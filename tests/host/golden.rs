@@ -143,7 +143,9 @@ pub(crate) fn requests() -> Golden<LedgerRequest> {
         // With a status key; the default rules, 75 s, a day, none, 90 days, 10 s, bare, a client.
         (
             event(Event::Claim(with_status)),
-            format!("0000{AA}{METADATA}00{STATUS_KEY}000000 4b00 80a30500 0000 80ceda0300 0a000000"),
+            format!(
+                "0000{AA}{METADATA}00{STATUS_KEY}000000 4b00 80a30500 0000 80ceda0300 0a000000"
+            ),
         ),
         (event(Event::Settle(lease(0xaa), reply())), format!("0001{AA}{REPLY}")),
         (event(Event::Release(lease(0xaa), None)), format!("0002{AA}00")),

@@ -366,6 +366,12 @@ describe("async, as it is configured", () => {
       assert.equal(origin.count("/later/1"), 0);
     });
   });
+  test("a route in shadow passes the request on, and needs no such class", async () => {
+    await through({ routes: [route("later", { mode: "shadow" })], runner: false }, async (worker, origin) => {
+      const reply = await worker.send({ path: "/later/1", key: "a", headers: ASYNC });
+      assert.deepEqual([reply.status, reply.get("Idempotency-Status"), origin.count("/later/1")], [201, null, 1]);
+    });
+  });
   test("a service binding is called by the Runner too", async () => {
     await through((origin) => ({ origin, binding: true, routes }), async (worker, origin) => {
       const accepted = await worker.send({ path: "/later/1", key: "a", headers: ASYNC });

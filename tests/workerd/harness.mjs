@@ -250,7 +250,12 @@ function sockets({ objects, ledger, counting, events }) {
 
 const POINT = "data point: ";
 const SENT = "put aside: ";
-const QUEUE = `export default () => ({ send: async (message) => console.log("${SENT}" + JSON.stringify(message)) });`;
+// A message holds 128 KB (developers.cloudflare.com, queues/platform/limits).
+const QUEUE = `export default () => ({ send: async (message) => {
+  const text = JSON.stringify(message);
+  if (text.length > 128_000) throw new Error("Queue send failed: message length exceeds limit");
+  console.log("${SENT}" + text);
+} });`;
 const DATASET = `export default () => ({ writeDataPoint: (point) => console.log("${POINT}" + JSON.stringify(point)) });`;
 
 /** The config of the runtime, in Cap'n Proto's text form. */

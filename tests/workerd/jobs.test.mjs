@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { freshPath, start, startOrigin } from "./harness.mjs";
+import { freshPath, start, startOrigin, until } from "./harness.mjs";
 
 const ADMIN_TOKEN = "an operator's token";
 const SLOT = Date.parse("2026-11-28T02:00:00Z");
@@ -26,6 +26,7 @@ describe("schedules and queues", { concurrency: 4, timeout: 120_000 }, () => {
   const doubtful = schedule();
   const declined = schedule();
   const overlapping = schedule({ key: "sync", on_duplicate: "fail_on_running" });
+  const counted = schedule();
   const secretless = schedule({ request: { headers: { Authorization: "secret:NOBODY" } } });
   const queues = [
     { queue: "jobs", request: { url: `${HOST}/jobs/queue/{body:/kind}` }, key: "message-id" },
@@ -42,7 +43,8 @@ describe("schedules and queues", { concurrency: 4, timeout: 120_000 }, () => {
     await on.worker?.stop();
     on.origin.close();
   });
-  const lineOf = (name) => linesOf(on.worker).filter((line) => line.schedule === name).at(-1);
+  // What a Worker prints arrives after its answers.
+  const lineOf = (name) => until(() => linesOf(on.worker).filter((line) => line.schedule === name).at(-1), { every: 10, what: `a line of ${name}` });
 
   test("a slot is run once, however often its trigger fires, and the next slot again", async () => {
     const { path, cron } = once;
@@ -56,7 +58,7 @@ describe("schedules and queues", { concurrency: 4, timeout: 120_000 }, () => {
     assert.equal(seen.body.toString(), '{"day":"2026-11-28"}');
     await on.worker.fire(cron, SLOT + 86_400_000);
     assert.equal(on.origin.count(path), 2);
-    assert.ok(linesOf(on.worker).some((line) => line.via === "schedule" && line.route === "jobs" && line.outcome === "executed"));
+    await until(() => linesOf(on.worker).some((line) => line.via === "schedule" && line.route === "jobs" && line.outcome === "executed"), { every: 10, what: "the line of the request" });
   });
   test("the statistics say what was made for a schedule, and what for a queue", async () => {
     const counts = async () => {
@@ -65,7 +67,7 @@ describe("schedules and queues", { concurrency: 4, timeout: 120_000 }, () => {
       return { by_schedule, by_queue };
     };
     const before = await counts();
-    await on.worker.fire(once.cron, SLOT + 2 * 86_400_000);
+    await on.worker.fire(counted.cron, SLOT);
     await on.worker.deliver("texts", [{ id: "counted", body: "counted" }]);
     const now = await counts();
     assert.ok(now.by_schedule > before.by_schedule && now.by_queue > before.by_queue, JSON.stringify({ before, now }));
@@ -75,21 +77,21 @@ describe("schedules and queues", { concurrency: 4, timeout: 120_000 }, () => {
     on.origin.on(path, (_, n) => (n < 3 ? { status: 429, headers: [["Retry-After", "1"]] } : {}));
     await on.worker.fire(cron, SLOT);
     assert.equal(on.origin.count(path), 3);
-    assert.deepEqual([lineOf(name).outcome, lineOf(name).tries], ["executed", 3]);
+    assert.deepEqual([(await lineOf(name)).outcome, (await lineOf(name)).tries], ["executed", 3]);
   });
   test("a doubt is left to the operators", async () => {
     const { path, name, cron } = doubtful;
     on.origin.on(path, { status: 503 });
     assert.equal((await on.worker.fire(cron, SLOT)).outcome, "ok");
     assert.equal(on.origin.count(path), 1);
-    assert.deepEqual([lineOf(name).outcome, lineOf(name).tries], ["unknown", 1]);
+    assert.deepEqual([(await lineOf(name)).outcome, (await lineOf(name)).tries], ["unknown", 1]);
   });
   test("an answer that stays the same is not asked for again", async () => {
     const { path, name, cron } = declined;
     on.origin.on(path, { status: 402 });
     await on.worker.fire(cron, SLOT);
     assert.equal(on.origin.count(path), 1);
-    assert.match(lineOf(name).why, /402 executed/);
+    assert.match((await lineOf(name)).why, /402 executed/);
   });
   test("a key without a slot and fail_on_running: one run at a time, and a new one when the last is over", async () => {
     const { path, cron } = overlapping;
@@ -102,8 +104,8 @@ describe("schedules and queues", { concurrency: 4, timeout: 120_000 }, () => {
     const { path, name, cron } = secretless;
     assert.equal((await on.worker.fire(cron, SLOT)).outcome, "ok");
     assert.equal(on.origin.count(path), 0);
-    assert.equal(lineOf(name).outcome, "misconfigured");
-    assert.match(lineOf(name).why, /NOBODY/);
+    assert.equal((await lineOf(name)).outcome, "misconfigured");
+    assert.match((await lineOf(name)).why, /NOBODY/);
   });
   test("a trigger without a schedule runs nothing, and the log says so", async () => {
     assert.equal((await on.worker.fire("* * * * *", SLOT)).outcome, "ok");
@@ -119,7 +121,9 @@ describe("schedules and queues", { concurrency: 4, timeout: 120_000 }, () => {
     assert.equal(on.origin.count("/jobs/queue/one"), 1);
     const [seen] = on.origin.executions("/jobs/queue/one");
     assert.deepEqual([seen.all("idempotency-key"), seen.all("content-type"), seen.body.toString()], [["m-1"], ["application/json"], '{"kind":"one","n":1}']);
-    assert.deepEqual(linesOf(on.worker).filter((line) => line.message === "m-1").map((line) => [line.outcome, line.attempts, line.then]), [["executed", 1, "ack"], ["replayed", 2, "ack"]]);
+    const lines = () => linesOf(on.worker).filter((line) => line.message === "m-1");
+    await until(() => lines().length === 2, { every: 10, what: "a line for each delivery" });
+    assert.deepEqual(lines().map((line) => [line.outcome, line.attempts, line.then]), [["executed", 1, "ack"], ["replayed", 2, "ack"]]);
   });
   test("one message's failure is no other's: each is acknowledged, sent back, or put aside by itself", async () => {
     on.origin.on("/jobs/queue/busy", { status: 429, headers: [["Retry-After", "7"]] });
@@ -147,6 +151,15 @@ describe("schedules and queues", { concurrency: 4, timeout: 120_000 }, () => {
     const seen = new Map(on.origin.executions("/jobs/texts").map((execution) => [execution.all("idempotency-key")[0], execution]));
     assert.deepEqual([seen.get("t-1").all("content-type")[0], seen.get("t-1").body.toString()], ["text/plain;charset=utf-8", "grüße"]);
     assert.deepEqual([seen.get("t-2").all("content-type")[0], [...seen.get("t-2").body]], ["application/octet-stream", [0, 1]]);
+  });
+  test("a message of 128 KB goes on whole; one that is refused and is too large to be put aside comes again", async () => {
+    const body = "x".repeat(128_000);
+    const heard = await on.worker.deliver("texts", [{ id: "large", body }]);
+    assert.deepEqual(heard.explicitAcks, ["large"]);
+    assert.equal(on.origin.executions("/jobs/texts").find((seen) => seen.get("idempotency-key") === "large").body.toString(), body);
+    const refused = await on.worker.deliver("jobs", [{ id: "too-large", body }]);
+    assert.deepEqual([refused.explicitAcks, refused.retryMessages.map(({ msgId, delaySeconds }) => [msgId, delaySeconds])], [[], [["too-large", 3600]]]);
+    await on.worker.logged(/"message":"too-large".*exceeds limit/);
   });
   test("messages of a queue that is not configured all go back", async () => {
     const heard = await on.worker.deliver("unknown", [{ id: "u-1", body: 1 }]);

@@ -42,7 +42,7 @@ async fn handle(event: Rc<Event>, batch: worker_sys::MessageBatch) -> Result<(),
     let rule =
         policy.and_then(|policy| policy.queues.iter().find(|rule| rule.queue == name).cloned());
     let Some(rule) = rule else {
-        bindings::error(&format!(
+        bindings::log_error(&format!(
             "queue {name} has no table in QUEUES, or the configuration does not parse: all of its messages go back"
         ));
         return batch.retry_all(bindings::object(&[("delaySeconds", 60.into())]).into());
@@ -103,7 +103,7 @@ async fn take(
     if matches!(delivery.next, Next::Done) {
         bindings::log(&line);
     } else {
-        bindings::error(&line);
+        bindings::log_error(&line);
     }
     done
 }

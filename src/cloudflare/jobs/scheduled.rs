@@ -40,19 +40,21 @@ pub fn scheduled(
 /// Runs every schedule of this cron.
 async fn fire(event: Rc<Event>, cron: Result<String, JsValue>, slot: Result<f64, JsValue>) {
     let (Ok(cron), Ok(slot)) = (cron, slot) else {
-        return bindings::error("a scheduled event without its cron or its time: nothing was run");
+        return bindings::log_error(
+            "a scheduled event without its cron or its time: nothing was run",
+        );
     };
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "ms since 1970")]
     let slot = Timestamp(slot as u64);
     let Ok(policy) = env::policy(&event.env) else {
-        return bindings::error(
+        return bindings::log_error(
             "misconfigured: no schedule was run. npm run check says what is wrong",
         );
     };
     let due: Vec<_> =
         policy.schedules.iter().filter(|schedule| schedule.cron == cron).cloned().collect();
     if due.is_empty() {
-        bindings::error(&format!(
+        bindings::log_error(&format!(
             "the trigger \"{cron}\" has fired, but no schedule has this cron, letter by letter"
         ));
     }
@@ -61,7 +63,7 @@ async fn fire(event: Rc<Event>, cron: Result<String, JsValue>, slot: Result<f64,
         due.into_iter().map(|schedule| spawn(run(event.clone(), schedule, slot))).collect();
     for task in tasks {
         if task.await.is_err() {
-            bindings::error(
+            bindings::log_error(
                 "a schedule was ended by a fault of the filter: its key is in doubt, or free",
             );
         }
@@ -88,7 +90,7 @@ async fn run(event: Rc<Event>, schedule: Rc<Schedule>, slot: Timestamp) {
         };
         match once(&event, &schedule, slot).await {
             Err(error) => {
-                return bindings::error(&line("misconfigured", None, Some(error.to_string())));
+                return bindings::log_error(&line("misconfigured", None, Some(error.to_string())));
             }
             Ok(done) => {
                 let outcome = done.outcome.unwrap_or("failed");
@@ -105,7 +107,7 @@ async fn run(event: Rc<Event>, schedule: Rc<Schedule>, slot: Timestamp) {
                     ),
                     next => next.why(),
                 };
-                let report = if why.is_none() { bindings::log } else { bindings::error };
+                let report = if why.is_none() { bindings::log } else { bindings::log_error };
                 return report(&line(outcome, Some(done.status), why));
             }
         }

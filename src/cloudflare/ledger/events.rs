@@ -101,7 +101,7 @@ impl Shard {
             let size = faults::database_size(self.storage.sql().database_size() as u64);
             let is_full = size > NEARLY_FULL;
             if is_full {
-                bindings::error(&format!(
+                bindings::log_error(&format!(
                     "a shard is nearly full ({size} of 10,000,000,000 bytes): it keeps no bodies of replies any more. Shorten ttl, or lower reply.max"
                 ));
             }

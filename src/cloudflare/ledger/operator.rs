@@ -81,7 +81,7 @@ impl Shard {
                     }
                     Err(error) => {
                         let why = error.to_string();
-                        bindings::error(&format!("left out of a search: {why}"));
+                        bindings::log_error(&format!("left out of a search: {why}"));
                     }
                 }
             }
@@ -95,7 +95,7 @@ impl Shard {
     /// nobody has asked for and which could be 60 KB each.
     fn shown(&self, store: &Store, mut rows: Vec<FoundRecord>) -> Vec<FoundRecord> {
         let hours = self.statistics.hours(store).unwrap_or_else(|error| {
-            bindings::error(&format!("the statistics cannot be read: {error}"));
+            bindings::log_error(&format!("the statistics cannot be read: {error}"));
             Vec::new()
         });
         for found in &mut rows {
@@ -212,7 +212,7 @@ impl StatisticsBuffer {
         self.stored.set(Some(now()));
         if let Err(error) = kept {
             let why = error.to_string();
-            bindings::error(&format!("the statistics could not be kept: {why}"));
+            bindings::log_error(&format!("the statistics could not be kept: {why}"));
         }
     }
 

@@ -47,7 +47,7 @@ impl Shard {
             Ok(_) => self.alarm.set(Alarm::At(at)),
             Err(error) => {
                 let why = Error::from(error);
-                bindings::error(&format!("the sweep could not be scheduled: {why}"));
+                bindings::log_error(&format!("the sweep could not be scheduled: {why}"));
             }
         }
     }

@@ -144,7 +144,7 @@ impl Operator<'_> {
             tries: 1,
             why: ran.next.why(),
         };
-        let report = if line.why.is_none() { bindings::log } else { bindings::error };
+        let report = if line.why.is_none() { bindings::log } else { bindings::log_error };
         report(&line.to_text());
     }
 }

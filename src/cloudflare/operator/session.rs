@@ -93,7 +93,7 @@ impl Operator<'_> {
     fn note_failed_login(&self) {
         let address = self.client_address();
         FAILED_LOGINS.with_borrow_mut(|failed| failed.note(&address, now()));
-        bindings::warn(&format!("a wrong operator's token came from {address}"));
+        bindings::log_warning(&format!("a wrong operator's token came from {address}"));
     }
 
     /// Cloudflare sets this header itself, whatever the client sends (developers.cloudflare.com,

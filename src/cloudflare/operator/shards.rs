@@ -210,7 +210,7 @@ fn unread_after_decision(problem: Problem, key: KeyId) -> Problem {
 fn log_decision(token_id: [u8; 4], request: &DecisionRequest) {
     match serde_json::to_string(&DecisionLogLine::new(token_id, request)) {
         Ok(line) => bindings::log(&line),
-        Err(error) => bindings::error(&format!("a decision has no log line: {error}")),
+        Err(error) => bindings::log_error(&format!("a decision has no log line: {error}")),
     }
 }
 

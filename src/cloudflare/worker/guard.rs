@@ -6,11 +6,12 @@ use std::rc::Rc;
 use futures_channel::oneshot::{self, Canceled};
 
 use super::request_body::{RequestBody, digest};
-use super::{FetchEvent, new_lease};
+use super::{FetchEvent, random_token};
 use crate::admission::{Guarded, Head, status_address};
 use crate::answer::Answer;
 use crate::cloudflare::body_buffer::BufferedBody;
 use crate::cloudflare::error::Error;
+use crate::cloudflare::guarded_call::GuardedCall;
 use crate::cloudflare::headers::HeaderChanges;
 use crate::cloudflare::ledger_stub::{LedgerBody, LedgerClient};
 use crate::cloudflare::log::{self, Outcome};
@@ -60,7 +61,7 @@ impl FetchEvent {
             &guarded,
             match &answer {
                 Ok(answer) => Outcome::of_answer(answer),
-                Err(Canceled) => Outcome::of(&self.timing.reached.get().aborted().0),
+                Err(Canceled) => Outcome::of(&self.progress.reached.get().aborted().0),
             },
         );
         match answer {
@@ -98,7 +99,7 @@ impl FetchEvent {
         // The context is held before anything is claimed: after a disconnect it would be too late.
         wait_until(&self.context, async move {
             if let Err(Canceled) = filtered.await {
-                let reached = world.timing.reached.get();
+                let reached = world.call.progress.reached.get();
                 let _ = spawn(async move { clear_up(&*world, &key, reached).await }).await;
             }
         });
@@ -114,7 +115,7 @@ impl FetchEvent {
         digest: &[u8; 32],
         body: Option<BufferedBody>,
     ) -> Result<(RequestWorld, GuardedRequest), Error> {
-        let claim = guarded.claim(head, digest, new_lease()?);
+        let claim = guarded.claim(head, digest, random_token()?);
         let request = GuardedRequest {
             key_id: guarded.id,
             claim,
@@ -133,21 +134,19 @@ impl FetchEvent {
         let mut changes =
             HeaderChanges::of(&forward::changes(head.header, &policy.origin, head.address));
         changes.append_all(&self.loop_marks(head));
-        let world = RequestWorld {
+        let call = GuardedCall {
             ledger: LedgerClient { ledgers: env::ledgers(&self.env)?, policy: policy.clone() },
-            for_runner,
+            route: guarded.route.clone(),
             origin_binding: matches!(policy.origin, Origin::Binding).then(|| self.origin_binding()),
             origin_address: origin::address(&policy.origin, head.address),
-            guarded,
             requested_address: head.address.clone(),
             method: head.method.to_owned(),
-            headers: self.request.headers(),
             body: RefCell::new(body),
             stream_end: Cell::new(None),
-            changes,
-            timing: self.timing.clone(),
+            progress: self.progress.clone(),
         };
-        Ok((world, request))
+        let headers = self.request.headers();
+        Ok((RequestWorld { call, for_runner, guarded, headers, changes }, request))
     }
 
     pub(super) fn log(
@@ -168,11 +167,11 @@ impl FetchEvent {
             correlation_id,
             traceparent: traceparent(head),
             shard: guarded.map(|guarded| guarded.id.shard(policy.shards)),
-            attempt: self.timing.attempt(),
+            attempt: self.progress.attempt(),
             outcome: name,
             status,
             why,
-            times: self.timing.times(),
+            times: self.progress.times(),
         };
         log::write(&self.env, policy.log_keys, &entry);
     }

@@ -10,7 +10,7 @@ use wasm_bindgen::{JsCast as _, JsValue};
 
 use super::guard::traceparent;
 use super::request_body::{RequestBody, digest};
-use super::{FetchEvent, new_lease};
+use super::{FetchEvent, random_token};
 use crate::admission::{self, Guarded, Head};
 use crate::cloudflare::error::Error;
 use crate::cloudflare::headers::HeaderChanges;
@@ -30,7 +30,7 @@ use crate::shadow::{Passed, watch};
 #[wasm_bindgen]
 #[expect(unreachable_pub, reason = "JavaScript calls it")]
 pub fn unreachable(error: &JsValue) -> Result<Response, Error> {
-    bindings::error(&format!("unguarded: {}", bindings::text(error)));
+    bindings::log_error(&format!("unguarded: {}", bindings::text(error)));
     plain_problem(502, "Bad Gateway")
 }
 
@@ -92,7 +92,7 @@ impl FetchEvent {
         head: &Head<'_>,
     ) -> Result<JsValue, Error> {
         for wrong in wrongs {
-            bindings::error(&format!("misconfigured: {}: {}", wrong.knob, wrong.why));
+            bindings::log_error(&format!("misconfigured: {}: {}", wrong.knob, wrong.why));
         }
         if admission::is_own(&head.address.target.compared) {
             return plain_problem(404, "Not Found").map(Into::into);
@@ -103,7 +103,7 @@ impl FetchEvent {
             }
             Ok(_) | Err(_) => {
                 let detail = "The filter's configuration does not parse, so nothing was forwarded. Its operator finds the reason in the log.";
-                let id = admission::correlation_id(head, new_lease()?);
+                let id = admission::correlation_id(head, random_token()?);
                 Client::new(id, None, head)
                     .problem(&Problem::new(Code::Misconfigured, detail), None)
                     .map(Into::into)

@@ -7,7 +7,7 @@ use futures_util::future::{Either, select};
 use subtle::ConstantTimeEq as _;
 use wasm_bindgen::JsValue;
 
-use super::{FetchEvent, new_lease};
+use super::{FetchEvent, random_token};
 use crate::admission::{self, Head, status_address};
 use crate::answer::{Accepted, Answer, Marks, duplicate, may_be_told};
 use crate::cloudflare::clock::pause;
@@ -28,7 +28,7 @@ use crate::request::status_token::StatusToken;
 impl FetchEvent {
     /// Answers at a status address.
     pub(super) async fn status(&self, token: &str, head: &Head<'_>) -> Result<Response, Error> {
-        let id = admission::correlation_id(head, new_lease()?);
+        let id = admission::correlation_id(head, random_token()?);
         let refused = |problem: Problem| Client::new(id, None, head).problem(&problem, None);
         if let ("OPTIONS", Ok(policy)) = (self.method.as_str(), env::policy(&self.env)) {
             return response(204, &preflight(&policy, head), &JsValue::NULL);
