@@ -4,9 +4,11 @@
 mod guarded;
 mod key_search;
 
+use std::borrow::Cow;
 use std::rc::Rc;
 use std::time::Duration;
 
+pub use self::key_search::speaks_repeatability;
 use self::key_search::{Sought, find_key, key_missing};
 use crate::config::route::{RespondAsync, Route};
 use crate::config::values::Mode;
@@ -23,7 +25,9 @@ use crate::request::key::{Key, KeyId, KeyInvalid};
 use crate::request::method::is_safe;
 use crate::request::path::Address;
 use crate::request::prefer::Preferences;
+use crate::request::repeatability::CLIENT_ID;
 use crate::request::scope::{Caller, ScopePart};
+use crate::time::Timestamp;
 
 /// A request without its body.
 pub struct Head<'a> {
@@ -75,6 +79,7 @@ struct Named {
     key: Key,
     spelling: KeySpelling,
     strategy: Strategy,
+    first_sent: Option<Timestamp>,
 }
 
 /// A guarded request.
@@ -104,6 +109,8 @@ pub struct Guarded {
     pub asker: Asker,
     /// Whether it is answered that it runs where the reply is not there by then.
     pub responds_async: bool,
+    /// When its operation was first sent, by its client's clock, where it speaks the dialect of OASIS.
+    first_sent: Option<Timestamp>,
 }
 
 /// Decides what becomes of a request.
@@ -181,13 +188,11 @@ fn overriding_methods(head: &Head<'_>) -> impl Iterator<Item = String> {
 /// Decides by the rules of one route, with the body once it has been read.
 #[must_use]
 pub fn consider(route: Rc<Route>, head: &Head<'_>, body: Option<&[u8]>) -> Admission {
-    let (key, spelling) = match find_key(&route, head, body) {
-        Sought::Found(key, spelling) => (key, spelling),
+    let (key, spelling, first_sent) = match find_key(&route, head, body) {
+        Sought::Found(key, spelling, first_sent) => (key, spelling, first_sent),
         Sought::NeedsBody => return Admission::Read(route),
-        Sought::Invalid(KeyInvalid(why)) => {
-            let detail = format!(
-                "The idempotency key cannot be used: {why}. Send 1 to 255 characters, such as a UUID."
-            );
+        Sought::Invalid(KeyInvalid(why), advice) => {
+            let detail = format!("The idempotency key cannot be used: {why}. {advice}");
             return Admission::Refuse(Problem::new(Code::KeyInvalid, detail), route);
         }
         Sought::Missing(unreadable) if route.key.required => {
@@ -197,7 +202,8 @@ pub fn consider(route: Rc<Route>, head: &Head<'_>, body: Option<&[u8]>) -> Admis
         Sought::Missing(Some(why)) => return Admission::PassUnread(route, why),
         Sought::Missing(None) => return Admission::Pass,
     };
-    if let Some(name) = undecodable(&route, head) {
+    let parts = scope_parts(&route, first_sent.is_some());
+    if let Some(name) = undecodable(&route, &parts, head) {
         let detail = format!(
             "The header {name} holds bytes that are not UTF-8, so that requests could not be told apart. Encode its value, for example with percent-encoding."
         );
@@ -208,7 +214,7 @@ pub fn consider(route: Rc<Route>, head: &Head<'_>, body: Option<&[u8]>) -> Admis
         Err(problem) => return Admission::Refuse(problem, route),
     };
     let token = token(&route, head);
-    let request = Named { route, key, spelling, strategy };
+    let request = Named { route, key, spelling, strategy, first_sent };
     match token {
         Some(token) => Admission::Verify(Unproven { token, request }),
         None => guard(request, &Proof::Opaque, head),
@@ -261,7 +267,7 @@ pub fn correlation_id(head: &Head<'_>, random: Lease) -> String {
 }
 
 fn guard(request: Named, proof: &Proof, head: &Head<'_>) -> Admission {
-    let Named { route, key, spelling, strategy } = request;
+    let Named { route, key, spelling, strategy, first_sent } = request;
     let credential = match credential(&route.credential, proof, head.header) {
         Ok(credential) => credential,
         Err(undecodable) => {
@@ -269,7 +275,8 @@ fn guard(request: Named, proof: &Proof, head: &Head<'_>) -> Admission {
             return Admission::Refuse(problem, route);
         }
     };
-    let scope = caller(&route, head, credential).scope(&route.scope, route.mode);
+    let parts = scope_parts(&route, first_sent.is_some());
+    let scope = caller(&route, head, credential).scope(&parts, route.mode);
     let id = KeyId::new(&key, scope);
     let prefer = (head.header)("prefer").map(|field| Preferences::read(&field)).unwrap_or_default();
     let responds_async = match route.respond_async {
@@ -295,8 +302,18 @@ fn guard(request: Named, proof: &Proof, head: &Head<'_>) -> Admission {
         wait: asked.map_or(route.wait, |wait| wait.min(route.wait)),
         asker: Asker::Client,
         responds_async,
+        first_sent,
         route,
     })
+}
+
+/// What keeps equal keys apart. In the dialect of OASIS an id means something to the client that made it only.
+fn scope_parts(route: &Route, speaks_repeatability: bool) -> Cow<'_, [ScopePart]> {
+    if !speaks_repeatability {
+        return Cow::Borrowed(&route.scope);
+    }
+    let client = ScopePart::Header(CLIENT_ID.to_owned());
+    Cow::Owned(route.scope.iter().cloned().chain([client]).collect())
 }
 
 fn caller<'a>(route: &'a Route, head: &Head<'a>, credential: [u8; 16]) -> Caller<'a> {
@@ -312,9 +329,8 @@ fn caller<'a>(route: &'a Route, head: &Head<'a>, credential: [u8; 16]) -> Caller
 }
 
 /// The first header of the scope or the fingerprint that holds bytes that are not UTF-8.
-fn undecodable<'a>(route: &'a Route, head: &Head<'_>) -> Option<&'a str> {
-    let mut names =
-        route.scope.iter().filter_map(ScopePart::header).chain(route.fingerprint.headers());
+fn undecodable<'a>(route: &'a Route, scope: &'a [ScopePart], head: &Head<'_>) -> Option<&'a str> {
+    let mut names = scope.iter().filter_map(ScopePart::header).chain(route.fingerprint.headers());
     names.find(|name| (head.header)(name).is_some_and(|value| is_undecodable(&value))).or_else(
         || {
             // Of the content type only the media type counts.

@@ -9,6 +9,7 @@ use crate::lifecycle::record::Reason;
 use crate::lifecycle::reply::Kept;
 use crate::problem::{Code, Problem};
 use crate::request::json;
+use crate::request::repeatability::RESULT;
 use crate::time::{Timestamp, rfc3339};
 
 /// An answer on its way to the client. `R` is the origin's response, `B` a stored body.
@@ -109,6 +110,14 @@ pub fn duplicate<R, B>(verdict: Verdict, body: Option<B>) -> Answer<R, B> {
         Verdict::CredentialChanged => problem(
             Code::CredentialChanged,
             "The same request was sent under this key with another credential. Retry with the first credential, or find out what became of it before using a new key.",
+        ),
+        Verdict::OutsideWindow => problem(
+            Code::OutsideWindow,
+            "This request was first sent so long ago that what became of it may have been forgotten, so it was not forwarded. Find out whether it was executed before sending it as a new one.",
+        ),
+        Verdict::AheadOfTime => problem(
+            Code::KeyInvalid,
+            "Repeatability-First-Sent lies in the future. Send the time of the first try, by a clock that is right.",
         ),
         Verdict::Released => Answer::Problem(not_handed_over(), Some(Status::Released)),
         Verdict::Granted(..)
@@ -248,6 +257,14 @@ pub fn problem_marks(problem: &Problem, status: Option<Status>, correlation_id: 
         marks.push(("idempotency-status", status.as_str().to_owned()));
     }
     marks
+}
+
+/// The mark of every answer to a request in the dialect of OASIS Repeatable Requests: whether it is, or was, executed
+/// once, or is refused for what its headers say.
+#[must_use]
+pub fn repeatability_result(refusal: Option<Code>) -> (&'static str, String) {
+    let is_rejected = matches!(refusal, Some(Code::KeyInvalid | Code::OutsideWindow));
+    (RESULT, if is_rejected { "rejected" } else { "accepted" }.to_owned())
 }
 
 /// What is stored of a reply's headers without what was said of that moment only: whether and when to come again. What was

@@ -84,4 +84,4 @@ impl Cors {
 }
 
 /// The filter's own headers, and those without which its answers are not understood.
-const EXPOSED: &str = "Idempotent-Replayed, Idempotency-Status, Idempotency-Expires, X-Correlation-Id, X-Should-Retry, Stripe-Should-Retry, Retry-After, Location";
+const EXPOSED: &str = "Idempotent-Replayed, Idempotency-Status, Idempotency-Expires, X-Correlation-Id, X-Should-Retry, Stripe-Should-Retry, Retry-After, Location, Repeatability-Result";

@@ -63,13 +63,14 @@ pub enum Code {
     MovedOn,
     /// Too many wrong tokens came from this address.
     TooManyAttempts,
-    /// A slot is so old that its record would be gone: it cannot be told from one that never ran.
+    /// A slot of a schedule, or a request that says when it was first sent, is so old that its record may be gone: it cannot
+    /// be told from one that never ran.
     OutsideWindow,
 }
 
 impl Code {
     /// Every code that a client of a guarded route may get. Operators get others too.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::KeyMissing,
         Self::KeyInvalid,
         Self::StrategyInvalid,
@@ -88,6 +89,7 @@ impl Code {
         Self::NotGuarded,
         Self::LoopDetected,
         Self::StatusUnknown,
+        Self::OutsideWindow,
         Self::StoreUnavailable,
     ];
 

@@ -207,6 +207,7 @@ fn event(what: u8, whose: u8, durations: Durations, has_address: bool) -> (Event
                 wait,
                 spelling,
                 asker: Asker::Client,
+                window: None,
             })
         }
         4 => Event::Settle(lease, Reply { status, headers: Vec::new(), body: kept }),

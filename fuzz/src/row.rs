@@ -132,6 +132,7 @@ fn claim(record: &Record) -> Claim {
         wait: span,
         spelling: KeySpelling::Bare,
         asker: Asker::Client,
+        window: None,
     }
 }
 

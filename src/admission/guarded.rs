@@ -1,8 +1,8 @@
 //! A guarded request: its claim, and what its client is told.
 
-use super::{Guarded, Head, PATH_CHARS_KEPT, caller};
+use super::{Guarded, Head, PATH_CHARS_KEPT, caller, scope_parts};
 use crate::config::route::Doubtful;
-use crate::lifecycle::event::{Claim, CredentialChange, OnInDoubt};
+use crate::lifecycle::event::{Claim, CredentialChange, OnInDoubt, Window};
 use crate::lifecycle::lease::StatusSecret;
 use crate::lifecycle::record::{Lease, Metadata, StatusKey};
 use crate::log::LogKey;
@@ -22,6 +22,10 @@ impl Guarded {
                 );
                 Problem::new(Code::CredentialRefused, detail)
                     .because(format!("the bearer token was refused: {refusal}"))
+            }
+            // As Azure's services answer it.
+            _ if self.speaks_repeatability() && problem.code == Code::KeyReused => {
+                problem.with_status(400)
             }
             _ => problem,
         }
@@ -43,6 +47,12 @@ impl Guarded {
         self
     }
 
+    /// Whether it speaks the dialect of OASIS Repeatable Requests.
+    #[must_use]
+    pub fn speaks_repeatability(&self) -> bool {
+        self.first_sent.is_some()
+    }
+
     fn status_key(&self, lease: Lease) -> StatusKey {
         let secret = StatusSecret::of(lease);
         let credential = self.route.status_credential.then(|| secret.seal(self.credential));
@@ -59,7 +69,7 @@ impl Guarded {
         let metadata = Metadata {
             fingerprint,
             operation: caller(route, head, self.credential).operation(
-                &route.scope,
+                &scope_parts(route, self.speaks_repeatability()),
                 route.mode,
                 &fingerprint,
             ),
@@ -87,6 +97,10 @@ impl Guarded {
             wait: self.wait,
             spelling: self.spelling,
             asker: self.asker,
+            window: self
+                .first_sent
+                .zip(route.repeatability_window())
+                .map(|(first_sent, span)| Window { first_sent, span }),
         }
     }
 }

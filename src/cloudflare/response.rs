@@ -9,13 +9,13 @@ use super::headers::HeaderChanges;
 use super::ledger_stub::LedgerBody;
 use super::origin::{OriginResponse, ResponseBody};
 use super::{SMALL, body_stream};
-use crate::admission::Head;
+use crate::admission::{Guarded, Head, speaks_repeatability};
 use crate::answer::{self, Accepted, Marks, Status, replay_marks, replayed_headers};
 use crate::config::route::{Doubtful, Route};
 use crate::cors::Cors;
 use crate::lifecycle::event::Replay;
 use crate::lifecycle::reply::{has_no_body, is_ours};
-use crate::problem::Problem;
+use crate::problem::{Code, Problem};
 use crate::time::Timestamp;
 
 pub(super) type Response = web_sys::Response;
@@ -26,6 +26,8 @@ pub(super) struct Client {
     pub(super) correlation_id: String,
     /// What its page may read, where it is one.
     cors: Cors,
+    /// Whether it speaks the dialect of OASIS Repeatable Requests.
+    speaks_repeatability: bool,
     /// What its route does with a doubt.
     pub(super) on_in_doubt: Doubtful,
 }
@@ -35,9 +37,17 @@ impl Client {
         let allowed = route.map(|route| route.cors.as_slice()).unwrap_or_default();
         Self {
             correlation_id,
+            speaks_repeatability: route.is_some_and(|route| speaks_repeatability(route, head)),
             cors: Cors::new(allowed, (head.header)("origin")),
             on_in_doubt: route.map_or(Doubtful::Hold, |route| route.on_in_doubt),
         }
+    }
+
+    /// That of a guarded request. Its body has been looked at where the key may lie in it, so it is certain where the key is
+    /// from.
+    pub(super) fn of(guarded: &Guarded, head: &Head<'_>) -> Self {
+        let client = Self::new(guarded.correlation_id.clone(), Some(&guarded.route), head);
+        Self { speaks_repeatability: guarded.speaks_repeatability(), ..client }
     }
 
     /// The origin's own response, with the filter's headers. `expires` says until when it is stored, if it is.
@@ -54,6 +64,7 @@ impl Client {
         }
         changes.append_all(&self.cors.exposed());
         changes.replace_all(&answer::marks(status, expires, &self.correlation_id));
+        self.mark_result(&mut changes, None);
         let from = &received.response;
         let body = match received.body {
             ResponseBody::None => JsValue::NULL,
@@ -84,6 +95,7 @@ impl Client {
         }
         changes.append_all(&self.cors.marks());
         changes.replace_all(&replay_marks(replay, &self.correlation_id));
+        self.mark_result(&mut changes, None);
         let status = reply.status;
         let body = match body {
             _ if has_no_body(status) => JsValue::NULL,
@@ -95,6 +107,14 @@ impl Client {
         changes.respond(status, None, &body)
     }
 
+    /// In place of what the origin says of it: it may have seen a repeated request as a first one.
+    fn mark_result(&self, changes: &mut HeaderChanges, refusal: Option<Code>) {
+        if self.speaks_repeatability {
+            let (name, value) = answer::repeatability_result(refusal);
+            changes.replace(name, &value);
+        }
+    }
+
     /// The operation runs.
     pub(super) fn accepted(&self, accepted: &Accepted, location: &str) -> Result<Response, Error> {
         let mut changes = HeaderChanges::default();
@@ -102,6 +122,7 @@ impl Client {
         // Beside what CORS adds to it.
         changes.append("vary", "Prefer");
         changes.replace_all(&answer::accepted_marks(accepted, location, &self.correlation_id));
+        self.mark_result(&mut changes, None);
         let body = answer::accepted_body(location, &self.correlation_id);
         changes.respond(202, None, &JsValue::from_str(&body))
     }
@@ -115,6 +136,7 @@ impl Client {
         let mut changes = HeaderChanges::default();
         changes.append_all(&self.cors.marks());
         changes.replace_all(&answer::problem_marks(problem, status, &self.correlation_id));
+        self.mark_result(&mut changes, Some(problem.code));
         let body = JsValue::from_str(&problem.body(&self.correlation_id));
         changes.respond(problem.status, None, &body)
     }

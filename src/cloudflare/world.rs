@@ -28,6 +28,7 @@ use crate::protocol::runner::{
 use crate::request::key::{self, KeyId};
 use crate::request::key_source::Source;
 use crate::request::prefer::without_async;
+use crate::request::repeatability;
 use crate::time::Timestamp;
 
 /// What the filter needs of the outside for one guarded request.
@@ -210,6 +211,12 @@ impl RequestWorld {
                     changes.delete(name);
                 }
                 changes.delete(KEY_HEADER);
+                // One of these without the other is what an origin refuses that knows them.
+                if route.key.from.contains(&Source::Repeatability) {
+                    for name in repeatability::HEADERS {
+                        changes.delete(name);
+                    }
+                }
             }
         }
     }
@@ -218,7 +225,7 @@ impl RequestWorld {
     /// conditional or partial, or turn it into something else than a GET.
     fn probe_headers(&self) -> Result<Headers, Error> {
         let mut changes = self.changes.clone();
-        for name in NOT_OF_A_QUESTION {
+        for name in NOT_OF_A_QUESTION.into_iter().chain(repeatability::HEADERS) {
             changes.delete(name);
         }
         changes.replace("x-correlation-id", &self.guarded.correlation_id);

@@ -54,6 +54,9 @@ struct Rules<'a> {
     timeout: String,
     ttl: String,
     tombstone: String,
+    /// How old an unknown request may be that says when it was first sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    window: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -107,6 +110,7 @@ fn rules(route: &Route) -> Rules<'_> {
         timeout: iso8601(route.timeout),
         ttl: iso8601(route.ttl),
         tombstone: iso8601(route.tombstone),
+        window: route.repeatability_window().map(iso8601),
     }
 }
 

@@ -23,6 +23,7 @@ use crate::request::fingerprint::{self, BodyRule};
 use crate::request::header::header_names;
 use crate::request::json::Pointer;
 use crate::request::key_source::Source;
+use crate::request::repeatability::CLOCKS_APART;
 use crate::request::scope::ScopePart;
 
 /// The rules of one route.
@@ -91,6 +92,10 @@ pub struct Route {
     /// How long a stored reply is replayed. After it and the tombstone the key is free again.
     #[serde(deserialize_with = "values::span::<1, { 3660 * DAY }, _>")]
     pub ttl: Duration,
+    /// In the dialect `repeatability`: how long after it was first sent an unknown request is taken for a new one; without it
+    /// `ttl`.
+    #[serde(deserialize_with = "values::some_span::<0, { 3660 * DAY }, _>")]
+    pub window: Option<Duration>,
     /// How long after `ttl` a late retry gets 410 and not a second charge.
     #[serde(deserialize_with = "values::span::<0, { 3660 * DAY }, _>")]
     pub tombstone: Duration,
@@ -117,7 +122,7 @@ pub struct Route {
 #[serde(default, deny_unknown_fields)]
 pub struct KeyRule {
     /// Where the key is taken from, in order: `header:NAME`, `query:NAME`, `body:/pointer`, `form:NAME`,
-    /// `template:…`.
+    /// `template:…`, `repeatability`.
     pub from: Vec<Source>,
     /// Refuse a request without a key (400); else it passes through unguarded.
     pub required: bool,
@@ -213,6 +218,7 @@ impl Default for Route {
             probe_absent: None,
             probe_after: Duration::from_mins(1),
             ttl: Duration::from_hours(24),
+            window: None,
             tombstone: Duration::ZERO,
             doubt_ttl: Duration::from_hours(90 * 24),
             reply: ReplyRule::default(),
@@ -299,6 +305,32 @@ impl Route {
         Self { reply, ..self.clone() }
     }
 
+    /// How old an unknown request may be that says when it was first sent; none where the route does not look at that.
+    #[must_use]
+    pub fn repeatability_window(&self) -> Option<Duration> {
+        let is_source = self.key.from.contains(&Source::Repeatability);
+        is_source.then_some(self.window.unwrap_or(self.ttl))
+    }
+
+    /// A key that is forgotten within its window would be taken for a new one.
+    fn window_contradiction(&self) -> Option<(&'static str, &'static str)> {
+        let Some(window) = self.repeatability_window() else {
+            return self.window.map(|_| ("window", "says how old a request of the dialect may be, but key.from does not name repeatability"));
+        };
+        if window > self.ttl.saturating_add(self.tombstone) {
+            Some(("window", "is longer than a key is known: at most ttl and tombstone together"))
+        } else if window > self.doubt_ttl {
+            Some(("window", "is longer than a doubt is known: at most doubt_ttl"))
+        } else if window <= CLOCKS_APART.saturating_mul(2) {
+            Some((
+                "window",
+                "must be longer than 10 minutes (without it, ttl must be): clocks may be 5 minutes apart",
+            ))
+        } else {
+            None
+        }
+    }
+
     /// Knobs that are sound each and make no sense together.
     fn contradictions(&self) -> Vec<(&'static str, &'static str)> {
         let mut found = Vec::new();
@@ -322,6 +354,7 @@ impl Route {
         if self.has_status_address() && self.timeout > RUNNER_MAX {
             found.push(("timeout", "is longer than the 14 minutes that an asynchronous call may last, for which its object is kept"));
         }
+        found.extend(self.window_contradiction());
         let names_claim = self.credential.iter().any(|part| matches!(part, CredentialPart::Jwt(_)));
         let is_authorization = |name: &str| name == "authorization";
         if names_claim

@@ -123,6 +123,13 @@ pub(crate) fn span<'de, const LEAST: u64, const MOST: u64, D: Deserializer<'de>>
     parse_span(text.as_deref(), LEAST, MOST).map_err(D::Error::custom)
 }
 
+/// A span that need not be there.
+pub(crate) fn some_span<'de, const LEAST: u64, const MOST: u64, D: Deserializer<'de>>(
+    from: D,
+) -> Result<Option<Duration>, D::Error> {
+    span::<LEAST, MOST, D>(from).map(Some)
+}
+
 fn parse_span(text: Option<&str>, least: u64, most: u64) -> Result<Duration, String> {
     let span = text.and_then(|text| humantime::parse_duration(text).ok());
     let ms = span.and_then(|span| u64::try_from(span.as_millis()).ok());

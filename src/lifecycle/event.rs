@@ -53,6 +53,8 @@ pub struct Claim {
     pub spelling: KeySpelling,
     /// Who makes the request, for the statistics.
     pub asker: Asker,
+    /// Where the caller says when the operation was first sent: by what a retry that comes too late is told.
+    pub window: Option<Window>,
 }
 
 /// Who makes a request.
@@ -64,6 +66,15 @@ pub enum Asker {
     Schedule,
     /// A message of a queue.
     Queue,
+}
+
+/// When an operation was first sent, and for how long the route promises to know it (OASIS Repeatable Requests).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Window {
+    /// When it was first sent, by the client's clock.
+    pub first_sent: Timestamp,
+    /// For so long a key is known.
+    pub span: Duration,
 }
 
 /// What a duplicate wants (Conductor's three strategies).
@@ -144,6 +155,10 @@ pub enum Verdict {
     Released,
     /// There is no record (only after a look, and at the status address).
     Absent,
+    /// There is no record, and the operation was first sent so long ago that it may have been executed and forgotten.
+    OutsideWindow,
+    /// There is no record, and the operation will be sent for the first time in the future, as its caller says.
+    AheadOfTime,
 }
 
 /// A stored reply on its way to a duplicate.

@@ -29,7 +29,7 @@
 use std::time::Duration;
 
 use crate::lifecycle::event::{
-    Claim, CredentialChange, Event, How, OnInDoubt, Replay, Strategy, Verdict,
+    Claim, CredentialChange, Event, How, OnInDoubt, Replay, Strategy, Verdict, Window,
 };
 use crate::lifecycle::record::{
     Completed, Doubt, Durations, Execution, Lease, Metadata, Previous, RELEASED_KEPT, Reason,
@@ -37,6 +37,7 @@ use crate::lifecycle::record::{
 };
 use crate::lifecycle::reply::{Kept, Reply};
 use crate::request::fingerprint::Fingerprint;
+use crate::request::repeatability::CLOCKS_APART;
 use crate::time::{Timestamp, millis};
 
 /// Whether the shard holds a record of the same operation under another credential (a tombstone counts): running
@@ -153,6 +154,20 @@ fn on_claim(
     }
 }
 
+/// Whether an unknown operation may be one that was forgotten. The Ledger's clock decides: it is the one by which records
+/// are kept.
+///
+/// An operation may be granted 5 minutes before it was first sent by its client's clock, and is known for the window from
+/// then on. So one that is unknown and younger than the window without these 5 minutes was never granted, or was released.
+fn outside_window(window: Option<Window>, now: Timestamp) -> Option<Verdict> {
+    let Window { first_sent, span } = window?;
+    if first_sent > now.plus(CLOCKS_APART) {
+        return Some(Verdict::AheadOfTime);
+    }
+    let is_old = now.since(first_sent) >= span.saturating_sub(CLOCKS_APART);
+    is_old.then_some(Verdict::OutsideWindow)
+}
+
 /// A caller waits for a lease that is live, as long as it likes, if it came for the reply and not to be refused.
 fn wait_as(claim: &Claim, until: Timestamp, now: Timestamp) -> Option<Verdict> {
     match claim.strategy {
@@ -188,8 +203,8 @@ fn replay(completed: &Completed) -> Verdict {
     Verdict::Replay(Replay::of(completed, How::Replayed))
 }
 
-/// Grants a first run, or refuses it where the same operation is live under another credential. `status` opens the key's
-/// status address, if the key has one.
+/// Grants a first run, or refuses it where the same operation is live under another credential, or was first sent so long
+/// ago that it may have been forgotten. `status` opens the key's status address, if the key has one.
 fn grant_anew(
     claim: &Claim,
     status: Option<StatusKey>,
@@ -200,6 +215,11 @@ fn grant_anew(
     match (claim.credential_change, other_credential) {
         (CredentialChange::Refuse, OtherCredential::Live) => keep(Verdict::CredentialChanged),
         (CredentialChange::Refuse, OtherCredential::None) | (CredentialChange::Forward, _) => {
+            // What has left a tombstone is not unknown.
+            let is_unknown = previous == Previous::Nothing;
+            if let Some(refused) = outside_window(claim.window, now).filter(|_| is_unknown) {
+                return keep(refused);
+            }
             let metadata = Metadata { created: now, status, ..claim.metadata.clone() };
             grant(metadata, claim, first_attempt(claim), previous, now)
         }

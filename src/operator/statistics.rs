@@ -52,10 +52,12 @@ pub enum Counter {
     BySchedule,
     /// Made for a message of a queue.
     ByQueue,
+    /// Refused: 412 `outside-window`.
+    OutsideWindow,
 }
 
 /// How many counters there are.
-pub const COUNTERS: usize = 16;
+pub const COUNTERS: usize = 17;
 
 impl Counter {
     /// All of them, in the stored order.
@@ -76,6 +78,7 @@ impl Counter {
         Self::ReplyNotStored,
         Self::BySchedule,
         Self::ByQueue,
+        Self::OutsideWindow,
     ];
 
     /// The problem that it counts, if it counts one.
@@ -89,6 +92,7 @@ impl Counter {
             Self::OutcomeUnknown => Some(Code::OutcomeUnknown),
             Self::KeyExpired => Some(Code::KeyExpired),
             Self::ReplyNotStored => Some(Code::ReplyNotStored),
+            Self::OutsideWindow => Some(Code::OutsideWindow),
             _ => None,
         }
     }
@@ -135,6 +139,7 @@ impl Counter {
             (_, Verdict::Expired) => Some(Self::KeyExpired),
             (_, Verdict::KeyReused(_)) => Some(Self::KeyReused),
             (_, Verdict::CredentialChanged) => Some(Self::CredentialChanged),
+            (_, Verdict::OutsideWindow) => Some(Self::OutsideWindow),
             (Change::Complete(record), Verdict::Kept(_)) if !record.is_live() => {
                 Some(Self::Released)
             }
@@ -151,7 +156,8 @@ impl Counter {
                 | Verdict::Kept(_)
                 | Verdict::Stale
                 | Verdict::Released
-                | Verdict::Absent,
+                | Verdict::Absent
+                | Verdict::AheadOfTime,
             ) => None,
         }
     }

@@ -1,5 +1,5 @@
 //! Where a key is taken from: `header:NAME`, `query:NAME`, `body:/json/pointer`, `form:NAME`, or a template of these such
-//! as `template:pay-{header:X-Shop}-{body:/order/id}`.
+//! as `template:pay-{header:X-Shop}-{body:/order/id}`; or the two headers of OASIS Repeatable Requests, `repeatability`.
 
 use std::fmt::{self, Write as _};
 
@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::request::header::{header_name, media_type};
 use crate::request::json::{DuplicateMember, Pointer, is_json};
+use crate::request::repeatability::{REQUEST_ID, Repeatable};
 
 /// One source of a key.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -22,6 +23,8 @@ pub enum Source {
     Form(String),
     /// Literals with sources between them.
     Template(Vec<Piece>),
+    /// The headers of OASIS Repeatable Requests.
+    Repeatability,
 }
 
 /// A piece of a template.
@@ -41,8 +44,8 @@ pub enum Value {
     Found(String),
     /// The request has no such value.
     Missing,
-    /// The request has the value more than once, and nothing says which one is meant.
-    Duplicate,
+    /// The request has a value that cannot be used. Why: the end of a sentence.
+    Invalid(&'static str),
     /// The body must be read first.
     NeedsBody,
 }
@@ -64,6 +67,9 @@ impl Source {
     /// # Errors
     /// What is wrong with the text.
     pub fn parse(text: &str) -> Result<Self, String> {
+        if text == REPEATABILITY {
+            return Ok(Self::Repeatability);
+        }
         let (kind, rest) = text.split_once(':').ok_or(KINDS)?;
         match kind {
             "header" => header_name(rest)
@@ -89,12 +95,17 @@ impl Source {
                 None => Value::NeedsBody,
                 Some(body) => match pointer.text(body) {
                     Ok(text) => text.map_or(Value::Missing, Value::Found),
-                    Err(DuplicateMember) => Value::Duplicate,
+                    Err(DuplicateMember) => Value::Invalid(TWICE),
                 },
             },
             Self::Form(_) if !parts.is_form() => Value::Missing,
             Self::Form(name) => parts.body.map_or(Value::NeedsBody, |body| field(body, name)),
             Self::Template(pieces) => filled(pieces, parts),
+            Self::Repeatability => match Repeatable::read(parts.header) {
+                None => Value::Missing,
+                Some(Ok(repeatable)) => Value::Found(repeatable.request_id),
+                Some(Err(why)) => Value::Invalid(why),
+            },
         }
     }
 
@@ -102,7 +113,7 @@ impl Source {
     #[must_use]
     pub fn is_in_body(&self) -> bool {
         match self {
-            Self::Header(_) | Self::Query(_) => false,
+            Self::Header(_) | Self::Query(_) | Self::Repeatability => false,
             Self::Body(_) | Self::Form(_) => true,
             Self::Template(pieces) => pieces
                 .iter()
@@ -115,7 +126,7 @@ impl Source {
     #[must_use]
     pub fn unreadable(&self, parts: Parts<'_>) -> Option<String> {
         match self {
-            Self::Header(_) | Self::Query(_) => None,
+            Self::Header(_) | Self::Query(_) | Self::Repeatability => None,
             Self::Form(_) if !parts.is_form() => {
                 // An empty form needs no Content-Type.
                 let has_body =
@@ -139,11 +150,12 @@ impl Source {
         }
     }
 
-    /// The name of the header, if the source is one.
+    /// The name of the header that has the key, if the source is one.
     #[must_use]
     pub fn header(&self) -> Option<&str> {
         match self {
             Self::Header(name) => Some(name),
+            Self::Repeatability => Some(REQUEST_ID),
             Self::Query(_) | Self::Body(_) | Self::Form(_) | Self::Template(_) => None,
         }
     }
@@ -207,6 +219,7 @@ impl fmt::Display for Source {
             Self::Query(name) => write!(f, "query:{name}"),
             Self::Body(pointer) => write!(f, "body:{pointer}"),
             Self::Form(name) => write!(f, "form:{name}"),
+            Self::Repeatability => f.write_str(REPEATABILITY),
             Self::Template(pieces) => {
                 f.write_str("template:")?;
                 pieces.iter().try_for_each(|piece| match piece {
@@ -231,7 +244,7 @@ fn field(text: &[u8], name: &str) -> Value {
         if known == name {
             found = match found {
                 Value::Missing => Value::Found(value.into_owned()),
-                _ => return Value::Duplicate,
+                _ => return Value::Invalid(TWICE),
             };
         }
     }
@@ -275,6 +288,9 @@ fn template(text: &str) -> Result<Vec<Piece>, String> {
         let (place, tail) = after.split_once('}').ok_or("close every { with a }")?;
         match Source::parse(place)? {
             Source::Template(_) => return Err("not nest templates".to_owned()),
+            Source::Repeatability => {
+                return Err("not hold repeatability, which has a key of its own".to_owned());
+            }
             source => {
                 if literal.is_empty() && !pieces.is_empty() {
                     return Err("have a literal between two places, or two sets of values would give one key".to_owned());
@@ -322,6 +338,9 @@ fn with_encoded(mut pieces: Vec<Piece>) -> Vec<Piece> {
     pieces
 }
 
-const KINDS: &str = "be header:NAME, query:NAME, body:/json/pointer, form:NAME or template:TEXT";
+const KINDS: &str =
+    "be header:NAME, query:NAME, body:/json/pointer, form:NAME, template:TEXT or repeatability";
+const REPEATABILITY: &str = "repeatability";
+const TWICE: &str = "it is there more than once";
 /// What HTML forms and OAuth clients send (URL standard, section 5).
 const FORM: &str = "application/x-www-form-urlencoded";

@@ -11,5 +11,6 @@ pub mod key_source;
 pub mod method;
 pub mod path;
 pub mod prefer;
+pub mod repeatability;
 pub mod scope;
 pub mod status_token;

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use oncegate::lifecycle::event::{
-    Asker, Claim, CredentialChange, Event, How, OnInDoubt, Replay, Strategy as OnDuplicate, Verdict,
+    Asker, Claim, CredentialChange, Event, How, OnInDoubt, Replay, Strategy as OnDuplicate,
+    Verdict, Window,
 };
 use oncegate::lifecycle::record::{
     Completed, Doubt, Durations, Execution, KeySpelling, Lease, Metadata, Previous, Reason, Record,
@@ -122,8 +123,8 @@ pub(crate) fn claim() -> BoxedStrategy<Claim> {
     let change = prop_oneof![Just(CredentialChange::Refuse), Just(CredentialChange::Forward)];
     let asker = prop_oneof![Just(Asker::Client), Just(Asker::Schedule), Just(Asker::Queue)];
     let rules = (strategy(), on_in_doubt(), change, asker);
-    (lease(), metadata(), rules, durations(), span(), spelling())
-        .prop_map(|(lease, metadata, rules, durations, wait, spelling)| {
+    (lease(), metadata(), rules, durations(), span(), spelling(), option::of(window()))
+        .prop_map(|(lease, metadata, rules, durations, wait, spelling, window)| {
             let (strategy, on_in_doubt, credential_change, asker) = rules;
             Claim {
                 lease,
@@ -135,9 +136,14 @@ pub(crate) fn claim() -> BoxedStrategy<Claim> {
                 wait,
                 spelling,
                 asker,
+                window,
             }
         })
         .boxed()
+}
+
+fn window() -> BoxedStrategy<Window> {
+    (instant(), span()).prop_map(|(first_sent, span)| Window { first_sent, span }).boxed()
 }
 
 fn completed() -> BoxedStrategy<Completed> {
@@ -280,6 +286,8 @@ fn verdict() -> BoxedStrategy<Verdict> {
         Just(Verdict::Stale),
         Just(Verdict::Released),
         Just(Verdict::Absent),
+        Just(Verdict::OutsideWindow),
+        Just(Verdict::AheadOfTime),
     ]
     .boxed()
 }

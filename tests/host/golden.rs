@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use oncegate::encoding::{read_row, write_row};
 use oncegate::lifecycle::event::{
-    Asker, Claim, CredentialChange, Event, How, OnInDoubt, Replay, Strategy, Verdict,
+    Asker, Claim, CredentialChange, Event, How, OnInDoubt, Replay, Strategy, Verdict, Window,
 };
 use oncegate::lifecycle::record::{
     Completed, Doubt, Durations, Execution, KeySpelling, Metadata, Previous, Reason, Record,
@@ -75,7 +75,7 @@ fn what_a_worker_and_a_runner_say_is_written_and_read_as_it_always_was() {
     };
     // To whom; the claim; the run, when it was sent, and the texts.
     let expected = format!(
-        "{}ac02{AA}{METADATA}0000000000 4b0080a305000000 80ceda0300 0a000000{BB}0200ac02 016b01610172010174",
+        "{}ac02{AA}{METADATA}0000000000 4b0080a305000000 80ceda0300 0a00000000{BB}0200ac02 016b01610172010174",
         "1d".repeat(32)
     );
     let frame = write_runner_request(&request);
@@ -121,6 +121,9 @@ pub(crate) fn requests() -> Golden<LedgerRequest> {
     };
     let mut with_status = make::claim(lease(0xaa));
     with_status.metadata.status = Some(status_key());
+    let span = Duration::from_hours(1);
+    let window = Some(Window { first_sent: Timestamp(300), span });
+    let repeatable = Claim { window, ..make::claim(lease(0xaa)) };
     let decide = |decision| OperatorQuery::Decide {
         lease: Some(lease(0xaa)),
         decision,
@@ -138,13 +141,20 @@ pub(crate) fn requests() -> Golden<LedgerRequest> {
     let event = |event| Question::Event(event);
     let reply = || make::reply(201, 4);
     [
-        // The lease, the metadata, the rules, the durations, 10 s of patience, quoted, a client.
-        (event(Event::Claim(claim)), format!("0000{AA}{METADATA}0000020101{DURATIONS}0a000100")),
-        // With a status key; the default rules, 75 s, a day, none, 90 days, 10 s, bare, a client.
+        // The lease, the metadata, the rules, the durations, 10 s of patience, quoted, a client, no window.
+        (event(Event::Claim(claim)), format!("0000{AA}{METADATA}0000020101{DURATIONS}0a00010000")),
+        // With a status key; the default rules, 75 s, a day, none, 90 days, 10 s, bare, a client, no window.
         (
             event(Event::Claim(with_status)),
             format!(
-                "0000{AA}{METADATA}00{STATUS_KEY}000000 4b00 80a30500 0000 80ceda0300 0a000000"
+                "0000{AA}{METADATA}00{STATUS_KEY}000000 4b00 80a30500 0000 80ceda0300 0a00000000"
+            ),
+        ),
+        // First sent 300 ms after 1970; 3,600 s.
+        (
+            event(Event::Claim(repeatable)),
+            format!(
+                "0000{AA}{METADATA}0000000000 4b00 80a30500 0000 80ceda0300 0a000000 01ac02901c00"
             ),
         ),
         (event(Event::Settle(lease(0xaa), reply())), format!("0001{AA}{REPLY}")),
@@ -224,6 +234,8 @@ pub(crate) fn answers() -> Golden<LedgerAnswer> {
         (Verdict::Stale, "0b".to_owned()),
         (Verdict::Released, "0c".to_owned()),
         (Verdict::Absent, "0d".to_owned()),
+        (Verdict::OutsideWindow, "0e".to_owned()),
+        (Verdict::AheadOfTime, "0f".to_owned()),
     ];
     let verdicts =
         verdicts.map(|(verdict, bytes)| (LedgerAnswer::Verdict(verdict), format!("01{bytes}")));
@@ -397,9 +409,9 @@ const DURATIONS: &str = "010002000300ac0200";
 const HEADERS: &str = "010c636f6e74656e742d74797065106170706c69636174696f6e2f6a736f6e";
 /// Status 201, the headers, whole: 4 bytes.
 const REPLY: &str = "c901010c636f6e74656e742d74797065106170706c69636174696f6e2f6a736f6e0004";
-/// One route with its 14 counts; one key that was replayed once.
+/// One route with its 17 counts; one key that was replayed once.
 const GOLDEN_TALLY: &str = "010106636861726765\
-    00000000000000000000000000ac020000\
+    00000000000000000000000000ac02000000\
     011d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d01";
 /// The place, by whom; "nightly", the slot, "jobs", "POST", "/run", "c-1".
 const RERUN: &str = "ac021d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d\

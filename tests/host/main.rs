@@ -38,6 +38,7 @@ mod policy; // knobs, vars, matching
 mod problem; // refusals, and the headers of answers
 mod prove; // every interleaving, and a judge
 mod released; // claims that come too late
+mod repeatability; // the dialect of OASIS Repeatable Requests
 mod reply; // what is kept
 mod simulate; // hours of faults from a seed
 mod source; // where keys are taken from; JSON bodies

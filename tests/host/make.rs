@@ -150,6 +150,7 @@ pub(crate) fn claim(lease: Lease) -> Claim {
         wait: s(10),
         spelling: KeySpelling::Bare,
         asker: Asker::Client,
+        window: None,
     }
 }
 

@@ -11,7 +11,7 @@ use oncegate::time::Timestamp;
 use serde_json::{Value, json};
 
 /// code, status, whether to come again
-const CODES: [(Code, &str, u16, bool); 19] = [
+const CODES: [(Code, &str, u16, bool); 20] = [
     (Code::KeyMissing, "key-missing", 400, false),
     (Code::KeyInvalid, "key-invalid", 400, false),
     (Code::StrategyInvalid, "strategy-invalid", 400, false),
@@ -30,6 +30,7 @@ const CODES: [(Code, &str, u16, bool); 19] = [
     (Code::NotGuarded, "not-guarded", 404, false),
     (Code::LoopDetected, "loop-detected", 508, false),
     (Code::StatusUnknown, "status-unknown", 404, false),
+    (Code::OutsideWindow, "outside-window", 412, false),
     (Code::StoreUnavailable, "store-unavailable", 503, true),
 ];
 

@@ -14,6 +14,8 @@ fn found(source: &str, lines: &[(&str, &str)], query: Option<&str>, body: Option
     Source::parse(source).unwrap().value(parts)
 }
 
+const TWICE: &str = "it is there more than once";
+
 fn is(text: &str) -> Value {
     Value::Found(text.to_owned())
 }
@@ -31,7 +33,7 @@ fn a_key_is_found_in_a_header_a_query_a_body_or_in_several_of_them() {
         ("query:id", is("q 1")),
         ("query:na%me", is("é")),
         ("query:none", Value::Missing),
-        ("query:twice", Value::Duplicate),
+        ("query:twice", Value::Invalid(TWICE)),
         ("body:/id", is("evt_1")),
         // An integer, as it is written.
         ("body:/n", is("42")),
@@ -46,7 +48,7 @@ fn a_key_is_found_in_a_header_a_query_a_body_or_in_several_of_them() {
         ("template:pay-{header:X-Shop}-{body:/n}", is("pay-s1-42")),
         ("template:{query:id}", is("q 1")),
         ("template:{header:X-None}-{body:/n}", Value::Missing),
-        ("template:{query:twice}-{body:/n}", Value::Duplicate),
+        ("template:{query:twice}-{body:/n}", Value::Invalid(TWICE)),
     ];
     let query = Some("id=q+1&na%25me=%C3%A9&twice=1&twice=1");
     for (source, expected) in rows {
@@ -82,11 +84,11 @@ fn a_body_that_says_nothing_certain_yields_no_key() {
     }
     // Which one is meant? Passing it by unguarded would be an answer too.
     let twice = r#"{"id":"a","id":"a"}"#;
-    assert_eq!(found("body:/id", &[], None, Some(twice)), Value::Duplicate);
+    assert_eq!(found("body:/id", &[], None, Some(twice)), Value::Invalid(TWICE));
     let on_the_way = r#"{"o":{"id":"a"},"o":{"id":"a"}}"#;
-    assert_eq!(found("body:/o/id", &[], None, Some(on_the_way)), Value::Duplicate);
+    assert_eq!(found("body:/o/id", &[], None, Some(on_the_way)), Value::Invalid(TWICE));
     let spelled = r#"{"id":"a","\u0069d":"b"}"#;
-    assert_eq!(found("body:/id", &[], None, Some(spelled)), Value::Duplicate);
+    assert_eq!(found("body:/id", &[], None, Some(spelled)), Value::Invalid(TWICE));
     // Elsewhere it may say what it likes.
     let body = r#"{"x":1e999,"id":"a","y":{"b":1,"b":2}}"#;
     assert_eq!(found("body:/id", &[], None, Some(body)), is("a"));
@@ -111,13 +113,13 @@ fn a_field_of_a_form_is_decoded_once_and_counts_in_bodies_that_are_forms_only() 
         ("form:order", is("7")),
         ("form:id", is("a+b%25 c")),
         ("form:name", is("x")),
-        ("form:twice", Value::Duplicate),
+        ("form:twice", Value::Invalid(TWICE)),
         ("form:empty", is("")),
         ("form:bare", is("")),
         ("form:none", Value::Missing),
         ("form:Order", Value::Missing),
         ("template:pay-{header:X-Shop}-{form:order}", is("pay-s1-7")),
-        ("template:{form:twice}-{form:order}", Value::Duplicate),
+        ("template:{form:twice}-{form:order}", Value::Invalid(TWICE)),
         ("template:{form:none}-{form:order}", Value::Missing),
     ] {
         assert_eq!(of(source, body), expected, "{source}");

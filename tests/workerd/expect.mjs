@@ -6,7 +6,7 @@ const STATUS = {
   "key-missing": 400, "key-invalid": 400, "strategy-invalid": 400, "key-reused": 422, "in-flight": 409,
   "origin-unreachable": 502, misconfigured: 500, "already-executed": 409, "credential-changed": 409, "credential-refused": 401, "credential-unverifiable": 503,
   "reply-not-stored": 409, "outcome-unknown": 409, "key-expired": 410, "request-too-large": 413,
-  "store-unavailable": 503, "not-guarded": 404, "status-unknown": 404, "loop-detected": 508,
+  "store-unavailable": 503, "not-guarded": 404, "status-unknown": 404, "loop-detected": 508, "outside-window": 412,
 };
 const RETRY = ["credential-unverifiable", "in-flight", "origin-unreachable", "store-unavailable"];
 

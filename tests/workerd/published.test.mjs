@@ -8,7 +8,7 @@ import { freshKey, stage } from "./harness.mjs";
 const WELL_KNOWN = "/.well-known/idempotency";
 const CODES = {
   "key-missing": 400, "key-invalid": 400, "strategy-invalid": 400, "key-reused": 422, "in-flight": 409, "origin-unreachable": 502, misconfigured: 500,
-  "already-executed": 409, "credential-changed": 409, "credential-refused": 401, "credential-unverifiable": 503, "reply-not-stored": 409, "outcome-unknown": 409, "key-expired": 410, "request-too-large": 413, "not-guarded": 404, "status-unknown": 404, "loop-detected": 508, "store-unavailable": 503,
+  "already-executed": 409, "credential-changed": 409, "credential-refused": 401, "credential-unverifiable": 503, "reply-not-stored": 409, "outcome-unknown": 409, "key-expired": 410, "request-too-large": 413, "not-guarded": 404, "status-unknown": 404, "loop-detected": 508, "outside-window": 412, "store-unavailable": 503,
 };
 const RETRIED = ["credential-unverifiable", "in-flight", "origin-unreachable", "store-unavailable"];
 /** Whether a status is within a list such as ["200-399", "402"]. */

@@ -35,9 +35,7 @@ impl FetchEvent {
         head: &Head<'_>,
         body: RequestBody,
     ) -> Result<Response, Error> {
-        let client = self.client.get_or_init(|| {
-            Client::new(guarded.correlation_id.clone(), Some(&guarded.route), head)
-        });
+        let client = self.client.get_or_init(|| Client::of(&guarded, head));
         let log = |guarded: &Guarded, outcome| {
             let (route, id) = (&guarded.route, &guarded.correlation_id);
             self.log(policy, Some(route), Some(guarded), id, head, outcome);

@@ -1,7 +1,7 @@
 //! What is counted.
 
 use oncegate::encoding::{read_row, write_row};
-use oncegate::lifecycle::event::{Claim, Event, Strategy};
+use oncegate::lifecycle::event::{Claim, Event, Strategy, Window};
 use oncegate::lifecycle::record::{Reason, State};
 use oncegate::lifecycle::reply::{Kept, Reply};
 use oncegate::lifecycle::step::{OtherCredential, step};
@@ -10,7 +10,7 @@ use oncegate::operator::statistics::{
 };
 use oncegate::time::Timestamp;
 
-use crate::make::{claim, completed, doubt, instant, key_id, lease, record, reply, running};
+use crate::make::{claim, completed, doubt, instant, key_id, lease, record, reply, running, s};
 
 #[test]
 fn every_end_of_a_request_is_counted_by_its_name() {
@@ -44,6 +44,10 @@ fn every_end_of_a_request_is_counted_by_its_name() {
     }
     let refused = step(None, OtherCredential::Live, claims(claim(other)), now);
     assert_eq!(Counter::of(&refused).map(Counter::name), Some("credential-changed"));
+    let window = Some(Window { first_sent: Timestamp(0), span: s(3600) });
+    let late = Event::Claim(Claim { window, ..claim(other) });
+    let refused = step(None, OtherCredential::None, late, now.plus(s(3600)));
+    assert_eq!(Counter::of(&refused).map(Counter::name), Some("outside-window"));
 }
 
 #[test]

@@ -102,7 +102,7 @@ fn the_readme_names_every_knob_with_its_default_and_its_meaning() {
         assert_eq!(Some(&meaning), meanings.get(&knob), "{knob}");
         if default.is_empty() {
             assert!(
-                ["preset", "probe", "probe_absent"].contains(&knob.as_str()),
+                ["preset", "probe", "probe_absent", "window"].contains(&knob.as_str()),
                 "{knob} has a default"
             );
             continue;
@@ -254,6 +254,7 @@ fn a_value_that_a_knob_does_not_take_is_refused_by_name() {
         ),
         ("probe_after", &[json!("31d"), json!(60)]),
         ("ttl", &[json!("0s"), json!("11y"), json!("24"), json!(null)]),
+        ("window", &[json!("11y"), json!(3600), json!(""), json!(null)]),
         ("tombstone", &[json!("11y"), json!(0)]),
         ("doubt_ttl", &[json!("0s"), json!("11y")]),
         (
