@@ -1,9 +1,11 @@
-//! The leases that were released or settled a moment ago.
+//! The leases that were released, settled or superseded a moment ago.
 //!
 //! A call that its caller has given up may still be delivered. A copy of a claim that arrives after its
 //! lease was released must not be granted: no Worker would act on the grant, and the key would end in doubt.
 //! A copy of a claim must not be granted either after its lease was settled and another run under
 //! `fail_on_running` has replaced that reply: a late copy of the settle would then bring the old reply back.
+//! Nor after another attempt has been granted over the doubt that it left (`retry`): that would hold the key for a lease
+//! that nobody has.
 //! This memory is the Ledger's own and is lost with it; then such a claim costs a doubt, never a second run.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -22,7 +24,7 @@ pub struct EndedLeases {
 }
 
 impl EndedLeases {
-    /// Remembers a lease that was released or settled now, whether or not it was a record's.
+    /// Remembers a lease that was released, settled or superseded now, whether or not it was a record's.
     pub fn remember(&mut self, lease: Lease, now: Timestamp) {
         self.ended.insert(lease, now);
         self.order.push_back((lease, now));

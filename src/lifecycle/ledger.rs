@@ -6,7 +6,7 @@
 
 use crate::lifecycle::ended_leases::EndedLeases;
 use crate::lifecycle::event::{CredentialChange, Event, Verdict};
-use crate::lifecycle::record::{Completed, Record, State};
+use crate::lifecycle::record::{Completed, Lease, Previous, Record, State};
 use crate::lifecycle::step::{Change, OtherCredential, Step, step};
 use crate::request::fingerprint::OperationId;
 use crate::request::key::KeyId;
@@ -119,9 +119,22 @@ pub fn decide<R: Rows>(
     let stored = found.as_ref().map(|row| row.record.clone());
     let step = step(stored, other_credential, event, now);
     rows.apply(key_id, found.as_ref(), &step.change)?;
+    if let Some(lease) = superseded(&step.change) {
+        ended.remember(lease, now);
+    }
     let stored = || found.as_ref().map(|row| row.record.metadata.route.clone());
     let route = route.or_else(stored).filter(|_| counts);
     Ok(Decision { step, found, route })
+}
+
+/// The doubtful lease that a grant has taken the place of (policy `retry`): a late copy of its claim is another attempt of
+/// nobody's, once that grant has ended in doubt too.
+fn superseded(change: &Change) -> Option<Lease> {
+    let Change::Update(Record { state: State::Running(running), .. }) = change else { return None };
+    match &running.previous {
+        Previous::Doubted(doubt) => doubt.lease,
+        Previous::Nothing | Previous::Replied(_) => None,
+    }
 }
 
 impl<B> Decision<B> {

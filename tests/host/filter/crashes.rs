@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use oncegate::config::route::{Doubtful, Route};
 use oncegate::lifecycle::event::Strategy;
+use oncegate::lifecycle::outcome::Failure;
 
-use super::{after, request, slow, the_key, with_strategy};
-use crate::make::{days, instant, s};
+use super::{after, by, request, slow, the_key, with_strategy};
+use crate::make::{self, days, instant, s};
 use crate::world::{Choice, World, response};
 
 /// Runs a request for so many steps and stops its Worker; false if it was over by then.
@@ -153,4 +155,24 @@ fn a_late_copy_of_a_settled_claim_takes_nothing_from_the_run_after_it() {
     let third = world.send(request(3));
     world.run();
     assert_eq!(world.said(third), r#"201 replayed "paid 2""#);
+}
+
+/// Granted, it would hold the key for a lease that nobody has.
+#[test]
+fn a_late_copy_of_a_claim_whose_attempt_was_retried_is_not_granted() {
+    let route = Route { on_in_doubt: Doubtful::Retry, ..make::route() };
+    let mut world = World::new();
+    world.origin([(s(1), Err(Failure::Lost)), (s(1), Err(Failure::Lost))]);
+    let first = world.send(by(&route, 1));
+    world.take(Choice::Lose(world.asking(first)));
+    world.run();
+    assert_eq!(world.said(first), "502 outcome-unknown");
+    world.send(by(&route, 2));
+    world.run();
+    let copy = world.astray().next().expect("the first claim may still arrive");
+    world.take(copy);
+    assert_eq!(world.record(the_key()), "in doubt");
+    let third = world.send(by(&route, 3));
+    world.run();
+    assert_eq!(world.said(third), r#"201 executed "paid 3""#);
 }

@@ -81,7 +81,7 @@ impl Judge {
         let (run, attempt, until) = (hold.run, hold.attempt, hold.until);
         let (executed, released, troubles) = (OriginAnswer::NotYet, false, self.troubles);
         let grant = Grant { story, run, attempt, until, troubles, executed, released };
-        self.grants.insert(lease, grant);
+        self.earlier.extend(self.grants.insert(lease, grant));
         if let Some(open) = self.open.get_mut(&story) {
             open.lease = Some(lease);
         }
@@ -106,7 +106,8 @@ impl Judge {
         let its = |grant: &&Grant| {
             grant.story == asked_by && (grant.run, grant.attempt) == (run.id.0, run.attempt)
         };
-        match self.grants.values().filter(its).max_by_key(|grant| grant.until) {
+        match self.grants.values().chain(&self.earlier).filter(its).max_by_key(|grant| grant.until)
+        {
             Some(grant) if grant.until <= self.now => {
                 broken(Rule::BegunInTime, format!("{story} forwards under a lease that is over"))
             }
@@ -125,7 +126,12 @@ impl Judge {
             grant.story == asked_by && (grant.run, grant.attempt) == (run.id.0, run.attempt)
         };
         let rule = Rule::ExecutedOncePerGrant;
-        let Some(grant) = self.grants.values_mut().filter(its).max_by_key(|grant| grant.until)
+        let Some(grant) = self
+            .grants
+            .values_mut()
+            .chain(&mut self.earlier)
+            .filter(its)
+            .max_by_key(|grant| grant.until)
         else {
             return broken(rule, format!("{story} is executed without a grant"));
         };

@@ -29,6 +29,8 @@ pub(crate) struct Judge {
     pub(super) requests: BTreeMap<Story, Sent>,
     pub(super) open: BTreeMap<Story, OpenRequest>,
     pub(super) grants: BTreeMap<Token, Grant>,
+    /// Grants of leases that were granted for another attempt since: a Ledger that has lost its memory does that.
+    pub(super) earlier: Vec<Grant>,
     /// Leases that were settled or released, for as long as the Ledger has to remember them.
     pub(super) ended: BTreeMap<Token, Ms>,
     /// The requests that wait in the Ledger.
@@ -305,7 +307,8 @@ impl Hash for Judge {
             views.sort_unstable();
             views.hash(hasher);
         }
-        for (lease, grant) in &self.grants {
+        let earlier = self.earlier.iter().map(|grant| (&[0; 16], grant));
+        for (lease, grant) in self.grants.iter().chain(earlier) {
             let Grant { story, run, attempt, until, troubles, executed, released } = grant;
             (lease, story, run, attempt, until, executed, released).hash(hasher);
             (*troubles == self.troubles).hash(hasher);
