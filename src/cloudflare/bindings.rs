@@ -110,9 +110,9 @@ extern "C" {
     ) -> Promise;
     /// Reads the rest of the body of a request or a response and drops it: at most so many bytes, for so many ms.
     pub(crate) fn drained(from: &JsValue, bytes: u32, ms: u32) -> Promise;
-    /// Reads a stream to its end and drops it. Rejects where it breaks off.
+    /// Reads a stream to its end and drops it; cancels it after so many ms. Rejects where it breaks off.
     #[wasm_bindgen(js_name = readToEnd)]
-    pub(crate) fn read_to_end(stream: &ReadableStream) -> Promise;
+    pub(crate) fn read_to_end(stream: &ReadableStream, ms: u32) -> Promise;
     /// Resolves to the response, or to what `unreachable` makes of an exception.
     #[wasm_bindgen(js_name = orUnreachable)]
     pub(crate) fn or_unreachable(response: &Promise) -> Promise;

@@ -5,12 +5,10 @@
 //! It has no storage: where it is ended in the middle its lease lapses, which is a doubt, and nobody makes the call again.
 
 use std::cell::{Cell, RefCell};
-use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
 use futures_channel::oneshot::Canceled;
-use futures_util::future::{Either, select};
 use js_sys::{Promise, Uint8Array};
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast as _, JsValue};
@@ -46,7 +44,7 @@ use crate::protocol::runner::{
 };
 use crate::request::key::{Key, KeyId};
 use crate::request::path::Address;
-use crate::time::Timestamp;
+use crate::time::{Timestamp, millis};
 
 /// Takes a request over. Resolves to a [`RunnerAnswer`] as soon as the call is certain to be made, or not to be.
 #[wasm_bindgen]
@@ -93,8 +91,7 @@ async fn begin(
     })?;
     // After a deploy Worker and Runner may be of two configurations for a while.
     let policy = env::policy(&env).map_err(|_| refused("the Runner is misconfigured"))?;
-    let name = &request.claim.metadata.route;
-    let route = policy.routes.all().iter().find(|route| route.name == *name).cloned();
+    let route = policy.routes.named(&request.claim.metadata.route).cloned();
     let route = route.ok_or_else(|| refused("the Runner knows no such route"))?;
     if policy.shards != request.shards {
         return Err(refused("the Runner is configured with another number of shards"));
@@ -229,7 +226,7 @@ impl World for RunnerWorld {
 
 impl RunnerWorld {
     /// There is no client: the answer is logged. A body that is too large to be kept is read to its end, which tells whether
-    /// the origin broke it off.
+    /// the origin broke it off; but no longer than the route's timeout, since a Runner is paid for by the second.
     fn finish(&self, answer: Answer<OriginResponse, LedgerBody>) {
         let Outcome { name, status, why } = Outcome::of_answer(&answer);
         let RunnerRequest { key_id, claim, key, traceparent, .. } = &self.handed_over;
@@ -254,13 +251,13 @@ impl RunnerWorld {
             && let Some(rest) = response.response.body()
         {
             drop(first);
-            let patience = self.call.route.timeout;
+            let patience_ms = u32::try_from(millis(self.call.route.timeout)).unwrap_or(u32::MAX);
             drop(spawn(async move {
-                let read = pin!(wait(bindings::read_to_end(&rest)));
-                let end = match select(read, pin!(pause(patience))).await {
-                    Either::Left((Err(_), _)) => StreamEnd::BrokenOff,
-                    Either::Left((Ok(_), _)) | Either::Right(_) => StreamEnd::Over,
+                let end = match wait(bindings::read_to_end(&rest, patience_ms)).await {
+                    Ok(_) => StreamEnd::Over,
+                    Err(_) => StreamEnd::BrokenOff,
                 };
+                // Nobody waits for it where the call's task has ended.
                 let _ = told.send(end);
             }));
         }

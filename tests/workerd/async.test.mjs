@@ -16,6 +16,7 @@ const routes = [
   route("brief", { ttl: "1s", tombstone: "1m" }),
   route("slow", { timeout: "1s" }),
   route("small", { reply: { max: 100 } }),
+  route("endless", { reply: { max: 100 }, timeout: "2s" }),
   route("derived", { forward_key: "derived" }),
   route("again", { client_strategies: ["fail", "fail_on_running", "return_existing"] }),
   route("pages", { cors: ["https://shop.example"] }),
@@ -221,6 +222,21 @@ describe("async", { concurrency: 8, timeout: 90_000 }, () => {
     const path = isRunning(await it.send());
     isMonitors(await ended(path), "reply-not-stored");
     isProblem(await it.send(), "reply-not-stored");
+  });
+  test("one that is too large and never ends is given up, and settled", async () => {
+    const it = operation(on, "/endless", { headers: ASYNC });
+    const { opened: closed, open: close } = gate();
+    on.origin.onStream(it.path, ({ stream }) => {
+      stream.resume();
+      stream.socket.once("close", close);
+      return { status: 201, parts: ["x".repeat(2000)], hang: true };
+    });
+    const path = isRunning(await it.send());
+    isMonitors(await ended(path), "reply-not-stored");
+    // The Runner reads no longer than its route's timeout: its seconds are paid for.
+    await closed;
+    isMonitors(await poll(path), "reply-not-stored");
+    assert.equal(it.count(), 1);
   });
   test("nothing is streamed: what would be is kept whole", async () => {
     const it = operation(on, "/later", { headers: ASYNC });
