@@ -196,6 +196,12 @@ fn an_asynchronous_route_needs_its_class_and_time_that_no_deploy_takes() {
         (route("async = \"allow\"\nreply = { stream = [] }\n"), None),
         (route("async = \"never\"\ntimeout = \"20m\"\n").replace(RUNNER, ""), None),
         (route("async = \"sometimes\"\n"), Some("ROUTES[0].async")),
+        (
+            route(&format!(
+                "{allow}[[vars.ROUTES]]\nname = \"slow\"\npath = \"/b\"\nttl = \"30d\"\n"
+            )),
+            Some("ROUTES[0].name: is another route's too"),
+        ),
     ] {
         let (code, said) = check("async", &text);
         assert_eq!(code == 1, named.is_some(), "{text}\n{said}");

@@ -132,6 +132,7 @@ impl Policy {
         if !vars.binds_runner {
             mistakes.extend(routes.iter().filter_map(|(place, route)| needs_runner(place, route)));
         }
+        mistakes.extend(shared_names(&routes));
         let trust = noted(&mut mistakes, tokens::trust(&vars.values, &routes));
         let routes = noted(&mut mistakes, Routes::new(routes));
         let (schedules, queues) = match &routes {
@@ -254,6 +255,18 @@ fn needs_runner(place: &str, route: &Route) -> Option<Misconfigured> {
             format!("{place}.async"),
             "needs the class Runner bound as RUNNER, and its migration: docs/async.md",
         )
+    })
+}
+
+/// A Runner and a status address find the route of a call by its name, and must find no other.
+fn shared_names(routes: &[(String, Rc<Route>)]) -> impl Iterator<Item = Misconfigured> {
+    let is_shared =
+        |route: &Route| routes.iter().filter(|(_, other)| other.name == route.name).count() > 1;
+    let shared =
+        routes.iter().filter(move |(_, route)| route.has_status_address() && is_shared(route));
+    shared.map(|(place, _)| {
+        let why = "is another route's too, and a call that is made asynchronously finds its route by its name: give it one of its own";
+        Misconfigured::new(format!("{place}.name"), why)
     })
 }
 

@@ -50,6 +50,12 @@ impl Routes {
         if mistakes.is_empty() { Ok(built) } else { Err(mistakes) }
     }
 
+    /// The first route of this name. Routes that answer asynchronously have one of their own.
+    #[must_use]
+    pub fn named(&self, name: &str) -> Option<&Rc<Route>> {
+        self.all.iter().find(|route| route.name == name)
+    }
+
     fn insert(&mut self, route: &Rc<Route>) -> Result<(), String> {
         let path = &route.path;
         let depth = if path.contains("/{*") { path.split('/').count() } else { 0 };
