@@ -177,6 +177,12 @@ pub(crate) fn store_unavailable<R, B>(why: &str) -> Answer<R, B> {
     Answer::Problem(Problem::new(Code::StoreUnavailable, detail).because(why), None)
 }
 
+/// Nobody makes the call of a client that does not wait; nothing was forwarded.
+pub(crate) fn no_runner(why: &str) -> Problem {
+    let detail = "There was no room to run the request, so nothing was forwarded. Send it again with the same key.";
+    Problem::new(Code::StoreUnavailable, detail).because(why)
+}
+
 pub(crate) const STILL_IN_DOUBT: &str = "An earlier try may or may not have been executed.";
 const STILL_READ: &str = "The origin did not answer an earlier try in time, and may answer it yet.";
 

@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use futures_util::future::{Either, select};
 
-pub(crate) use self::calls::{CALL_PATIENCE, end, other_shards, within};
+pub(crate) use self::calls::{CALL_PATIENCE, end, other_shards, refusal, within};
 use self::calls::{Claimed, Ended, claim, give_back};
 use self::hand_over::{Granted, hand_over};
 pub use self::hand_over::{HandOver, take_over};

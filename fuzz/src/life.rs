@@ -7,13 +7,13 @@ use oncegate::encoding::{read_row, write_row};
 use oncegate::lifecycle::event::{
     Asker, Claim, CredentialChange, Event, OnInDoubt, Strategy, Verdict,
 };
+use oncegate::lifecycle::lease::StatusSecret;
 use oncegate::lifecycle::record::{
     Durations, KeySpelling, Lease, Metadata, Reason, Record, StatusKey,
 };
 use oncegate::lifecycle::reply::{Kept, Reply};
 use oncegate::lifecycle::step::{Change, OtherCredential, Step, step};
 use oncegate::request::fingerprint::{Fingerprint, OperationId};
-use oncegate::request::status_token::StatusSecret;
 use oncegate::time::Timestamp;
 
 use super::row::is_stored;

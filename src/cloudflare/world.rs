@@ -116,15 +116,14 @@ impl World for RequestWorld {
         let answer = answered.map_err(|error| unreachable(&error))?;
         faults::here("handed over");
         let answer = answer.dyn_into::<Uint8Array>().map(|bytes| bytes.to_vec());
-        // What cannot be read may have been said by a Runner that makes the call.
-        let lost = |why: String| Unreachable::Lost(format!("the Runner's answer: {why}"));
         match read_runner_answer(&answer.unwrap_or_default()) {
             Ok(RunnerAnswer::Taken | RunnerAnswer::CalledBefore) => Ok(HandOver::Taken),
             Ok(RunnerAnswer::Refused(why)) => Ok(HandOver::Refused(why)),
             Ok(RunnerAnswer::UnknownVersion(version)) => {
                 Ok(HandOver::Refused(format!("the Runner speaks version {version} only")))
             }
-            Err(error) => Err(lost(error.to_string())),
+            // It may have been said by a Runner that makes the call.
+            Err(error) => Err(Unreachable::Lost(format!("the Runner's answer: {error}"))),
         }
     }
 

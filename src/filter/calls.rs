@@ -75,7 +75,7 @@ pub(super) async fn claim<W: World>(
 }
 
 /// What an answer means that is no verdict, for the log.
-fn refusal(answer: &LedgerAnswer) -> String {
+pub(crate) fn refusal(answer: &LedgerAnswer) -> String {
     match answer {
         LedgerAnswer::OtherShards(first) => other_shards(*first),
         LedgerAnswer::Crowded => "the Ledger has no room for the reply".to_owned(),

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use super::calls::{CALL_PATIENCE, GRANT_AGE_MAX, WAKES_MAX, end, within};
 use super::{GuardedRequest, Unreachable, World, execute};
-use crate::answer::{Accepted, Answer, Status, duplicate, not_handed_over, store_unavailable};
+use crate::answer::{Accepted, Answer, Status, duplicate, no_runner, not_handed_over};
 use crate::lifecycle::event::{Event, How, Verdict};
 use crate::lifecycle::lease::StatusSecret;
 use crate::lifecycle::record::Execution;
@@ -58,7 +58,7 @@ pub(super) async fn hand_over<W: World>(
         Ok(HandOver::Refused(why)) | Err(Unreachable::Overloaded(why)) => {
             world.log(&format!("no Runner takes the request: {why}"));
             end(world, &request.key_id, Event::Release(request.claim.lease, None), None).await;
-            return respond(store_unavailable(&why));
+            return respond(Answer::Problem(no_runner(&why), None));
         }
     }
     respond(outcome(world, request, granted.status, started).await);

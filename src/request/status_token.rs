@@ -7,7 +7,7 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
-pub use crate::lifecycle::lease::StatusSecret;
+use crate::lifecycle::lease::StatusSecret;
 use crate::request::key::KeyId;
 
 /// A token.

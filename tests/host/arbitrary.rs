@@ -6,6 +6,7 @@ use oncegate::lifecycle::event::{
     Asker, Claim, CredentialChange, Event, How, OnInDoubt, Replay, Strategy as OnDuplicate,
     Verdict, Window,
 };
+use oncegate::lifecycle::lease::StatusSecret;
 use oncegate::lifecycle::record::{
     Completed, Doubt, Durations, Execution, KeySpelling, Lease, Metadata, Previous, Reason, Record,
     Released, Running, State, StatusKey,
@@ -14,7 +15,6 @@ use oncegate::lifecycle::reply::{Kept, Reply};
 use oncegate::protocol::{KnownStatus, LedgerAnswer, LedgerRequest, Question};
 use oncegate::request::fingerprint::{Fingerprint, Mismatch, OperationId};
 use oncegate::request::key::KeyId;
-use oncegate::request::status_token::StatusSecret;
 use oncegate::time::Timestamp;
 use proptest::collection::vec;
 use proptest::option;

@@ -15,6 +15,7 @@ use oncegate::encoding::{read_row, write_row};
 use oncegate::lifecycle::event::{
     Asker, Claim, CredentialChange, Event, How, OnInDoubt, Replay, Strategy, Verdict, Window,
 };
+use oncegate::lifecycle::lease::StatusSecret;
 use oncegate::lifecycle::record::{
     Completed, Doubt, Durations, Execution, KeySpelling, Metadata, Previous, Reason, Record,
     Released, Running, State, StatusKey,
@@ -36,7 +37,6 @@ use oncegate::protocol::{
 use oncegate::request::digest::hex;
 use oncegate::request::fingerprint::Mismatch;
 use oncegate::request::key::KeyId;
-use oncegate::request::status_token::StatusSecret;
 use oncegate::time::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -8,6 +8,7 @@ use oncegate::config::Vars;
 use oncegate::config::route::Route;
 use oncegate::filter::GuardedRequest;
 use oncegate::lifecycle::event::{Asker, Claim, CredentialChange, OnInDoubt, Strategy};
+use oncegate::lifecycle::lease::StatusSecret;
 use oncegate::lifecycle::record::{
     Completed, Doubt, Durations, Execution, KeySpelling, Lease, Metadata, Previous, Reason, Record,
     Running, State, StatusKey,
@@ -16,7 +17,6 @@ use oncegate::lifecycle::reply::{Kept, Reply};
 use oncegate::request::fingerprint::{Fingerprint, OperationId};
 use oncegate::request::key::{Key, KeyId};
 use oncegate::request::path::Address;
-use oncegate::request::status_token::StatusSecret;
 use oncegate::time::Timestamp;
 use proptest::test_runner::Config;
 

@@ -9,13 +9,13 @@ use oncegate::config::publish::published;
 use oncegate::lifecycle::event::{
     Claim, CredentialChange, Event, OnInDoubt, Strategy as OnDuplicate, Verdict, Window,
 };
+use oncegate::lifecycle::lease::StatusSecret;
 use oncegate::lifecycle::record::{
     Completed, Durations, Reason, Record, Released, State, StatusKey,
 };
 use oncegate::lifecycle::step::{Change, OtherCredential, Step, step};
 use oncegate::problem::{Code, Problem};
 use oncegate::request::repeatability::Repeatable;
-use oncegate::request::status_token::StatusSecret;
 use oncegate::time::Timestamp;
 use proptest::collection::vec;
 use proptest::prelude::*;

@@ -5,10 +5,11 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE, BASE64_URL_SAFE_NO_PAD};
 use oncegate::admission::{status_address, status_token};
+use oncegate::lifecycle::lease::StatusSecret;
 use oncegate::lifecycle::record::{Completed, Doubt, Lease, Metadata, Released, Running, State};
 use oncegate::lifecycle::reply::{Kept, Reply};
 use oncegate::request::prefer::Preferences;
-use oncegate::request::status_token::{StatusSecret, StatusToken};
+use oncegate::request::status_token::StatusToken;
 use proptest::prelude::*;
 
 use crate::make::{self, address, cases, key_id, s};

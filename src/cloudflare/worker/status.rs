@@ -14,10 +14,11 @@ use crate::cloudflare::clock::pause;
 use crate::cloudflare::error::Error;
 use crate::cloudflare::ledger_stub::{LedgerBody, LedgerClient};
 use crate::cloudflare::response::{Client, Response, response};
-use crate::cloudflare::{env, jwks};
+use crate::cloudflare::tasks::wait;
+use crate::cloudflare::{bindings, env, jwks};
 use crate::config::Policy;
 use crate::cors::Cors;
-use crate::filter::CALL_PATIENCE;
+use crate::filter::{CALL_PATIENCE, Unreachable, refusal};
 use crate::lifecycle::event::Verdict;
 use crate::problem::{Code, Problem};
 use crate::protocol::{KnownStatus, LedgerAnswer};
@@ -59,40 +60,47 @@ impl FetchEvent {
         let call = pin!(ledger.status(token));
         let (answer, body) = match select(call, pin!(pause(CALL_PATIENCE))).await {
             Either::Left((Ok(answer), _)) => answer,
-            Either::Left((Err(_), _)) | Either::Right(_) => return Ok(Err(unavailable())),
+            Either::Left((Err(Unreachable::Lost(why) | Unreachable::Overloaded(why)), _)) => {
+                return Ok(Err(unavailable(&why)));
+            }
+            Either::Right(_) => return Ok(Err(unavailable("no answer in time"))),
         };
         match answer {
-            LedgerAnswer::Status(known) => {
-                let may_read = self.may_read(policy, token, &known, head).await;
-                Ok(may_read.map(|()| (known, body)))
-            }
+            LedgerAnswer::Status(known) => match may_read(policy, token, &known, head).await {
+                Ok(()) => Ok(Ok((known, body))),
+                Err(problem) => {
+                    if let Some(LedgerBody::Streaming(stream)) = body {
+                        // The Ledger takes its room back. It does not matter when.
+                        drop(wait(stream.cancel()));
+                    }
+                    Ok(Err(problem))
+                }
+            },
             LedgerAnswer::Verdict(Verdict::Absent) => Ok(Err(unknown())),
-            _ => Ok(Err(unavailable())),
+            answer => Ok(Err(unavailable(&refusal(&answer)))),
         }
     }
+}
 
-    /// Whether the reader has the credential of the call, where the call's route asks for it.
-    async fn may_read(
-        &self,
-        policy: &Policy,
-        token: &StatusToken,
-        known: &KnownStatus,
-        head: &Head<'_>,
-    ) -> Result<(), Problem> {
-        let Some(wanted) = known.credential else { return Ok(()) };
-        // A route that was renamed or removed since says nothing of credentials any more.
-        let route = policy.routes.all().iter().find(|route| route.name == known.route);
-        let route = route.ok_or_else(unknown)?;
-        let proof = match admission::token(route, head) {
-            None => Proof::Opaque,
-            Some(bearer) => jwks::verify(policy.trust.as_deref(), &bearer)
-                .await
-                .map_err(admission::unverifiable)?,
-        };
-        let found = credential(&route.credential, &proof, head.header).map_err(|_| unknown())?;
-        let is_its: bool = token.secret.seal(found).ct_eq(&wanted).into();
-        if is_its { Ok(()) } else { Err(unknown()) }
-    }
+/// Whether the reader has the credential of the call, where the call's route asks for it.
+async fn may_read(
+    policy: &Policy,
+    token: &StatusToken,
+    known: &KnownStatus,
+    head: &Head<'_>,
+) -> Result<(), Problem> {
+    let Some(wanted) = known.credential else { return Ok(()) };
+    // A route that was renamed or removed since says nothing of credentials any more.
+    let route = policy.routes.named(&known.route).ok_or_else(unknown)?;
+    let proof = match admission::token(route, head) {
+        None => Proof::Opaque,
+        Some(bearer) => {
+            jwks::verify(policy.trust.as_deref(), &bearer).await.map_err(admission::unverifiable)?
+        }
+    };
+    let found = credential(&route.credential, &proof, head.header).map_err(|_| unknown())?;
+    let is_its: bool = token.secret.seal(found).ct_eq(&wanted).into();
+    if is_its { Ok(()) } else { Err(unknown()) }
 }
 
 /// Tells it.
@@ -103,7 +111,7 @@ fn tell(
     body: Option<LedgerBody>,
     head: &Head<'_>,
 ) -> Result<Response, Error> {
-    let route = policy.routes.all().iter().find(|route| route.name == known.route);
+    let route = policy.routes.named(&known.route);
     let client = Client::new(known.correlation_id, route.map(AsRef::as_ref), head);
     if let Verdict::InFlight { retry_after_s, .. } = known.verdict {
         let accepted = Accepted { status: token.secret, retry_after_s };
@@ -115,7 +123,7 @@ fn tell(
             client.problem(&may_be_told(problem, client.on_in_doubt), status)
         }
         Answer::OriginResponse((), ..) | Answer::Accepted(_) => {
-            client.problem(&unavailable(), None)
+            client.problem(&unavailable("the Ledger's answer makes no sense"), None)
         }
     }
 }
@@ -139,7 +147,8 @@ fn unknown() -> Problem {
     Problem::new(Code::StatusUnknown, detail)
 }
 
-fn unavailable() -> Problem {
+fn unavailable(why: &str) -> Problem {
+    bindings::log_error(&format!("a status address: store-unavailable: {why}"));
     let detail = "The idempotency store could not be asked. Ask again after Retry-After.";
     Problem::new(Code::StoreUnavailable, detail)
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 use oncegate::config::route::{Doubtful, RespondAsync, Route};
 use oncegate::filter::GuardedRequest;
 use oncegate::lifecycle::event::{How, Replay, Verdict};
+use oncegate::lifecycle::lease::StatusSecret;
 use oncegate::lifecycle::record::RELEASED_KEPT;
 use oncegate::lifecycle::reply::Kept;
-use oncegate::request::status_token::StatusSecret;
 
 use super::{after, by, preferring, slow, the_key};
 use crate::make::{self, lease, s};

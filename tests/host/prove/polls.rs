@@ -2,9 +2,9 @@
 //! no order of polls and events is left out.
 
 use oncegate::lifecycle::event::{How, Replay, Verdict};
+use oncegate::lifecycle::lease::StatusSecret;
 use oncegate::lifecycle::record::Reason;
 use oncegate::request::key::KeyId;
-use oncegate::request::status_token::StatusSecret;
 
 use super::judge::Judge;
 use super::life::{Doubt, Ms, Phase, View};

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use oncegate::lifecycle::ended_leases::EndedLeases;
 use oncegate::lifecycle::event::{Claim, Event, How, Replay, Verdict};
+use oncegate::lifecycle::lease::StatusSecret;
 use oncegate::lifecycle::ledger::{self, Decision, Rows as _, Wake};
 use oncegate::lifecycle::record::{Record, SweepAction};
 use oncegate::lifecycle::step::{Change, status};
 use oncegate::protocol::{LedgerAnswer, LedgerRequest, Question, VERSION, agreed};
 use oncegate::request::key::KeyId;
-use oncegate::request::status_token::StatusSecret;
 use oncegate::time::Timestamp;
 
 use super::mutant_ledger::MutantRows;

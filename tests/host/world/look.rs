@@ -3,10 +3,10 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use oncegate::lifecycle::event::{Event, Verdict};
+use oncegate::lifecycle::lease::StatusSecret;
 use oncegate::lifecycle::record::Record;
 use oncegate::protocol::Question;
 use oncegate::request::key::KeyId;
-use oncegate::request::status_token::StatusSecret;
 use oncegate::time::Timestamp;
 
 use super::calls::Calling;
